@@ -1,0 +1,264 @@
+r"""The spin Hamiltonian: the one place where the physics is written.
+
+.. math::
+    E = -J \sum_{\langle ij\rangle} S_i\cdot S_j
+        - \sum_{\langle ij\rangle} D_{ij}\cdot(S_i\times S_j)
+        - B\sum_i S^z_i - K\sum_i (S^z_i)^2
+
+on a square lattice, every nearest-neighbour bond counted once, unit spins. The
+exchange, Dzyaloshinskii-Moriya (DM) and Zeeman terms are those of Kwon et al.,
+Advanced Science 2021; the uniaxial anisotropy is an addition of this project.
+
+The whole pair interaction is one 3x3 matrix a bond, :math:`E_{ij} = -S_i^T M_b S_{i+b}`,
+with :math:`(M_b)_{\alpha\beta} = J\delta_{\alpha\beta} + \epsilon_{\kappa\alpha\beta}D_\kappa`,
+for the two bonds b = +x, +y that belong to a site.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
+from numbers import Real
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_LEVI_CIVITA = np.zeros((3, 3, 3))
+for _i, _j, _k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+    _LEVI_CIVITA[_i, _j, _k] = 1.0
+    _LEVI_CIVITA[_i, _k, _j] = -1.0
+
+DMI_TYPES = ("bloch", "neel")
+
+
+def check_spins(spins: Tensor, name: str = "spins", *, unit: bool = False, magnetic=None) -> None:
+    """Raise unless ``spins`` is a finite floating tensor of shape (..., 3, Ny, Nx).
+
+    With ``unit=True`` also require unit length (to 1e-3) on every site, or on the sites
+    where the bool array ``magnetic`` (Ny, Nx) is true.
+
+    Raises
+    ------
+    TypeError
+        not a tensor, or not of dtype float32 or float64.
+    ValueError
+        wrong shape, NaN or infinity, or spins that are not unit vectors.
+    """
+    if not isinstance(spins, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor of shape (..., 3, Ny, Nx), got {type(spins).__name__}; "
+                        "use torch.as_tensor(...)")
+    if spins.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name} must have dtype float32 or float64, got {spins.dtype}; use {name}.float()")
+    if spins.ndim < 3 or spins.shape[-3] != 3:
+        raise ValueError(f"{name} must have shape (..., 3, Ny, Nx), got {tuple(spins.shape)}")
+    if 0 in spins.shape[-2:]:
+        raise ValueError(f"{name} must hold at least one site, got shape {tuple(spins.shape)}")
+    if not torch.isfinite(spins).all():
+        raise ValueError(f"{name} holds NaN or infinity: {int((~torch.isfinite(spins)).sum())} values")
+    if unit and spins.numel():
+        length = torch.linalg.vector_norm(spins.detach(), dim=-3)
+        error = (length - 1).abs()
+        if magnetic is not None:
+            error = error[..., torch.as_tensor(np.asarray(magnetic), device=spins.device)]
+        worst = float(error.max()) if error.numel() else 0.0
+        if worst > 1e-3:
+            raise ValueError(f"{name} must be unit vectors along axis -3; the worst length is off by {worst:.3g}; "
+                             f"use torch.nn.functional.normalize({name}, dim=-3)")
+
+
+@dataclass(frozen=True, eq=False)
+class Hamiltonian:
+    """Exchange + DM + Zeeman + uniaxial anisotropy on a square lattice.
+
+    Parameters
+    ----------
+    J : exchange, the unit of energy (J > 0 is ferromagnetic).
+    D : strength of the DM vector, in units of J.
+    B : field along +z times the moment, in units of J.
+    K : uniaxial anisotropy, easy axis z for K > 0, in units of J.
+    dmi : ``"bloch"``, D_ij = D e_ij (bulk), or ``"neel"``, D_ij = D (z x e_ij) (interfacial).
+        e_ij points from i to j. Rotating every spin by +90 degrees about z maps the states of
+        the first onto those of the second, with equal energies.
+    boundary : ``"periodic"``, ``"open"``, or a bool array (Ny, Nx) that is true on magnetic
+        sites. A mask is cut out of an open sample: bonds that leave the array or touch a
+        non-magnetic site do not exist, and an all-true mask is the same as ``"open"``.
+
+    Spins have shape (..., 3, Ny, Nx) and unit length along axis -3; axis -1 is x, -2 is y.
+    Values on non-magnetic sites are ignored. Everything is batched over the leading axes,
+    differentiable, and runs in the dtype (float32, float64) and on the device of ``spins``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        a parameter that is not a finite number, an unknown ``dmi`` or ``boundary``.
+
+    Examples
+    --------
+    >>> H = Hamiltonian(J=1.0, D=0.3, B=0.05)
+    >>> up = torch.zeros(3, 16, 16); up[2] = 1.0
+    >>> round(float(H.energy(up)) / 256, 4)      # -2J - B
+    -2.05
+    """
+
+    J: float = 1.0
+    D: float = 0.3
+    B: float = 0.05
+    K: float = 0.0
+    dmi: str = "bloch"
+    boundary: str | np.ndarray = "periodic"
+
+    def __post_init__(self):
+        for name in ("J", "D", "B", "K"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (Real, np.floating, np.integer)):
+                raise TypeError(f"{name} must be a number, got {value!r}")
+            if not isfinite(value):
+                raise ValueError(f"{name} must be finite, got {value!r}")
+            object.__setattr__(self, name, float(value))
+        if self.dmi not in DMI_TYPES:
+            raise ValueError(f"dmi must be one of {DMI_TYPES}, got {self.dmi!r}")
+        if isinstance(self.boundary, str):
+            if self.boundary not in ("periodic", "open"):
+                raise ValueError(f'boundary must be "periodic", "open" or a bool mask (Ny, Nx), got {self.boundary!r}')
+        else:
+            mask = np.array(self.boundary.cpu() if isinstance(self.boundary, Tensor) else self.boundary)
+            if mask.dtype != bool:
+                raise TypeError(f"boundary mask must have dtype bool, got {mask.dtype}; true marks magnetic sites")
+            if mask.ndim != 2:
+                raise ValueError(f"boundary mask must have shape (Ny, Nx), got {mask.shape}")
+            if not mask.any():
+                raise ValueError("boundary mask holds no magnetic site")
+            mask.setflags(write=False)
+            object.__setattr__(self, "boundary", mask)
+
+    def _key(self):
+        edge = self.boundary if isinstance(self.boundary, str) else (self.boundary.shape, self.boundary.tobytes())
+        return self.J, self.D, self.B, self.K, self.dmi, edge
+
+    def __eq__(self, other):
+        return self._key() == other._key() if isinstance(other, Hamiltonian) else NotImplemented
+
+    def __hash__(self):
+        return hash(self._key())
+
+    @property
+    def periodic(self) -> bool:
+        """True where the lattice wraps around."""
+        return isinstance(self.boundary, str) and self.boundary == "periodic"
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """The bool array (Ny, Nx) of magnetic sites, or None where every site is magnetic."""
+        return None if isinstance(self.boundary, str) else self.boundary
+
+    def spec(self) -> dict:
+        """The parameters as plain JSON values, for file names and records."""
+        mask = self.mask
+        edge = self.boundary if mask is None else {"shape": list(mask.shape), "bits": np.packbits(mask).tobytes().hex()}
+        return {"J": self.J, "D": self.D, "B": self.B, "K": self.K, "dmi": self.dmi, "boundary": edge}
+
+    @cached_property
+    def bond_matrices(self) -> np.ndarray:
+        """(2, 3, 3) float64: M_x and M_y of E_bond = -S_i^T M_b S_{i+b}, for the bonds +x and +y."""
+        x, y = np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
+        dm_vectors = (x, y) if self.dmi == "bloch" else (y, -x)  # e_ij, or z x e_ij
+        return np.stack([self.J * np.eye(3) + self.D * np.einsum("k,kij->ij", d, _LEVI_CIVITA) for d in dm_vectors])
+
+    def check_shape(self, shape) -> tuple[int, int]:
+        """Return ``shape`` as (Ny, Nx); raise ValueError where this Hamiltonian cannot live on it."""
+        try:
+            ny, nx = (int(n) for n in shape)
+        except (TypeError, ValueError):
+            raise ValueError(f"shape must be (Ny, Nx), two positive integers, got {shape!r}") from None
+        least = 2 if self.periodic else 1
+        if ny < least or nx < least:
+            raise ValueError(f"shape must be at least {least} x {least} for this boundary, got {(ny, nx)}")
+        if self.mask is not None and self.mask.shape != (ny, nx):
+            raise ValueError(f"shape {(ny, nx)} differs from the boundary mask's shape {self.mask.shape}")
+        return ny, nx
+
+    def _prepare(self, spins: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Check the shape; return the spins, zero on non-magnetic sites, and the mask as their dtype (or None)."""
+        if not isinstance(spins, Tensor) or not spins.is_floating_point() or spins.ndim < 3 or spins.shape[-3] != 3:
+            check_spins(spins)
+        self.check_shape(spins.shape[-2:])
+        if self.mask is None:
+            return spins, None
+        mask = torch.from_numpy(self.mask.astype(np.float32)).to(spins)
+        return spins * mask, mask
+
+    def _pair_field(self, spins: Tensor, mask: Tensor | None) -> Tensor:
+        """sum_b (M_b S_{i+b} + M_b^T S_{i-b}), written without the matrices: a few passes over memory."""
+        def neighbour(axis, step):  # S_{i+step} along the axis; zero beyond an open edge
+            shifted = spins.roll(-step, axis)
+            if not self.periodic:
+                shifted.select(axis, -1 if step > 0 else 0).zero_()
+            return shifted
+
+        right, left, up, down = neighbour(-1, 1), neighbour(-1, -1), neighbour(-2, 1), neighbour(-2, -1)
+        h = self.J * (right + left + up + down)
+        if self.D:
+            dx, dy = (right - left).unbind(-3), (up - down).unbind(-3)  # what the antisymmetric part of M_b acts on
+            if self.dmi == "bloch":
+                h = h + self.D * torch.stack((-dy[2], dx[2], dy[0] - dx[1]), -3)
+            else:
+                h = h + self.D * torch.stack((-dx[2], -dy[2], dx[0] + dy[1]), -3)
+        return h if mask is None else h * mask
+
+    def energy_density(self, spins: Tensor) -> Tensor:
+        """Energy of every site, (..., Ny, Nx) in units of J; each bond is shared in halves. Sums to :meth:`energy`."""
+        spins, mask = self._prepare(spins)
+        sz = spins.select(-3, 2)
+        pair = -0.5 * (spins * self._pair_field(spins, mask)).sum(-3)
+        return pair - sz * (self.B + self.K * sz)
+
+    def energy(self, spins: Tensor) -> Tensor:
+        """Total energy E, (...,) in units of J; formula above (module docstring).
+
+        Summed in the dtype of ``spins``: rank nearly degenerate states in float64.
+        """
+        return self.energy_density(spins).sum((-2, -1))
+
+    def energy_per_spin(self, spins: Tensor) -> Tensor:
+        """E divided by the number of magnetic sites, (...,) in units of J."""
+        return self.energy(spins) / self.sites(spins.shape[-2:])
+
+    def field(self, spins: Tensor) -> Tensor:
+        """Effective field h_i = -dE/dS_i, (..., 3, Ny, Nx) in units of J; zero on non-magnetic sites."""
+        spins, mask = self._prepare(spins)
+        local = torch.zeros_like(spins)
+        local.select(-3, 2).copy_(2 * self.K * spins.select(-3, 2) + (self.B if mask is None else self.B * mask))
+        return self._pair_field(spins, mask) + local
+
+    def alignment(self, spins: Tensor) -> Tensor:
+        """Local correlation cos(theta_i) = S_i . h_i / |h_i|, (..., Ny, Nx); 1 everywhere in a stationary state.
+
+        0 where the field vanishes, as on non-magnetic sites.
+        """
+        spins, mask = self._prepare(spins)
+        h = self.field(spins)
+        return (spins * torch.nn.functional.normalize(h, dim=-3, eps=1e-12)).sum(-3)
+
+    def torque(self, spins: Tensor) -> Tensor:
+        """|S_i x h_i|, (..., Ny, Nx) in units of J; 0 everywhere in a stationary state."""
+        spins, _ = self._prepare(spins)
+        return torch.linalg.vector_norm(torch.linalg.cross(spins, self.field(spins), dim=-3), dim=-3)
+
+    def sites(self, shape) -> int:
+        """Number of magnetic sites N on a lattice of ``shape`` (Ny, Nx)."""
+        ny, nx = self.check_shape(shape)
+        return ny * nx if self.mask is None else int(self.mask.sum())
+
+    def bonds(self, shape) -> int:
+        """Number of nearest-neighbour bonds between magnetic sites; 2 Ny Nx when periodic."""
+        ny, nx = self.check_shape(shape)
+        if self.periodic:
+            return 2 * ny * nx
+        mask = np.ones((ny, nx), bool) if self.mask is None else self.mask
+        return int((mask[1:] & mask[:-1]).sum() + (mask[:, 1:] & mask[:, :-1]).sum())
+
+    def reference_energy(self, shape) -> float:
+        """E0 = -J x number of bonds: the exchange energy of the uniform state (-2JN when periodic), units of J."""
+        return -self.J * self.bonds(shape)
