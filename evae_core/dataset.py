@@ -1,0 +1,202 @@
+"""Training, validation and test sets: annealed in resumable shards, verified, kept in the store, read as they are used.
+
+Configuration r of a data set is replica r of :func:`evae_core.anneal` for the set's seed, whatever the shard size, so
+sets of one seed share their shards and a larger set continues a smaller one. A shard is the unit that is made, verified
+and stored: the memory of the making does not grow with the set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evae_core.annealing import Schedule, anneal
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.observables import topological_charge
+from evae_core.presets import Preset
+from evae_core.store import Store, load_arrays, save_arrays
+
+SETS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a data set depends on.
+
+    Parameters
+    ----------
+    hamiltonian, shape : the system, (Ny, Nx) sites.
+    train, validation, test : number of configurations in the three disjoint sets.
+    shard : configurations made and stored at a time.
+    schedule : the annealing.
+    seed : of the replicas' random streams.
+
+    Raises
+    ------
+    TypeError, ValueError
+        no configuration to train on, negative numbers, a shape the Hamiltonian cannot live on.
+    """
+
+    hamiltonian: Hamiltonian
+    shape: tuple[int, int]
+    train: int
+    validation: int
+    test: int
+    shard: int = 250
+    schedule: Schedule = field(default_factory=Schedule)
+    seed: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "shape", self.hamiltonian.check_shape(self.shape))
+        for name, least in (("train", 1), ("validation", 0), ("test", 0), ("shard", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise TypeError(f"{name} must be an integer, got {value!r}")
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+
+    def spec(self) -> dict:
+        """Everything as plain JSON values."""
+        return self._system() | {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def _system(self) -> dict:
+        return {"hamiltonian": self.hamiltonian.spec(), "shape": list(self.shape), "seed": self.seed,
+                "schedule": asdict(self.schedule)}
+
+    def _shards(self) -> list[dict]:
+        total = self.train + self.validation + self.test
+        return [self._system() | {"kind": "shard", "first": first, "n": min(self.shard, total - first)}
+                for first in range(0, total, self.shard)]
+
+
+def data_spec(preset: Preset) -> DataSpec:
+    """The data set of a preset: its system on a periodic square lattice."""
+    return DataSpec(Hamiltonian(J=preset.J, D=preset.D, B=preset.B), (preset.size, preset.size), preset.train,
+                    preset.validation, preset.test, preset.shard,
+                    Schedule(sweeps=preset.sweeps, overrelax=preset.overrelax))
+
+
+def confined_spec(preset: Preset, shape: tuple[int, int]) -> DataSpec:
+    """The data set of an open sample of ``shape`` (Ny, Nx) with the preset's Hamiltonian and schedule."""
+    H = Hamiltonian(J=preset.J, D=preset.D, B=preset.B, boundary="open")
+    few = max(1, preset.confined_train // 10)
+    return DataSpec(H, shape, preset.confined_train, few, 0, preset.shard,
+                    Schedule(sweeps=preset.sweeps, overrelax=preset.overrelax))
+
+
+class SpinSet:
+    """Configurations first ... first + n - 1 of a data set, read from their shards as they are used.
+
+    ``spins[indices]`` is a float32 tensor (len(indices), 3, Ny, Nx); ``spins[i]`` one configuration.
+    ``statistics`` holds an array of one number a configuration for each of energy (per spin, J), charge,
+    magnetisation (mean S^z) and torque (largest |S x h|, J).
+    """
+
+    def __init__(self, name: str, shards: list[np.ndarray], statistics: list[dict], first: int, n: int):
+        self.name = name
+        self._shards, self._first, self._n = shards, first, n
+        self._starts = np.cumsum([0] + [len(shard) for shard in shards])
+        joined = {key: np.concatenate([part[key] for part in statistics]) for key in statistics[0]}
+        self.statistics = {key: values[first:first + n] for key, values in joined.items()}
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, index) -> Tensor:
+        indices = np.arange(self._n)[index]  # checks and resolves slices, lists, negatives
+        flat = np.atleast_1d(indices) + self._first
+        shard = np.searchsorted(self._starts, flat, side="right") - 1
+        spins = np.empty((len(flat), *self._shards[0].shape[1:]), np.float32)
+        for s in np.unique(shard):
+            here = shard == s
+            spins[here] = self._shards[s][flat[here] - self._starts[s]]
+        return torch.from_numpy(spins[0] if np.ndim(indices) == 0 else spins)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three disjoint sets of a data set, and what it was made from."""
+
+    spec: DataSpec
+    train: SpinSet
+    validation: SpinSet
+    test: SpinSet
+
+
+def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
+              report: Callable[[str], None] | None = None) -> Data:
+    """Load the data set from the store; anneal, verify and store the shards that are missing.
+
+    ``report`` is called with a line of text a tenth of the work. A run that was killed continues with the
+    first missing shard.
+
+    Raises
+    ------
+    RuntimeError
+        a shard that fails verification (see :func:`verify`), or two equal configurations.
+    """
+    store = store or Store()
+    shards, statistics = [], []
+    specs = spec._shards()
+    missing = [s for s in specs if report and store.find(s) is None]
+    for number, shard_spec in enumerate(specs, 1):
+        folder = store.get(shard_spec, lambda path, s=shard_spec: _make_shard(spec, s, path, device))
+        shards.append(load_arrays(folder / "spins.npy", mmap=True))
+        statistics.append(load_arrays(folder / "statistics.npz"))
+        if missing and (number % max(1, len(specs) // 10) == 0 or number == len(specs)):
+            report(f"data: {min(number * spec.shard, spec.train + spec.validation + spec.test)} configurations of "
+                   f"{spec.shape[0]} x {spec.shape[1]} annealed ({number} of {len(specs)} shards)")
+    digests = np.concatenate([part.pop("digest") for part in statistics])
+    if len(np.unique(digests)) != len(digests):
+        raise RuntimeError(f"{len(digests) - len(np.unique(digests))} configurations of the data set are equal to "
+                           "another one; use a longer schedule, a larger lattice or fewer configurations")
+    sizes = [spec.train, spec.validation, spec.test]
+    firsts = np.cumsum([0, *sizes])
+    sets = [SpinSet(name, shards, statistics, int(first), n) for name, first, n in zip(SETS, firsts, sizes, strict=False)]
+    return Data(spec, *sets)
+
+
+def _make_shard(spec: DataSpec, shard: dict, folder: Path, device: str) -> None:
+    spins = anneal(spec.hamiltonian, spec.shape, shard["n"], seed=spec.seed, device=device,
+                   schedule=spec.schedule, first=shard["first"]).cpu()
+    statistics = verify(spec.hamiltonian, spins, spec.schedule.tolerance)
+    save_arrays(folder / "spins.npy", spins.numpy())
+    save_arrays(folder / "statistics.npz", statistics)
+
+
+def verify(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, np.ndarray]:
+    """Check configurations (n, 3, Ny, Nx) and return their statistics, one number a configuration.
+
+    energy (per magnetic site, units of J), charge, magnetisation (mean S^z), torque (largest |S x h|, J) and
+    a 64-bit digest of the bytes, by which equal configurations are found.
+
+    Raises
+    ------
+    RuntimeError
+        spins that are not finite unit vectors to 1e-5, or a torque above twice the ``tolerance`` (J): not at rest.
+    """
+    mask = torch.ones(spins.shape[-2:], dtype=torch.bool) if H.mask is None else torch.from_numpy(H.mask.copy())
+    length = (torch.linalg.vector_norm(spins, dim=-3)[..., mask] - 1).abs()
+    if not bool(torch.isfinite(spins).all()) or float(length.max()) > 1e-5:
+        raise RuntimeError(f"annealed spins are not finite unit vectors: worst length is off by {float(length.max()):g}")
+    double = spins.double()
+    torque = H.torque(double).amax((-2, -1))
+    if float(torque.max()) > 2 * tolerance:
+        raise RuntimeError(f"an annealed configuration is not at rest: torque {float(torque.max()):g} J, "
+                           f"tolerance {tolerance:g} J; raise max_descent of the schedule")
+    raw = np.ascontiguousarray(spins.numpy())
+    digest = np.array([_digest(one) for one in raw], np.uint64)
+    return {"energy": H.energy_per_spin(double).numpy(),
+            "charge": topological_charge(double, mask=H.mask, periodic=H.periodic).numpy(),
+            "magnetisation": (double[:, 2].sum((-2, -1)) / H.sites(spins.shape[-2:])).numpy(),
+            "torque": torque.numpy(), "digest": digest}
+
+
+def _digest(array: np.ndarray) -> int:
+    return int.from_bytes(hashlib.blake2b(array.tobytes(), digest_size=8).digest(), "little")

@@ -1,0 +1,128 @@
+"""The latent space: from a spin texture to its latent vector and along straight lines between two of them.
+
+The paper maps textures back by optimising z with the decoder frozen, and walks from an ideal skyrmion lattice to one
+with an interstitial: z(k) = (1 - k/K) z_i + (k/K) z_f (Kwon et al., Advanced Science 2021, Fig. 4; the formula is a
+reconstruction, the text only names the interpolation).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evae_core.hamiltonian import Hamiltonian, check_spins
+from evae_core.model import VAE
+
+K_STEPS = 200
+PATIENCE = 100  # the mapping has saturated when this many steps gain less than ...
+GAIN = 0.01  # ... this share of the remaining error
+
+
+class Inverse(NamedTuple):
+    """Latent vectors z (n, latent), what they decode to (n, 3, Ny, Nx), their squared chord per spin (n,), and steps."""
+
+    z: Tensor
+    spins: Tensor
+    error: Tensor
+    steps: int
+
+
+def inverse_map(model: VAE, targets: Tensor, steps: int = 1000, learning_rate: float = 0.05) -> Inverse:
+    r"""z* that minimises (1/N) sum_i |S_i(z) - S_i(target)|^2 for each target, the decoder frozen.
+
+    z starts at the encoder's mu (Adam, eval mode); it ends when ``PATIENCE`` steps gain less than ``GAIN`` of the
+    error, at the latest after ``steps``. Of every target the best z on the way is kept.
+
+    Parameters
+    ----------
+    targets : (n, 3, Ny, Nx) unit spins.
+
+    Raises
+    ------
+    TypeError, ValueError
+        targets of another size than the model's, or not unit spins; steps below 1.
+    """
+    H = Hamiltonian(boundary=model.boundary)
+    check_spins(targets, "targets", unit=True, magnetic=H.mask)
+    if targets.ndim != 4 or tuple(targets.shape[-2:]) != model.size:
+        raise ValueError(f"targets must have shape (n, 3, {model.size[0]}, {model.size[1]}), got {tuple(targets.shape)}")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    model = model.eval().requires_grad_(False)
+    device = next(model.parameters()).device
+    targets = targets.to(device, torch.float32)
+    z = model.encode(targets)[0].clone().requires_grad_()
+    optimizer = torch.optim.Adam([z], lr=learning_rate)
+    best = torch.full((len(targets),), float("inf"), device=device)
+    best_z = z.detach().clone()
+    trail = []
+    for number in range(1, steps + 1):
+        error = (model.decode(z) - targets).square().sum((1, 2, 3)) / model.sites
+        better = error.detach() < best
+        best = torch.where(better, error.detach(), best)
+        best_z[better] = z.detach()[better]
+        trail.append(float(best.sum()))
+        if number > PATIENCE and trail[-1 - PATIENCE] - trail[-1] < GAIN * trail[-1]:
+            break
+        optimizer.zero_grad()
+        error.sum().backward()
+        optimizer.step()
+    with torch.no_grad():
+        return Inverse(best_z, model.decode(best_z).cpu(), best.cpu(), number)
+
+
+@torch.no_grad()
+def interpolate(model: VAE, z_start: Tensor, z_end: Tensor, steps: int = K_STEPS) -> Tensor:
+    """Spins (steps + 1, 3, Ny, Nx) decoded from z(k) = (1 - k/K) z_start + (k/K) z_end, k = 0 ... K = steps.
+
+    Raises ValueError unless both are (latent,) vectors of the model and steps is at least 1.
+    """
+    for name, z in (("z_start", z_start), ("z_end", z_end)):
+        if tuple(z.shape) != (model.latent,):
+            raise ValueError(f"{name} must have shape ({model.latent},), got {tuple(z.shape)}")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    share = torch.linspace(0, 1, steps + 1, device=z_start.device)[:, None]
+    z = torch.lerp(z_start[None], z_end[None], share)
+    return torch.cat([model.eval().decode(part) for part in z.split(100)]).cpu()
+
+
+class Barrier(NamedTuple):
+    """An energy profile e(k), read as a barrier between two plateaus; energies in the profile's units.
+
+    R = k - argmax e, the steps from the top (positive towards the end of the path). ``start``, ``end``: the plateaus,
+    means over the first and last tenth. ``height``: the top above the higher plateau. ``width``: full width at half
+    that height, in steps (NaN where there is no barrier: no top above both plateaus between them).
+    """
+
+    R: np.ndarray
+    start: float
+    end: float
+    height: float
+    width: float
+
+
+def barrier(energy) -> Barrier:
+    """Read a profile (K + 1,) as a :class:`Barrier`; ValueError for fewer than 11 points or not finite ones."""
+    energy = np.asarray(energy, float)
+    if energy.ndim != 1 or len(energy) < 11 or not np.isfinite(energy).all():
+        raise ValueError(f"energy must be a finite array of at least 11 values along the path, got shape {energy.shape}")
+    tenth = len(energy) // 10
+    top = int(energy.argmax())
+    start, end = float(energy[:tenth].mean()), float(energy[-tenth:].mean())
+    height = float(energy[top] - max(start, end))
+    width = float("nan")
+    if height > 0 and tenth <= top < len(energy) - tenth:
+        half = energy[top] - height / 2
+        below = energy < half
+        left = np.flatnonzero(below[:top])
+        right = np.flatnonzero(below[top:])
+        if len(left) and len(right):
+            a, b = left[-1], top + right[0]
+            first = a + (half - energy[a]) / (energy[a + 1] - energy[a])
+            last = b - (half - energy[b]) / (energy[b - 1] - energy[b])
+            width = float(last - first)
+    return Barrier(np.arange(len(energy)) - top, start, end, height, width)

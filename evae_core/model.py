@@ -1,0 +1,270 @@
+r"""The network and its loss, L = L_RC + beta L_KL + gamma L_H (Kwon et al., Advanced Science 2021).
+
+Encoder: 4 x [padding, conv 5x5 (6, 12, 24, 48 filters), batch norm, leaky ReLU, max-pool 2x2],
+flatten, dense W + batch norm + leaky ReLU, dense 512, heads mu and log sigma^2.
+Decoder: dense 512 and dense W, both batch norm + leaky ReLU, then 4 x [upsample 2x2, padding,
+conv 5x5 (24, 12, 6, 3 filters), batch norm, leaky ReLU], padding + conv 5x5 (3 filters), and every
+spin brought to unit length. W = 48 (Ny/16)(Nx/16), 3072 at 128 x 128.
+
+Stated in the paper's text: layers, filters, widths, 100 latents. Chosen here: the slope of the leaky
+ReLU (the paper does not state it), no bias in front of a batch norm (it would be subtracted again),
+padding that is periodic for a periodic sample and zero beyond an open edge, and log sigma^2 that starts near -6: with
+sigma = 1 the latents are drowned in noise and training at small beta stays for some 500 steps on a plateau where
+every output is the uniform state.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from evae_core.hamiltonian import Hamiltonian, check_spins
+
+LATENT = 100
+FILTERS = (6, 12, 24, 48)
+HIDDEN = 512
+SLOPE = 0.1
+LOGVAR_START = -6.0
+D_PAPER = 0.3
+
+
+class Losses(NamedTuple):
+    """The three losses and their weighted sum; each a scalar tensor, the mean over the batch."""
+
+    reconstruction: Tensor
+    kl: Tensor
+    energy: Tensor
+    total: Tensor
+
+
+def reconstruction_loss(x_in: Tensor, x_out: Tensor, sites: int) -> Tensor:
+    r"""L_RC = (1/N) sum_i \|S_in - S_out\|^2, the squared chord a spin: 0 ... 4; mean over the batch.
+
+    Spins (n, 3, Ny, Nx), zero on non-magnetic sites; ``sites`` is N. Sum over components, mean over sites.
+    """
+    return (x_in - x_out).square().sum() / (sites * len(x_in))
+
+
+def kl_loss(mu: Tensor, logvar: Tensor) -> Tensor:
+    """L_KL = -1/2 sum_j (1 + log s_j^2 - mu_j^2 - s_j^2) in nats: sum over latents, mean over the batch; (n, latent)."""
+    return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1).mean()
+
+
+def energy_loss(H: Hamiltonian, x_out: Tensor) -> Tensor:
+    """L_H = (E(X_out) - E0)/N x (0.3/D)^2, signed and linear; mean over the batch.
+
+    E0 = H.reference_energy: the exchange energy of the uniform state. The last factor makes one gamma ladder
+    serve every lattice: energies a spin above the uniform state scale as D^2 (it is 1 for the paper's D, and
+    left out for D = 0, where no such scaling exists).
+    """
+    shape = x_out.shape[-2:]
+    scale = (D_PAPER / H.D) ** 2 if H.D else 1.0
+    return (H.energy(x_out).mean() - H.reference_energy(shape)) * (scale / H.sites(shape))
+
+
+def _collapse(axis_parity: int) -> Tensor:
+    """(3, 5): which taps of a 5-kernel on the doubled lattice fall on low-resolution sites Y-1, Y, Y+1."""
+    taps = torch.zeros(3, 5)
+    for t in range(5):
+        taps[(axis_parity + t - 2) // 2 + 1, t] = 1
+    return taps
+
+
+class UpConv(nn.Module):
+    """Nearest upsampling by 2, padding, 5x5 convolution: exactly, as one 3x3 convolution at low resolution.
+
+    A 5x5 kernel over an upsampled map meets only 3x3 different values, and which taps share a value depends
+    on the parity of the output site alone: four 3x3 kernels, whose outputs are interleaved (pixel shuffle).
+    ``weight`` keeps its 5x5 form, so that a state dict reads like the plain layer's.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, pad):
+        super().__init__()
+        plain = nn.Conv2d(channels_in, channels_out, 5, bias=False)  # for its initialisation
+        self.weight = plain.weight
+        self.pad = pad
+        self.register_buffer("taps", torch.stack([_collapse(0), _collapse(1)]), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n_out, n_in = self.weight.shape[:2]
+        kernel = torch.einsum("oiyx,pay,qbx->opqiab", self.weight, self.taps, self.taps)
+        out = F.conv2d(self.pad(x, 1), kernel.reshape(4 * n_out, n_in, 3, 3))
+        return F.pixel_shuffle(out, 2)
+
+
+class PaddedConv(nn.Conv2d):
+    """5x5 convolution with the sample's own padding: the lattice keeps its size."""
+
+    def __init__(self, channels_in: int, channels_out: int, pad, bias: bool = False):
+        super().__init__(channels_in, channels_out, 5, bias=bias)
+        self.pad = pad
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.pad(x, 2))
+
+
+def pad_periodic(x: Tensor, width: int) -> Tensor:
+    """Wrap the lattice around by ``width`` sites."""
+    return F.pad(x, (width,) * 4, mode="circular")
+
+
+def pad_open(x: Tensor, width: int) -> Tensor:
+    """Zeros beyond the edge: there is no spin."""
+    return F.pad(x, (width,) * 4)
+
+
+def check_size(size) -> tuple[int, int]:
+    """Return ``size`` (an int or (Ny, Nx)) as a pair; both must be positive multiples of 16 (four poolings).
+
+    Raises
+    ------
+    TypeError, ValueError
+        not integers, or not multiples of 16.
+    """
+    pair = (size, size) if isinstance(size, (int, np.integer)) and not isinstance(size, bool) else size
+    try:
+        ny, nx = pair
+    except (TypeError, ValueError):
+        raise TypeError(f"size must be an integer or (Ny, Nx), got {size!r}") from None
+    for n in (ny, nx):
+        if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
+            raise TypeError(f"size must be an integer or (Ny, Nx), got {size!r}")
+        if n < 16 or n % 16:
+            raise ValueError(f"size must be a positive multiple of 16 (four 2x2 poolings), got {size!r}; "
+                             f"nearest: {max(16, 16 * round(n / 16))}")
+    return int(ny), int(nx)
+
+
+class Encoder(nn.Module):
+    """Spins (n, 3, Ny, Nx) -> mu, log sigma^2, each (n, latent)."""
+
+    def __init__(self, size: tuple[int, int], latent: int, pad):
+        super().__init__()
+        width = FILTERS[-1] * (size[0] // 16) * (size[1] // 16)
+        layers: list[nn.Module] = []
+        for c_in, c_out in zip((3, *FILTERS), FILTERS, strict=False):
+            layers += [PaddedConv(c_in, c_out, pad), nn.BatchNorm2d(c_out), nn.LeakyReLU(SLOPE, inplace=True), nn.MaxPool2d(2)]
+        self.convolutions = nn.Sequential(*layers)
+        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(width, width, bias=False), nn.BatchNorm1d(width),
+                                   nn.LeakyReLU(SLOPE, inplace=True), nn.Linear(width, HIDDEN))
+        self.mu = nn.Linear(HIDDEN, latent)
+        self.logvar = nn.Linear(HIDDEN, latent)
+        nn.init.constant_(self.logvar.bias, LOGVAR_START)
+
+    def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.dense(self.convolutions(spins))
+        return self.mu(hidden), self.logvar(hidden)
+
+
+class Decoder(nn.Module):
+    """Latent vectors (n, latent) -> unit spins (n, 3, Ny, Nx)."""
+
+    def __init__(self, size: tuple[int, int], latent: int, pad):
+        super().__init__()
+        low = size[0] // 16, size[1] // 16
+        width = FILTERS[-1] * low[0] * low[1]
+        self.dense = nn.Sequential(nn.Linear(latent, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.LeakyReLU(SLOPE, inplace=True),
+                                   nn.Linear(HIDDEN, width, bias=False), nn.BatchNorm1d(width), nn.LeakyReLU(SLOPE, inplace=True),
+                                   nn.Unflatten(1, (FILTERS[-1], *low)))
+        layers: list[nn.Module] = []
+        for c_in, c_out in zip(FILTERS[::-1], (*FILTERS[-2::-1], 3), strict=True):
+            layers += [UpConv(c_in, c_out, pad), nn.BatchNorm2d(c_out), nn.LeakyReLU(SLOPE, inplace=True)]
+        self.convolutions = nn.Sequential(*layers, PaddedConv(3, 3, pad, bias=True))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return F.normalize(self.convolutions(self.dense(z)), dim=1)
+
+
+class VAE(nn.Module):
+    """The variational autoencoder of the paper for a lattice of ``size`` (int or (Ny, Nx), multiples of 16).
+
+    Parameters
+    ----------
+    size : lattice, one side or (Ny, Nx).
+    latent : number of latent variables.
+    boundary : the sample's: ``"periodic"``, ``"open"`` or a bool mask (Ny, Nx), as in :class:`Hamiltonian`.
+        Outputs are zero on non-magnetic sites.
+
+    Examples
+    --------
+    >>> model, H = VAE(size=32), Hamiltonian(D=0.6, B=0.2)
+    >>> spins = F.normalize(torch.randn(4, 3, 32, 32), dim=1)
+    >>> losses = model.loss(spins, H, beta=1e-3, gamma=100.0)
+    >>> losses.total.backward()
+    """
+
+    def __init__(self, size, latent: int = LATENT, boundary="periodic"):
+        super().__init__()
+        self.size = check_size(size)
+        self.latent = latent
+        edges = Hamiltonian(boundary=boundary)  # checks the boundary
+        edges.check_shape(self.size)
+        self.boundary = edges.boundary
+        pad = pad_periodic if edges.periodic else pad_open
+        mask = None if edges.mask is None else torch.from_numpy(edges.mask.astype(np.float32))
+        self.register_buffer("magnetic", mask, persistent=False)
+        self.sites = edges.sites(self.size)
+        self.encoder = Encoder(self.size, latent, pad)
+        self.decoder = Decoder(self.size, latent, pad)
+
+    def encode(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and log sigma^2 of q(z|spins), each (n, latent)."""
+        return self.encoder(spins)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Spins (n, 3, Ny, Nx) of latent vectors (n, latent)."""
+        spins = self.decoder(z)
+        return spins if self.magnetic is None else spins * self.magnetic
+
+    def forward(self, spins: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """X_out, mu, log sigma^2, with z = mu + sigma * epsilon; epsilon comes from ``generator``."""
+        mu, logvar = self.encode(spins)
+        noise = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+        return self.decode(mu + (0.5 * logvar).exp() * noise), mu, logvar
+
+    def loss(self, spins: Tensor, hamiltonian: Hamiltonian, beta: float, gamma: float,
+             generator: torch.Generator | None = None) -> Losses:
+        """L = L_RC + beta L_KL + gamma L_H of a batch (n, 3, Ny, Nx); reductions are stated at each loss.
+
+        In training mode batch norm needs n >= 2.
+
+        Raises
+        ------
+        TypeError, ValueError
+            spins that are no batch of this size, another boundary than the model's, negative beta or gamma.
+        """
+        self.check_batch(spins, hamiltonian)
+        for name, value in (("beta", beta), ("gamma", gamma)):
+            if not float(value) >= 0 or float(value) == float("inf"):
+                raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+        return self.losses(spins, hamiltonian, beta, gamma, generator)
+
+    def losses(self, spins: Tensor, hamiltonian: Hamiltonian, beta: float, gamma: float,
+               generator: torch.Generator | None = None) -> Losses:
+        """:meth:`loss` without its checks, for batches known to be right."""
+        x_out, mu, logvar = self(spins, generator)
+        reconstruction = reconstruction_loss(spins, x_out, self.sites)
+        kl = kl_loss(mu, logvar)
+        energy = energy_loss(hamiltonian, x_out if gamma else x_out.detach())  # at 0 its gradient is not wanted
+        return Losses(reconstruction, kl, energy, reconstruction + beta * kl + gamma * energy)
+
+    def check_batch(self, spins: Tensor, hamiltonian: Hamiltonian) -> None:
+        """Raise unless ``spins`` is a batch this model can be trained on under ``hamiltonian``."""
+        check_spins(spins, unit=True, magnetic=hamiltonian.mask)
+        if spins.ndim != 4 or tuple(spins.shape[-2:]) != self.size:
+            raise ValueError(f"spins must have shape (n, 3, {self.size[0]}, {self.size[1]}) for this model, "
+                             f"got {tuple(spins.shape)}")
+        if Hamiltonian(boundary=hamiltonian.boundary) != Hamiltonian(boundary=self.boundary):
+            raise ValueError("hamiltonian has another boundary than the model; build VAE(size, boundary=H.boundary)")
+
+    @torch.no_grad()
+    def generate(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """X'_out: n states (n, 3, Ny, Nx) decoded from z ~ N(0, 1), batch norm as trained (model in eval mode)."""
+        if self.training:
+            raise ValueError("generate needs the model in eval mode; call model.eval() first")
+        z = torch.randn(n, self.latent, generator=generator, device=next(self.parameters()).device)
+        return self.decode(z)

@@ -1,0 +1,98 @@
+"""The three sizes this companion runs at: every number of a run in one frozen dataclass, one table.
+
+``smoke`` proves that everything runs (tests, CI), ``laptop`` shows the physics in minutes on two cores, ``paper`` is
+the system of Kwon et al., Advanced Science 2021, at its own size (a GPU is advised). The scaled lattices hold the same
+physics: the helix period is 2 pi / atan(D/J) sites and the reduced field B J / D^2 is 0.5556 in all three.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+
+DECADES_BETA = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+DECADES_GAMMA = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e5, 1e6)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Every number of a run. Energies in units of J, temperatures in J/k_B, lengths in lattice sites."""
+
+    name: str
+    # the system
+    size: int  # lattice side, a multiple of 16
+    D: float  # DM strength
+    B: float  # field
+    # the data
+    train: int  # configurations to train on
+    validation: int
+    test: int
+    shard: int  # configurations made and stored at a time: bounds the memory of the making
+    sweeps: int  # heat-bath sweeps from T_start to T_end
+    overrelax: int  # over-relaxation sweeps after each
+    # the training
+    batch: int
+    learning_rate: float  # Adam's
+    final_rate: float  # learning rate at the end of a stage as a share of it (cosine); 1: constant, as in the paper
+    first_steps: int  # the stage that starts from random weights
+    beta_steps: int  # every later stage of the beta ladder
+    gamma_steps: int  # every stage of a gamma ladder
+    translate: bool  # shift every batch by a random lattice vector: free new data on a periodic lattice
+    seeds: int  # independent trainings
+    # what is measured
+    samples: int  # generated states a measurement
+    invert_steps: int  # most steps of the inverse mapping
+    # confined samples
+    confined: tuple[tuple[int, int], ...]  # open samples (Ny, Nx): squares first, the wire last
+    confined_train: int
+    confined_steps: int  # every stage of their short ladder; the first takes three times as many
+    # the ladders
+    betas: tuple[float, ...] = DECADES_BETA
+    gammas: tuple[float, ...] = DECADES_GAMMA
+    gamma_betas: tuple[float, ...] = (1e-3, 1e-4)  # where the gamma ladders start
+    J: float = 1.0
+
+    def spec(self) -> dict:
+        """The numbers as plain JSON values."""
+        return asdict(self)
+
+
+PRESETS = {preset.name: preset for preset in (
+    Preset(name="smoke", size=32, D=0.6, B=0.2,
+           train=160, validation=20, test=20, shard=50, sweeps=60, overrelax=2,
+           batch=20, learning_rate=1e-3, final_rate=0.1, first_steps=12, beta_steps=4, gamma_steps=3, translate=True,
+           seeds=2, samples=16, invert_steps=20,
+           confined=((32, 32), (16, 48)), confined_train=40, confined_steps=3),
+    Preset(name="laptop", size=48, D=0.6, B=0.2,
+           train=4000, validation=500, test=500, shard=250, sweeps=250, overrelax=3,
+           batch=50, learning_rate=1e-3, final_rate=0.1, first_steps=1500, beta_steps=400, gamma_steps=200,
+           translate=True, seeds=2, samples=100, invert_steps=600,
+           confined=((32, 32), (48, 48), (16, 64)), confined_train=1000, confined_steps=200),
+    Preset(name="paper", size=128, D=0.3, B=0.05,
+           train=30_000, validation=5_000, test=4_300, shard=500, sweeps=1000, overrelax=3,
+           batch=100, learning_rate=1e-3, final_rate=1.0, first_steps=30_000, beta_steps=30_000, gamma_steps=30_000,
+           translate=False, seeds=2, samples=100, invert_steps=5000,
+           confined=((64, 64), (96, 96), (128, 128), (32, 128)), confined_train=5000, confined_steps=10_000),
+)}
+
+
+def load_preset(name: str | None = None) -> Preset:
+    """The preset called ``name``; the environment variable EVAE_PRESET, when set, wins; neither: ``laptop``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        a name that is no string, or not one of the presets (the message lists them).
+
+    Examples
+    --------
+    >>> load_preset("paper").size
+    128
+    """
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"preset must be one of {tuple(PRESETS)}, got {name!r}")
+    chosen = os.environ.get("EVAE_PRESET") or name or "laptop"
+    if chosen not in PRESETS:
+        source = "EVAE_PRESET" if os.environ.get("EVAE_PRESET") else "preset"
+        raise ValueError(f"{source} must be one of {tuple(PRESETS)}, got {chosen!r}")
+    return PRESETS[chosen]

@@ -1,0 +1,355 @@
+"""Sequential training: ladders of stages, each continuing from the weights of the one before.
+
+The paper climbs beta from 1e-6 to 1, then starts from the beta = 1e-3 and the beta = 1e-4 model and climbs gamma from
+1e-4 to 1e6 (Kwon et al., Advanced Science 2021). ``ladder`` lists the stages, ``climb`` trains those that the store does
+not hold yet. A stage is an artefact: its weights, the losses of every step, and what was measured after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from evae_core.dataset import Data, DataSpec, load_data
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.model import VAE, Losses, energy_loss
+from evae_core.observables import kspace_mse
+from evae_core.presets import Preset
+from evae_core.store import Store, load_arrays, read_json, save_arrays, write_json
+
+NETWORK = 1  # raise when the network, the losses or the loop change their results: older stages are then made anew
+WARM_UP = 20  # steps over which the learning rate rises at the start of a stage: Adam's moments start at zero
+EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
+LOSSES = ("reconstruction", "kl", "energy", "total")
+
+
+def pick_device(device: str) -> torch.device:
+    """The torch device for ``"auto"`` (a GPU where torch sees one), ``"cpu"`` or ``"cuda"``; ValueError otherwise."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f'device must be "auto", "cpu" or "cuda", got {device!r}')
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError('device "cuda" was asked for and torch sees no usable GPU; use "auto" or "cpu"')
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: ``steps`` optimiser steps at fixed beta and gamma, from the weights of ``parent`` (None: random).
+
+    learning_rate falls along a cosine to ``final_rate`` times itself within the stage (1: constant, the paper's).
+    With ``translate`` every batch is shifted by a random lattice vector (periodic samples only).
+    """
+
+    beta: float
+    gamma: float
+    steps: int
+    batch: int
+    learning_rate: float
+    final_rate: float
+    translate: bool
+    seed: int
+    parent: Stage | None = None
+
+    def spec(self) -> dict:
+        """Everything the stage adds to its data set, as plain JSON values."""
+        own = {name: getattr(self, name) for name in ("beta", "gamma", "steps", "batch", "learning_rate",
+                                                      "final_rate", "translate", "seed")}
+        return own | {"parent": self.parent and self.parent.spec()}
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}, beta {self.beta:g}, gamma {self.gamma:g}"
+
+
+def climbing(rungs: Iterable[tuple[float, float, int]], preset: Preset, seed: int, parent: Stage | None = None,
+             translate: bool | None = None) -> list[Stage]:
+    """Stages one after the other from (beta, gamma, steps), each the parent of the next; the rest from the preset."""
+    stages = []
+    for beta, gamma, steps in rungs:
+        parent = Stage(beta, gamma, steps, preset.batch, preset.learning_rate, preset.final_rate,
+                       preset.translate if translate is None else translate, seed, parent)
+        stages.append(parent)
+    return stages
+
+
+def ladder(preset: Preset, beta: float | None = None, seed: int = 0) -> list[Stage]:
+    """The stages of a ladder: of beta at gamma = 0 (``beta`` None), or of gamma from the model of one ``beta``.
+
+    The gamma ladder's first stage has the beta ladder's stage as its parent; gamma = 0 itself is that parent.
+
+    Raises
+    ------
+    ValueError
+        a beta that the preset's beta ladder does not hold.
+    """
+    steps = [preset.first_steps] + [preset.beta_steps] * (len(preset.betas) - 1)
+    betas = climbing(zip(preset.betas, [0.0] * len(steps), steps, strict=True), preset, seed)
+    if beta is None:
+        return betas
+    if beta not in preset.betas:
+        raise ValueError(f"beta must be one of the preset's {preset.betas}, got {beta!r}")
+    return climbing([(beta, gamma, preset.gamma_steps) for gamma in preset.gammas], preset, seed,
+                    parent=betas[preset.betas.index(beta)])
+
+
+class Step:
+    """One optimiser step on a batch, as ``climb`` does it; made by :func:`make_step`."""
+
+    def __init__(self, model: VAE, hamiltonian: Hamiltonian, beta: float, gamma: float, learning_rate: float, seed: int):
+        self.model, self.hamiltonian, self.beta, self.gamma = model, hamiltonian, beta, gamma
+        self.device = next(model.parameters()).device
+        # Channels last is 1.2x faster for these few-channel convolutions (benchmarks/).
+        self.model.to(memory_format=torch.channels_last).train()
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=(0.9, 0.999), fused=True)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+
+    def __call__(self, batch: Tensor) -> Losses:
+        """Update the weights once; return the losses of the batch (before the update), detached.
+
+        Raises TypeError or ValueError for a batch that is not (n >= 2, 3, Ny, Nx) unit spins of the model's size.
+        """
+        self.model.check_batch(batch, self.hamiltonian)
+        if len(batch) < 2:
+            raise ValueError("batch must hold at least 2 configurations, batch norm needs a spread")
+        return self.update(batch)
+
+    def update(self, batch: Tensor) -> Losses:
+        """The same for a batch known to be right: nothing is checked, nothing waits for the device."""
+        batch = batch.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        losses = self.model.losses(batch, self.hamiltonian, self.beta, self.gamma, self.generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        self.optimizer.step()
+        return Losses(*(value.detach() for value in losses))
+
+
+def make_step(size, hamiltonian: Hamiltonian, beta: float, gamma: float, device: str = "auto", *,
+              learning_rate: float = 1e-3, seed: int = 0, model: VAE | None = None) -> Step:
+    """Return ``step(batch) -> Losses``: one Adam step (betas 0.9, 0.999) of a new, or the given, model.
+
+    ``step.model`` is the network, ``step.optimizer`` the optimiser.
+
+    Raises
+    ------
+    TypeError, ValueError
+        a size that is no multiple of 16, negative beta or gamma, an unusable device.
+    """
+    for name, value in (("beta", beta), ("gamma", gamma)):
+        if not (isinstance(value, (int, float)) and 0 <= value < math.inf):
+            raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+    where = pick_device(device)
+    if model is None:
+        model = new_model(size, hamiltonian, seed)
+    return Step(model.to(where), hamiltonian, beta, gamma, learning_rate, seed)
+
+
+def new_model(size, hamiltonian: Hamiltonian, seed: int) -> VAE:
+    """A VAE for the Hamiltonian's boundary with random weights from ``seed`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return VAE(size, boundary=hamiltonian.boundary)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished stage in the store.
+
+    ``measured`` holds, after the stage and in evaluation mode: the losses of ``train`` and ``validation`` (dicts of
+    reconstruction, kl, energy), of ``generated`` samples X'_out (energy, their mean L_H; best, the lowest; kspace_mse,
+    C1's measure, kspace_mse_complex), of the ``data`` (energy, best), all L_H in the units of the loss, and ``seconds``
+    and ``device`` of the training.
+    """
+
+    stage: Stage
+    data: DataSpec
+    folder: Path
+
+    @property
+    def measured(self) -> dict:
+        return read_json(self.folder / "measured.json")
+
+    @property
+    def history(self) -> np.ndarray:
+        """(steps, 4): reconstruction, kl, energy and total loss of every step's batch."""
+        return load_arrays(self.folder / "history.npy")
+
+    def model(self, device: str = "cpu") -> VAE:
+        """The network as trained, in evaluation mode."""
+        model = VAE(self.data.shape, boundary=self.data.hamiltonian.boundary)
+        model.load_state_dict(safetensors.torch.load_file(self.folder / "weights.safetensors"))
+        return model.to(pick_device(device)).eval()
+
+
+def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, device: str = "auto",
+          report: Callable[[str], None] | None = None) -> list[Trained]:
+    """Train every stage that the store does not hold, after its parents; return them in order.
+
+    Killed at any moment, it loses the stage in progress. ``report`` is called with one line a stage.
+
+    Raises
+    ------
+    RuntimeError
+        a loss that is not finite; names stage and step.
+    """
+    store = store or Store()
+    loaded: list[Data] = []
+
+    def data_once() -> Data:
+        if not loaded:
+            loaded.append(load_data(data, store, device))
+        return loaded[0]
+
+    def trained(stage: Stage) -> Trained:
+        parent = trained(stage.parent) if stage.parent else None
+        def make(folder):
+            _train(stage, parent, data_once(), folder, device, report)
+        return Trained(stage, data, store.get(stage_spec(stage, data), make))
+
+    return [trained(stage) for stage in stages]
+
+
+def stage_spec(stage: Stage, data: DataSpec) -> dict:
+    """What a stage's artefact depends on."""
+    return {"kind": "stage", "network": NETWORK, "data": data.spec()} | stage.spec()
+
+
+def _worker(stages, data, root, device, queue) -> None:
+    torch.set_num_threads(1)
+    climb(stages, data, Store(root), device, queue.put)
+
+
+def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store: Store | None = None,
+              device: str = "auto", report: Callable[[str], None] | None = None,
+              workers: int | None = None) -> list[list[Trained]]:
+    """Climb independent ladders side by side, one process and one thread each; return them like :func:`climb`.
+
+    ``data``: one for all, or one a ladder. ``workers``: processes at a time; by default the number of cores on a CPU
+    (at most one a ladder), and 1 on a GPU. Common parents are trained once: others wait for them. One thread a
+    ladder uses two cores better than one ladder on both (benchmarks/), and makes the bytes independent of their number.
+    """
+    store = store or Store()
+    specs = data if isinstance(data, list) else [data] * len(ladders)
+    todo = [number for number, (stages, spec) in enumerate(zip(ladders, specs, strict=True))
+            if any(store.find(stage_spec(stage, spec)) is None for stage in stages)]
+    if workers is None:
+        workers = 1 if pick_device(device).type == "cuda" else len(os.sched_getaffinity(0))
+    if todo and pick_device(device).type == "cpu":
+        context = multiprocessing.get_context("spawn")
+        for spec in {id(specs[n]): specs[n] for n in todo}.values():
+            load_data(spec, store, device, report)  # once, on all cores
+        with context.Manager() as manager, ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
+            queue = manager.Queue()
+            futures = [pool.submit(_worker, ladders[n], specs[n], store.root, device, queue) for n in todo]
+            _listen(futures, queue, report)
+    return [climb(stages, spec, store, device, report) for stages, spec in zip(ladders, specs, strict=True)]
+
+
+def _listen(futures, queue, report) -> None:
+    """Pass the workers' lines on until all are done; the first error ends the others before their next ladder."""
+    pending = set(futures)
+    try:
+        while pending:
+            done = {future for future in pending if future.done()}
+            for future in as_completed(done):
+                future.result()
+            pending -= done
+            while not queue.empty():
+                line = queue.get()
+                if report:
+                    report(line)
+            time.sleep(0.2)
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+
+
+def _seed(stage: Stage, data: DataSpec, purpose: str) -> int:
+    """A 63-bit seed of the stage's own, so that no two stages share random numbers."""
+    text = json.dumps([purpose, stage_spec(stage, data)], sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+def _train(stage: Stage, parent: Trained | None, data: Data, folder: Path, device: str, report) -> None:
+    H, shape = data.spec.hamiltonian, data.spec.shape
+    if stage.translate and not H.periodic:
+        raise ValueError("translate needs a periodic sample; an open one has no translations")
+    model = parent.model(device) if parent else new_model(shape, H, _seed(stage, data.spec, "weights"))
+    step = make_step(shape, H, stage.beta, stage.gamma, device, learning_rate=stage.learning_rate,
+                     seed=_seed(stage, data.spec, "noise"), model=model)
+    start = time.perf_counter()
+    history = _loop(step, stage, data, np.random.default_rng(_seed(stage, data.spec, "batches")))
+    seconds = time.perf_counter() - start
+    measured = measure(model.eval(), data) | {"seconds": round(seconds, 3), "device": str(step.device)}
+    safetensors.torch.save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()},
+                                folder / "weights.safetensors")
+    save_arrays(folder / "history.npy", history)
+    write_json(folder / "measured.json", measured)
+    if report:
+        last = measured["train"]
+        report(f"{stage}: L_RC {last['reconstruction']:.3f}, L_KL {last['kl']:.1f}, L_H {last['energy']:.4f}, "
+               f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {seconds:.0f} s)")
+
+
+def _loop(step: Step, stage: Stage, data: Data, rng: np.random.Generator) -> np.ndarray:
+    """Draw batches, set the learning rate, update; return the (steps, 4) losses."""
+    history = torch.empty(stage.steps, len(LOSSES), device=step.device)
+    for number in range(stage.steps):
+        fall = 0.5 * (1 + math.cos(math.pi * number / stage.steps))
+        rate = stage.learning_rate * (stage.final_rate + (1 - stage.final_rate) * fall)
+        for group in step.optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (number + 1) / WARM_UP)
+        batch = data.train[rng.integers(0, len(data.train), stage.batch)]
+        if stage.translate:
+            batch = batch.roll([int(rng.integers(n)) for n in batch.shape[-2:]], (-2, -1))
+        history[number] = torch.stack(step.update(batch))
+        if (number % 50 == 49 or number == stage.steps - 1) and not bool(torch.isfinite(history[:number + 1]).all()):
+            first = int((~torch.isfinite(history[:number + 1])).any(1).nonzero()[0])
+            raise RuntimeError(f"stage ({stage}) diverged: a loss is not finite at step {first}; "
+                               f"lower learning_rate (now {stage.learning_rate:g})")
+    return history.cpu().numpy()
+
+
+@torch.no_grad()
+def measure(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict:
+    """The losses on up to ``n`` configurations of the training and validation sets and of ``n`` generated ones.
+
+    See :class:`Trained` for what is in it. z is sampled as in training; batch norm uses its running averages.
+    """
+    H = data.spec.hamiltonian
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    found = {}
+    for spins in (data.train, data.validation):
+        if not len(spins):
+            continue
+        parts = [spins[i:i + 100] for i in range(0, min(n, len(spins)), 100)]
+        sums = [len(part) * torch.stack(model.losses(part.to(device), H, 0.0, 0.0, generator)[:3]) for part in parts]
+        mean = (sum(sums) / sum(len(part) for part in parts)).tolist()
+        found[spins.name] = dict(zip(LOSSES[:3], mean, strict=True))
+    generated = torch.cat([model.generate(min(100, n - i), generator) for i in range(0, n, 100)])
+    energies = torch.cat([energy_loss(H, one[None])[None] for one in generated])
+    found["generated"] = {"energy": float(energies.mean()), "spread": float(energies.std()),
+                          "best": float(energies.min()), "kspace_mse": kspace_mse(generated[:100].cpu()),
+                          "kspace_mse_complex": kspace_mse(generated[:100].cpu(), complex=True)}
+    of_data = loss_of_energy(H, data.train.statistics["energy"], data.spec.shape)
+    found["data"] = {"energy": float(of_data.mean()), "best": float(of_data.min())}
+    return found
+
+
+def loss_of_energy(H: Hamiltonian, energy_per_spin, shape):
+    """L_H of states with the given energies per spin (J): (E - E0)/N x (0.3/D)^2, as :func:`model.energy_loss`."""
+    scale = (0.3 / H.D) ** 2 if H.D else 1.0
+    return (np.asarray(energy_per_spin) - H.reference_energy(shape) / H.sites(shape)) * scale
