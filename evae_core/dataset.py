@@ -158,8 +158,8 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
                            "another one; use a longer schedule, a larger lattice or fewer configurations")
     sizes = [spec.train, spec.validation, spec.test]
     firsts = np.cumsum([0, *sizes])
-    sets = [SpinSet(name, shards, statistics, int(first), n) for name, first, n in zip(SETS, firsts, sizes, strict=False)]
-    return Data(spec, *sets)
+    return Data(spec, *(SpinSet(name, shards, statistics, int(first), n)
+                        for name, first, n in zip(SETS, firsts, sizes, strict=False)))
 
 
 def _make_shard(spec: DataSpec, shard: dict, folder: Path, device: str) -> None:
@@ -184,7 +184,8 @@ def verify(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, np.ndar
     mask = torch.ones(spins.shape[-2:], dtype=torch.bool) if H.mask is None else torch.from_numpy(H.mask.copy())
     length = (torch.linalg.vector_norm(spins, dim=-3)[..., mask] - 1).abs()
     if not bool(torch.isfinite(spins).all()) or float(length.max()) > 1e-5:
-        raise RuntimeError(f"annealed spins are not finite unit vectors: worst length is off by {float(length.max()):g}")
+        raise RuntimeError("annealed spins are not finite unit vectors: the worst length is off by "
+                           f"{float(length.max()):g}")
     double = spins.double()
     torque = H.torque(double).amax((-2, -1))
     if float(torque.max()) > 2 * tolerance:

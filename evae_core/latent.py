@@ -22,7 +22,7 @@ GAIN = 0.01  # ... this share of the remaining error
 
 
 class Inverse(NamedTuple):
-    """Latent vectors z (n, latent), what they decode to (n, 3, Ny, Nx), their squared chord per spin (n,), and steps."""
+    """Latent vectors z (n, latent), what they decode to (n, 3, Ny, Nx), its squared chord per spin (n,), and steps."""
 
     z: Tensor
     spins: Tensor
@@ -48,7 +48,8 @@ def inverse_map(model: VAE, targets: Tensor, steps: int = 1000, learning_rate: f
     H = Hamiltonian(boundary=model.boundary)
     check_spins(targets, "targets", unit=True, magnetic=H.mask)
     if targets.ndim != 4 or tuple(targets.shape[-2:]) != model.size:
-        raise ValueError(f"targets must have shape (n, 3, {model.size[0]}, {model.size[1]}), got {tuple(targets.shape)}")
+        raise ValueError(f"targets must have shape (n, 3, {model.size[0]}, {model.size[1]}), "
+                         f"got {tuple(targets.shape)}")
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     model = model.eval().requires_grad_(False)
@@ -109,7 +110,8 @@ def barrier(energy) -> Barrier:
     """Read a profile (K + 1,) as a :class:`Barrier`; ValueError for fewer than 11 points or not finite ones."""
     energy = np.asarray(energy, float)
     if energy.ndim != 1 or len(energy) < 11 or not np.isfinite(energy).all():
-        raise ValueError(f"energy must be a finite array of at least 11 values along the path, got shape {energy.shape}")
+        raise ValueError("energy must be a finite array of at least 11 values along the path, "
+                         f"got shape {energy.shape}")
     tenth = len(energy) // 10
     top = int(energy.argmax())
     start, end = float(energy[:tenth].mean()), float(energy[-tenth:].mean())

@@ -50,7 +50,7 @@ def reconstruction_loss(x_in: Tensor, x_out: Tensor, sites: int) -> Tensor:
 
 
 def kl_loss(mu: Tensor, logvar: Tensor) -> Tensor:
-    """L_KL = -1/2 sum_j (1 + log s_j^2 - mu_j^2 - s_j^2) in nats: sum over latents, mean over the batch; (n, latent)."""
+    """L_KL = -1/2 sum_j (1 + log s_j^2 - mu_j^2 - s_j^2), nats: sum over latents, mean over the batch; (n, latent)."""
     return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1).mean()
 
 
@@ -62,8 +62,12 @@ def energy_loss(H: Hamiltonian, x_out: Tensor) -> Tensor:
     left out for D = 0, where no such scaling exists).
     """
     shape = x_out.shape[-2:]
-    scale = (D_PAPER / H.D) ** 2 if H.D else 1.0
-    return (H.energy(x_out).mean() - H.reference_energy(shape)) * (scale / H.sites(shape))
+    return (H.energy(x_out).mean() - H.reference_energy(shape)) * (energy_scale(H) / H.sites(shape))
+
+
+def energy_scale(H: Hamiltonian) -> float:
+    """(0.3/D)^2, the factor between energies per spin and L_H; 1 for D = 0."""
+    return (D_PAPER / H.D) ** 2 if H.D else 1.0
 
 
 def _collapse(axis_parity: int) -> Tensor:
@@ -139,6 +143,11 @@ def check_size(size) -> tuple[int, int]:
     return int(ny), int(nx)
 
 
+def leaky() -> nn.LeakyReLU:
+    """The network's activation."""
+    return nn.LeakyReLU(SLOPE, inplace=True)
+
+
 class Encoder(nn.Module):
     """Spins (n, 3, Ny, Nx) -> mu, log sigma^2, each (n, latent)."""
 
@@ -147,10 +156,10 @@ class Encoder(nn.Module):
         width = FILTERS[-1] * (size[0] // 16) * (size[1] // 16)
         layers: list[nn.Module] = []
         for c_in, c_out in zip((3, *FILTERS), FILTERS, strict=False):
-            layers += [PaddedConv(c_in, c_out, pad), nn.BatchNorm2d(c_out), nn.LeakyReLU(SLOPE, inplace=True), nn.MaxPool2d(2)]
+            layers += [PaddedConv(c_in, c_out, pad), nn.BatchNorm2d(c_out), leaky(), nn.MaxPool2d(2)]
         self.convolutions = nn.Sequential(*layers)
-        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(width, width, bias=False), nn.BatchNorm1d(width),
-                                   nn.LeakyReLU(SLOPE, inplace=True), nn.Linear(width, HIDDEN))
+        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), leaky(),
+                                   nn.Linear(width, HIDDEN))
         self.mu = nn.Linear(HIDDEN, latent)
         self.logvar = nn.Linear(HIDDEN, latent)
         nn.init.constant_(self.logvar.bias, LOGVAR_START)
@@ -167,12 +176,12 @@ class Decoder(nn.Module):
         super().__init__()
         low = size[0] // 16, size[1] // 16
         width = FILTERS[-1] * low[0] * low[1]
-        self.dense = nn.Sequential(nn.Linear(latent, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.LeakyReLU(SLOPE, inplace=True),
-                                   nn.Linear(HIDDEN, width, bias=False), nn.BatchNorm1d(width), nn.LeakyReLU(SLOPE, inplace=True),
+        self.dense = nn.Sequential(nn.Linear(latent, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), leaky(),
+                                   nn.Linear(HIDDEN, width, bias=False), nn.BatchNorm1d(width), leaky(),
                                    nn.Unflatten(1, (FILTERS[-1], *low)))
         layers: list[nn.Module] = []
         for c_in, c_out in zip(FILTERS[::-1], (*FILTERS[-2::-1], 3), strict=True):
-            layers += [UpConv(c_in, c_out, pad), nn.BatchNorm2d(c_out), nn.LeakyReLU(SLOPE, inplace=True)]
+            layers += [UpConv(c_in, c_out, pad), nn.BatchNorm2d(c_out), leaky()]
         self.convolutions = nn.Sequential(*layers, PaddedConv(3, 3, pad, bias=True))
 
     def forward(self, z: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 DECADES_BETA = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 DECADES_GAMMA = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e5, 1e6)
@@ -36,7 +37,8 @@ class Preset:
     final_rate: float  # learning rate at the end of a stage as a share of it (cosine); 1: constant, as in the paper
     first_steps: int  # the stage that starts from random weights
     beta_steps: int  # every later stage of the beta ladder
-    gamma_steps: int  # every stage of a gamma ladder
+    gamma_steps: int  # every stage of a gamma ladder up to gamma = 100
+    collapse_steps: int  # every stage above, where the model collapses
     translate: bool  # shift every batch by a random lattice vector: free new data on a periodic lattice
     seeds: int  # independent trainings
     # what is measured
@@ -60,20 +62,27 @@ class Preset:
 PRESETS = {preset.name: preset for preset in (
     Preset(name="smoke", size=32, D=0.6, B=0.2,
            train=160, validation=20, test=20, shard=50, sweeps=60, overrelax=2,
-           batch=20, learning_rate=1e-3, final_rate=0.1, first_steps=12, beta_steps=4, gamma_steps=3, translate=True,
-           seeds=2, samples=16, invert_steps=20,
+           batch=20, learning_rate=1e-3, final_rate=0.1, first_steps=12, beta_steps=4, gamma_steps=3,
+           collapse_steps=3, translate=True, seeds=2, samples=16, invert_steps=20,
            confined=((32, 32), (16, 48)), confined_train=40, confined_steps=3),
-    Preset(name="laptop", size=48, D=0.6, B=0.2,
-           train=4000, validation=500, test=500, shard=250, sweeps=250, overrelax=3,
-           batch=50, learning_rate=1e-3, final_rate=0.1, first_steps=1500, beta_steps=400, gamma_steps=200,
-           translate=True, seeds=2, samples=100, invert_steps=600,
+    Preset(name="laptop", size=64, D=0.6, B=0.2,
+           train=4000, validation=500, test=500, shard=250, sweeps=30, overrelax=0,
+           batch=32, learning_rate=5e-4, final_rate=0.1, first_steps=1200, beta_steps=250, gamma_steps=80,
+           collapse_steps=200, translate=True, seeds=2, samples=100, invert_steps=600,
            confined=((32, 32), (48, 48), (16, 64)), confined_train=1000, confined_steps=200),
     Preset(name="paper", size=128, D=0.3, B=0.05,
            train=30_000, validation=5_000, test=4_300, shard=500, sweeps=1000, overrelax=3,
            batch=100, learning_rate=1e-3, final_rate=1.0, first_steps=30_000, beta_steps=30_000, gamma_steps=30_000,
+           collapse_steps=30_000,
            translate=False, seeds=2, samples=100, invert_steps=5000,
            confined=((64, 64), (96, 96), (128, 128), (32, 128)), confined_train=5000, confined_steps=10_000),
 )}
+
+
+def figures_folder(preset: Preset) -> Path:
+    """Where a preset's figures and claims go: $EVAE_FIGURES/<name>, or figures/<name> in the repository."""
+    root = os.environ.get("EVAE_FIGURES")
+    return (Path(root) if root else Path(__file__).resolve().parents[1] / "figures") / preset.name
 
 
 def load_preset(name: str | None = None) -> Preset:

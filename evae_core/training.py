@@ -1,8 +1,8 @@
 """Sequential training: ladders of stages, each continuing from the weights of the one before.
 
-The paper climbs beta from 1e-6 to 1, then starts from the beta = 1e-3 and the beta = 1e-4 model and climbs gamma from
-1e-4 to 1e6 (Kwon et al., Advanced Science 2021). ``ladder`` lists the stages, ``climb`` trains those that the store does
-not hold yet. A stage is an artefact: its weights, the losses of every step, and what was measured after it.
+The paper climbs beta from 1e-6 to 1, then starts from the beta = 1e-3 and the beta = 1e-4 model and climbs gamma
+from 1e-4 to 1e6 (Kwon et al., Advanced Science 2021). ``ladder`` lists the stages, ``climb`` trains those that the
+store does not hold yet. A stage is an artefact: its weights, the losses of every step, and what was measured after it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from evae_core.dataset import Data, DataSpec, load_data
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.model import VAE, Losses, energy_loss
+from evae_core.model import VAE, Losses, energy_loss, energy_scale
 from evae_core.observables import kspace_mse
 from evae_core.presets import Preset
 from evae_core.store import Store, load_arrays, read_json, save_arrays, write_json
@@ -33,6 +33,7 @@ from evae_core.store import Store, load_arrays, read_json, save_arrays, write_js
 NETWORK = 1  # raise when the network, the losses or the loop change their results: older stages are then made anew
 WARM_UP = 20  # steps over which the learning rate rises at the start of a stage: Adam's moments start at zero
 EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
+FEW_STEPS = 400  # not worth the seconds that starting processes takes
 LOSSES = ("reconstruction", "kl", "energy", "total")
 
 
@@ -100,14 +101,23 @@ def ladder(preset: Preset, beta: float | None = None, seed: int = 0) -> list[Sta
         return betas
     if beta not in preset.betas:
         raise ValueError(f"beta must be one of the preset's {preset.betas}, got {beta!r}")
-    return climbing([(beta, gamma, preset.gamma_steps) for gamma in preset.gammas], preset, seed,
+    rungs = [(beta, gamma, preset.gamma_steps if gamma <= 100 else preset.collapse_steps) for gamma in preset.gammas]
+    return climbing(rungs, preset, seed,
                     parent=betas[preset.betas.index(beta)])
+
+
+def confined_ladder(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
+    """A short way to collapse in an open sample: gamma = 0 from random weights, then four stages up to 1e4."""
+    steps = preset.confined_steps
+    rungs = [(beta, 0.0, 3 * steps), (beta, 100.0, steps), (beta, 1e3, steps), (beta, 3e3, steps), (beta, 1e4, steps)]
+    return climbing(rungs, preset, seed, translate=False)
 
 
 class Step:
     """One optimiser step on a batch, as ``climb`` does it; made by :func:`make_step`."""
 
-    def __init__(self, model: VAE, hamiltonian: Hamiltonian, beta: float, gamma: float, learning_rate: float, seed: int):
+    def __init__(self, model: VAE, hamiltonian: Hamiltonian, beta: float, gamma: float, learning_rate: float,
+                 seed: int):
         self.model, self.hamiltonian, self.beta, self.gamma = model, hamiltonian, beta, gamma
         self.device = next(model.parameters()).device
         # Channels last is 1.2x faster for these few-channel convolutions (benchmarks/).
@@ -245,7 +255,8 @@ def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store
             if any(store.find(stage_spec(stage, spec)) is None for stage in stages)]
     if workers is None:
         workers = 1 if pick_device(device).type == "cuda" else len(os.sched_getaffinity(0))
-    if todo and pick_device(device).type == "cpu":
+    steps = sum(stage.steps for number in todo for stage in ladders[number])
+    if len(todo) > 1 and workers > 1 and steps > FEW_STEPS:
         context = multiprocessing.get_context("spawn")
         for spec in {id(specs[n]): specs[n] for n in todo}.values():
             load_data(spec, store, device, report)  # once, on all cores
@@ -342,14 +353,38 @@ def measure(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict:
     generated = torch.cat([model.generate(min(100, n - i), generator) for i in range(0, n, 100)])
     energies = torch.cat([energy_loss(H, one[None])[None] for one in generated])
     found["generated"] = {"energy": float(energies.mean()), "spread": float(energies.std()),
-                          "best": float(energies.min()), "kspace_mse": kspace_mse(generated[:100].cpu()),
+                          "best": float(energies.min()),
+                          "magnetisation": float(generated[:, 2].sum((1, 2)).mean()) / model.sites,
+                          "kspace_mse": kspace_mse(generated[:100].cpu()),
                           "kspace_mse_complex": kspace_mse(generated[:100].cpu(), complex=True)}
     of_data = loss_of_energy(H, data.train.statistics["energy"], data.spec.shape)
-    found["data"] = {"energy": float(of_data.mean()), "best": float(of_data.min())}
+    found["data"] = {"energy": float(of_data.mean()), "best": float(of_data.min()),
+                     "kspace_mse": kspace_mse(data.train[:100]) if len(data.train) > 1 else float("nan")}
     return found
+
+
+def table(ladder: list[Trained]) -> dict:
+    """What was measured along a ladder, as arrays with one entry a stage.
+
+    beta, gamma; reconstruction, kl, energy (training data), validation (a dict of the same three); of generated
+    states energy_generated, best_generated, magnetisation, kspace_mse, kspace_mse_complex. Numbers: data_energy,
+    data_best (L_H of the training data), data_kspace_mse.
+    """
+    measured = [trained.measured for trained in ladder]
+    found = {name: np.array([getattr(t.stage, name) for t in ladder]) for name in ("beta", "gamma")}
+    found |= {name: np.array([m["train"][name] for m in measured]) for name in LOSSES[:3]}
+    found["validation"] = {name: np.array([m["validation"][name] for m in measured]) for name in LOSSES[:3]}
+    for name, key in (("energy_generated", "energy"), ("best_generated", "best"), ("magnetisation",) * 2,
+                      ("kspace_mse",) * 2, ("kspace_mse_complex",) * 2):
+        found[name] = np.array([m["generated"][key] for m in measured])
+    return found | {"data_" + key: value for key, value in measured[0]["data"].items()}
 
 
 def loss_of_energy(H: Hamiltonian, energy_per_spin, shape):
     """L_H of states with the given energies per spin (J): (E - E0)/N x (0.3/D)^2, as :func:`model.energy_loss`."""
-    scale = (0.3 / H.D) ** 2 if H.D else 1.0
-    return (np.asarray(energy_per_spin) - H.reference_energy(shape) / H.sites(shape)) * scale
+    return (np.asarray(energy_per_spin) - H.reference_energy(shape) / H.sites(shape)) * energy_scale(H)
+
+
+def energy_per_spin(H: Hamiltonian, loss, shape):
+    """E/N (J) of states with the given L_H: the inverse of :func:`loss_of_energy`."""
+    return np.asarray(loss) / energy_scale(H) + H.reference_energy(shape) / H.sites(shape)

@@ -164,7 +164,7 @@ def test_density_sums_to_energy_and_batches():
 
 
 def test_rescaled_lattice_is_the_same_system():
-    """Half the sites and twice D at fixed B J / D^2: energies above the uniform state scale as D^2 (PHYSICS: replicas)."""
+    """Half the sites and twice D at fixed B J / D^2: energies above the uniform state scale as D^2."""
     def excess(n, D):
         x = 2 * math.pi * torch.arange(n, dtype=F64) / n
         S = torch.stack((torch.zeros(n, n, dtype=F64), x.cos().expand(n, n), x.sin().expand(n, n)))
@@ -174,9 +174,9 @@ def test_rescaled_lattice_is_the_same_system():
 
 @pytest.mark.parametrize("bad, error, word", [
     (dict(J="1"), TypeError, "J"), (dict(D=float("nan")), ValueError, "D"), (dict(B=float("inf")), ValueError, "B"),
-    (dict(K=None), TypeError, "K"), (dict(dmi="Bloch"), ValueError, "dmi"), (dict(boundary="closed"), ValueError, "boundary"),
-    (dict(boundary=np.ones((4, 4))), TypeError, "bool"), (dict(boundary=np.ones(4, bool)), ValueError, "shape"),
-    (dict(boundary=np.zeros((4, 4), bool)), ValueError, "magnetic"), (dict(J=True), TypeError, "J"),
+    (dict(K=None), TypeError, "K"), (dict(dmi="Bloch"), ValueError, "dmi"), (dict(J=True), TypeError, "J"),
+    (dict(boundary="closed"), ValueError, "boundary"), (dict(boundary=np.ones((4, 4))), TypeError, "bool"),
+    (dict(boundary=np.ones(4, bool)), ValueError, "shape"), (dict(boundary=np.zeros((4, 4), bool)), ValueError, "magnetic"),
 ])
 def test_bad_parameters(bad, error, word):
     with pytest.raises(error, match=word):

@@ -1,0 +1,58 @@
+# make figures [PRESET=smoke|laptop|paper]   run the notebooks in order, write figures/ and the score card
+# make test        ruff, the tests, and every notebook at the smallest preset
+# make lab         JupyterLab on the notebooks
+# make notebooks   the .ipynb anew from the .py, executed at the laptop preset
+# make bench       the measurements in benchmarks/
+# make clean       remove build/ and, after asking (or with YES=1), every artefact of the store
+# make .venv       the environment alone: exactly requirements.lock, and this package from its folder
+#
+# Each target first builds .venv where it is missing, was interrupted, or is older than the lock.
+
+PYTHON ?= python3
+PRESET ?= $(or $(EVAE_PRESET),laptop)
+PY := .venv/bin/python
+READY := .venv/.ready
+# Tests never touch the reader's own store or figures.
+TEST := build/test
+
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: .venv figures test lint lab notebooks bench clean
+
+.venv: $(READY)
+
+# The stamp is written last and removed first, so an environment that was interrupted never counts as ready.
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not found; say which one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; say which one: make PYTHON=/path/to/python3.12")'
+	@echo "building .venv from requirements.lock (a few minutes, mostly download)"
+	@rm -f $@
+	$(PYTHON) -m venv --clear .venv
+	$(PY) -m pip --disable-pip-version-check install --quiet --requirement requirements.lock
+	$(PY) -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+figures: $(READY)
+	$(PY) -m evae_core figures --preset $(PRESET)
+
+test: lint
+	rm -rf $(TEST)
+	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core
+	EVAE_PRESET=smoke EVAE_STORE="$(CURDIR)/$(TEST)/store" EVAE_FIGURES="$(CURDIR)/$(TEST)/figures" \
+		$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
+
+lint: $(READY)
+	$(PY) -m ruff check
+
+lab: $(READY)
+	$(PY) -m jupyter lab notebooks
+
+notebooks: $(READY)
+	$(PY) -m evae_core notebooks
+
+bench: $(READY)
+	@set -e; for script in benchmarks/bench_*.py; do echo "$$script"; $(PY) "$$script"; done
+
+clean: $(READY)
+	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	$(PY) -m evae_core clean $(if $(YES),--yes)

@@ -1,0 +1,257 @@
+"""Simulated annealing of spin configurations: random states cooled to metastable states at T = 0.
+
+One front door, two backends with the same algorithm: numba on the CPU (``cpu.py``) and CUDA
+through CuPy (``gpu.py``, ``kernels.cu``). Checkerboard heat bath (exact single-spin Boltzmann
+sampling in the local field, Miyatake et al., J. Phys. C 19, 2539 (1986)), over-relaxation
+(reflection about the local field, Creutz, Phys. Rev. D 36, 515 (1987)), and a descent that turns
+every spin into its field, over-shooting, until the largest torque is below a tolerance.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evae_core.annealing import cpu
+from evae_core.annealing.schedule import Schedule, check_count, check_number
+from evae_core.hamiltonian import Hamiltonian, check_spins
+
+__all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "relax"]
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def _backend(device: str):
+    """The module that computes on ``device``: cpu or gpu."""
+    if device not in DEVICES:
+        raise ValueError(f"device must be one of {DEVICES}, got {device!r}")
+    if device == "cpu":
+        return cpu
+    from evae_core.annealing import gpu  # here, because it is of no use without a GPU
+
+    if device == "cuda":
+        gpu.require()
+        return gpu
+    return gpu if gpu.usable() else cpu
+
+
+def _check(H: Hamiltonian, shape) -> tuple[int, int]:
+    if not isinstance(H, Hamiltonian):
+        raise TypeError(f"H must be a Hamiltonian, got {type(H).__name__}")
+    ny, nx = H.check_shape(shape)
+    if H.periodic and (ny % 2 or nx % 2):
+        raise ValueError(f"shape must be even by even on a periodic lattice, which is swept in two colours, got "
+                         f'{(ny, nx)}; use even sizes or boundary="open"')
+    return ny, nx
+
+
+def _check_seed(seed) -> int:
+    seed = check_count("seed", seed)
+    if seed >= 2**64:
+        raise ValueError(f"seed must be below 2**64, got {seed}")
+    return seed
+
+
+class Annealing:
+    """The anneal of n replicas in steps, for those who want to watch: ``anneal`` is this, run to its end.
+
+    ``run(sweeps)`` advances along the schedule, iterating advances one sweep at a time, and
+    ``finish()`` does what is left and the descent to T = 0. However it is divided, the result is
+    bit for bit that of :func:`anneal`.
+
+    Parameters
+    ----------
+    as for :func:`anneal`.
+
+    Attributes
+    ----------
+    sweep : heat-bath sweeps done. done : whether the schedule is at its end (the descent may still be due).
+    temperature : of the last sweep, J/k_B; inf before the first (random spins), 0 after ``finish()``.
+    spins : (n, 3, Ny, Nx) float32, a copy in host memory.
+
+    Examples
+    --------
+    >>> annealing = Annealing(Hamiltonian(D=0.6, B=0.2), (16, 16), n=2, device="cpu")
+    >>> energies = [float(a.H.energy(a.spins).mean()) for a in annealing]
+    >>> spins = annealing.finish()
+    """
+
+    def __init__(self, H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto",
+                 schedule: Schedule | None = None, first: int = 0):
+        shape = _check(H, shape)
+        if schedule is not None and not isinstance(schedule, Schedule):
+            raise TypeError(f"schedule must be a Schedule or None, got {type(schedule).__name__}")
+        n, seed, first = check_count("n", n, 1), _check_seed(seed), check_count("first", first)
+        self.H, self.schedule = H, schedule or Schedule()
+        self._temperatures = self.schedule.temperatures()
+        self._replicas = _backend(device).Replicas(H, shape, n, first, seed)
+        self._replicas.sweep([0.0], 0)  # infinite temperature: uniform on the sphere
+        self.sweep, self.temperature = 0, float("inf")
+
+    @property
+    def done(self) -> bool:
+        return self.sweep == self.schedule.sweeps
+
+    @property
+    def spins(self) -> Tensor:
+        return self._replicas.spins().cpu()
+
+    def run(self, sweeps: int = 1) -> Annealing:
+        """Advance by ``sweeps`` heat-bath sweeps with their over-relaxation, or to the schedule's end; return self."""
+        upcoming = self._temperatures[self.sweep:self.sweep + check_count("sweeps", sweeps)]
+        if len(upcoming):
+            self._replicas.sweep(1 / upcoming, self.schedule.overrelax)
+            self.sweep, self.temperature = self.sweep + len(upcoming), float(upcoming[-1])
+        return self
+
+    def __iter__(self):
+        while not self.done:
+            yield self.run(1)
+
+    def finish(self) -> Tensor:
+        """Run what is left of the schedule, descend to T = 0, and return the spins.
+
+        Raises
+        ------
+        RuntimeError
+            the torque is still above the schedule's tolerance after ``max_descent`` sweeps.
+        """
+        self.run(self.schedule.sweeps)
+        if self.temperature > 0:
+            _descend(self._replicas, self.schedule.tolerance, self.schedule.max_descent, "max_descent")
+            self.temperature = 0.0
+        return self.spins
+
+
+def _descend(replicas, tolerance, max_sweeps, name):
+    torque = replicas.descend(tolerance, max_sweeps)
+    if not torque <= tolerance:
+        raise RuntimeError(f"the descent stopped at a torque of {torque:.3g} J after {name}={max_sweeps} sweeps, above "
+                           f"tolerance={tolerance:g}; raise {name} or tolerance")
+
+
+def anneal(H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto", schedule: Schedule | None = None,
+           first: int = 0, progress=None) -> Tensor:
+    """n metastable states: random spins, cooled along ``schedule``, then descended to T = 0.
+
+    Parameters
+    ----------
+    H : the Hamiltonian; periodic lattices need even Ny and Nx, since they are swept in two colours.
+    shape : (Ny, Nx).
+    n : number of replicas.
+    seed : integer in [0, 2**64). Replica r of a seed is the same, bit for bit, whatever n, ``first``,
+        and the number of threads: ``anneal(H, shape, 10)[4:]`` equals ``anneal(H, shape, 6, first=4)``.
+        The CPU and the GPU differ (in rounding, not in distribution).
+    device : ``"auto"`` (a usable GPU, else the CPU), ``"cpu"`` or ``"cuda"``. The CPU backend uses
+        ``torch.get_num_threads()`` threads.
+    schedule : a :class:`Schedule`; None is the default one.
+    first : index of the first replica.
+    progress : None, or a callable ``progress(done, total)`` in replicas.
+
+    Returns
+    -------
+    (n, 3, Ny, Nx) float32, unit vectors, zero on non-magnetic sites; in host memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        a bad argument. RuntimeError: no usable GPU for ``"cuda"``, or a descent that did not arrive.
+    """
+    ny, nx = _check(H, shape)
+    n, first = check_count("n", n, 1), check_count("first", first)
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be a callable (done, total) or None, got {progress!r}")
+    backend = _backend(device)
+    spins = torch.empty(n, 3, ny, nx)
+
+    def work(start, count):
+        part = Annealing(H, shape, count, seed, device, schedule, first=start)
+        spins[start - first:start - first + count] = part.finish()
+        return count
+
+    done = 0
+    with ThreadPoolExecutor(backend.workers()) as pool:
+        futures = [pool.submit(work, *piece) for piece in backend.pieces((ny, nx), first, n)]
+        try:
+            for future in as_completed(futures):
+                done += future.result()
+                if progress is not None:
+                    progress(done, n)
+        except BaseException:  # a failure or the user's interrupt: do not start what is still waiting
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return spins
+
+
+def _load(H, spins, device, **kw):
+    """Replicas of ``spins``, flattened over the leading axes, and what to do to bring the result back."""
+    check_spins(spins)
+    shape = _check(H, spins.shape[-2:])
+    check_spins(spins, unit=True, magnetic=None if H.mask is None else H.mask.copy())
+    flat = spins.detach().reshape(-1, 3, *shape)
+    if not len(flat):
+        raise ValueError(f"spins must hold at least one configuration, got shape {tuple(spins.shape)}")
+    replicas = _backend(device).Replicas(H, shape, len(flat), **kw)
+    replicas.load(flat)
+    return replicas, lambda: replicas.spins().to(spins).reshape(spins.shape)
+
+
+def relax(H: Hamiltonian, spins: Tensor, tolerance: float = 1e-5, max_sweeps: int = 50_000,
+          device: str = "auto") -> Tensor:
+    """The nearest local minimum: turn every spin into its field until the largest torque is below ``tolerance``.
+
+    The energy never rises on the way. Works in float64 whatever the dtype of ``spins``, so that float64
+    results can be ranked; a float32 result is rounded at the end, which leaves torques of about 1e-6 J.
+
+    Parameters
+    ----------
+    spins : (..., 3, Ny, Nx), float32 or float64, unit vectors; values on non-magnetic sites are ignored.
+    tolerance : largest torque |S x h| left, units of J.
+    max_sweeps : most sweeps allowed.
+
+    Returns
+    -------
+    a tensor of the shape, dtype and device of ``spins``; zero on non-magnetic sites.
+
+    Raises
+    ------
+    TypeError, ValueError
+        a bad argument. RuntimeError: not there after ``max_sweeps``.
+    """
+    tolerance, max_sweeps = check_number("tolerance", tolerance), check_count("max_sweeps", max_sweeps, 1)
+    replicas, result = _load(H, spins, device, dtype=np.float64)
+    _descend(replicas, tolerance, max_sweeps, "max_sweeps")
+    return result()
+
+
+def heat_bath(H: Hamiltonian, spins: Tensor, T: float, sweeps: int, seed: int = 0, overrelax: int = 0,
+              device: str = "auto") -> Tensor:
+    """Sample at a constant temperature: ``sweeps`` heat-bath sweeps, each followed by ``overrelax`` reflections.
+
+    The Markov chain's stationary distribution is exp(-E/T) (with K too: a Metropolis step corrects both
+    updates for it). Works in float32.
+
+    Parameters
+    ----------
+    spins : (..., 3, Ny, Nx), the start; every leading index is a replica with random numbers of its own.
+    T : temperature, J/k_B; above 0, and ``inf`` draws spins uniform on the sphere.
+    sweeps, seed, overrelax, device : as for :func:`anneal`.
+
+    Returns
+    -------
+    a tensor of the shape, dtype and device of ``spins``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        a bad argument.
+    """
+    if T != float("inf"):
+        T = check_number("T", T)
+    sweeps, overrelax = check_count("sweeps", sweeps), check_count("overrelax", overrelax)
+    replicas, result = _load(H, spins, device, seed=_check_seed(seed))
+    replicas.sweep(np.full(sweeps, 1 / T), overrelax)
+    return result()

@@ -1,0 +1,168 @@
+"""The annealing kernels on the GPU: ``kernels.cu`` through CuPy, one replica a thread block.
+
+CuPy is needed only here (``pip install cupy-cuda12x`` or ``cupy-cuda13x``, never two of them
+together). It imports without a driver and fails at the first array, so :func:`usable` runs a
+tiny kernel before the GPU is trusted.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from evae_core.annealing.cpu import LAST_OVERSHOOT, OVERSHOOT, STRIDE
+
+KERNELS = ("seed_streams", "sweep_shared", "sweep_global", "descend_float_shared", "descend_float_global",
+           "descend_double_shared", "descend_double_global")
+PIECE = 2**30  # bytes of spins that are computed at a time
+
+
+@cache
+def _problem() -> str | None:
+    """Why no GPU can be used here, or None where one can."""
+    try:
+        import cupy
+    except ImportError as error:
+        return f"CuPy cannot be imported ({error})"
+    if not cupy.cuda.is_available():
+        return "CuPy finds no CUDA device or driver"
+    try:
+        twice = cupy.ElementwiseKernel("float32 x", "float32 y", "y = 2 * x", "evae_probe")
+        if float(twice(cupy.ones(1, cupy.float32))[0]) == 2:
+            return None
+        problem = "a test kernel on the GPU gave a wrong number"
+    except Exception as error:  # whatever a broken driver or compiler raises is the answer, and is shown
+        problem = f"a test kernel on the GPU failed ({type(error).__name__}: {error})"
+    warnings.warn(f"there is a CUDA device, but {problem}", RuntimeWarning, stacklevel=3)
+    return problem
+
+
+def usable() -> bool:
+    """True where CuPy is installed and runs a kernel on a GPU. Warns where there is a GPU that does not work."""
+    return _problem() is None
+
+
+def require() -> None:
+    """Raise RuntimeError, saying what is missing, unless the GPU is usable."""
+    if not usable():
+        raise RuntimeError(f'device="cuda" needs a usable GPU: {_problem()}; install CuPy for your CUDA version, or use '
+                           f'device="cpu"')
+
+
+@cache
+def _kernels(device: int) -> dict:
+    """The compiled kernels by name, for one device."""
+    import cupy
+
+    module = cupy.RawModule(code=Path(__file__).with_name("kernels.cu").read_text(), options=("-std=c++17",))
+    return {name: module.get_function(name) for name in KERNELS}
+
+
+def threads(shape) -> int:
+    """Threads a block: a power of two, at most 1024, about a quarter of a colour's sites.
+
+    It depends on the lattice alone: the random streams belong to threads, so it decides the numbers drawn.
+    """
+    ny, nx = shape
+    return min(1024, max(32, 2 ** int(np.log2(max(ny * ((nx + 1) // 2) / 4, 1)))))
+
+
+def layout(shape) -> np.ndarray:
+    """(3, Ny, Nx) int: where a kernel's flat array (2 colours, 3, Ny, Nc) holds component a of the spin at (y, x)."""
+    ny, nx = shape
+    nc = (nx + 1) // 2
+    a, y, x = np.mgrid[:3, :ny, :nx]
+    return (((x + y) % 2 * 3 + a) * ny + y) * nc + x // 2
+
+
+def workers() -> int:
+    """Pieces that are computed at a time: one, since it fills the GPU."""
+    return 1
+
+
+def pieces(shape, first: int, n: int) -> list[tuple[int, int]]:
+    """The replicas first ... first + n - 1, divided into pieces that fit the memory: (first, n) of each."""
+    size = max(1, PIECE // (12 * shape[0] * (shape[1] + 1)))
+    return [(start, min(size, first + n - start)) for start in range(first, first + n, size)]
+
+
+class Replicas:
+    """Replicas ``first`` ... ``first + n - 1`` of a lattice on the current CUDA device; as in ``cpu.Replicas``."""
+
+    def __init__(self, H, shape, n, first=0, seed=0, dtype=np.float32):
+        import cupy
+
+        ny, nx = self.shape = H.check_shape(shape)
+        self.H, self.n, self.dtype, self.cupy = H, n, np.dtype(dtype), cupy
+        self.threads, index = threads(self.shape), layout(self.shape)
+        self.columns = (nx + 1) // 2
+        self.index = cupy.asarray(index)
+        alive = np.zeros(6 * ny * self.columns, np.uint8)
+        alive[index] = 1 if H.mask is None else H.mask
+        alive = np.ascontiguousarray(alive.reshape(2, 3, -1)[:, 0])
+        self.alive = None if alive.all() else cupy.asarray(alive)
+        self.S = cupy.zeros((n, 6 * ny * self.columns), self.dtype)
+        self.state = cupy.empty((n, 4, self.threads), cupy.uint32)
+        self._launch("seed_streams", 0, self.state, np.uint64(seed), np.uint64(first))
+
+    def _launch(self, name, shared, *args):
+        kernel = _kernels(self.cupy.cuda.Device().id)[name]
+        if shared > kernel.max_dynamic_shared_size_bytes:
+            kernel.max_dynamic_shared_size_bytes = shared
+        kernel((self.n,), (self.threads,), args, shared_mem=shared)
+
+    def _fits(self, extra: int) -> tuple[str, int]:
+        """Which memory the lattice goes to, and the dynamic shared memory to ask for, with ``extra`` bytes besides it."""
+        most = self.cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"]
+        size = self.S[0].nbytes + extra
+        return ("shared", size) if size <= most else ("global", extra)
+
+    def _lattice(self):
+        alive = np.uint64(0) if self.alive is None else self.alive  # a null pointer: every site is magnetic
+        return np.int32(self.shape[0]), np.int32(self.columns), np.int32(self.H.periodic), alive
+
+    def _model(self):
+        return tuple(self.dtype.type(value) for value in (self.H.J, self.H.D, self.H.B, self.H.K))
+
+    def load(self, spins: torch.Tensor) -> None:
+        """Take the spins of all replicas, (n, 3, Ny, Nx)."""
+        cupy, spins = self.cupy, spins.detach()
+        spins = cupy.from_dlpack(spins.contiguous()) if spins.is_cuda else cupy.asarray(spins.numpy())
+        spins = spins.astype(self.dtype)
+        if self.H.mask is not None:
+            spins = cupy.where(cupy.asarray(self.H.mask), spins, self.dtype.type(0))
+        if self.H.dmi == "neel":
+            spins = cupy.stack((spins[:, 1], -spins[:, 0], spins[:, 2]), 1)
+        self.S[:, self.index.reshape(-1)] = spins.reshape(self.n, -1)
+
+    def spins(self) -> torch.Tensor:
+        """A copy of the spins, (n, 3, Ny, Nx): on the GPU where torch was built for CUDA, else in host memory."""
+        spins = self.S[:, self.index]
+        if self.H.dmi == "neel":
+            spins = self.cupy.stack((-spins[:, 1], spins[:, 0], spins[:, 2]), 1)
+        if torch.cuda.is_available():
+            self.cupy.cuda.get_current_stream().synchronize()  # torch may use another stream
+            return torch.from_dlpack(spins)
+        return torch.from_numpy(self.cupy.asnumpy(spins))
+
+    def sweep(self, betas, overrelax: int, heat: bool = True) -> None:
+        """As in ``cpu.Replicas``."""
+        kinds = (np.arange(len(betas) * (overrelax + 1)) % (overrelax + 1) == 0) & heat
+        betas = self.cupy.asarray(np.repeat(np.asarray(betas, np.float32), overrelax + 1))
+        where, shared = self._fits(0)
+        self._launch(f"sweep_{where}", shared, self.S, self.state, betas, self.cupy.asarray(kinds.astype(np.uint8)),
+                     np.int32(len(betas)), *self._lattice(), *self._model())
+
+    def descend(self, tolerance: float, max_sweeps: int) -> float:
+        """As in ``cpu.Replicas``."""
+        real = self.dtype.type
+        torques = self.cupy.empty(self.n, self.dtype)
+        where, shared = self._fits(self.threads * self.dtype.itemsize)
+        precision = "double" if self.dtype == np.float64 else "float"
+        self._launch(f"descend_{precision}_{where}", shared, self.S, torques, *self._lattice(), *self._model(),
+                     real(tolerance), np.int32(max_sweeps), real(OVERSHOOT), real(LAST_OVERSHOOT), np.int32(STRIDE))
+        return float(torques.max())

@@ -1,0 +1,82 @@
+"""The annealing schedule: how a random state is cooled, and when the descent to T = 0 has arrived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Integral, Real
+
+import numpy as np
+
+KINDS = ("linear", "geometric")
+LEAST_TOLERANCE = 1e-5  # float32 spins carry rounding torques of about 1e-6 J
+
+
+def check_number(name: str, value, least: float = 0.0) -> float:
+    """Return ``value`` as a float; raise unless it is a finite real number above ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not isfinite(value) or value <= least:
+        raise ValueError(f"{name} must be finite and above {least:g}, got {value!r}")
+    return float(value)
+
+
+def check_count(name: str, value, least: int = 0) -> int:
+    """Return ``value`` as an int; raise unless it is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value!r}")
+    return int(value)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One annealing run: a random state, heat-bath sweeps at falling temperature, descent to T = 0.
+
+    The paper anneals from above the Curie temperature to zero and does not state its schedule;
+    these numbers are a choice of this project. They leave some defects in nearly every
+    configuration, as metastable training data should have.
+
+    Parameters
+    ----------
+    T_start, T_end : first and last temperature, J/k_B; T_start >= T_end > 0.
+    sweeps : number of heat-bath sweeps (every site once), one temperature each.
+    overrelax : over-relaxation sweeps after every heat-bath sweep. They move spins at constant
+        energy, cost about a third of a heat-bath sweep, and are what finds order.
+    kind : ``"linear"`` or ``"geometric"`` (a constant ratio from one temperature to the next).
+    tolerance : largest torque |S x h| left anywhere at the end, units of J; at least 1e-5,
+        because spins are float32.
+    max_descent : most descent sweeps allowed to get there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        naming the field that is not a number, or out of range.
+    """
+
+    T_start: float = 1.2
+    T_end: float = 0.01
+    sweeps: int = 200
+    overrelax: int = 3
+    kind: str = "linear"
+    tolerance: float = 1e-4
+    max_descent: int = 20_000
+
+    def __post_init__(self):
+        for name in ("T_start", "T_end", "tolerance"):
+            object.__setattr__(self, name, check_number(name, getattr(self, name)))
+        for name, least in (("sweeps", 1), ("overrelax", 0), ("max_descent", 1)):
+            object.__setattr__(self, name, check_count(name, getattr(self, name), least))
+        if self.T_end > self.T_start:
+            raise ValueError(f"T_end must not exceed T_start, got T_end={self.T_end:g} > T_start={self.T_start:g}")
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
+        if self.tolerance < LEAST_TOLERANCE:
+            raise ValueError(f"tolerance must be at least {LEAST_TOLERANCE:g}, which float32 spins can hold, got "
+                             f"{self.tolerance:g}; for less use relax() on float64 spins")
+
+    def temperatures(self) -> np.ndarray:
+        """(sweeps,) float64: the temperature of every heat-bath sweep, J/k_B, from T_start to T_end."""
+        between = np.linspace if self.kind == "linear" else np.geomspace
+        return between(self.T_start, self.T_end, self.sweeps)

@@ -1,0 +1,336 @@
+r"""What is measured on spin configurations: charge, skyrmions, order in k-space, local stability.
+
+Plain functions of tensors (..., 3, Ny, Nx). All arithmetic is in float64, whatever the dtype of the
+spins: the charge is to be an integer to rounding, and the theta of stable states is tiny.
+Skyrmions are taken to have their core along -z in a +z background, as for B > 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from scipy import ndimage, spatial
+from scipy.sparse import coo_array, csgraph
+from torch import Tensor
+
+from evae_core.hamiltonian import Hamiltonian, check_spins
+
+
+def _checked(spins: Tensor, mask=None) -> tuple[Tensor, Tensor | None]:
+    """Spins in float64 of exactly unit length (zero outside the mask), and the mask as a bool tensor (or None)."""
+    check_spins(spins)
+    if mask is not None:
+        mask = (mask if isinstance(mask, Tensor) else torch.from_numpy(np.array(mask))).to(spins.device)
+        if mask.dtype != torch.bool:
+            raise TypeError(f"mask must have dtype bool, got {mask.dtype}; true marks magnetic sites")
+        if mask.shape != spins.shape[-2:]:
+            raise ValueError(f"mask must have shape (Ny, Nx) = {tuple(spins.shape[-2:])}, got {tuple(mask.shape)}")
+    check_spins(spins, unit=True, magnetic=None if mask is None else mask.cpu().numpy())
+    spins = torch.nn.functional.normalize(spins.double(), dim=-3)
+    return (spins, None) if mask is None else (spins * mask, mask)
+
+
+def _one(spins: Tensor) -> np.ndarray:
+    """One configuration as a float64 array (3, Ny, Nx)."""
+    check_spins(spins)
+    if spins.ndim != 3:
+        raise ValueError(f"spins must be one configuration (3, Ny, Nx), got {tuple(spins.shape)}; loop over a batch")
+    return spins.detach().cpu().double().numpy()
+
+
+def _half_solid_angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Omega/2 of the spherical triangle abc; positive where the three turn counter-clockwise seen from outside."""
+    triple = (a * torch.linalg.cross(b, c, dim=-3)).sum(-3)
+    return torch.atan2(triple, 1 + (a * b).sum(-3) + (b * c).sum(-3) + (c * a).sum(-3))
+
+
+def charge_density(spins: Tensor, mask=None, periodic: bool | None = None) -> Tensor:
+    r"""Topological charge of the plaquette to the upper right of every site, (..., Ny, Nx) float64.
+
+    .. math::
+        q = \frac{\Omega(S_1, S_2, S_3) + \Omega(S_1, S_3, S_4)}{4\pi}, \qquad
+        \tan\frac{\Omega(a, b, c)}{2} = \frac{a\cdot(b\times c)}{1 + a\cdot b + b\cdot c + c\cdot a}
+
+    with S_1 ... S_4 at (x, y), (x+1, y), (x+1, y+1), (x, y+1): the lattice charge of B. Berg and
+    M. Luescher, Nucl. Phys. B 190, 412 (1981). Omega is taken in (-2 pi, 2 pi].
+
+    Parameters
+    ----------
+    spins : (..., 3, Ny, Nx), unit length on magnetic sites.
+    mask : bool (Ny, Nx), true on magnetic sites; plaquettes that touch another site count 0.
+        A masked sample is open, as in :class:`~evae_core.Hamiltonian`.
+    periodic : whether the lattice wraps around; plaquettes across an open edge count 0.
+        Default: True without a mask, False with one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        see :func:`~evae_core.hamiltonian.check_spins`; spins that are not unit vectors on magnetic
+        sites, a mask of another shape or dtype, or ``periodic=True`` together with a mask.
+    """
+    if mask is not None and periodic:
+        raise ValueError("periodic=True contradicts mask: a masked sample is open; leave periodic out")
+    spins, mask = _checked(spins, mask)
+    wraps = mask is None if periodic is None else bool(periodic)
+    right, up = spins.roll(-1, -1), spins.roll(-1, -2)
+    corner = right.roll(-1, -2)
+    q = (_half_solid_angle(spins, right, corner) + _half_solid_angle(spins, corner, up)) / (2 * math.pi)
+    whole = torch.ones(spins.shape[-2:], dtype=torch.bool, device=spins.device) if mask is None else mask
+    whole = whole & whole.roll(-1, -1)
+    whole = whole & whole.roll(-1, -2)
+    if not wraps:
+        whole[-1], whole[:, -1] = False, False
+    return torch.where(whole, q, 0.0)
+
+
+def topological_charge(spins: Tensor, mask=None, periodic: bool | None = None) -> Tensor:
+    """Topological charge Q, (...,) float64: the sum of :func:`charge_density`, with its arguments and errors.
+
+    An integer to rounding on a periodic lattice; one skyrmion with its core down counts -1. Not
+    defined where two neighbouring spins are exactly antiparallel (such a triangle counts 0).
+
+    Examples
+    --------
+    >>> up = torch.zeros(3, 8, 8); up[2] = 1.0
+    >>> float(topological_charge(up))
+    0.0
+    """
+    return charge_density(spins, mask, periodic).sum((-2, -1))
+
+
+def skyrmion_centres(spins: Tensor, threshold: float = 0.0, periodic: bool = True) -> np.ndarray:
+    """Centres of the connected regions with S^z < threshold, (n, 2) float64 array of (x, y) in lattice sites.
+
+    Sites are connected along x and y. A centre is the mean position weighted by (1 - S^z)/2; across a
+    periodic edge first the circular mean, then the mean of the shortest displacements from it, with
+    0 <= x < Nx and 0 <= y < Ny. A stripe that closes on itself around the box counts as one region
+    whose position along the stripe means nothing.
+
+    Parameters
+    ----------
+    spins : one configuration (3, Ny, Nx); sites that hold the zero vector are not magnetic.
+    threshold : between -1 and 1.
+    periodic : whether regions join across the edges.
+
+    Raises
+    ------
+    TypeError, ValueError
+        see :func:`~evae_core.hamiltonian.check_spins`; a batch, or a threshold out of range.
+    """
+    if not -1 < threshold < 1:
+        raise ValueError(f"threshold must lie between -1 and 1, got {threshold!r}")
+    S = _one(spins)
+    shape = S.shape[1:]
+    labels, count = ndimage.label((S[2] < threshold) & (np.abs(S).sum(0) > 0))
+    if count == 0:
+        return np.zeros((0, 2))
+    if periodic:  # the same region on both sides of an edge: one node of a graph a label, one bond a contact
+        first = np.concatenate((labels[0], labels[:, 0]))
+        last = np.concatenate((labels[-1], labels[:, -1]))
+        touch = (first > 0) & (last > 0)
+        pairs = (first[touch] - 1, last[touch] - 1)
+        graph = coo_array((np.ones(len(pairs[0])), pairs), shape=(count, count))
+        count, joined = csgraph.connected_components(graph, directed=False)
+        labels = np.where(labels > 0, joined[labels - 1] + 1, 0)
+    y, x = np.nonzero(labels)
+    region = labels[y, x] - 1
+    weight = (1 - S[2, y, x]) / 2
+    total = np.bincount(region, weight, count)
+    centres = np.empty((count, 2))
+    for axis, (position, size) in enumerate(((x, shape[1]), (y, shape[0]))):
+        if not periodic:
+            centres[:, axis] = np.bincount(region, weight * position, count) / total
+            continue
+        angle = 2 * np.pi * position / size
+        mean = np.arctan2(np.bincount(region, weight * np.sin(angle), count),
+                          np.bincount(region, weight * np.cos(angle), count)) * size / (2 * np.pi)
+        step = (position - mean[region] + size / 2) % size - size / 2
+        centres[:, axis] = (mean + np.bincount(region, weight * step, count) / total) % size % size
+    return centres
+
+
+def _check_centres(centres, shape) -> tuple[np.ndarray, float, float]:
+    centres = np.asarray(centres, float)
+    if centres.ndim != 2 or centres.shape[1] != 2 or not np.isfinite(centres).all():
+        raise ValueError(f"centres must be a finite array (n, 2) of (x, y), got shape {centres.shape}")
+    if len(shape) != 2 or min(shape) < 1:
+        raise ValueError(f"shape must be (Ny, Nx), two positive integers, got {shape!r}")
+    return centres, float(shape[0]), float(shape[1])
+
+
+def periodic_images(centres, shape) -> np.ndarray:
+    """The centres (n, 2) and their periodic copies all around, (m, 2), originals first.
+
+    The copies reach a box diagonal beyond the box. No empty circle of a periodic set is wider than that, so the
+    Delaunay triangles of the originals are those of the infinite set, however few centres there are.
+
+    Raises ValueError where centres are not (n, 2) and finite, or shape is not (Ny, Nx).
+    """
+    centres, ny, nx = _check_centres(centres, shape)
+    across, up = (math.ceil(math.hypot(ny, nx) / size) for size in (nx, ny))
+    around = [(i, j) for i in range(-across, across + 1) for j in range(-up, up + 1) if (i, j) != (0, 0)]
+    return np.concatenate([centres + (i * nx, j * ny) for i, j in [(0, 0), *around]])
+
+
+def coordination(centres, shape, periodic: bool = True) -> np.ndarray:
+    """Number of Delaunay neighbours of every skyrmion, (n,) int; 6 everywhere in a perfect triangular lattice.
+
+    Periodic images count as neighbours of their own. In an open sample the outermost skyrmions have
+    fewer neighbours by nature; skyrmions on one line have those beside them.
+
+    Parameters
+    ----------
+    centres : (n, 2) array of (x, y) in lattice sites, as from :func:`skyrmion_centres`.
+    shape : (Ny, Nx).
+
+    Raises
+    ------
+    ValueError
+        centres that are not (n, 2), not finite or not distinct; shape that is not (Ny, Nx).
+    """
+    centres, *_ = _check_centres(centres, shape)
+    n = len(centres)
+    if len(np.unique(centres, axis=0)) < n:
+        raise ValueError(f"centres must be distinct, got {n - len(np.unique(centres, axis=0))} repeated")
+    points = periodic_images(centres, shape) if periodic else centres
+    offsets = points - points[:1]
+    if len(points) < 3 or np.linalg.matrix_rank(offsets, tol=1e-9 * max(shape)) < 2:
+        order = np.argsort(offsets @ offsets[-1] if n > 1 else offsets[:, 0])  # no triangle: a line, a point, nothing
+        numbers = np.zeros(n, int)
+        numbers[order[1:]] += 1
+        numbers[order[:-1]] += 1
+        return numbers
+    # Four neighbours on a circle have two triangulations: a strain of 1e-6 makes all images choose the same one.
+    starts, _ = spatial.Delaunay(points @ (np.eye(2) + [[7e-7, 4e-7], [0, 0]])).vertex_neighbor_vertices
+    return np.diff(starts)[:n]
+
+
+def defects(centres, shape) -> float:
+    """Share of skyrmions without six neighbours on a periodic lattice, between 0 and 1; 0 in a perfect lattice.
+
+    Raises ValueError as :func:`coordination`, and without any skyrmion.
+    """
+    numbers = coordination(centres, shape)
+    if not len(numbers):
+        raise ValueError("centres must hold at least one skyrmion, got none")
+    return float((numbers != 6).mean())
+
+
+def kspace(spins: Tensor, complex: bool = False, shift: bool = False) -> Tensor:
+    r"""Fourier transform of the S^z map, (..., Ny, Nx): |FFT2(S^z)|/sqrt(N) float64, or the complex value itself.
+
+    The magnitude does not change when the configuration is translated. With ``shift=True`` k = 0 is
+    in the middle. Raises as :func:`~evae_core.hamiltonian.check_spins`.
+    """
+    check_spins(spins)
+    waves = torch.fft.fft2(spins.select(-3, 2).double(), norm="ortho")
+    if shift:
+        waves = torch.fft.fftshift(waves, dim=(-2, -1))
+    return waves if complex else waves.abs()
+
+
+def structure_factor(spins: Tensor, shift: bool = False) -> Tensor:
+    """|FFT2(S^z)|^2 / N, (..., Ny, Nx) float64; its sum over k is the sum of (S^z)^2 over sites.
+
+    With ``shift=True`` k = 0 is in the middle. Raises as :func:`~evae_core.hamiltonian.check_spins`.
+    """
+    return kspace(spins, shift=shift).square()
+
+
+def _samples_in_kspace(spins: Tensor, complex: bool) -> Tensor:
+    """The samples (n, 3, Ny, Nx) as real vectors (n, d)."""
+    check_spins(spins)
+    if spins.ndim != 4 or len(spins) < 2:
+        raise ValueError(f"spins must be (n, 3, Ny, Nx) with n >= 2 samples to compare, got shape {tuple(spins.shape)}")
+    waves = kspace(spins, complex)
+    return (torch.view_as_real(waves) if complex else waves).flatten(1)
+
+
+def kspace_mse(spins: Tensor, complex: bool = False) -> float:
+    r"""Mean over all pairs of samples of the mean over k of (F_i - F_j)^2, F = :func:`kspace`; claim C1's measure.
+
+    By the variance identity, without a loop over pairs:
+    mean_{i<j} (F_i - F_j)^2 = 2/(n - 1) sum_i (F_i - mean F)^2.
+    0 when all samples are one state; with the default magnitudes, also up to a translation. The
+    complex variant equals the mean squared difference of the S^z maps themselves (Parseval).
+
+    Parameters
+    ----------
+    spins : (n, 3, Ny, Nx), n >= 2 samples.
+
+    Raises
+    ------
+    TypeError, ValueError
+        see :func:`~evae_core.hamiltonian.check_spins`; fewer than two samples.
+    """
+    waves = _samples_in_kspace(spins, complex)
+    spread = (waves - waves.mean(0)).square().sum(0)  # a sum over samples, float64
+    return float(spread.sum()) * 2 / (len(waves) - 1) / spins.shape[-2:].numel()
+
+
+def kspace_pairs(spins: Tensor, complex: bool = False) -> Tensor:
+    """The squared differences of every pair i < j, (n(n-1)/2,) float64, each a mean over k; mean: :func:`kspace_mse`.
+
+    Raises as :func:`kspace_mse`.
+    """
+    return torch.pdist(_samples_in_kspace(spins, complex)).square() / spins.shape[-2:].numel()
+
+
+def theta(H: Hamiltonian, spins: Tensor) -> Tensor:
+    """Angle between spin and effective field, (..., Ny, Nx) float64 in radians, 0 ... pi; NaN on non-magnetic sites.
+
+    theta = atan2(|S x h|, S.h) in float64: the arccos of a float32 cosine is 0 for everything below
+    3e-4. pi/2 where the field of a magnetic site vanishes (alignment 0). Float32 spins carry a
+    rounding of some 1e-7 rad.
+
+    Raises
+    ------
+    TypeError, ValueError
+        as :func:`~evae_core.hamiltonian.check_spins`; not unit vectors on magnetic sites.
+    """
+    spins, mask = _checked(spins, H.mask)
+    h = H.field(spins)
+    angle = torch.atan2(torch.linalg.vector_norm(torch.linalg.cross(spins, h, dim=-3), dim=-3), (spins * h).sum(-3))
+    angle = torch.where((h == 0).all(-3), math.pi / 2, angle)
+    return angle if mask is None else torch.where(mask, angle, math.nan)
+
+
+def theta_density(H: Hamiltonian, spins: Tensor, bins=200, log: bool = False, lowest: float = 1e-6):
+    """Probability density of :func:`theta` over the magnetic sites of all configurations, per radian.
+
+    Parameters
+    ----------
+    spins : (..., 3, Ny, Nx).
+    bins : number of bins between 0 and pi, or the increasing edges themselves, in radians. Density is
+        normalised by all sites: it integrates to one where the edges cover [0, pi].
+    log : logarithmic bins from ``lowest`` to pi, for peaks near 0; the first bin is [0, lowest].
+
+    Returns
+    -------
+    edges (bins + 1,), density (bins,) : float64 arrays.
+
+    Raises
+    ------
+    TypeError, ValueError
+        as :func:`theta`; bins that are neither an integer >= 2 nor increasing edges.
+    """
+    if np.ndim(bins) == 0:
+        if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 2:
+            raise ValueError(f"bins must be an integer >= 2 or an array of edges, got {bins!r}")
+        if log and not 0 < lowest < math.pi:
+            raise ValueError(f"lowest must lie between 0 and pi, got {lowest!r}")
+        edges = np.concatenate(([0.0], np.geomspace(lowest, np.pi, bins))) if log else np.linspace(0, np.pi, bins + 1)
+    else:
+        edges = np.asarray(bins, float)
+        if log:
+            raise ValueError("log=True needs a number of bins, got edges; leave log out")
+        if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+            raise ValueError(f"bins must be strictly increasing edges, got {bins!r}")
+    angles = theta(H, spins).detach().cpu().numpy()
+    angles = angles[~np.isnan(angles)]
+    if angles.size == 0:
+        raise ValueError(f"spins must hold at least one configuration, got shape {tuple(spins.shape)}")
+    counts, _ = np.histogram(angles, edges)
+    return edges, counts / (angles.size * np.diff(edges))

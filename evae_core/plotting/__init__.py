@@ -1,0 +1,39 @@
+"""Data in, matplotlib Figure out: spin maps on a colour wheel and one function per figure of the paper.
+
+Every function takes numpy arrays, numbers, lists and dicts and returns a :class:`Figure`, which shows
+itself once as the last value of a notebook cell; :func:`save` writes it as PNG and PDF. Nothing here
+computes physics, and nothing is kept between calls.
+"""
+
+from evae_core.plotting.cards import score_card
+from evae_core.plotting.curves import collapse_measure, interpolation_energies, ladder_curves, theta_densities
+from evae_core.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
+from evae_core.plotting.samples import annealing_watched, confined_energies, dataset_statistics
+from evae_core.plotting.spins import alignment_map, colour_wheel, spin_map, spin_rgb
+from evae_core.plotting.states import collapse_states, confined_states, gallery, interpolation_frames
+from evae_core.plotting.style import Figure, house_style, save
+
+__all__ = [
+    "Figure",
+    "alignment_map",
+    "annealing_watched",
+    "collapse_measure",
+    "collapse_states",
+    "colour_wheel",
+    "confined_energies",
+    "confined_states",
+    "dataset_statistics",
+    "gallery",
+    "house_style",
+    "interpolation_energies",
+    "interpolation_frames",
+    "ladder_curves",
+    "noise_reduction",
+    "output_ladder",
+    "reconstruction_pairs",
+    "save",
+    "score_card",
+    "spin_map",
+    "spin_rgb",
+    "theta_densities",
+]

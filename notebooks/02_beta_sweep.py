@@ -1,0 +1,97 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 2 · The standard VAE: the β sweep (Fig. 2A, S1)
+#
+# A variational autoencoder with loss $L = L_\mathrm{RC} + \beta L_\mathrm{KL}$,
+#
+# $$L_\mathrm{RC} = \frac1N\sum_i|\mathbf S_i^\mathrm{in}-\mathbf S_i^\mathrm{out}|^2, \qquad
+#   L_\mathrm{KL} = -\tfrac12\sum_{j=1}^{100}\left(1+\ln\sigma_j^2-\mu_j^2-\sigma_j^2\right),$$
+#
+# is trained at $\beta=10^{-6}$, its weights are carried over to $10^{-5}$, and so on up to 1. The paper reports that for small β
+# outputs replicate inputs, that with growing β they become less stable, and that near $\beta\sim10^{-2}$ the posterior collapses:
+# every output is the uniform out-of-plane domain. Stability is watched, not trained, here: with the local energy's reference
+# $E_0=-2JN$, $L_H=(E-E_0)/N\cdot(0.3J/D)^2$; the last factor is 1 at the paper's $D$ and makes the sizes comparable.
+
+# %% tags=["parameters"]
+preset = "laptop"
+device = "auto"
+
+# %%
+import torch
+
+from evae_core import claims, load_preset, plotting, widgets
+from evae_core.dataset import data_spec, load_data
+from evae_core.presets import figures_folder
+from evae_core.training import climb_all, ladder, table
+
+p = load_preset(preset)
+figures = figures_folder(p)
+spec = data_spec(p)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("stages at beta =", ", ".join(f"{stage.beta:g}" for stage in ladder(p)))
+print("each continues the one before:", all(b.parent == a for a, b in zip(ladder(p), ladder(p)[1:], strict=False)))
+
+# %% [markdown]
+# Two independent trainings climb the ladder side by side. One line a stage; a stage that is in the store is loaded.
+
+# %%
+runs = climb_all([ladder(p, seed=seed) for seed in range(p.seeds)], spec, device=device, report=print)
+data = load_data(spec, device=device)
+
+# %% [markdown]
+# ## Fig. 2A
+# Losses after every stage, for reconstructions $X_\mathrm{out}$ of the training data and for states $X'_\mathrm{out}$ decoded from
+# random latent vectors. Small symbols: validation data.
+
+# %%
+tables = [table(run) for run in runs]
+series = [t | {"label": f"seed {k}", "x": t["beta"], "validation": t["validation"]} for k, t in enumerate(tables)]
+fig = plotting.ladder_curves(series, xlabel="beta", data_energy=tables[0]["data_energy"])
+plotting.save(fig, figures, "fig2a_beta_sweep")
+fig
+
+# %% [markdown]
+# ## Fig. S1
+# What the model returns at every β: the reconstruction of one validation state, and a generated state.
+
+# %%
+given = data.validation[:1]
+columns = []
+for trained in runs[0]:
+    model = trained.model()
+    with torch.no_grad():
+        reconstruction = model.decode(model.encode(given)[0])
+    generated = model.generate(1, torch.Generator().manual_seed(1))
+    columns.append((f"β = {trained.stage.beta:g}", reconstruction[0].numpy(), generated[0].numpy()))
+fig = plotting.output_ladder(given[0].numpy(), columns)
+plotting.save(fig, figures, "figS1_outputs")
+fig
+
+# %% [markdown]
+# ## What the paper claims
+
+# %%
+from IPython.display import Markdown
+
+results = claims.beta_sweep(tables)
+Markdown(claims.save(figures, "02_beta_sweep", results))
+
+# %% [markdown]
+# ## Look around
+# Choose a stage; see six generated states.
+
+# %%
+def samples(beta):
+    model = next(t for t in runs[0] if t.stage.beta == beta).model()
+    return plotting.gallery(model.generate(6, torch.Generator().manual_seed(0)).numpy(), columns=6, title=f"β = {beta:g}")
+
+widgets.explorer(samples, beta=p.betas)

@@ -1,0 +1,277 @@
+"""The command line, on small notebooks in a folder of their own: order, presets, failures in plain words."""
+
+import ast
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from evae_core import __main__ as command
+from evae_core import claims, store
+from evae_core.presets import PRESETS
+from evae_core.store import Store
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+LOOK = """import os
+with open("seen.txt", "a") as file:
+    print("{name}", preset, os.environ["EVAE_PRESET"], os.environ["MPLBACKEND"] != "Agg", sep=", ", file=file)
+print("seen")"""
+
+
+@pytest.fixture(autouse=True)
+def figures(tmp_path, monkeypatch):
+    """Figures of its own, and a card that only says where it looked."""
+    monkeypatch.setenv("EVAE_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setattr(claims, "card", lambda folder: f"# card of {folder.name}\n")
+    return tmp_path / "figures"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A repository in a folder whose name is hard on whoever formats or splits it."""
+    (tmp_path / "a {b} é" / "notebooks").mkdir(parents=True)
+    return tmp_path / "a {b} é"
+
+
+def notebook(root: Path, name: str, *cells: str, tag: str = "parameters", setting: str = 'preset = "laptop"') -> Path:
+    nb = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
+    nb.cells = [nbformat.v4.new_markdown_cell("# Title"),
+                nbformat.v4.new_code_cell(setting, metadata={"tags": [tag]})]
+    nb.cells += [nbformat.v4.new_code_cell(cell) for cell in cells or [LOOK.format(name=name)]]
+    nbformat.write(nb, root / "notebooks" / f"{name}.ipynb")
+    return root / "notebooks" / f"{name}.ipynb"
+
+
+def outputs(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+# figures ------------------------------------------------------------------------------------------------------------
+
+def test_figures_in_order_into_build_with_the_preset(root, figures, monkeypatch, capsys):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setenv("EVAE_PRESET", "paper")
+    sources = [notebook(root, name) for name in ("02_second", "01_first", "10_tenth")]
+    before = [path.read_bytes() for path in sources]
+    notebook(root, "scratch")  # no number: not one of ours
+    assert command.main(["figures", "--preset", "smoke"], root) == 0
+    assert (root / "seen.txt").read_text().splitlines() == [
+        f"{name}, smoke, smoke, True" for name in ("01_first", "02_second", "10_tenth")]
+    assert [path.read_bytes() for path in sources] == before
+    assert sorted(path.name for path in (root / "build" / "smoke").iterdir()) == [
+        "01_first.ipynb", "02_second.ipynb", "10_tenth.ipynb"]
+    assert outputs(root / "build" / "smoke" / "01_first.ipynb") == "seen\n"
+    assert (figures / "smoke" / "claims.md").read_text() == "# card of smoke\n"
+    said = capsys.readouterr().out
+    assert "EVAE_PRESET is paper" in said and "MPLBACKEND=Agg is left out" in said and "# card of smoke" in said
+    timed = [line.split()[0] for line in said.splitlines() if line.endswith(" s")]
+    assert timed == ["01_first", "02_second", "10_tenth"]
+    assert (os.environ["EVAE_PRESET"], os.environ["MPLBACKEND"]) == ("paper", "Agg")
+
+
+def test_only_and_the_preset_of_the_environment(root, monkeypatch):
+    for name in ("01_first", "06_sixth"):
+        notebook(root, name)
+    monkeypatch.setenv("EVAE_PRESET", "smoke")
+    assert command.main(["figures", "--only", "6"], root) == 0
+    assert (root / "seen.txt").read_text() == "06_sixth, smoke, smoke, True\n"
+
+
+def test_a_failing_notebook_stops_in_plain_words(root, figures, capsys):
+    notebook(root, "01_first")
+    failing = "\nvalue = 2 * x\nraise ValueError(f'beta must be positive, got {value}')"
+    notebook(root, "02_second", "x = 1", failing, "y = 1")
+    notebook(root, "03_third")
+    assert command.main(["figures", "--preset", "smoke"], root) == 1
+    said = capsys.readouterr().err
+    partial = root / "build" / "smoke" / "02_second.ipynb"
+    assert "02_second.ipynb failed in code cell 3 ('value = 2 * x'): ValueError: beta must be positive, got 2" in said
+    assert str(partial) in said and partial.is_file() and "Traceback" not in said
+    assert len((root / "seen.txt").read_text().splitlines()) == 1 and not figures.exists()
+
+
+def test_a_dead_kernel_is_said(root, capsys):
+    notebook(root, "01_first", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    assert command.main(["figures", "--preset", "smoke"], root) == 1
+    said = capsys.readouterr().err
+    assert "01_first.ipynb failed in code cell 2 ('import os, signal'): the kernel died" in said
+
+
+@pytest.mark.parametrize("changes", [{"tag": "parameter"}, {"setting": 'name = "laptop"'}])
+def test_a_notebook_without_the_parameter_is_found_before_anything_runs(root, capsys, changes):
+    notebook(root, "01_first")
+    notebook(root, "02_second", **changes)
+    assert command.main(["figures", "--preset", "smoke"], root) == 1
+    assert '02_second.ipynb has no parameter "preset"' in capsys.readouterr().err
+    assert not (root / "build").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "not JSON", '{"cells": [], "nbformat": 4, "nbformat_minor": 5}'])
+def test_what_is_no_notebook(root, capsys, text):
+    (root / "notebooks" / "01_first.ipynb").write_text(text)
+    assert command.main(["figures"], root) == 1
+    assert "01_first.ipynb cannot be run" in capsys.readouterr().err
+
+
+def test_missing_notebooks(root, tmp_path, capsys):
+    assert command.main(["figures"], root) == 1 and "no notebooks" in capsys.readouterr().err
+    assert command.main(["figures"], tmp_path / "nowhere") == 1 and "no notebooks" in capsys.readouterr().err
+    (root / "notebooks" / "03_third.py").write_text("# %%\n")
+    assert command.main(["figures"], root) == 1
+    said = capsys.readouterr().err
+    assert "03_third.ipynb is missing" in said and "python -m evae_core notebooks --only 03" in said
+
+
+def test_list(root, capsys):
+    notebook(root, "02_second")
+    (root / "notebooks" / "01_first.py").write_text("# %%\n")
+    assert command.main(["figures", "--list"], root) == 0
+    assert capsys.readouterr().out == "01_first\n02_second\n"
+
+
+@pytest.mark.parametrize("argv, environment, words", [
+    (["figures", "--preset", "huge"], "", ["--preset must be one of", *PRESETS, "'huge'"]),
+    (["claims", "--preset", "huge"], "", ["--preset must be one of", *PRESETS]),
+    (["figures"], "huge", ["EVAE_PRESET must be one of", *PRESETS, "'huge'"]),
+    (["figures", "--only", "1", "7", "x"], "", ["--only must be", "01, 02", "07, 0x"]),
+    (["clean"], "", ["--yes"]),
+])
+def test_a_wrong_command_line_is_2_and_names_the_choices(root, capsys, monkeypatch, argv, environment, words):
+    monkeypatch.setenv("EVAE_PRESET", environment)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    notebook(root, "01_first")
+    notebook(root, "02_second")
+    Store().get({"kind": "thing"}, lambda folder: (folder / "a").write_text("a"))
+    assert command.main(argv, root) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in words)
+    assert Store().size() > 0 and not (root / "build").exists()
+
+
+@pytest.mark.parametrize("argv", [[], ["dance"], ["figures", "--only"], ["figures", "--color"]])
+def test_argparse_refuses_the_rest(root, argv):
+    with pytest.raises(SystemExit) as caught:
+        command.main(argv, root)
+    assert caught.value.code == 2
+
+
+def test_stopped_by_hand(root, monkeypatch, capsys):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    notebook(root, "01_first")
+    monkeypatch.setattr(command, "_run", stop)
+    assert command.main(["figures"], root) == 130 and "stopped" in capsys.readouterr().err
+
+
+# claims, clean, info ------------------------------------------------------------------------------------------------
+
+def test_claims(root, figures, capsys):
+    assert command.main(["claims", "--preset", "smoke"], root) == 1
+    assert "python -m evae_core figures --preset smoke" in capsys.readouterr().err
+    (figures / "laptop").mkdir(parents=True)
+    assert command.main(["claims"], root) == 0
+    assert "# card of laptop" in capsys.readouterr().out
+    assert (figures / "laptop" / "claims.md").read_text() == "# card of laptop\n"
+
+
+def test_clean_and_info(root, capsys, monkeypatch):
+    artefacts = Store()
+    folder = artefacts.get({"kind": "thing"}, lambda folder: (folder / "a").write_bytes(bytes(5000)))
+    assert command.main(["info"], root) == 0
+    said = capsys.readouterr().out
+    assert str(artefacts.root) in said and "KiB" in said and "torch" in said and "preset          laptop" in said
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: "" if str(artefacts.root) in question else "y")
+    assert command.main(["clean"], root) == 0 and "nothing removed" in capsys.readouterr().out
+    assert artefacts.find({"kind": "thing"}) == folder
+    assert command.main(["clean", "--yes"], root) == 0
+    said = capsys.readouterr().out
+    assert folder.name in said and "removed from" in said and artefacts.size() == 0
+    assert command.main(["clean", "--yes"], root) == 0 and "holds no artefacts" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argv", [["clean"], ["info"]])
+def test_no_place_for_a_store_is_said_without_a_traceback(root, tmp_path, monkeypatch, capsys, argv):
+    monkeypatch.delenv("EVAE_STORE")
+    monkeypatch.setattr(store, "__file__", str(tmp_path / "site-packages" / "evae_core" / "store.py"))
+    assert command.main(argv, root) == 1 and "outside its repository" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count, words", [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 * 2**30, "3.0 GiB"),
+                                          (5 * 2**40, "5120.0 GiB")])
+def test_sizes_in_words(count, words):
+    assert command.human_size(count) == words
+
+
+# notebooks ----------------------------------------------------------------------------------------------------------
+
+SOURCE = '''# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Title
+
+# %% tags=["parameters"]
+preset = "laptop"
+
+# %%
+import os
+print(preset, os.environ["EVAE_PRESET"], os.path.basename(os.getcwd()))
+'''
+
+
+def test_notebooks_are_made_from_their_sources(root, monkeypatch, capsys):
+    monkeypatch.setenv("EVAE_PRESET", "smoke")  # committed notebooks are at the laptop preset whatever the environment
+    source, target = root / "notebooks" / "01_first.py", root / "notebooks" / "01_first.ipynb"
+    source.write_text(SOURCE)
+    assert command.main(["notebooks"], root) == 0
+    first = nbformat.read(target, as_version=4)
+    nbformat.validate(first)
+    assert [cell.cell_type for cell in first.cells] == ["markdown", "code", "code"]  # no injected parameters
+    assert outputs(target) == f"laptop laptop {root.name}\n" and first.cells[1].metadata.tags == ["parameters"]
+    assert not {"papermill", "widgets"} & set(first.metadata)
+    assert all(not {"papermill", "execution"} & set(cell.metadata) for cell in first.cells)
+    assert str(root) not in target.read_text() and source.read_text() == SOURCE
+
+    source.write_text(SOURCE + "\n# %%\nprint('more')\n")
+    assert command.main(["notebooks", "--only", "01"], root) == 0
+    second = nbformat.read(target, as_version=4)
+    assert [cell.id for cell in second.cells[:3]] == [cell.id for cell in first.cells] and len(second.cells) == 4
+    assert outputs(target) == f"laptop laptop {root.name}\nmore\n"
+
+    executed = target.read_bytes()
+    source.write_text(SOURCE + "\n# %%\n1 / 0\n")
+    assert command.main(["notebooks"], root) == 1
+    said = capsys.readouterr().err
+    assert "failed in code cell 3 ('1 / 0'): ZeroDivisionError" in said and target.read_bytes() == executed
+
+
+def test_a_notebook_without_a_source(root, capsys):
+    notebook(root, "01_first")
+    assert command.main(["notebooks"], root) == 1 and "has no source 01_first.py" in capsys.readouterr().err
+
+
+# Starting up --------------------------------------------------------------------------------------------------------
+
+def test_help_needs_no_heavy_import():
+    tree = ast.parse(Path(command.__file__).read_text())
+    imported = {name.name for node in tree.body if isinstance(node, ast.Import) for name in node.names}
+    imported |= {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert imported and {name.split(".")[0] for name in imported} <= sys.stdlib_module_names | {"__future__"}
+
+
+def test_python_dash_m():
+    done = subprocess.run([sys.executable, "-m", "evae_core", "--help"], capture_output=True, text=True, timeout=120,
+                          cwd=Path(command.__file__).parents[1])
+    assert done.returncode == 0 and "figures" in done.stdout and done.stderr == ""

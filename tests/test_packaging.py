@@ -1,0 +1,346 @@
+"""What holds the repository together: versions, environments, who may import whom, the notebooks' two forms, make."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from graphlib import TopologicalSorter
+from importlib import metadata
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = SETTINGS["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+PINS = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+LOCK = {canonicalize_name(name): version for name, version in (line.split("==") for line in PINS)}
+
+# Packages under another name at conda-forge, and what an environment needs there besides.
+CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "cupy-cuda13x": "cupy"}
+CONDA_EXTRA = {"python": PROJECT["requires-python"], "pip": "", "setuptools": ">=77"}
+# What torch brings along for CUDA on Linux: it pins those itself.
+UNPINNED = re.compile(r"nvidia-.*|cuda-.*|triton")
+
+
+# Versions -----------------------------------------------------------------------------------------------------------
+
+def wanted(*extras: str) -> list[Requirement]:
+    return [Requirement(text) for text in [*PROJECT["dependencies"], *(t for extra in extras for t in EXTRAS[extra])]]
+
+
+def test_lock_is_plain_exact_pins():
+    """No address, path, build tag or marker: the file must mean the same everywhere."""
+    assert len(PINS) > 50 and all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line) for line in PINS)
+    assert len(LOCK) == len(PINS) and not [name for name in LOCK if UNPINNED.fullmatch(name)]
+
+
+def test_lock_is_within_the_ranges():
+    for requirement in wanted("test"):
+        assert LOCK[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+    (backend,) = (Requirement(text) for text in SETTINGS["build-system"]["requires"])
+    assert LOCK[backend.name] in backend.specifier  # the Makefile installs this package without build isolation
+
+
+def closure() -> set[str]:
+    """All that pyproject's packages and extra "test" need on Linux and Python 3.11, by what the installed ones say."""
+    platform = {"python_version": "3.11", "python_full_version": "3.11.0", "implementation_name": "cpython",
+                "platform_python_implementation": "CPython", "sys_platform": "linux", "platform_system": "Linux",
+                "os_name": "posix"}
+    found, todo = set(), [(requirement.name, frozenset(requirement.extras)) for requirement in wanted("test")]
+    while todo:
+        name, extras = todo.pop()
+        if (canonicalize_name(name), extras) in found or UNPINNED.fullmatch(canonicalize_name(name)):
+            continue
+        found.add((canonicalize_name(name), extras))
+        for text in metadata.requires(name) or []:
+            need = Requirement(text)
+            if need.marker is None or any(need.marker.evaluate({**platform, "extra": e}) for e in (extras or {""})):
+                todo.append((need.name, frozenset(need.extras)))
+    return {name for name, _ in found}
+
+
+made_by_make = pytest.mark.skipif(not (Path(sys.prefix) / ".ready").is_file(),
+                                  reason="this environment was not built from the lock by make")
+
+
+@made_by_make
+def test_lock_holds_all_that_is_needed_and_nothing_else():
+    assert closure() | {"setuptools"} == set(LOCK)
+
+
+@made_by_make
+def test_lock_is_what_the_tests_run_with():
+    """A version of its own would make the lock a promise that nobody tried. Build tags (+cpu) are no difference."""
+    installed = {name: metadata.version(name).split("+")[0] for name in LOCK}
+    assert {name: version for name, version in installed.items() if LOCK[name] != version} == {}
+
+
+def test_one_cupy():
+    """Two cupy packages overwrite each other's files."""
+    named = [text for texts in (PROJECT["dependencies"], *EXTRAS.values()) for text in texts if "cupy" in text]
+    assert len(named) == 1 and not [name for name in LOCK if "cupy" in name]
+
+
+@pytest.mark.parametrize("file, extras", [("environment.yml", ["test"]), ("environment-gpu.yml", ["test", "gpu"])])
+def test_conda_environment_is_pyproject(file, extras):
+    environment = yaml.safe_load((ROOT / file).read_text())
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+    listed = {}
+    for text in environment["dependencies"]:
+        assert isinstance(text, str), f"{text}: a pip section is not needed"
+        name, _, ranges = text.partition(" ")
+        listed[name] = SpecifierSet(ranges)
+    expected = {name: SpecifierSet(ranges) for name, ranges in CONDA_EXTRA.items()}
+    expected |= {CONDA.get(r.name, r.name): r.specifier for r in wanted(*extras)}
+    assert listed == expected and len(listed) == len(environment["dependencies"])
+
+
+def test_citation_and_license():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)  # what CFF 1.2.0 requires
+    assert citation["cff-version"] == "1.2.0" and citation["type"] == "software"
+    assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"] == "MIT"
+    (paper,) = citation["references"]
+    assert {"type", "title", "authors"} <= set(paper) and paper["year"] == 2021
+    assert [author["family-names"] for author in paper["authors"]] == ["Kwon", "Yoon", "Park", "Lee", "Choi", "Won"]
+    text = (ROOT / "LICENSE").read_text()
+    assert text.startswith("MIT License") and citation["authors"][0]["name"] in text
+    assert PROJECT["authors"][0]["name"] == citation["authors"][0]["name"]
+
+
+def test_kernels_and_every_package_are_shipped():
+    """What a built package must hold: every folder with code, and the CUDA source beside it."""
+    settings = SETTINGS["tool"]["setuptools"]
+    assert settings["packages"]["find"]["include"] == ["evae_core*"]
+    for folder in {path.parent for path in (ROOT / "evae_core").rglob("*.py")}:
+        assert (folder / "__init__.py").is_file(), f"{folder} has no __init__.py"
+    files = [path for path in (ROOT / "evae_core").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    data = {Path(pattern).suffix for pattern in settings["package-data"]["evae_core"]}
+    assert {path.suffix for path in files} <= {".py"} | data
+
+
+# Who may import whom ------------------------------------------------------------------------------------------------
+
+TIERS = [
+    {"hamiltonian", "presets", "store"},  # import nothing of ours
+    {"observables", "annealing", "textures", "model"},
+    {"dataset", "training", "latent"},
+    {"widgets", "__main__"},  # stand on top
+]
+PLAIN = {"plotting", "claims"}  # take plain arrays: they know no module that computes
+ONLY = {"matplotlib": {"plotting", "widgets"}, "ipywidgets": {"widgets"}, "IPython": {"widgets"}, "cupy": {"annealing"},
+        "papermill": {"__main__"}, "nbclient": {"__main__"}, "nbformat": {"__main__"}, "jupytext": {"__main__"},
+        "pytest": set(), "hypothesis": set()}
+MODULES = {path.stem if path.is_file() else path.name: path for path in (ROOT / "evae_core").iterdir()
+           if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").is_file()}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names of all that a file imports, inside functions too; ``from a import b`` counts as a.b."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[:len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {f"{base}.{name.name}" for name in node.names}
+    return found
+
+
+def module_imports(name: str) -> set[str]:
+    path = MODULES[name]
+    return set().union(*(imports_of(file) for file in ([path] if path.is_file() else path.rglob("*.py"))))
+
+
+def ours(name: str) -> set[str]:
+    """Our modules that ``name`` imports, itself excepted."""
+    dotted = (text.split(".") for text in module_imports(name))
+    return {parts[1] for parts in dotted if parts[0] == "evae_core"} - {name}
+
+
+def test_imports_are_seen(tmp_path, monkeypatch):
+    """The reading of imports itself: every way of writing one."""
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    file = tmp_path / "evae_core" / "annealing" / "cpu.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("import a.b as c, d\nfrom e import f\nfrom . import gpu\nfrom ..store import Store\n"
+                    "def lazy():\n    from evae_core import model\n    import matplotlib\n")
+    assert imports_of(file) == {"a.b", "d", "e.f", "matplotlib", "evae_core.annealing.gpu", "evae_core.store.Store",
+                                "evae_core.model"}
+
+
+def test_every_module_has_its_place():
+    assert set(MODULES) <= set().union(PLAIN, *TIERS), "give the new module a tier: DESIGN, who may import whom"
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_who_may_import_whom(name):
+    below = set()
+    for tier in TIERS:
+        if name in tier:
+            allowed = below | (tier if below else set())
+        below |= tier
+    if name in PLAIN:
+        allowed = TIERS[0]
+    elif name in TIERS[-1]:
+        allowed |= PLAIN
+    wrong = ours(name) - allowed
+    assert not wrong, f"{name} must not import {sorted(wrong)}; import a name from its own module, not from evae_core"
+    outside = {text.split(".")[0] for text in module_imports(name)}
+    assert not {package for package, users in ONLY.items() if package in outside and name not in users}
+
+
+def test_imports_run_in_no_circle():
+    order = list(TopologicalSorter({name: ours(name) & set(MODULES) for name in MODULES}).static_order())
+    assert set(order) == set(MODULES)
+
+
+def test_importing_the_core_draws_nothing():
+    code = "import sys, evae_core; print({'matplotlib', 'ipywidgets', 'papermill', 'IPython'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+# Notebooks ----------------------------------------------------------------------------------------------------------
+
+def cells(notebook) -> list[tuple]:
+    return [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells]
+
+
+def test_notebooks_are_their_sources():
+    """The committed .ipynb holds the cells of the .py, was executed to the end, and carries no widget state."""
+    folder = ROOT / "notebooks"
+    sources, targets = ({path.stem for path in folder.glob(f"[0-9][0-9]_*.{ext}")} for ext in ("py", "ipynb"))
+    assert sources == targets
+    for stem in sorted(sources):
+        notebook = nbformat.read(folder / f"{stem}.ipynb", as_version=4)
+        assert cells(notebook) == cells(jupytext.read(folder / f"{stem}.py")), f"{stem}: run make notebooks"
+        assert notebook.metadata.kernelspec.name == "python3" and "widgets" not in notebook.metadata
+        code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+        assert all(cell.execution_count for cell in code), f"{stem} was not executed to its end: run make notebooks"
+        assert not [o for cell in code for o in cell.outputs if o.output_type == "error"]
+        assert str(ROOT) not in (folder / f"{stem}.ipynb").read_text(), f"{stem} names a folder of this machine"
+
+
+# The build ----------------------------------------------------------------------------------------------------------
+
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make on this machine")
+
+# Stands for python: notes its arguments, makes an environment that holds itself, fails where FAIL names an argument.
+FAKE = """#!/bin/sh
+echo "$@" >> log
+case "$*" in -c*) [ -z "$OLD" ] || { echo "Python 3.11 or newer is needed" >&2; exit 1; };; esac
+case "$*" in *"$FAIL"*) exit 1;; esac
+case "$*" in "-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python;; esac
+"""
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Runs make with a python that only takes notes, in a path that is hard on make; returns (code, output, log)."""
+    folder = tmp_path / "a folder's $name (é)"
+    folder.mkdir()
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    fake = folder / "python3"
+    fake.write_text(FAKE)
+    fake.chmod(0o755)
+
+    def run(*arguments, **environment):
+        (folder / "log").write_text("")
+        plain = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "EVAE"))}
+        done = subprocess.run(["make", "PYTHON=./python3", *arguments], cwd=folder, capture_output=True, text=True,
+                              env={**plain, "FAIL": "nothing", "OLD": "", **environment}, timeout=60)
+        return done.returncode, done.stdout + done.stderr, (folder / "log").read_text().splitlines()
+
+    run.folder = folder
+    return run
+
+
+@needs_make
+def test_make_builds_the_environment_once(build):
+    code, said, log = build(".venv")
+    assert code == 0 and [line for line in log if "install" in line] == [
+        "-m pip --disable-pip-version-check install --quiet --requirement requirements.lock",
+        "-m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable ."]
+    assert build(".venv")[::2] == (0, [])
+    assert build("figures")[::2] == (0, ["-m evae_core figures --preset laptop"])
+    assert build("figures", EVAE_PRESET="smoke")[2] == ["-m evae_core figures --preset smoke"]
+    assert build("figures", "PRESET=paper", EVAE_PRESET="smoke")[2] == ["-m evae_core figures --preset paper"]
+
+
+@needs_make
+@pytest.mark.parametrize("file", ["requirements.lock", "pyproject.toml"])
+def test_make_builds_a_stale_environment_anew(build, file):
+    build(".venv")
+    later = (build.folder / ".venv" / ".ready").stat().st_mtime + 5
+    os.utime(build.folder / file, (later, later))
+    assert "-m venv --clear .venv" in build("lint")[2]
+
+
+@needs_make
+@pytest.mark.parametrize("step", ["-m venv", "--requirement", "--editable"])
+def test_an_interrupted_environment_is_never_ready(build, step):
+    build(".venv")
+    later = (build.folder / ".venv" / ".ready").stat().st_mtime + 5
+    os.utime(build.folder / "requirements.lock", (later, later))
+    code, _, log = build("figures", FAIL=step)
+    assert code != 0 and "figures" not in " ".join(log) and not (build.folder / ".venv" / ".ready").exists()
+    code, _, log = build("figures")
+    assert code == 0 and "-m venv --clear .venv" in log and log[-1] == "-m evae_core figures --preset laptop"
+
+
+@needs_make
+def test_make_says_which_python_it_needs(build):
+    code, said, log = build(".venv", OLD="1")
+    assert code != 0 and "3.11" in said and not [line for line in log if "venv" in line]
+    code, said, _ = build(".venv", "PYTHON=python-that-is-not")
+    assert code != 0 and "python-that-is-not is not found" in said and "make PYTHON=" in said
+
+
+@needs_make
+@pytest.mark.parametrize("target, commands", [
+    ("test", ["-m ruff check", "-m pytest", "-m pytest"]), ("lab", ["-m jupyter lab notebooks"]),
+    ("notebooks", ["-m evae_core notebooks"]), ("clean", ["-m evae_core clean"]), ("lint", ["-m ruff check"]),
+    ("bench", ["benchmarks/bench_"]),
+])
+def test_make_targets(build, target, commands):
+    (build.folder / "benchmarks").mkdir()
+    (build.folder / "benchmarks" / "bench_a.py").write_text("")
+    (build.folder / "notebooks").mkdir()
+    build(".venv")
+    code, said, log = build(target)
+    assert code == 0, said
+    assert len(log) == len(commands)
+    assert all(line.startswith(command) for line, command in zip(log, commands, strict=True))
+    assert build("clean", "YES=1")[2] == ["-m evae_core clean --yes"]
+
+
+@needs_make
+@pytest.mark.parametrize("step", ["-m ruff", "evae_core", "nbval"])
+def test_make_test_fails_where_a_part_fails(build, step):
+    build(".venv")
+    assert build("test", FAIL=step)[0] != 0
+
+
+def test_python_in_the_makefile_is_the_projects():
+    (version,) = re.findall(r"version_info >= \((\d+, \d+)\)", (ROOT / "Makefile").read_text())
+    assert PROJECT["requires-python"] == ">=" + version.replace(", ", ".")
+
+
+def test_ci_runs_the_readers_test_command():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK) and script.read_text().splitlines()[-1] == "exec make test"
