@@ -97,7 +97,7 @@ def _run_figures(arguments, root: Path) -> int:
             print(path.stem)
         return 0
     folder = _figures(preset)
-    paths = [_executable(path) for path in _sources(root, arguments.only)]
+    paths = _sources(root, arguments.only)
     for path in paths:
         _check_parameter(path)
     with _kernel_environment(preset):
@@ -240,13 +240,6 @@ def _sources(root: Path, only: Sequence[str]) -> list[Path]:
     return [folder / f"{stem}.ipynb" for stem in stems if not numbers or stem[:2] in numbers]
 
 
-def _executable(path: Path) -> Path:
-    if not path.is_file():
-        raise Failure(f"{path.name} is missing, its source {path.stem}.py is there; "
-                      f"make it with python -m evae_core notebooks --only {path.stem[:2]}")
-    return path
-
-
 def _escape(path: Path) -> str:
     """The path for papermill, which takes braces in paths for fields to fill in."""
     return str(path).replace("{", "{{").replace("}", "}}")
@@ -257,6 +250,9 @@ def _check_parameter(path: Path) -> None:
     import papermill
     from nbformat import ValidationError
 
+    if not path.is_file():
+        raise Failure(f"{path.name} is missing, its source {path.stem}.py is there; "
+                      f"make it with python -m evae_core notebooks --only {path.stem[:2]}")
     try:
         known = papermill.inspect_notebook(_escape(path))
     except (ValueError, ValidationError) as error:  # not a notebook, or one that does not say its language

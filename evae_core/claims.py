@@ -122,12 +122,12 @@ def beta_sweep(ladders: Sequence[Mapping]) -> list[Result]:
 
 def gamma_sweep(ladders: Sequence[Mapping], data_energy: float) -> list[Result]:
     """G1-G4 from gamma ladders (one a beta): arrays gamma, reconstruction, kl, energy (of X_out), energy_generated,
-    kspace_mse, numbers beta and data_kspace_mse; ``data_energy`` is the training data's mean L_H."""
+    kspace_mse, beta (the same in every stage), the number data_kspace_mse; ``data_energy`` is the training data's mean L_H."""
     def at(s, key, gamma):
         return float(np.asarray(s[key])[np.argmin(np.abs(np.log(np.asarray(s["gamma"]) / gamma)))])
 
     gamma_c = [critical(s["gamma"], s["kspace_mse"], s["data_kspace_mse"]) for s in ladders]
-    named = [f"beta = {s['beta']:g}" for s in ladders]
+    named = [f"beta = {np.ravel(s['beta'])[0]:g}" for s in ladders]
     early = [max(np.asarray(s["reconstruction"])[np.asarray(s["gamma"]) <= 101]) / s["reconstruction"][0]
              for s in ladders]
     late = [at(s, "reconstruction", 1e4) / at(s, "reconstruction", 100) for s in ladders]

@@ -133,7 +133,7 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
               report: Callable[[str], None] | None = None) -> Data:
     """Load the data set from the store; anneal, verify and store the shards that are missing.
 
-    ``report`` is called with a line of text a tenth of the work. A run that was killed continues with the
+    ``report`` is called with a line of text a fifth of the work. A run that was killed continues with the
     first missing shard.
 
     Raises
@@ -149,7 +149,7 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
         folder = store.get(shard_spec, lambda path, s=shard_spec: _make_shard(spec, s, path, device))
         shards.append(load_arrays(folder / "spins.npy", mmap=True))
         statistics.append(load_arrays(folder / "statistics.npz"))
-        if missing and (number % max(1, len(specs) // 10) == 0 or number == len(specs)):
+        if missing and (number % max(1, len(specs) // 5) == 0 or number == len(specs)):
             report(f"data: {min(number * spec.shard, spec.train + spec.validation + spec.test)} configurations of "
                    f"{spec.shape[0]} x {spec.shape[1]} annealed ({number} of {len(specs)} shards)")
     digests = np.concatenate([part.pop("digest") for part in statistics])

@@ -61,7 +61,7 @@ def check_spins(spins: Tensor, name: str = "spins", *, unit: bool = False, magne
         length = torch.linalg.vector_norm(spins.detach(), dim=-3)
         error = (length - 1).abs()
         if magnetic is not None:
-            error = error[..., torch.as_tensor(np.asarray(magnetic), device=spins.device)]
+            error = error[..., torch.from_numpy(np.array(magnetic)).to(spins.device)]
         worst = float(error.max()) if error.numel() else 0.0
         if worst > 1e-3:
             raise ValueError(f"{name} must be unit vectors along axis -3; the worst length is off by {worst:.3g}; "
@@ -123,7 +123,7 @@ class Hamiltonian:
             if self.boundary not in ("periodic", "open"):
                 raise ValueError(f'boundary must be "periodic", "open" or a bool mask (Ny, Nx), got {self.boundary!r}')
         else:
-            mask = np.array(self.boundary.cpu() if isinstance(self.boundary, Tensor) else self.boundary)
+            mask = np.array(self.boundary.cpu().numpy() if isinstance(self.boundary, Tensor) else self.boundary)
             if mask.dtype != bool:
                 raise TypeError(f"boundary mask must have dtype bool, got {mask.dtype}; true marks magnetic sites")
             if mask.ndim != 2:

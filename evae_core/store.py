@@ -39,7 +39,7 @@ _KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}-[0-9a-f]{16}")
 _PARTIAL = ".partial-"  # between an artefact's name and the maker's process id
 _FLOAT = "__float__"  # {"__float__": "inf"} is how JSON files keep what JSON has no number for
-_RECENT_NS = 2_000_000_000  # file systems round time stamps to as much as this; see _signature
+_RECENT_NS = 2_000_000_000  # file systems round time stamps to as much as this
 
 # What the system says when a store cannot be written, in words.
 _REFUSALS = {errno.EROFS: "it is read-only", errno.EACCES: "you may not write there",
@@ -48,7 +48,7 @@ _REFUSALS = {errno.EROFS: "it is read-only", errno.EACCES: "you may not write th
              errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "a file went over the size limit"}
 _NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # raised by write(), which does not know its file's name
 
-_verified: dict[str, tuple] = {}  # folder -> signature of the files whose hashes this process has checked
+_verified: dict[str, bytes] = {}  # folder -> sizes and times of the files whose hashes this process has checked
 _making = threading.local()  # .names: artefacts this thread is making, so that one asking for itself is an error
 
 
@@ -127,6 +127,8 @@ class Store:
             for folder, name in self._contents():
                 try:
                     with self._locked(name, wait=False):
+                        if not os.path.lexists(folder):  # its maker finished, or another clean was faster
+                            continue
                         removed[folder.relative_to(self.root).as_posix()] = _bytes_in(folder)
                         doomed = folder
                         if _NAME.fullmatch(folder.name) and folder.parent == self.root:
@@ -206,11 +208,10 @@ class Store:
             make(partial)
             seconds = time.perf_counter() - start
             files = _list_files(partial)
-            hashes = {name: {"size": path.stat().st_size, "sha256": _hash(path)} for name, path in files.items()}
-            body = {"spec": spec, "seed": spec.get("seed"), "device": spec.get("device"), "versions": _versions(),
-                    "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "wall_seconds": round(seconds, 3),
-                    "files": hashes}
-            (partial / META).write_bytes(_meta_bytes(body))
+            (partial / META).write_bytes(_meta_bytes({
+                "spec": spec, "seed": spec.get("seed"), "device": spec.get("device"), "versions": _versions(),
+                "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "wall_seconds": round(seconds, 3),
+                "files": {name: {"size": path.stat().st_size, "sha256": _hash(path)} for name, path in files.items()}}))
             for path in (*files.values(), partial / META, *sorted({p.parent for p in files.values()} | {partial})):
                 _flush(path)
             partial.rename(folder)
@@ -220,7 +221,6 @@ class Store:
             # A removal that fails must not hide the error; the next get removes what is left.
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        _remember(folder, hashes)
 
 
 def _identity(spec: Mapping) -> tuple[dict, str]:
@@ -285,46 +285,33 @@ def _read_meta(path: Path) -> dict | None:
 
 
 def _fault(folder: Path, spec: dict) -> str | None:
-    """What keeps ``folder`` from being the intact artefact of ``spec``, naming the file; None if nothing."""
+    """What keeps ``folder`` from being the intact artefact of ``spec``, naming the file; None if nothing.
+
+    The hashes are read once a process: afterwards sizes and time stamps tell whether a file was written.
+    """
     try:
         body = _read_meta(folder / META)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return f"{META} is missing"
-    if body is None:
-        return f"{META} is not readable"
-    if _canonical(body["spec"]) != _canonical(spec):
-        return f"{META} holds another spec"
-    for name, file in body["files"].items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != file["size"]:
-            return f"{name} has {path.stat().st_size} bytes instead of {file['size']}"
-    if _verified.get(str(folder)) == _signature(folder, body["files"])[0]:
+        if body is None:
+            return f"{META} is not readable"
+        if _canonical(body["spec"]) != _canonical(spec):
+            return f"{META} holds another spec"
+        files = body["files"]
+        stats = [(folder / name).stat() for name in files]  # before the hashes: what is written meanwhile shows later
+        for (name, file), stat in zip(files.items(), stats, strict=True):
+            if stat.st_size != file["size"]:
+                return f"{name} has {stat.st_size} bytes instead of {file['size']}"
+        signature = _canonical([files, [[s.st_ino, s.st_mtime_ns, s.st_ctime_ns] for s in stats]])
+        if _verified.get(str(folder)) != signature:
+            now = time.time_ns()
+            for name, file in files.items():
+                if _hash(folder / name) != file["sha256"]:
+                    return f"{name} has another SHA-256 than when it was made"
+            # Two writes within one tick of the file system's clock carry the same stamp: a fresh one proves nothing.
+            if now - max(max(s.st_mtime_ns, s.st_ctime_ns) for s in stats) > _RECENT_NS:
+                _verified[str(folder)] = signature
         return None
-    for name, file in body["files"].items():
-        if _hash(folder / name) != file["sha256"]:
-            return f"{name} has another SHA-256 than when it was made"
-    _remember(folder, body["files"])
-    return None
-
-
-def _signature(folder: Path, files: dict) -> tuple[tuple, bool]:
-    """What changes when a file of the artefact is written, and whether every time stamp is old enough to tell.
-
-    Two writes within one tick of the file system's clock carry the same stamp, so a fresh stamp proves nothing.
-    """
-    stats = [(folder / name).stat() for name in files]
-    signature = tuple((name, file["sha256"], s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
-                      for (name, file), s in zip(files.items(), stats, strict=True))
-    return signature, time.time_ns() - max(max(s.st_mtime_ns, s.st_ctime_ns) for s in stats) > _RECENT_NS
-
-
-def _remember(folder: Path, files: dict) -> None:
-    """Note that this process has checked the hashes, so that the next ``get`` only looks at sizes and times."""
-    signature, settled = _signature(folder, files)
-    if settled:
-        _verified[str(folder)] = signature
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        return f"{Path(error.filename).relative_to(folder)} is missing"
 
 
 def _list_files(folder: Path) -> dict[str, Path]:
@@ -371,9 +358,12 @@ def _flush(path: Path) -> None:
 
 
 def _bytes_in(path: Path) -> int:
-    if path.is_symlink() or not path.is_dir():
-        return path.lstat().st_size
-    return sum(p.lstat().st_size for p in path.rglob("*") if p.is_symlink() or not p.is_dir())
+    try:
+        if path.is_symlink() or not path.is_dir():
+            return path.lstat().st_size
+        return sum(p.lstat().st_size for p in path.rglob("*") if p.is_symlink() or not p.is_dir())
+    except FileNotFoundError:  # another process is removing it
+        return 0
 
 
 def _remove(path: Path) -> None:

@@ -28,6 +28,7 @@
 preset = "laptop"
 seed = 0
 device = "auto"
+watched_sweeps = 240
 
 # %%
 import numpy as np
@@ -57,22 +58,19 @@ print(f"uniform state: (E + B N)/N = {float(H.energy_per_spin(up)) + p.B:.4f} J,
 
 # %% [markdown]
 # ## Cooling, watched
-# One lattice, from the paramagnet to rest. Skyrmions appear when the energy bends, and freeze in where they happen
-# to be; the topological charge counts them.
+# One lattice, from the paramagnet to rest. The topological charge, which counts skyrmions, fluctuates while they form and
+# vanish, and freezes well before the temperature is zero: from then on skyrmions only move.
 
 # %%
-watched = Annealing(H, shape, n=1, seed=seed, schedule=Schedule(sweeps=p.sweeps, overrelax=p.overrelax), device=device)
+watched = Annealing(H, shape, n=1, seed=seed, schedule=Schedule(sweeps=watched_sweeps), device=device)
 trace = {"temperature": [], "energy_per_spin": [], "charge": []}
 states = []
-for _ in range(60):
+while not watched.done:
+    spins = watched.run(4).spins
     trace["temperature"].append(watched.temperature)
-    watched.run(max(1, p.sweeps // 60))
-    spins = watched.spins
     states.append(spins[0].numpy().copy())
     trace["energy_per_spin"].append(float(H.energy_per_spin(spins)[0]))
     trace["charge"].append(float(topological_charge(spins)[0]))
-    if watched.done:
-        break
 final = watched.finish()[0].numpy()
 picked = [0, len(states) // 3, 2 * len(states) // 3, len(states) - 1]
 fig = plotting.annealing_watched([trace["temperature"][k] for k in picked[:-1]] + [0.0],
@@ -98,7 +96,7 @@ few = data.train[:min(400, len(data.train))]
 defect_share = np.array([defects(c, shape) if len(c := skyrmion_centres(one)) else 0.0 for one in few])
 fig = plotting.dataset_statistics(data.train.statistics["energy"][:len(few)], data.train.statistics["charge"][:len(few)],
                                   defect_share, references={"ideal lattice": ideal},
-                                  defect_label="share of skyrmions without six neighbours")
+                                  defect_label="share without six neighbours")
 plotting.save(fig, figures, "fig1_statistics")
 fig
 

@@ -176,7 +176,8 @@ def test_rescaled_lattice_is_the_same_system():
     (dict(J="1"), TypeError, "J"), (dict(D=float("nan")), ValueError, "D"), (dict(B=float("inf")), ValueError, "B"),
     (dict(K=None), TypeError, "K"), (dict(dmi="Bloch"), ValueError, "dmi"), (dict(J=True), TypeError, "J"),
     (dict(boundary="closed"), ValueError, "boundary"), (dict(boundary=np.ones((4, 4))), TypeError, "bool"),
-    (dict(boundary=np.ones(4, bool)), ValueError, "shape"), (dict(boundary=np.zeros((4, 4), bool)), ValueError, "magnetic"),
+    (dict(boundary=np.ones(4, bool)), ValueError, "shape"),
+    (dict(boundary=np.zeros((4, 4), bool)), ValueError, "magnetic"),
 ])
 def test_bad_parameters(bad, error, word):
     with pytest.raises(error, match=word):

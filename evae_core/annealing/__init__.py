@@ -1,6 +1,6 @@
 """Simulated annealing of spin configurations: random states cooled to metastable states at T = 0.
 
-One front door, two backends with the same algorithm: numba on the CPU (``cpu.py``) and CUDA
+One front door, two backends with the same algorithm: numba on the CPU (``cpu.py``, ``kernels.py``) and CUDA
 through CuPy (``gpu.py``, ``kernels.cu``). Checkerboard heat bath (exact single-spin Boltzmann
 sampling in the local field, Miyatake et al., J. Phys. C 19, 2539 (1986)), over-relaxation
 (reflection about the local field, Creutz, Phys. Rev. D 36, 515 (1987)), and a descent that turns
@@ -9,14 +9,12 @@ every spin into its field, over-shooting, until the largest torque is below a to
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, as_completed
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from evae_core.annealing import cpu
-from evae_core.annealing.schedule import Schedule, check_count, check_number
+from evae_core.annealing.schedule import LEAST_T, Schedule, check_count, check_number
 from evae_core.hamiltonian import Hamiltonian, check_spins
 
 __all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "relax"]
@@ -41,6 +39,9 @@ def _backend(device: str):
 def _check(H: Hamiltonian, shape) -> tuple[int, int]:
     if not isinstance(H, Hamiltonian):
         raise TypeError(f"H must be a Hamiltonian, got {type(H).__name__}")
+    scale = max(abs(H.J), abs(H.D), abs(H.B), abs(H.K))
+    if scale and not 1e-6 <= scale <= 1e6:  # squares of fields must neither vanish nor overflow in float32
+        raise ValueError(f"H must have its largest coupling between 1e-6 and 1e6, got {scale:g}; use J as the unit")
     ny, nx = H.check_shape(shape)
     if H.periodic and (ny % 2 or nx % 2):
         raise ValueError(f"shape must be even by even on a periodic lattice, which is swept in two colours, got "
@@ -167,22 +168,21 @@ def anneal(H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto", s
     backend = _backend(device)
     spins = torch.empty(n, 3, ny, nx)
 
-    def work(start, count):
+    done = 0
+
+    def work(piece):
+        start, count = piece
         part = Annealing(H, shape, count, seed, device, schedule, first=start)
         spins[start - first:start - first + count] = part.finish()
         return count
 
-    done = 0
-    with ThreadPoolExecutor(backend.workers()) as pool:
-        futures = [pool.submit(work, *piece) for piece in backend.pieces((ny, nx), first, n)]
-        try:
-            for future in as_completed(futures):
-                done += future.result()
-                if progress is not None:
-                    progress(done, n)
-        except BaseException:  # a failure or the user's interrupt: do not start what is still waiting
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    def finished(count):
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, n)
+
+    cpu.in_threads(work, backend.pieces((ny, nx), first, n), backend.workers(), finished)
     return spins
 
 
@@ -250,7 +250,7 @@ def heat_bath(H: Hamiltonian, spins: Tensor, T: float, sweeps: int, seed: int = 
         a bad argument.
     """
     if T != float("inf"):
-        T = check_number("T", T)
+        T = check_number("T", T, LEAST_T)
     sweeps, overrelax = check_count("sweeps", sweeps), check_count("overrelax", overrelax)
     replicas, result = _load(H, spins, device, seed=_check_seed(seed))
     replicas.sweep(np.full(sweeps, 1 / T), overrelax)

@@ -18,7 +18,7 @@ from evae_core.annealing.cpu import LAST_OVERSHOOT, OVERSHOOT, STRIDE
 
 KERNELS = ("seed_streams", "sweep_shared", "sweep_global", "descend_float_shared", "descend_float_global",
            "descend_double_shared", "descend_double_global")
-PIECE = 2**30  # bytes of spins that are computed at a time
+PIECE = 2**28  # bytes of spins that are computed at a time
 
 
 @cache
@@ -49,8 +49,8 @@ def usable() -> bool:
 def require() -> None:
     """Raise RuntimeError, saying what is missing, unless the GPU is usable."""
     if not usable():
-        raise RuntimeError(f'device="cuda" needs a usable GPU: {_problem()}; install CuPy for your CUDA version, or use '
-                           f'device="cpu"')
+        raise RuntimeError(f'device="cuda" needs a usable GPU: {_problem()}; install CuPy for your CUDA version, '
+                           f'or use device="cpu"')
 
 
 @cache
@@ -116,7 +116,7 @@ class Replicas:
         kernel((self.n,), (self.threads,), args, shared_mem=shared)
 
     def _fits(self, extra: int) -> tuple[str, int]:
-        """Which memory the lattice goes to, and the dynamic shared memory to ask for, with ``extra`` bytes besides it."""
+        """Which memory the lattice goes to, and the shared memory to ask for, with ``extra`` bytes besides it."""
         most = self.cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"]
         size = self.S[0].nbytes + extra
         return ("shared", size) if size <= most else ("global", extra)

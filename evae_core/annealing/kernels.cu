@@ -1,4 +1,4 @@
-// The annealing kernels on the GPU: the algorithm of cpu.py, one replica a thread block.
+// The annealing kernels on the GPU: the algorithm of kernels.py, one replica a thread block.
 //
 // Layout. A replica is an array (2 colours, 3 components, Ny, Nc) with Nc = ceil(Nx / 2): in row y the sites of colour c
 // lie at x = 2 k + (y + c) % 2, and their four neighbours have the other colour. Non-magnetic sites, and the sites that an
@@ -118,7 +118,7 @@ extern "C" __global__ void seed_streams(word* state, unsigned long long seed, un
 // --- sweeps at a temperature ---
 
 // The new spin of a heat bath: Boltzmann distributed in the field h at inverse temperature beta. The inverse of the
-// cumulative distribution, its expansion for small beta |h|, and the frame about h are explained in cpu.py.
+// cumulative distribution, its expansion for small beta |h|, and the frame about h are explained in kernels.py.
 __device__ inline Vector<float> heat(Vector<float> h, float beta, Stream& s) {
     const float r = unit(next(s));
     const word w = next(s);
@@ -175,7 +175,7 @@ __device__ inline void sweep(float* spins, word* state, const float* betas, cons
                 } else {
                     proposal = reflect(h, read(own, plane, p.i, true));
                 }
-                if (m.K != 0) {  // Metropolis step for the K term; see _accept in cpu.py
+                if (m.K != 0) {  // Metropolis step for the K term; see _accept in kernels.py
                     const float old = own[2 * plane + p.i];
                     const float gain = beta * m.K * (proposal.z * proposal.z - old * old);
                     if (unit(next(s)) > __expf(fminf(gain, 0.0f))) continue;
@@ -199,7 +199,7 @@ __device__ inline void sweep(float* spins, word* state, const float* betas, cons
 __device__ inline float inverse_root(float x) { return rsqrtf(x); }
 __device__ inline double inverse_root(double x) { return rsqrt(x); }
 
-// The field that a descent may follow when K is not zero; see _add_anisotropy in cpu.py.
+// The field that a descent may follow when K is not zero; see _add_anisotropy in kernels.py.
 template <class T> __device__ inline Vector<T> with_anisotropy(Vector<T> h, Vector<T> v, T K) {
     const T fall = K < 0 ? -2 * K : T(0);
     return {h.x + fall * v.x, h.y + fall * v.y, h.z + (fall + 2 * K) * v.z};
@@ -231,7 +231,7 @@ __device__ inline T largest_torque(const T* S, const Lattice& L, const Model<T>&
     return sqrt(worst);
 }
 
-// Turn every spin towards its field by ``factor``, over-shooting; see _align in cpu.py.
+// Turn every spin towards its field by ``factor``, over-shooting; see _align in kernels.py.
 template <class T>
 __device__ inline void align(T* S, const Lattice& L, const Model<T>& m, T factor) {
     const int plane = L.plane();

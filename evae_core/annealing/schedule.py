@@ -9,6 +9,7 @@ from numbers import Integral, Real
 import numpy as np
 
 KINDS = ("linear", "geometric")
+LEAST_T = 1e-9  # 1/T must be a float32
 LEAST_TOLERANCE = 1e-5  # float32 spins carry rounding torques of about 1e-6 J
 
 
@@ -64,8 +65,8 @@ class Schedule:
     max_descent: int = 20_000
 
     def __post_init__(self):
-        for name in ("T_start", "T_end", "tolerance"):
-            object.__setattr__(self, name, check_number(name, getattr(self, name)))
+        for name, least in (("T_start", LEAST_T), ("T_end", LEAST_T), ("tolerance", 0.0)):
+            object.__setattr__(self, name, check_number(name, getattr(self, name), least))
         for name, least in (("sweeps", 1), ("overrelax", 0), ("max_descent", 1)):
             object.__setattr__(self, name, check_count(name, getattr(self, name), least))
         if self.T_end > self.T_start:

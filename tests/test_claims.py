@@ -1,0 +1,101 @@
+"""The verdicts: data that follow the paper are reproduced, data that contradict it are not, each check on its own."""
+
+import numpy as np
+import pytest
+
+from evae_core import claims
+
+BETA = np.array([1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+GAMMA = np.array([1e-4, 1e-2, 1.0, 1e2, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6])
+
+
+def beta_ladder(**changes):
+    return {"beta": BETA, "reconstruction": [0.01, 0.011, 0.02, 0.1, 0.3, 0.92, 0.92], "data_kspace_mse": 0.2,
+            "kl": [400, 300, 200, 100, 20, 0.1, 0.0], "energy": [-0.056, -0.055, -0.054, -0.053, -0.052, -0.05, -0.05],
+            "magnetisation": [0.5] * 5 + [1.0, 1.0], "kspace_mse": [0.2] * 5 + [1e-6, 1e-6]} | changes
+
+
+def gamma_ladder(**changes):
+    return {"beta": 1e-3, "gamma": GAMMA, "reconstruction": [0.1, 0.1, 0.1, 0.11, 0.4, 0.9, 1.2, 1.3, 1.3, 1.3],
+            "kl": [60, 60, 61, 70, 120, 200, 400, 700, 1500, 5000],
+            "energy": [-0.05, -0.051, -0.052, -0.053, -0.055, -0.056, -0.0561, -0.0561, -0.0561, -0.0561],
+            "energy_generated": [-0.04, -0.041, -0.042, -0.05, -0.055, -0.056, -0.0561, -0.0561, -0.0561, -0.0561],
+            "kspace_mse": [0.2] * 6 + [1e-4] * 4, "data_kspace_mse": 0.2} | changes
+
+
+def verdicts(results):
+    return {result.id: result.verdict for result in results}
+
+
+def test_beta_sweep():
+    assert verdicts(claims.beta_sweep([beta_ladder()])) == {"B1": "reproduced", "B2": "reproduced", "B3": "reproduced"}
+    bad = beta_ladder(reconstruction=[0.5] * 7, kl=[1.0] * 7, energy=np.linspace(-0.05, -0.056, 7),
+                      magnetisation=[0.5] * 7, kspace_mse=[0.2] * 7)
+    assert set(verdicts(claims.beta_sweep([bad])).values()) == {"not reproduced"}
+    assert verdicts(claims.beta_sweep([beta_ladder(), bad]))["B1"] == "not reproduced"
+
+
+def test_gamma_sweep():
+    good = verdicts(claims.gamma_sweep([gamma_ladder(), gamma_ladder(beta=1e-4)], -0.0558))
+    assert good == dict.fromkeys(("G1", "G2", "G3", "G4"), "reproduced")
+    assert verdicts(claims.gamma_sweep([gamma_ladder()], -0.06))["G3"] == "not reproduced"
+    late = gamma_ladder(kspace_mse=[0.2] * 9 + [1e-4])
+    assert verdicts(claims.gamma_sweep([gamma_ladder(), late], -0.0558))["G4"] == "partly"
+    early = gamma_ladder(reconstruction=[0.1, 0.1, 0.3, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
+    assert verdicts(claims.gamma_sweep([early], -0.0558))["G2"] == "not reproduced"
+
+
+def test_critical():
+    assert claims.critical(GAMMA, [0.2] * 6 + [1e-4] * 4, 0.2) == pytest.approx(np.sqrt(2e3 * 5e3))
+    assert claims.critical(GAMMA, [0.2] * 6 + [1e-4, 0.2, 1e-4, 1e-4], 0.2) == pytest.approx(np.sqrt(1e4 * 1e5))
+    assert np.isnan(claims.critical(GAMMA, [1e-4] * 9 + [0.2], 0.2))
+    assert claims.critical(GAMMA, [1e-4] * 10, 0.2) == GAMMA[0]
+
+
+def test_noise():
+    falls, stays = [0.3, 0.2, 0.1], [0.1, 0.2, 0.3]
+    keys = ("X_out", "X'_out")
+    good = claims.noise((0, 1, 100), {k: falls for k in keys}, {k: falls for k in keys}, {k: stays for k in keys})
+    assert verdicts(good) == {"N1": "reproduced", "N2": "reproduced"}
+    grows = {k: stays for k in keys}
+    mixed = claims.noise((0, 1, 100), {keys[0]: falls, keys[1]: stays}, grows, grows)
+    assert verdicts(mixed) == {"N1": "partly", "N2": "not reproduced"}
+
+
+def test_interpolation():
+    arguments = dict(gammas=(0, 1, 100), height=[0.01, 0.02, 0.03], width=[9, 8, 5], start=[-2.1, -2.2, -2.22],
+                     end=[-2.15, -2.21, -2.224], charge_top={0: 24.9, 100: 24.1}, lattice_charge=24.0)
+    assert set(verdicts(claims.interpolation(**arguments)).values()) == {"reproduced"}
+    assert verdicts(claims.interpolation(**arguments | {"width": [5, 8, float("nan")]}))["L1"] == "not reproduced"
+    assert verdicts(claims.interpolation(**arguments | {"charge_top": {0: 24.0, 100: 24.0}}))["L3"] == "partly"
+
+
+def test_collapse_and_confined():
+    run = {"kspace_mse": 1e-5, "data_kspace_mse": 0.2, "energy": -2.2244, "defects": 0.0, "charge": -23.0}
+    good = claims.collapse([run, run | {"energy": -2.22441}], {"1e-3": 5e3, "1e-4": 2e3}, -2.224, -2.22445, 0.5)
+    assert set(verdicts(good).values()) == {"reproduced"}
+    bad = claims.collapse([run | {"kspace_mse": 0.1, "defects": 0.2}, run | {"energy": -2.2}],
+                          {"1e-3": float("nan"), "1e-4": float("nan")}, -2.2245, -2.22445, 0.0)
+    assert verdicts(bad) == {"C1": "not reproduced", "C2": "not reproduced", "C3": "not reproduced", "C4": "partly"}
+    square = {"name": "square", "energy": -2.1, "relaxed": -2.2, "best_annealed": -2.2}
+    assert verdicts(claims.confined([square])) == {"S1": "reproduced"}
+    assert verdicts(claims.confined([square, square | {"best_annealed": -2.3}])) == {"S1": "partly"}
+
+
+def test_saved_and_read_again(tmp_path):
+    results = claims.beta_sweep([beta_ladder()])
+    text = claims.save(tmp_path, "02", results)
+    assert text.startswith("| claim | paper | here | verdict |") and text.count("\n") == 4
+    assert claims.load(tmp_path) == {r.id: r for r in results}
+    card = claims.card(tmp_path)
+    assert card.startswith("3 reproduced, 0 partly, 0 not reproduced, not run: G1,")
+    (tmp_path / "claims" / "02.json").write_text('[{"id": "B1"}]')
+    with pytest.raises(ValueError, match="02.json"):
+        claims.load(tmp_path)
+
+
+def test_every_claim_belongs_to_a_function():
+    with pytest.raises(ValueError, match="id"):
+        claims.Result("X9", (claims.Check("a", "b", True),))
+    with pytest.raises(ValueError, match="check"):
+        claims.Result("B1", ())

@@ -1,0 +1,114 @@
+"""Data sets: disjoint, verified, resumable, independent of the shards they are made in."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from evae_core import Hamiltonian, Schedule, anneal, dataset
+from evae_core.dataset import DataSpec, confined_spec, data_spec, load_data, verify
+from evae_core.presets import PRESETS
+from evae_core.store import Store
+
+H = Hamiltonian(D=0.6, B=0.2)
+SMALL = DataSpec(H, (16, 16), train=10, validation=3, test=2, shard=4, schedule=Schedule(sweeps=10, overrelax=0))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+def test_sets_are_the_replicas_in_order(store):
+    data = load_data(SMALL, store, "cpu")
+    everything = anneal(H, (16, 16), 15, seed=0, device="cpu", schedule=SMALL.schedule)
+    joined = torch.cat([data.train[:], data.validation[:], data.test[:]])
+    assert torch.equal(joined, everything)
+    assert [len(s) for s in (data.train, data.validation, data.test)] == [10, 3, 2]
+    assert len(torch.unique(joined.flatten(1), dim=0)) == 15
+
+
+def test_shard_size_does_not_matter(store):
+    a = load_data(SMALL, store, "cpu")
+    b = load_data(dataclasses.replace(SMALL, shard=15), store, "cpu")
+    assert torch.equal(a.train[:], b.train[:]) and torch.equal(a.test[:], b.test[:])
+    for key, values in a.train.statistics.items():
+        np.testing.assert_array_equal(values, b.train.statistics[key])
+
+
+def test_indexing(store):
+    train = load_data(SMALL, store, "cpu").train
+    whole = train[:]
+    for index in ([3, 9, 3, 0], np.array([7, 1]), slice(2, 9, 3), slice(None, None, -1)):
+        assert torch.equal(train[index], whole[torch.from_numpy(np.arange(10)[index].copy())])
+    assert torch.equal(train[-1], whole[-1]) and train[5].shape == (3, 16, 16)
+    with pytest.raises(IndexError):
+        train[10]
+
+
+def test_statistics(store):
+    train = load_data(SMALL, store, "cpu").train
+    spins = train[:].double()
+    np.testing.assert_allclose(train.statistics["energy"], H.energy_per_spin(spins).numpy(), rtol=1e-12)
+    np.testing.assert_allclose(train.statistics["magnetisation"], spins[:, 2].mean((1, 2)).numpy(), rtol=1e-12)
+    assert np.abs(train.statistics["charge"] - np.round(train.statistics["charge"])).max() < 1e-9
+    assert train.statistics["torque"].max() < 2e-4
+
+
+def test_a_killed_making_continues(store, monkeypatch):
+    made = []
+    real = dataset._make_shard
+
+    def dies_after_two(spec, shard, folder, device):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(shard["first"])
+        real(spec, shard, folder, device)
+
+    monkeypatch.setattr(dataset, "_make_shard", dies_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        load_data(SMALL, store, "cpu")
+    monkeypatch.setattr(dataset, "_make_shard", lambda *a: (made.append(a[1]["first"]), real(*a)))
+    load_data(SMALL, store, "cpu")
+    assert made == [0, 4, 8, 12]
+
+
+def test_verification_refuses_what_is_not_at_rest():
+    good = anneal(H, (16, 16), 2, seed=1, device="cpu", schedule=SMALL.schedule)
+    verify(H, good, 1e-4)
+    turned = good.clone()
+    turned[0, :, 3, 3] = turned[0, :, 3, 3].flip(0)
+    for bad, word in ((turned, "not at rest"), (1.1 * good, "unit"), (good * float("nan"), "finite")):
+        with pytest.raises(RuntimeError, match=word):
+            verify(H, bad, 1e-4)
+
+
+def test_equal_configurations_are_found(store, monkeypatch):
+    real = dataset.anneal
+    monkeypatch.setattr(dataset, "anneal", lambda *a, **k: real(*a, **k | {"first": 0}))  # every shard the same
+    with pytest.raises(RuntimeError, match="equal"):
+        load_data(SMALL, store, "cpu")
+
+
+def test_open_samples(store):
+    spec = dataclasses.replace(confined_spec(PRESETS["smoke"], (16, 32)), train=3, validation=1, shard=4)
+    data = load_data(spec, store, "cpu")
+    assert spec.hamiltonian.boundary == "open" and data.train[:].shape == (3, 3, 16, 32) and len(data.test) == 0
+
+
+def test_presets_make_valid_specs():
+    for preset in PRESETS.values():
+        spec = data_spec(preset)
+        assert spec.shape == (preset.size, preset.size) and preset.size % 16 == 0
+        assert preset.B * preset.J / preset.D**2 == pytest.approx(0.5556, abs=1e-4)
+    paper = PRESETS["paper"]
+    assert (paper.train, paper.validation, paper.test) == (30_000, 5_000, 4_300)
+
+
+@pytest.mark.parametrize("bad, error", [
+    (dict(train=0), ValueError), (dict(test=-1), ValueError), (dict(shard=0), ValueError),
+    (dict(train=3.0), TypeError), (dict(shape=(16,)), ValueError)])
+def test_bad_specs(bad, error):
+    with pytest.raises(error, match=next(iter(bad))):
+        dataclasses.replace(SMALL, **bad)
