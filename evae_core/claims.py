@@ -103,7 +103,8 @@ def critical(x, kspace_mse, data_kspace_mse: float) -> float:
 def beta_sweep(ladders: Sequence[Mapping]) -> list[Result]:
     """B1-B3 from beta ladders (one a seed): arrays beta, reconstruction, kl, energy, magnetisation, kspace_mse
     (generated states) and the number data_kspace_mse."""
-    ratio = [max(s["reconstruction"][np.asarray(s["beta"]) <= 1.01e-4]) / s["reconstruction"][-1] for s in ladders]
+    ratio = [max(np.asarray(s["reconstruction"])[np.asarray(s["beta"]) <= 1.01e-4]) / s["reconstruction"][-1]
+             for s in ladders]
     beta_c = [critical(s["beta"], s["kspace_mse"], s["data_kspace_mse"]) for s in ladders]
     up = [s["magnetisation"][-1] for s in ladders]
     return [

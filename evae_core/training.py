@@ -31,7 +31,11 @@ from evae_core.presets import Preset
 from evae_core.store import Store, load_arrays, read_json, save_arrays, write_json
 
 NETWORK = 1  # raise when the network, the losses or the loop change their results: older stages are then made anew
-WARM_UP = 20  # steps over which the learning rate rises at the start of a stage: Adam's moments start at zero
+WARM_UP = 20  # steps over which the learning rate rises when trained weights are carried over to a fresh Adam
+# Steps at which Adam is restarted when training starts from random weights. The first gradients are 100 times larger
+# than those that follow, and Adam's second moments remember them for some 1/(1 - 0.999) = 1000 steps, in which it hardly
+# moves: every output stays the uniform state. Restarts leave that plateau after about 100 steps instead (benchmarks/).
+RESTARTS = (30, 60, 120, 240)
 EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
 FEW_STEPS = 400  # not worth the seconds that starting processes takes
 LOSSES = ("reconstruction", "kl", "energy", "total")
@@ -122,8 +126,12 @@ class Step:
         self.device = next(model.parameters()).device
         # Channels last is 1.2x faster for these few-channel convolutions (benchmarks/).
         self.model.to(memory_format=torch.channels_last).train()
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=(0.9, 0.999), fused=True)
+        self.restart(learning_rate)
         self.generator = torch.Generator(self.device).manual_seed(seed)
+
+    def restart(self, learning_rate: float) -> None:
+        """Begin with a fresh Adam: its moments are forgotten."""
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate, betas=(0.9, 0.999), fused=True)
 
     def __call__(self, batch: Tensor) -> Losses:
         """Update the weights once; return the losses of the batch (before the update), detached.
@@ -315,13 +323,15 @@ def _train(stage: Stage, parent: Trained | None, data: Data, folder: Path, devic
 
 
 def _loop(step: Step, stage: Stage, data: Data, rng: np.random.Generator) -> np.ndarray:
-    """Draw batches, set the learning rate, update; return the (steps, 4) losses."""
+    """Draw batches, set the learning rate, update; return the losses of every step, (steps, 4)."""
     history = torch.empty(stage.steps, len(LOSSES), device=step.device)
     for number in range(stage.steps):
         fall = 0.5 * (1 + math.cos(math.pi * number / stage.steps))
         rate = stage.learning_rate * (stage.final_rate + (1 - stage.final_rate) * fall)
+        if stage.parent is None and number in RESTARTS:
+            step.restart(rate)
         for group in step.optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (number + 1) / WARM_UP)
+            group["lr"] = rate if stage.parent is None else rate * min(1.0, (number + 1) / WARM_UP)
         batch = data.train[rng.integers(0, len(data.train), stage.batch)]
         if stage.translate:
             batch = batch.roll([int(rng.integers(n)) for n in batch.shape[-2:]], (-2, -1))

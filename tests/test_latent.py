@@ -50,14 +50,16 @@ def test_interpolation_is_the_decoded_straight_line(model):
             torch.testing.assert_close(path[k], expected, rtol=1e-3, atol=1e-4)
 
 
-@given(top=st.integers(60, 140), width=st.floats(2, 8), height=st.floats(0.1, 5), tilt=st.floats(-0.05, 0.05))
-def test_barrier_of_a_gaussian(top, width, height, tilt):
+@given(top=st.integers(60, 140), width=st.floats(2, 8), height=st.floats(0.1, 5), end=st.floats(-0.09, 0.09))
+def test_barrier_of_a_gaussian(top, width, height, end):
+    """A Gaussian top between two plateaus of unequal energy: place, height above the higher one, width."""
     k = np.arange(201)
-    step = tilt / (1 + np.exp(-(k - top) / 0.5))
-    read = barrier(-2 + height * np.exp(-0.5 * ((k - top) / width) ** 2) + step)
-    assert abs(read.R[top]) <= 1 and read.R[-1] - read.R[0] == 200
-    assert read.height == pytest.approx(height, rel=0.6 if abs(tilt) > 0.1 * height else 0.1, abs=0.06)
-    if tilt == 0:
+    plateaus = np.where(k > top + 5 * width, end, 0.0)
+    read = barrier(-2 + height * np.exp(-0.5 * ((k - top) / width) ** 2) + plateaus)
+    assert read.R[top] == 0 and read.R[-1] - read.R[0] == 200
+    assert (read.start, read.end) == pytest.approx((-2, -2 + end), abs=1e-6)
+    assert read.height == pytest.approx(height - max(0.0, end), rel=1e-6)
+    if end <= 0:
         assert read.width == pytest.approx(2.3548 * width, rel=0.05)
 
 

@@ -55,12 +55,13 @@ def test_step_is_adam_on_the_loss():
     twin.train()
     expected = twin.loss(batch(), H, 1e-3, 10.0, torch.Generator().manual_seed(5))
     expected.total.backward()
-    torch.optim.Adam(twin.parameters(), lr=1e-3, betas=(0.9, 0.999)).step()
     torch.testing.assert_close(torch.stack(found), torch.stack([v.detach() for v in expected]), rtol=1e-4, atol=1e-5)
-    for (name, a), b in zip(model.state_dict().items(), twin.state_dict().values(), strict=True):
-        if "running" not in name and "batches" not in name:
-            # Adam's first step is lr * sign(g): where g is rounding noise the sign is too.
-            assert ((a - b).abs() < 1e-5).float().mean() > 0.99, name
+    before = {name: p.detach().clone() for name, p in twin.named_parameters()}
+    for (name, p), q in zip(model.named_parameters(), twin.parameters(), strict=True):
+        assert float((p.grad - q.grad).norm()) <= 1e-3 * float(q.grad.norm()) + 1e-6, name
+        # Adam's first step, its moments corrected for their start at zero, is lr g / (|g| + eps).
+        torch.testing.assert_close(before[name] - p.detach(), 1e-3 * p.grad / (p.grad.abs() + 1e-8),
+                                   rtol=1e-3, atol=1e-7, msg=name)
 
 
 def test_steps_learn():
@@ -72,7 +73,7 @@ def test_steps_learn():
 def test_gamma_lowers_the_energy():
     low = training.make_step(32, H, 1e-6, 1e4, "cpu", seed=1)
     energies = [float(low(batch(4)).energy) for _ in range(60)]
-    assert energies[-1] < -0.045 < energies[0]
+    assert energies[-1] < energies[0] - 0.02
 
 
 def test_same_seed_same_weights_other_seed_others():
