@@ -58,7 +58,8 @@ def training_step(size: int, batch: int) -> None:
 
     times = median_seconds(eager), median_seconds(lambda: fast.update(spins))
     print(f"training step, {size} x {size}, batch {batch}, {torch.get_num_threads()} threads: plain layers, channels "
-          f"first, unfused Adam {1e3 * times[0]:.0f} ms; as trained {1e3 * times[1]:.0f} ms; ratio {times[0] / times[1]:.2f}")
+          f"first, unfused Adam {1e3 * times[0]:.0f} ms; as trained {1e3 * times[1]:.0f} ms; "
+          f"ratio {times[0] / times[1]:.2f}")
 
 
 def annealing(size: int, D: float, B: float) -> None:
@@ -69,13 +70,14 @@ def annealing(size: int, D: float, B: float) -> None:
     short, long = (median_seconds(lambda s=s: anneal(system, (size, size), n, device="cpu", schedule=s), 3)
                    for s in schedules)
     updates = n * size * size * 4 * 200
-    print(f"annealing, {size} x {size}, {n} replicas, {cores} cores: {updates / (long - short) / 1e6:.0f} million mixed "
-          f"updates/s (1 heat bath + 3 over-relaxation), {updates / (long - short) / 1e6 / cores:.0f} a core")
+    rate = updates / (long - short) / 1e6
+    print(f"annealing, {size} x {size}, {n} replicas, {cores} cores: {rate:.0f} million mixed updates/s "
+          f"(1 heat bath + 3 over-relaxation), {rate / cores:.0f} a core")
 
 
 if __name__ == "__main__":
-    print(f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}, "
-          f"Python {platform.python_version()}; load {os.getloadavg()[0]:.1f}; medians")
+    print(f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores, "
+          f"torch {torch.__version__}, Python {platform.python_version()}; load {os.getloadavg()[0]:.1f}; medians")
     annealing(64, 0.6, 0.2)
     annealing(128, 0.3, 0.05)
     training_step(64, 32)

@@ -122,8 +122,11 @@ def beta_sweep(ladders: Sequence[Mapping]) -> list[Result]:
 
 
 def gamma_sweep(ladders: Sequence[Mapping], data_energy: float) -> list[Result]:
-    """G1-G4 from gamma ladders (one a beta): arrays gamma, reconstruction, kl, energy (of X_out), energy_generated,
-    kspace_mse, beta (the same in every stage), the number data_kspace_mse; ``data_energy`` is the training data's mean L_H."""
+    """G1-G4 from gamma ladders (one a beta); ``data_energy`` is the training data's mean L_H.
+
+    A ladder holds the arrays gamma, reconstruction, kl, energy (of X_out), energy_generated, kspace_mse and beta (the
+    same in every stage), and the number data_kspace_mse.
+    """
     def at(s, key, gamma):
         return float(np.asarray(s[key])[np.argmin(np.abs(np.log(np.asarray(s["gamma"]) / gamma)))])
 

@@ -74,6 +74,16 @@ def test_a_killed_making_continues(store, monkeypatch):
     assert made == [0, 4, 8, 12]
 
 
+def test_memory_is_bounded_by_the_shard(store, monkeypatch):
+    """No more than a shard is ever annealed at a time, and what is loaded stays on disk until it is used."""
+    asked = []
+    real = dataset.anneal
+    monkeypatch.setattr(dataset, "anneal", lambda H, shape, n, **k: (asked.append(n), real(H, shape, n, **k))[1])
+    data = load_data(SMALL, store, "cpu")
+    assert asked == [4, 4, 4, 3]
+    assert all(isinstance(shard, np.memmap) for shard in data.train._shards)
+
+
 def test_verification_refuses_what_is_not_at_rest():
     good = anneal(H, (16, 16), 2, seed=1, device="cpu", schedule=SMALL.schedule)
     verify(H, good, 1e-4)

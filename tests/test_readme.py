@@ -1,0 +1,33 @@
+"""The README's code runs as printed, its commands exist, and the files it shows are there."""
+
+import re
+from pathlib import Path
+
+from evae_core.presets import PRESETS
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_ten_lines_run(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(code.strip().splitlines()) <= 14
+    exec(compile(code, "README.md", "exec"), {})
+    assert "Losses(" in capsys.readouterr().out
+
+
+def test_links_and_pictures_exist():
+    targets = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r'src="([^":]+)"', README)
+    assert len(targets) >= 5
+    assert [t for t in targets if not (ROOT / t).exists()] == []
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"make (\w+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_table_of_sizes_is_the_presets():
+    for name, preset in PRESETS.items():
+        assert f"{preset.size} x {preset.size}, {preset.D:g}, {preset.B:g}" in README, name
