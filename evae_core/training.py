@@ -38,6 +38,7 @@ WARM_UP = 20  # steps over which the learning rate rises when trained weights ar
 # (48 x 48, three seeds).
 RESTARTS = (30, 60, 120, 240)
 EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
+GAMMA_LOW = 100.0  # above it the model changes fast, and presets may give it other steps and another learning rate
 FEW_STEPS = 400  # not worth the seconds that starting processes takes
 LOSSES = ("reconstruction", "kl", "energy", "total")
 
@@ -85,7 +86,8 @@ def climbing(rungs: Iterable[tuple[float, float, int]], preset: Preset, seed: in
     """Stages one after the other from (beta, gamma, steps), each the parent of the next; the rest from the preset."""
     stages = []
     for beta, gamma, steps in rungs:
-        parent = Stage(beta, gamma, steps, preset.batch, preset.learning_rate, preset.final_rate,
+        rate = preset.learning_rate if gamma <= GAMMA_LOW else preset.collapse_rate
+        parent = Stage(beta, gamma, steps, preset.batch, rate, preset.final_rate,
                        preset.translate if translate is None else translate, seed, parent)
         stages.append(parent)
     return stages
@@ -107,7 +109,8 @@ def ladder(preset: Preset, beta: float | None = None, seed: int = 0) -> list[Sta
         return betas
     if beta not in preset.betas:
         raise ValueError(f"beta must be one of the preset's {preset.betas}, got {beta!r}")
-    rungs = [(beta, gamma, preset.gamma_steps if gamma <= 100 else preset.collapse_steps) for gamma in preset.gammas]
+    rungs = [(beta, gamma, preset.gamma_steps if gamma <= GAMMA_LOW else preset.collapse_steps)
+             for gamma in preset.gammas]
     return climbing(rungs, preset, seed,
                     parent=betas[preset.betas.index(beta)])
 
