@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evae_core.store import read_json, write_json
+from evae_core.files import read_json, write_json
 
 CLAIMS = {
     "B1": ("2A", "beta 1e-6 to 1e-4: L_RC almost zero, outputs replicate inputs"),

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from evae_core.annealing import Schedule, anneal
+from evae_core.files import load_arrays, save_arrays
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
 from evae_core.presets import Preset
-from evae_core.store import Store, load_arrays, save_arrays
+from evae_core.store import Store
 
 SETS = ("train", "validation", "test")
 

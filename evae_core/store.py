@@ -4,8 +4,6 @@
 it is absent. A folder appears whole or not at all: it is written under another name and renamed. ``meta.json`` beside
 the files holds the spec, versions, times and the SHA-256 of every file; an artefact that no longer agrees with it is
 said to be damaged, moved aside and made anew. One process makes, others wait.
-
-Arrays are .npy/.npz without pickle and records are JSON, so loading a file never runs code.
 """
 
 from __future__ import annotations
@@ -21,24 +19,19 @@ import shutil
 import sys
 import threading
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
-from math import isfinite
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 from filelock import FileLock, Timeout
+
+from evae_core.files import PARTIAL, plain_values
 
 META = "meta.json"
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}-[0-9a-f]{16}")
-_PARTIAL = ".partial-"  # between an artefact's name and the maker's process id
-_FLOAT = "__float__"  # {"__float__": "inf"} is how JSON files keep what JSON has no number for
 _RECENT_NS = 2_000_000_000  # file systems round time stamps to as much as this
 
 # What the system says when a store cannot be written, in words.
@@ -133,7 +126,7 @@ class Store:
                         doomed = folder
                         if _NAME.fullmatch(folder.name) and folder.parent == self.root:
                             # Renamed first: a clean that is killed half way leaves no half an artefact behind.
-                            doomed = folder.rename(self.root / f"{name}{_PARTIAL}{os.getpid()}-{secrets.token_hex(4)}")
+                            doomed = folder.rename(self.root / f"{name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}")
                         _remove(doomed)
                 except Timeout:
                     _say(f"{folder} is being made by another process and stays")
@@ -142,7 +135,7 @@ class Store:
     def _contents(self) -> list[tuple[Path, str]]:
         """(path, artefact name) of everything the store put below its root, locks excepted."""
         found = []
-        for parent, pattern in ((self.root, rf"({_NAME.pattern})({re.escape(_PARTIAL)}.*)?"),
+        for parent, pattern in ((self.root, rf"({_NAME.pattern})({re.escape(PARTIAL)}.*)?"),
                                 (self.root / "damaged", rf"({_NAME.pattern})-\d{{8}}T\d{{12}}")):
             if parent.is_dir():
                 matches = ((path, re.fullmatch(pattern, path.name)) for path in sorted(parent.iterdir()))
@@ -196,12 +189,12 @@ class Store:
             folder.rename(aside)
             _say(f"{folder} is damaged: {fault}; moved to {aside}, making it anew")
         for path in self.root.iterdir():
-            if path.name.startswith(folder.name + _PARTIAL):
+            if path.name.startswith(folder.name + PARTIAL):
                 _remove(path)
 
     def _make(self, folder: Path, spec: dict, make: Callable[[Path], None]) -> None:
         """Make the artefact in a temporary folder of the same file system, describe it, rename it into place."""
-        partial = self.root / f"{folder.name}{_PARTIAL}{os.getpid()}-{secrets.token_hex(4)}"
+        partial = self.root / f"{folder.name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}"
         partial.mkdir()
         try:
             start = time.perf_counter()
@@ -231,40 +224,12 @@ def _identity(spec: Mapping) -> tuple[dict, str]:
     if not isinstance(kind, str) or not _KIND.fullmatch(kind):
         raise ValueError('spec["kind"] must be a name of at most 64 lower-case letters, digits, - and _, '
                          f"and begin with a letter; got {kind!r}")
-    plain = _plain(spec, "spec", strict=True)
+    plain = plain_values(spec, "spec", strict=True)
     return plain, f"{kind}-{hashlib.sha256(_canonical(plain)).hexdigest()[:16]}"
 
 
 def _canonical(plain) -> bytes:
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _plain(value, where: str, *, strict: bool):
-    """``value`` as plain JSON values. ``strict`` (specs): no NaN, infinity or rounded floats, and 1.0 becomes 1."""
-    if value is None or isinstance(value, (bool, np.bool_)):
-        return None if value is None else bool(value)
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, float) or (isinstance(value, np.floating) and not strict):
-        value = float(value)
-        if strict and not isfinite(value):
-            raise ValueError(f"{where} must be finite, got {value!r}; use None or leave it out")
-        if not isfinite(value):
-            return {_FLOAT: repr(value)}
-        return int(value) if strict and value.is_integer() else value
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise TypeError(f"{where} must have str keys, got {key!r}; use str(key)")
-            if key == _FLOAT:
-                raise ValueError(f"{where} must not have the key {_FLOAT!r}: it stands for NaN and infinity in files")
-        return {str(key): _plain(item, f"{where}[{key!r}]", strict=strict) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{where}[{i}]", strict=strict) for i, item in enumerate(value)]
-    raise TypeError(f"{where} must be None, bool, int, float, str, list or dict, got {type(value).__name__} {value!r}; "
-                    "use float(...), str(...) or .tolist()")
 
 
 def _meta_bytes(body: dict) -> bytes:
@@ -375,96 +340,3 @@ def _remove(path: Path) -> None:
 
 def _say(line: str) -> None:
     print(f"store: {line}", file=sys.stderr, flush=True)
-
-
-def write_json(path: str | os.PathLike, value) -> None:
-    """Write ``value`` (dict, list, str, numbers, numpy scalars, bool, None) as JSON, whole or not at all.
-
-    NaN and the infinities are not JSON numbers; they are kept as {"__float__": "inf"} and come back as floats.
-    Raises TypeError or ValueError naming the entry that is not plain.
-    """
-    path = Path(path)
-    text = json.dumps(_plain(value, "value", strict=False), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    partial = path.with_name(f"{path.name}{_PARTIAL}{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def read_json(path: str | os.PathLike, max_bytes: int = 64 * 2**20):
-    """Read what :func:`write_json` wrote.
-
-    Raises ValueError for a file larger than ``max_bytes``, not JSON, with NaN tokens or with repeated keys.
-    """
-    path = Path(path)
-    if (size := path.stat().st_size) > max_bytes:
-        raise ValueError(f"{path} has {size} bytes, more than max_bytes = {max_bytes}; raise max_bytes if you trust it")
-
-    def pairs(items):
-        if len(items) == 1 and items[0][0] == _FLOAT:
-            if items[0][1] not in ("nan", "inf", "-inf"):
-                raise ValueError(f"{_FLOAT} must be nan, inf or -inf, got {items[0][1]!r}")
-            return float(items[0][1])
-        if len(found := dict(items)) != len(items):
-            raise ValueError(f"a key is repeated among {[key for key, _ in items]}")
-        return found
-
-    def constant(token):
-        raise ValueError(f"{token} is not JSON")
-
-    try:
-        return json.loads(path.read_bytes(), object_pairs_hook=pairs, parse_constant=constant)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a JSON file this module wrote: {error}") from error
-
-
-def save_arrays(path: str | os.PathLike, arrays: np.ndarray | Mapping[str, np.ndarray]) -> None:
-    """Save one array as ``path`` .npy, or a dict of named arrays as ``path`` .npz; never with pickle.
-
-    The same arrays give the same bytes. Raises TypeError for anything but plain numpy arrays, ValueError for a suffix
-    that does not fit.
-    """
-    path = Path(path)
-    named = isinstance(arrays, Mapping)
-    if path.suffix != (".npz" if named else ".npy"):
-        raise ValueError(f"path must end in .npz for a dict of arrays and in .npy for one array, got {path}")
-    for name, array in (arrays.items() if named else [("arrays", arrays)]):
-        if not isinstance(name, str) or not name.isidentifier() or name == "file":  # np.savez keeps "file" to itself
-            raise ValueError(f'the name of an array must be a Python identifier other than "file", got {name!r}')
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{name} must be a numpy array, got {type(array).__name__}; a tensor's is .cpu().numpy()")
-        if array.dtype.hasobject:
-            raise TypeError(f"{name} has dtype {array.dtype}, which only pickle could save; use numbers or fixed str")
-    if named:
-        np.savez(path, **arrays)
-    else:
-        with path.open("wb") as file:
-            # Through a bare write(): given the file itself numpy reports a full disk without saying that it is that.
-            np.save(SimpleNamespace(write=file.write), arrays, allow_pickle=False)
-
-
-def load_arrays(path: str | os.PathLike, mmap: bool = False) -> np.ndarray | dict[str, np.ndarray]:
-    """Load what :func:`save_arrays` wrote: an array (.npy) or a dict of arrays (.npz); pickle is refused.
-
-    With ``mmap`` a .npy stays on disk and is read, read-only, as it is used. Raises ValueError for a file that is not
-    what its suffix says, or for ``mmap`` with .npz.
-    """
-    path = Path(path)
-    if path.suffix not in (".npy", ".npz"):
-        raise ValueError(f"path must end in .npy or .npz, got {path}")
-    if mmap and path.suffix == ".npz":
-        raise ValueError(f"mmap needs a .npy file, got {path}: arrays inside .npz cannot be mapped")
-    try:
-        if mmap:
-            return np.lib.format.open_memmap(path, mode="r")
-        with path.open("rb") as file:  # opened here: numpy leaves a damaged .npz open
-            if path.suffix == ".npy":
-                return np.lib.format.read_array(file, allow_pickle=False)
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise ValueError("it holds a single array, as a .npy does")
-            return {name: loaded[name] for name in loaded.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is not a readable {path.suffix} file without pickle: {error}") from error

@@ -22,6 +22,7 @@ from scipy import spatial
 from torch import Tensor
 
 from evae_core.annealing import relax
+from evae_core.cells import commensurate_cells
 from evae_core.hamiltonian import Hamiltonian, check_spins
 from evae_core.observables import defects, periodic_images, skyrmion_centres, topological_charge
 
@@ -145,53 +146,6 @@ def skyrmions(H: Hamiltonian, shape, centres, radius: float | None = None) -> Te
     if not 0 < radius < math.inf:
         raise ValueError(f"radius must be positive, got {radius!r}")
     return _masked(H, _from_plane(H, _poles(H, shape, centres, radius)).float())
-
-
-def commensurate_cells(shape, count: int) -> list[tuple[float, np.ndarray, np.ndarray]]:
-    """Every lattice with ``count`` points in the periodic box, nearest to the triangular one first.
-
-    Lattices that contain the box vectors with index n = a d are the Hermite normal forms (a b; 0 d), 0 <= b < a:
-    a columns of d points, each shifted by b/a of the spacing within a column against the one before. Mirror
-    images and, in a square box, lattices turned by 90 degrees have the same energy and are listed once.
-
-    Returns
-    -------
-    list of (strain, cell, points): cell (2, 2), the two shortest lattice vectors as rows (x, y), at an acute
-    angle; points (count, 2) in the box; strain s >= 0, where exp(s) and exp(-s) are the stretches that turn
-    the triangular lattice of this density into this one (0.27 for the square lattice).
-
-    Raises
-    ------
-    ValueError
-        shape that is not (Ny, Nx), or a count below 1.
-    """
-    ny, nx = Hamiltonian(boundary="open").check_shape(shape)
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-        raise ValueError(f"count must be a positive integer, got {count!r}")
-    found = {}
-    for a in (a for a in range(1, count + 1) if count % a == 0):
-        d = count // a
-        i, j = np.divmod(np.arange(count), d)
-        for b in range(a):
-            # Coordinates in units of 1/count of the box: integers, so that equal lattices are seen to be equal.
-            grid = np.stack((i * d, j * a - i * b), 1) % count
-            twins = [grid, grid * (-1, 1) % count]
-            if nx == ny:
-                twins += [t[:, ::-1] for t in twins]
-            key = min(tuple(sorted(map(tuple, t.tolist()))) for t in twins)
-            if key in found:
-                continue
-            u, v = np.array([nx / a, -b * ny / count]), np.array([0.0, ny / d])
-            while True:  # Gauss reduction; the factor keeps a tie at 1/2 from going back and forth
-                u, v = (u, v) if u @ u <= v @ v else (v, u)
-                steps = round((u @ v) / (u @ u) * (1 - 1e-9))
-                if steps == 0:
-                    break
-                v = v - steps * u
-            v = -v if u @ v < 0 else v
-            stretch = (u @ u + v @ v + (u - v) @ (u - v)) * count / (2 * math.sqrt(3) * nx * ny)  # cosh(2 s)
-            found[key] = (math.acosh(max(1.0, stretch)) / 2, np.stack((u, v)), grid * (nx / count, ny / count))
-    return sorted(found.values(), key=lambda lattice: lattice[0])
 
 
 @dataclass(frozen=True, eq=False)

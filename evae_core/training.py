@@ -13,7 +13,7 @@ import math
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,15 @@ import torch
 from torch import Tensor
 
 from evae_core.dataset import Data, DataSpec, load_data
+from evae_core.files import load_arrays, read_json, save_arrays, write_json
 from evae_core.hamiltonian import Hamiltonian
+from evae_core.ladders import Stage, climbing, confined_ladder, ladder
 from evae_core.model import VAE, Losses, energy_loss, energy_scale
 from evae_core.observables import kspace_mse
-from evae_core.presets import Preset
-from evae_core.store import Store, load_arrays, read_json, save_arrays, write_json
+from evae_core.store import Store
+
+__all__ = ["Stage", "Step", "Trained", "climb", "climb_all", "climbing", "confined_ladder", "energy_per_spin", "ladder",
+           "loss_of_energy", "make_step", "measure", "new_model", "pick_device", "stage_spec", "table"]
 
 NETWORK = 1  # raise when the network, the losses or the loop change their results: older stages are then made anew
 WARM_UP = 20  # steps over which the learning rate rises when trained weights are carried over to a fresh Adam
@@ -38,7 +42,6 @@ WARM_UP = 20  # steps over which the learning rate rises when trained weights ar
 # (48 x 48, three seeds).
 RESTARTS = (30, 60, 120, 240)
 EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
-GAMMA_LOW = 100.0  # above it the model changes fast, and presets may give it other steps and another learning rate
 FEW_STEPS = 400  # not worth the seconds that starting processes takes
 LOSSES = ("reconstruction", "kl", "energy", "total")
 
@@ -50,76 +53,6 @@ def pick_device(device: str) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError('device "cuda" was asked for and torch sees no usable GPU; use "auto" or "cpu"')
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage: ``steps`` optimiser steps at fixed beta and gamma, from the weights of ``parent`` (None: random).
-
-    learning_rate falls along a cosine to ``final_rate`` times itself within the stage (1: constant, the paper's).
-    With ``translate`` every configuration is shifted by a random lattice vector of its own when it is drawn (periodic
-    samples only); one shift for a whole batch makes the gradients much noisier.
-    """
-
-    beta: float
-    gamma: float
-    steps: int
-    batch: int
-    learning_rate: float
-    final_rate: float
-    translate: bool
-    seed: int
-    parent: Stage | None = None
-
-    def spec(self) -> dict:
-        """Everything the stage adds to its data set, as plain JSON values."""
-        own = {name: getattr(self, name) for name in ("beta", "gamma", "steps", "batch", "learning_rate",
-                                                      "final_rate", "translate", "seed")}
-        return own | {"parent": self.parent and self.parent.spec()}
-
-    def __str__(self) -> str:
-        return f"seed {self.seed}, beta {self.beta:g}, gamma {self.gamma:g}"
-
-
-def climbing(rungs: Iterable[tuple[float, float, int]], preset: Preset, seed: int, parent: Stage | None = None,
-             translate: bool | None = None) -> list[Stage]:
-    """Stages one after the other from (beta, gamma, steps), each the parent of the next; the rest from the preset."""
-    stages = []
-    for beta, gamma, steps in rungs:
-        rate = preset.learning_rate if gamma <= GAMMA_LOW else preset.collapse_rate
-        parent = Stage(beta, gamma, steps, preset.batch, rate, preset.final_rate,
-                       preset.translate if translate is None else translate, seed, parent)
-        stages.append(parent)
-    return stages
-
-
-def ladder(preset: Preset, beta: float | None = None, seed: int = 0) -> list[Stage]:
-    """The stages of a ladder: of beta at gamma = 0 (``beta`` None), or of gamma from the model of one ``beta``.
-
-    The gamma ladder's first stage has the beta ladder's stage as its parent; gamma = 0 itself is that parent.
-
-    Raises
-    ------
-    ValueError
-        a beta that the preset's beta ladder does not hold.
-    """
-    steps = [preset.first_steps] + [preset.beta_steps] * (len(preset.betas) - 1)
-    betas = climbing(zip(preset.betas, [0.0] * len(steps), steps, strict=True), preset, seed)
-    if beta is None:
-        return betas
-    if beta not in preset.betas:
-        raise ValueError(f"beta must be one of the preset's {preset.betas}, got {beta!r}")
-    rungs = [(beta, gamma, preset.gamma_steps if gamma <= GAMMA_LOW else preset.collapse_steps)
-             for gamma in preset.gammas]
-    return climbing(rungs, preset, seed,
-                    parent=betas[preset.betas.index(beta)])
-
-
-def confined_ladder(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
-    """A short way to collapse in an open sample: gamma = 0 from random weights, then four stages up to 1e4."""
-    steps = preset.confined_steps
-    rungs = [(beta, 0.0, 3 * steps), (beta, 100.0, steps), (beta, 1e3, steps), (beta, 3e3, steps), (beta, 1e4, steps)]
-    return climbing(rungs, preset, seed, translate=False)
 
 
 class Step:

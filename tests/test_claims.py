@@ -76,7 +76,7 @@ def test_collapse_and_confined():
     assert set(verdicts(good).values()) == {"reproduced"}
     bad = claims.collapse([run | {"kspace_mse": 0.1, "defects": 0.2}, run | {"energy": -2.2}],
                           {"1e-3": float("nan"), "1e-4": float("nan")}, -2.2245, -2.22445, 0.0)
-    assert verdicts(bad) == {"C1": "not reproduced", "C2": "not reproduced", "C3": "not reproduced", "C4": "partly"}
+    assert verdicts(bad) == {"C1": "not reproduced", "C2": "not reproduced", "C3": "not reproduced", "C4": "not reproduced"}
     square = {"name": "square", "energy": -2.1, "relaxed": -2.2, "best_annealed": -2.2}
     assert verdicts(claims.confined([square])) == {"S1": "reproduced"}
     assert verdicts(claims.confined([square, square | {"best_annealed": -2.3}])) == {"S1": "partly"}

@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evae_core import store as store_module
-from evae_core.store import Store, default_root, load_arrays, read_json, save_arrays, write_json
+from evae_core.files import load_arrays, read_json, save_arrays, write_json
+from evae_core.store import Store, default_root
 
 SPEC = {"kind": "thing", "seed": 7, "beta": 1e-3, "device": "cpu", "shape": [4, 4]}
 
