@@ -54,6 +54,10 @@ def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
     except Failure as failure:
         print(f"evae_core: {failure}", file=sys.stderr)
         return failure.code
+    except OSError as error:  # a full or read-only disk, say
+        print(f"evae_core: {error}; free room there, or set EVAE_FIGURES and EVAE_STORE to other folders",
+              file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("evae_core: stopped; the next run goes on from the artefacts that are complete", file=sys.stderr)
         return 130
@@ -329,9 +333,14 @@ def strip(notebook) -> None:
 def _print_card(folder: Path) -> int:
     from evae_core import claims
 
-    card = claims.card(folder)
+    try:
+        card = claims.card(folder)
+    except ValueError as error:  # a damaged record of claims
+        raise Failure(str(error)) from error
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "claims.md").write_text(card, encoding="utf-8")
+    partial = folder / "claims.md.partial"
+    partial.write_text(card, encoding="utf-8")
+    os.replace(partial, folder / "claims.md")
     print(card)
     print(f"written to {folder / 'claims.md'}")
     return 0

@@ -54,7 +54,12 @@ class DataSpec:
     seed: int = 0
 
     def __post_init__(self):
+        if not isinstance(self.hamiltonian, Hamiltonian):
+            raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(self.hamiltonian).__name__}")
         object.__setattr__(self, "shape", self.hamiltonian.check_shape(self.shape))
+        if self.hamiltonian.periodic and any(n % 2 for n in self.shape):
+            raise ValueError("shape must be even in both directions on a periodic lattice (two sublattices are "
+                             f"updated in turn), got {self.shape}")
         for name, least in (("train", 1), ("validation", 0), ("test", 0), ("shard", 1), ("seed", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -182,6 +187,8 @@ def verify(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, np.ndar
     RuntimeError
         spins that are not finite unit vectors to 1e-5, or a torque above twice the ``tolerance`` (J): not at rest.
     """
+    if not len(spins):
+        raise ValueError("spins must hold at least one configuration, got none")
     mask = torch.ones(spins.shape[-2:], dtype=torch.bool) if H.mask is None else torch.from_numpy(H.mask.copy())
     length = (torch.linalg.vector_norm(spins, dim=-3)[..., mask] - 1).abs()
     if not bool(torch.isfinite(spins).all()) or float(length.max()) > 1e-5:

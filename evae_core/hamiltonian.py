@@ -180,10 +180,12 @@ class Hamiltonian:
         return ny, nx
 
     def _prepare(self, spins: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Check the shape; return the spins, zero on non-magnetic sites, and the mask as their dtype (or None)."""
-        if not isinstance(spins, Tensor) or not spins.is_floating_point() or spins.ndim < 3 or spins.shape[-3] != 3:
-            check_spins(spins)
+        """Check the spins; return them, zero on non-magnetic sites, and the mask in their dtype (or None)."""
+        check_spins(spins)
         self.check_shape(spins.shape[-2:])
+        return self._inside(spins)
+
+    def _inside(self, spins: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.mask is None:
             return spins, None
         mask = torch.from_numpy(self.mask.astype(np.float32)).to(spins)
@@ -222,12 +224,15 @@ class Hamiltonian:
         pair = -0.5 * (spins * self._pair_field(spins, mask)).sum(-3)
         return pair - sz * (self.B + self.K * sz)
 
-    def energy(self, spins: Tensor) -> Tensor:
+    def energy(self, spins: Tensor, *, check: bool = True) -> Tensor:
         """Total energy E, (...,) in units of J; formula above (module docstring).
 
-        Summed in the dtype of ``spins``: rank nearly degenerate states in float64.
+        Summed in the dtype of ``spins``: rank nearly degenerate states in float64. ``check=False`` leaves out the tests
+        of shape and of NaN, for loops in which the spins are known to be right.
         """
-        self._prepare(spins)
+        if check:
+            check_spins(spins)
+            self.check_shape(spins.shape[-2:])
         return _Energy.apply(spins, self)
 
     def energy_per_spin(self, spins: Tensor) -> Tensor:
@@ -278,7 +283,7 @@ class _Energy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, spins, hamiltonian):
-        inside, mask = hamiltonian._prepare(spins)
+        inside, mask = hamiltonian._inside(spins)
         field = hamiltonian._pair_field(inside, mask)
         sz, h_z = inside.select(-3, 2), field.select(-3, 2)
         pair = torch.linalg.vecdot(inside.flatten(-3), field.flatten(-3))

@@ -33,6 +33,17 @@ class Stage:
     seed: int
     parent: Stage | None = None
 
+    def __post_init__(self):
+        for name in ("beta", "gamma"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)!r}")
+        for name, least in (("steps", 1), ("batch", 2), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}")
+        if not self.learning_rate > 0 or not 0 <= self.final_rate <= 1:
+            raise ValueError("learning_rate must be positive and final_rate between 0 and 1, "
+                             f"got {self.learning_rate!r} and {self.final_rate!r}")
+
     def spec(self) -> dict:
         """Everything the stage adds to its data set, as plain JSON values."""
         own = {name: getattr(self, name) for name in ("beta", "gamma", "steps", "batch", "learning_rate",
@@ -75,6 +86,15 @@ def ladder(preset: Preset, beta: float | None = None, seed: int = 0) -> list[Sta
              for gamma in preset.gammas]
     return climbing(rungs, preset, seed,
                     parent=betas[preset.betas.index(beta)])
+
+
+def control(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
+    """The gamma ladder up to gamma = 100 with gamma = 0 instead: as much training, without the Hamiltonian.
+
+    What differs between its last model and the one of gamma = 100 is due to gamma, not to the added steps.
+    """
+    up = [stage for stage in ladder(preset, beta, seed) if stage.gamma <= GAMMA_LOW]
+    return climbing([(beta, 0.0, stage.steps) for stage in up], preset, seed, parent=up[0].parent)
 
 
 def confined_ladder(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:

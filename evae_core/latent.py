@@ -22,12 +22,16 @@ GAIN = 0.01  # ... this share of the remaining error
 
 
 class Inverse(NamedTuple):
-    """Latent vectors z (n, latent), what they decode to (n, 3, Ny, Nx), its squared chord per spin (n,), and steps."""
+    """Latent vectors z (n, latent), what they decode to (n, 3, Ny, Nx), and its squared chord per spin (n,).
+
+    ``steps`` were taken; ``saturated`` is False where the limit on them ended the search.
+    """
 
     z: Tensor
     spins: Tensor
     error: Tensor
     steps: int
+    saturated: bool
 
 
 def inverse_map(model: VAE, targets: Tensor, steps: int = 1000, learning_rate: float = 0.05) -> Inverse:
@@ -50,16 +54,16 @@ def inverse_map(model: VAE, targets: Tensor, steps: int = 1000, learning_rate: f
     if targets.ndim != 4 or tuple(targets.shape[-2:]) != model.size:
         raise ValueError(f"targets must have shape (n, 3, {model.size[0]}, {model.size[1]}), "
                          f"got {tuple(targets.shape)}")
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
-    model = model.eval().requires_grad_(False)
+    _check(model, steps)
+    if not len(targets):
+        raise ValueError("targets must hold at least one configuration, got none")
     device = next(model.parameters()).device
     targets = targets.to(device, torch.float32)
-    z = model.encode(targets)[0].clone().requires_grad_()
+    z = model.encode(targets)[0].detach().requires_grad_()
     optimizer = torch.optim.Adam([z], lr=learning_rate)
     best = torch.full((len(targets),), float("inf"), device=device)
     best_z = z.detach().clone()
-    trail = []
+    trail, saturated = [], False
     for number in range(1, steps + 1):
         error = (model.decode(z) - targets).square().sum((1, 2, 3)) / model.sites
         better = error.detach() < best
@@ -67,12 +71,21 @@ def inverse_map(model: VAE, targets: Tensor, steps: int = 1000, learning_rate: f
         best_z[better] = z.detach()[better]
         trail.append(float(best.sum()))
         if number > PATIENCE and trail[-1 - PATIENCE] - trail[-1] < GAIN * trail[-1]:
+            saturated = True
             break
-        optimizer.zero_grad()
-        error.sum().backward()
+        (z.grad,) = torch.autograd.grad(error.sum(), z)  # of z alone: the model's own gradients stay as they are
         optimizer.step()
     with torch.no_grad():
-        return Inverse(best_z, model.decode(best_z).cpu(), best.cpu(), number)
+        return Inverse(best_z, model.decode(best_z).cpu(), best.cpu(), number, saturated)
+
+
+def _check(model: VAE, steps) -> None:
+    if model.training:
+        raise ValueError("model must be in eval mode, or a decoded state depends on its neighbours; call model.eval()")
+    if isinstance(steps, bool) or not isinstance(steps, int):
+        raise TypeError(f"steps must be an integer, got {steps!r}")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
 
 
 @torch.no_grad()
@@ -82,13 +95,14 @@ def interpolate(model: VAE, z_start: Tensor, z_end: Tensor, steps: int = K_STEPS
     Raises ValueError unless both are (latent,) vectors of the model and steps is at least 1.
     """
     for name, z in (("z_start", z_start), ("z_end", z_end)):
-        if tuple(z.shape) != (model.latent,):
-            raise ValueError(f"{name} must have shape ({model.latent},), got {tuple(z.shape)}")
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+        if not isinstance(z, Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor of shape ({model.latent},), got {type(z).__name__}")
+        if tuple(z.shape) != (model.latent,) or not bool(torch.isfinite(z).all()):
+            raise ValueError(f"{name} must be finite, of shape ({model.latent},), got shape {tuple(z.shape)}")
+    _check(model, steps)
     share = torch.linspace(0, 1, steps + 1, device=z_start.device)[:, None]
     z = torch.lerp(z_start[None], z_end[None], share)
-    return torch.cat([model.eval().decode(part) for part in z.split(100)]).cpu()
+    return torch.cat([model.decode(part) for part in z.split(100)]).cpu()
 
 
 class Barrier(NamedTuple):

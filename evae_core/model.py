@@ -62,7 +62,7 @@ def energy_loss(H: Hamiltonian, x_out: Tensor) -> Tensor:
     left out for D = 0, where no such scaling exists).
     """
     shape = x_out.shape[-2:]
-    return (H.energy(x_out).mean() - H.reference_energy(shape)) * (energy_scale(H) / H.sites(shape))
+    return (H.energy(x_out, check=False).mean() - H.reference_energy(shape)) * (energy_scale(H) / H.sites(shape))
 
 
 def energy_scale(H: Hamiltonian) -> float:
@@ -148,6 +148,23 @@ def leaky() -> nn.LeakyReLU:
     return nn.LeakyReLU(SLOPE, inplace=True)
 
 
+def check_count(name: str, value) -> int:
+    """Return ``value`` as an int; raise TypeError or ValueError unless it is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return int(value)
+
+
+def check_weight(name: str, value) -> None:
+    """Raise TypeError or ValueError unless ``value`` is a finite number >= 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+
+
 class Encoder(nn.Module):
     """Spins (n, 3, Ny, Nx) -> mu, log sigma^2, each (n, latent)."""
 
@@ -209,7 +226,7 @@ class VAE(nn.Module):
     def __init__(self, size, latent: int = LATENT, boundary="periodic"):
         super().__init__()
         self.size = check_size(size)
-        self.latent = latent
+        self.latent = check_count("latent", latent)
         edges = Hamiltonian(boundary=boundary)  # checks the boundary
         edges.check_shape(self.size)
         self.boundary = edges.boundary
@@ -221,11 +238,16 @@ class VAE(nn.Module):
         self.decoder = Decoder(self.size, latent, pad)
 
     def encode(self, spins: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and log sigma^2 of q(z|spins), each (n, latent)."""
+        """mu and log sigma^2 of q(z|spins), each (n, latent); spins (n, 3, Ny, Nx) of the model's size and dtype."""
+        if spins.ndim != 4 or tuple(spins.shape[1:]) != (3, *self.size):
+            raise ValueError(f"spins must have shape (n, 3, {self.size[0]}, {self.size[1]}) for this model, "
+                             f"got {tuple(spins.shape)}")
         return self.encoder(spins)
 
     def decode(self, z: Tensor) -> Tensor:
         """Spins (n, 3, Ny, Nx) of latent vectors (n, latent)."""
+        if z.ndim != 2 or z.shape[1] != self.latent:
+            raise ValueError(f"z must have shape (n, {self.latent}), got {tuple(z.shape)}")
         spins = self.decoder(z)
         return spins if self.magnetic is None else spins * self.magnetic
 
@@ -248,8 +270,7 @@ class VAE(nn.Module):
         """
         self.check_batch(spins, hamiltonian)
         for name, value in (("beta", beta), ("gamma", gamma)):
-            if not float(value) >= 0 or float(value) == float("inf"):
-                raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+            check_weight(name, value)
         return self.losses(spins, hamiltonian, beta, gamma, generator)
 
     def losses(self, spins: Tensor, hamiltonian: Hamiltonian, beta: float, gamma: float,
@@ -263,7 +284,13 @@ class VAE(nn.Module):
 
     def check_batch(self, spins: Tensor, hamiltonian: Hamiltonian) -> None:
         """Raise unless ``spins`` is a batch this model can be trained on under ``hamiltonian``."""
+        if not isinstance(hamiltonian, Hamiltonian):
+            raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(hamiltonian).__name__}")
         check_spins(spins, unit=True, magnetic=hamiltonian.mask)
+        if spins.dtype != (wanted := next(self.parameters()).dtype):
+            raise TypeError(f"spins must have the model's dtype {wanted}, got {spins.dtype}")
+        if not len(spins):
+            raise ValueError("spins must hold at least one configuration, got an empty batch")
         if spins.ndim != 4 or tuple(spins.shape[-2:]) != self.size:
             raise ValueError(f"spins must have shape (n, 3, {self.size[0]}, {self.size[1]}) for this model, "
                              f"got {tuple(spins.shape)}")
@@ -273,6 +300,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def generate(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """X'_out: n states (n, 3, Ny, Nx) decoded from z ~ N(0, 1), batch norm as trained (model in eval mode)."""
+        check_count("n", n)
         if self.training:
             raise ValueError("generate needs the model in eval mode; call model.eval() first")
         z = torch.randn(n, self.latent, generator=generator, device=next(self.parameters()).device)

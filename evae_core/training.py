@@ -26,13 +26,14 @@ from torch import Tensor
 from evae_core.dataset import Data, DataSpec, load_data
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.ladders import Stage, climbing, confined_ladder, ladder
-from evae_core.model import VAE, Losses, energy_loss, energy_scale
+from evae_core.ladders import Stage, climbing, confined_ladder, control, ladder
+from evae_core.model import VAE, Losses, check_weight, energy_loss, energy_scale
 from evae_core.observables import kspace_mse
 from evae_core.store import Store
 
-__all__ = ["Stage", "Step", "Trained", "climb", "climb_all", "climbing", "confined_ladder", "energy_per_spin", "ladder",
-           "loss_of_energy", "make_step", "measure", "new_model", "pick_device", "stage_spec", "table"]
+__all__ = ["ENERGY_LABEL", "Stage", "Step", "Trained", "climb", "climb_all", "climbing", "confined_ladder", "control",
+           "energy_per_spin", "ladder", "loss_of_energy", "make_step", "measure", "new_model", "pick_device",
+           "stage_spec", "table"]
 
 NETWORK = 1  # raise when the network, the losses or the loop change their results: older stages are then made anew
 WARM_UP = 20  # steps over which the learning rate rises when trained weights are carried over to a fresh Adam
@@ -43,6 +44,7 @@ WARM_UP = 20  # steps over which the learning rate rises when trained weights ar
 RESTARTS = (30, 60, 120, 240)
 EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
 FEW_STEPS = 400  # not worth the seconds that starting processes takes
+ENERGY_LABEL = r"$L_\mathrm{H}$ ($J$ per spin $\times\,(0.3J/D)^2$)"  # for axes
 LOSSES = ("reconstruction", "kl", "energy", "total")
 
 
@@ -102,9 +104,10 @@ def make_step(size, hamiltonian: Hamiltonian, beta: float, gamma: float, device:
     TypeError, ValueError
         a size that is no multiple of 16, negative beta or gamma, an unusable device.
     """
-    for name, value in (("beta", beta), ("gamma", gamma)):
-        if not (isinstance(value, (int, float)) and 0 <= value < math.inf):
-            raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+    check_weight("beta", beta)
+    check_weight("gamma", gamma)
+    if not isinstance(hamiltonian, Hamiltonian):
+        raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(hamiltonian).__name__}")
     where = pick_device(device)
     if model is None:
         model = new_model(size, hamiltonian, seed)
@@ -200,7 +203,7 @@ def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store
     todo = [number for number, (stages, spec) in enumerate(zip(ladders, specs, strict=True))
             if any(store.find(stage_spec(stage, spec)) is None for stage in stages)]
     if workers is None:
-        workers = 1 if pick_device(device).type == "cuda" else len(os.sched_getaffinity(0))
+        workers = 1 if pick_device(device).type == "cuda" else os.cpu_count() or 1
     steps = sum(stage.steps for number in todo for stage in ladders[number])
     if len(todo) > 1 and workers > 1 and steps > FEW_STEPS:
         context = multiprocessing.get_context("spawn")

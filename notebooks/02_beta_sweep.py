@@ -24,12 +24,13 @@ preset = "laptop"
 device = "auto"
 
 # %%
+import numpy as np
 import torch
 
 from evae_core import claims, load_preset, plotting, widgets
 from evae_core.dataset import data_spec, load_data
 from evae_core.presets import figures_folder
-from evae_core.training import climb_all, ladder, table
+from evae_core.training import ENERGY_LABEL, climb_all, ladder, table
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -50,18 +51,19 @@ data = load_data(spec, device=device)
 # %% [markdown]
 # ## Fig. 2A
 # Losses after every stage, for reconstructions $X_\mathrm{out}$ of the training data and for states $X'_\mathrm{out}$ decoded from
-# random latent vectors. Small symbols: validation data.
+# random latent vectors; crosses: validation data. Here $z$ is drawn as in training.
 
 # %%
 tables = [table(run) for run in runs]
 series = [t | {"label": f"seed {k}", "x": t["beta"], "validation": t["validation"]} for k, t in enumerate(tables)]
-fig = plotting.ladder_curves(series, xlabel="beta", data_energy=tables[0]["data_energy"])
+fig = plotting.ladder_curves(series, xlabel="beta", data_energy=tables[0]["data_energy"],
+                             energy_label=ENERGY_LABEL)
 plotting.save(fig, figures, "fig2a_beta_sweep")
 fig
 
 # %% [markdown]
 # ## Fig. S1
-# What the model returns at every β: the reconstruction of one validation state, and a generated state.
+# What the model returns at every β: the reconstruction of one validation state (decoded from its mean μ), and a generated state.
 
 # %%
 given = data.validation[:1]
@@ -71,7 +73,7 @@ for trained in runs[0]:
     with torch.no_grad():
         reconstruction = model.decode(model.encode(given)[0])
     generated = model.generate(1, torch.Generator().manual_seed(1))
-    columns.append((f"β = {trained.stage.beta:g}", reconstruction[0].numpy(), generated[0].numpy()))
+    columns.append((f"β = $10^{{{round(np.log10(trained.stage.beta))}}}$", reconstruction[0].numpy(), generated[0].numpy()))
 fig = plotting.output_ladder(given[0].numpy(), columns)
 plotting.save(fig, figures, "figS1_outputs")
 fig

@@ -29,7 +29,7 @@ from IPython.display import Markdown
 from evae_core import claims, load_preset, plotting, widgets
 from evae_core.dataset import data_spec
 from evae_core.presets import figures_folder
-from evae_core.training import climb_all, ladder, table
+from evae_core.training import ENERGY_LABEL, climb_all, ladder, table
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -51,7 +51,8 @@ runs = climb_all([ladder(p, beta) for beta in p.gamma_betas], spec, device=devic
 # %%
 tables = [table(run) for run in runs]
 series = [t | {"label": f"β = {t['beta'][0]:g}", "x": t["gamma"]} for t in tables]
-fig = plotting.ladder_curves(series, xlabel="gamma", data_energy=tables[0]["data_energy"])
+fig = plotting.ladder_curves(series, xlabel="gamma", data_energy=tables[0]["data_energy"],
+                             energy_label=ENERGY_LABEL)
 plotting.save(fig, figures, "fig2b_gamma_sweep")
 fig
 

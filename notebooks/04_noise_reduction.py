@@ -29,7 +29,7 @@ from evae_core import claims, load_preset, plotting, widgets
 from evae_core.dataset import data_spec, load_data
 from evae_core.observables import theta, theta_density
 from evae_core.presets import figures_folder
-from evae_core.training import climb, ladder
+from evae_core.training import climb, control, ladder
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -42,18 +42,19 @@ gammas = (0.0, 1.0, 100.0)
 print("columns: gamma =", ", ".join(f"{g:g}" for g in gammas))
 
 # %% [markdown]
-# The models are stages of the two ladders; they are loaded where notebooks 2 and 3 have run, and trained otherwise.
+# The models of γ = 1 and 100 are stages of the γ ladder; they are loaded where notebook 3 has run, and trained otherwise. The
+# one of γ = 0 is a control: from the same model of the β ladder, trained for as many further steps as that of γ = 100, without
+# the Hamiltonian. What differs is due to γ, not to longer training.
 
 # %%
 data = load_data(spec, device=device, report=print)
-stages = [stage for stage in ladder(p, beta) if stage.gamma in gammas]
-models = {t.stage.gamma: t.model() for t in climb([stages[0].parent, *stages] if stages[0].gamma else stages, spec,
-                                                  device=device, report=print) if t.stage.gamma in gammas}
-models[0.0] = climb([ladder(p, beta)[0].parent], spec, device=device)[0].model()
+stages = [control(p, beta)[-1]] + [stage for stage in ladder(p, beta) if stage.gamma in gammas]
+models = {t.stage.gamma: t.model() for t in climb(stages, spec, device=device, report=print)}
 
 # %% [markdown]
 # ## Fig. 3A
-# One test state, its reconstruction and a generated state, each beside its map of θ.
+# One test state, its reconstruction (decoded from its mean μ) and a generated state, each beside its map of θ, the angle between
+# spin and local field.
 
 # %%
 def with_map(spins):
@@ -76,8 +77,8 @@ fig
 
 # %%
 n = min(p.samples, len(data.test))
-outputs = {"X_out": {g: reconstruct(models[g], data.test[:n]) for g in gammas},
-           "X'_out": {g: models[g].generate(n, torch.Generator().manual_seed(3)) for g in gammas}}
+outputs = {"$X_{out}$": {g: reconstruct(models[g], data.test[:n]) for g in gammas},
+           "$X'_{out}$": {g: models[g].generate(n, torch.Generator().manual_seed(3)) for g in gammas}}
 log_edges = theta_density(H, data.test[:1], bins=80, log=True, lowest=1e-4)[0]
 panels = {name: {f"γ = {g:g}": theta_density(H, spins, bins=log_edges)[1] for g, spins in by_gamma.items()}
           for name, by_gamma in outputs.items()}
@@ -86,7 +87,8 @@ plotting.save(fig, figures, "fig3b_theta_densities")
 fig
 
 # %% [markdown]
-# The training data themselves rest to a torque of $10^{-4}J$: their θ lie below $10^{-4}$ rad, left of this axis.
+# Densities here are per decade of θ; the table below reads its peaks from densities per radian. The training data themselves rest
+# to a torque of $10^{-4}J$: their θ lie below $10^{-4}$ rad, left of this axis.
 #
 # ## What the paper claims
 # Peaks are read from densities over linear bins of 0.25 degrees.
@@ -95,9 +97,10 @@ fig
 edges = np.radians(np.arange(0, 180.01, 0.25))
 linear = {name: [theta_density(H, spins, bins=edges)[1] for spins in by_gamma.values()] for name, by_gamma in outputs.items()}
 centres = (edges[1:] + edges[:-1]) / 2
-median = {name: [float(theta(H, spins).median()) for spins in by_gamma.values()] for name, by_gamma in outputs.items()}
-peak = {name: [float(centres[d.argmax()]) for d in densities] for name, densities in linear.items()}
-height = {name: [float(d.max()) for d in densities] for name, densities in linear.items()}
+names = {"$X_{out}$": "X_out", "$X'_{out}$": "X'_out"}
+median = {names[name]: [float(theta(H, spins).median()) for spins in by_gamma.values()] for name, by_gamma in outputs.items()}
+peak = {names[name]: [float(centres[d.argmax()]) for d in densities] for name, densities in linear.items()}
+height = {names[name]: [float(d.max()) for d in densities] for name, densities in linear.items()}
 results = claims.noise(gammas, median, peak, height)
 Markdown(claims.save(figures, "04_noise_reduction", results))
 

@@ -47,9 +47,12 @@ def test_gamma_sweep():
 
 def test_critical():
     assert claims.critical(GAMMA, [0.2] * 6 + [1e-4] * 4, 0.2) == pytest.approx(np.sqrt(2e3 * 5e3))
-    assert claims.critical(GAMMA, [0.2] * 6 + [1e-4, 0.2, 1e-4, 1e-4], 0.2) == pytest.approx(np.sqrt(1e4 * 1e5))
-    assert np.isnan(claims.critical(GAMMA, [1e-4] * 9 + [0.2], 0.2))
-    assert claims.critical(GAMMA, [1e-4] * 10, 0.2) == GAMMA[0]
+    relapse = [0.2] * 6 + [1e-4, 0.2, 1e-4, 1e-4]
+    assert claims.critical(GAMMA, relapse, 0.2) == pytest.approx(np.sqrt(2e3 * 5e3))
+    assert claims.critical(GAMMA, relapse, 0.2, lasting=True) == pytest.approx(np.sqrt(1e4 * 1e5))
+    assert np.isnan(claims.critical(GAMMA, [1e-4] * 9 + [0.2], 0.2, lasting=True))
+    assert np.isnan(claims.critical(GAMMA, [0.2] * 10, 0.2))
+    assert np.isnan(claims.critical(GAMMA, [1e-4] * 10, 0.2)), "collapsed before the ladder began"
 
 
 def test_noise():
@@ -64,19 +67,29 @@ def test_noise():
 
 def test_interpolation():
     arguments = dict(gammas=(0, 1, 100), height=[0.01, 0.02, 0.03], width=[9, 8, 5], start=[-2.1, -2.2, -2.22],
-                     end=[-2.15, -2.21, -2.224], charge_top={0: 24.9, 100: 24.1}, lattice_charge=24.0)
+                     end=[-2.15, -2.21, -2.224], extra={0: (0.9, 1.0), 100: (0.1, 1.0)})
     assert set(verdicts(claims.interpolation(**arguments)).values()) == {"reproduced"}
     assert verdicts(claims.interpolation(**arguments | {"width": [5, 8, float("nan")]}))["L1"] == "not reproduced"
-    assert verdicts(claims.interpolation(**arguments | {"charge_top": {0: 24.0, 100: 24.0}}))["L3"] == "partly"
+    gone = claims.interpolation(**arguments | {"extra": {0: (0.0, 1.0), 100: (0.0, 1.0)}})
+    assert verdicts(gone)["L3"] == "partly"
+    outside = claims.interpolation(**arguments | {"extra": {0: (float("nan"), 1.0), 100: (float("nan"), 1.0)}})
+    assert verdicts(outside)["L3"] == "not reproduced"
 
 
 def test_collapse_and_confined():
-    run = {"kspace_mse": 1e-5, "data_kspace_mse": 0.2, "energy": -2.2244, "defects": 0.0, "charge": -23.0}
-    good = claims.collapse([run, run | {"energy": -2.22441}], {"1e-3": 5e3, "1e-4": 2e3}, -2.224, -2.22445, 0.5)
+    run = {"kspace_mse": np.array([1e-4, 1e-5]), "data_kspace_mse": 0.2, "energy": -2.2244, "defects": 0.0,
+           "charge": -23.0}
+    numbers = dict(gamma_c={"1e-3": 5e3, "1e-4": 2e3}, gamma_c_seeds=(5e3, 4e3), best_data=-2.224, ideal=-2.22445,
+                   distance=0.5)
+    good = claims.collapse([run, run | {"energy": -2.22441}], **numbers)
     assert set(verdicts(good).values()) == {"reproduced"}
-    bad = claims.collapse([run | {"kspace_mse": 0.1, "defects": 0.2}, run | {"energy": -2.2}],
-                          {"1e-3": float("nan"), "1e-4": float("nan")}, -2.2245, -2.22445, 0.0)
-    assert verdicts(bad) == {"C1": "not reproduced", "C2": "not reproduced", "C3": "not reproduced", "C4": "not reproduced"}
+    relapsed = claims.collapse([run | {"kspace_mse": np.array([1e-4, 0.1, 1e-5])}, run], **numbers)
+    assert verdicts(relapsed)["C1"] == "partly"
+    same = claims.collapse([run, run], **numbers | {"gamma_c_seeds": (5e3, 1e3)})
+    assert verdicts(same)["C4"] == "partly"
+    bad = claims.collapse([run | {"kspace_mse": np.array([]), "defects": 0.2}, run | {"energy": -2.2}],
+                          **numbers | {"gamma_c": {"1e-3": float("nan"), "1e-4": float("nan")}, "best_data": -2.2245})
+    assert set(verdicts(bad).values()) == {"not reproduced"}
     square = {"name": "square", "energy": -2.1, "relaxed": -2.2, "best_annealed": -2.2}
     assert verdicts(claims.confined([square])) == {"S1": "reproduced"}
     assert verdicts(claims.confined([square, square | {"best_annealed": -2.3}])) == {"S1": "partly"}
@@ -92,6 +105,18 @@ def test_saved_and_read_again(tmp_path):
     (tmp_path / "claims" / "02.json").write_text('[{"id": "B1"}]')
     with pytest.raises(ValueError, match="02.json"):
         claims.load(tmp_path)
+
+
+def test_an_untrained_network_proves_nothing():
+    """Nothing changes along the ladder: checks that ask for no change pass, and make no verdict better."""
+    flat = gamma_ladder(reconstruction=[0.9] * 10, kl=[250.0] * 10, energy=[-0.03] * 10, energy_generated=[-0.03] * 10,
+                        kspace_mse=[0.2] * 10)
+    assert set(verdicts(claims.gamma_sweep([flat, flat], -0.0558)).values()) == {"not reproduced"}
+
+
+def test_nan_passes_no_check():
+    holes = gamma_ladder(energy=[float("nan")] * 10, reconstruction=[float("nan")] * 10, kl=[float("nan")] * 10)
+    assert "reproduced" not in verdicts(claims.gamma_sweep([gamma_ladder(), holes], -0.0558)).values()
 
 
 def test_every_claim_belongs_to_a_function():

@@ -118,7 +118,8 @@ def test_presets_make_valid_specs():
 
 @pytest.mark.parametrize("bad, error", [
     (dict(train=0), ValueError), (dict(test=-1), ValueError), (dict(shard=0), ValueError),
-    (dict(train=3.0), TypeError), (dict(shape=(16,)), ValueError)])
+    (dict(train=3.0), TypeError), (dict(hamiltonian=None), TypeError), (dict(shape=(15, 16)), ValueError),
+    (dict(shape=(16,)), ValueError)])
 def test_bad_specs(bad, error):
     with pytest.raises(error, match=next(iter(bad))):
         dataclasses.replace(SMALL, **bad)

@@ -186,6 +186,7 @@ def test_bad_parameters(bad, error, word):
 
 @pytest.mark.parametrize("spins, error", [
     (np.zeros((3, 8, 8)), TypeError), (torch.zeros(3, 8, 8, dtype=torch.int32), TypeError),
+    (torch.full((3, 8, 8), float("nan")), ValueError), (torch.zeros(3, 8, 8).half(), TypeError),
     (torch.zeros(2, 8, 8), ValueError), (torch.zeros(8, 8), ValueError), (torch.zeros(3, 1, 8), ValueError),
 ])
 @pytest.mark.parametrize("method", ["energy", "energy_density", "field", "alignment"])

@@ -160,3 +160,14 @@ def test_bad_batches():
                 model.loss(batch(), H, **{"beta": 1e-3, "gamma": 1.0, name: value})
     with pytest.raises(ValueError, match="eval"):
         model.generate(2)
+    for call, error, word in ((lambda: model.eval().generate(0), ValueError, "n must"),
+                              (lambda: model.eval().generate(2.5), TypeError, "n must"),
+                              (lambda: model.decode(torch.zeros(2, 99)), ValueError, "z must"),
+                              (lambda: model.encode(batch(ny=48)), ValueError, "spins"),
+                              (lambda: model.loss(batch(), H, "a", 1.0), TypeError, "beta"),
+                              (lambda: model.loss(batch()[:0], H, 1.0, 1.0), ValueError, "empty"),
+                              (lambda: model.loss(batch().double(), H, 1.0, 1.0), TypeError, "dtype"),
+                              (lambda: model.loss(batch(), None, 1.0, 1.0), TypeError, "hamiltonian"),
+                              (lambda: VAE(32, latent=0), ValueError, "latent")):
+        with pytest.raises(error, match=word):
+            call()

@@ -29,5 +29,13 @@ def test_make_targets_exist():
 
 
 def test_the_table_of_sizes_is_the_presets():
-    for name, preset in PRESETS.items():
-        assert f"{preset.size} x {preset.size}, {preset.D:g}, {preset.B:g}" in README, name
+    rows = dict(re.findall(r"^\| ([^|]+) \| (.*) \|$", README, re.MULTILINE))
+    def cells(beginning):
+        (row,) = [row for head, row in rows.items() if head.startswith(beginning)]
+        return [cell.strip().replace(" ", "") for cell in row.split("|")]
+    p = list(PRESETS.values())
+    assert cells("lattice, D, B") == [f"{q.size}x{q.size},{q.D:g},{q.B:g}" for q in p]
+    assert cells("training / validation") == [f"{q.train}/{q.validation}/{q.test}" for q in p]
+    assert cells("optimiser steps") == [f"{q.first_steps},{q.beta_steps},{q.gamma_steps},{q.collapse_steps}" for q in p]
+    assert cells("batch") == [str(q.batch) for q in p]
+    assert cells("learning rate") == [f"{q.learning_rate:g},{q.collapse_rate:g}" for q in p]
