@@ -98,7 +98,8 @@ def control(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
 
 
 def confined_ladder(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
-    """A short way to collapse in an open sample: gamma = 0 from random weights, then four stages up to 1e4."""
+    """A short way to collapse in an open sample: gamma = 0 from random weights, then five stages up to 1e5."""
     steps = preset.confined_steps
-    rungs = [(beta, 0.0, 3 * steps), (beta, 100.0, steps), (beta, 1e3, steps), (beta, 3e3, steps), (beta, 1e4, steps)]
+    rungs = [(beta, 0.0, 3 * steps), (beta, 100.0, steps), (beta, 1e3, steps), (beta, 3e3, steps),
+             (beta, 1e4, steps), (beta, 1e5, steps)]
     return climbing(rungs, preset, seed, translate=False)

@@ -12,7 +12,7 @@
 # Squares and a wire with open edges: bonds that would leave the sample do not exist, spins at the edge tilt, and
 # skyrmions keep their distance from it. The paper's supporting note finds the collapse useful here too: it finds the
 # lowest-energy state. (The note itself was not at hand; sizes are ours.) For each sample: annealed data, an E-VAE with
-# zero padding taken up to $\gamma=10^4$, and the states it gives, compared with the best of all annealed states.
+# zero padding taken up to $\gamma=10^5$, and the states it gives, compared with the best of all annealed states.
 
 # %% tags=["parameters"]
 preset = "laptop"
