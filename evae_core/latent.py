@@ -18,7 +18,7 @@ from evae_core.model import VAE
 
 K_STEPS = 200
 PATIENCE = 100  # the mapping has saturated when this many steps gain less than ...
-GAIN = 0.01  # ... this share of the remaining error
+GAIN = 0.05  # ... this share of the remaining error
 
 
 class Inverse(NamedTuple):

@@ -69,7 +69,7 @@ PRESETS = {preset.name: preset for preset in (
     Preset(name="laptop", size=48, D=0.6, B=0.2,
            train=4000, validation=500, test=500, shard=250, sweeps=60, overrelax=1,
            batch=32, learning_rate=5e-4, collapse_rate=1e-3, final_rate=0.1, first_steps=2800, beta_steps=300,
-           gamma_steps=100, collapse_steps=300, translate=False, seeds=2, samples=100, invert_steps=600,
+           gamma_steps=100, collapse_steps=300, translate=False, seeds=2, samples=100, invert_steps=1500,
            confined=((32, 32), (48, 48), (16, 64)), confined_train=1000, confined_steps=200),
     Preset(name="paper", size=128, D=0.3, B=0.05,
            train=30_000, validation=5_000, test=4_300, shard=500, sweeps=1000, overrelax=3,

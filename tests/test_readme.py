@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from evae_core import claims
 from evae_core.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,3 +40,9 @@ def test_the_table_of_sizes_is_the_presets():
     assert cells("optimiser steps") == [f"{q.first_steps},{q.beta_steps},{q.gamma_steps},{q.collapse_steps}" for q in p]
     assert cells("batch") == [str(q.batch) for q in p]
     assert cells("learning rate") == [f"{q.learning_rate:g},{q.collapse_rate:g}" for q in p]
+
+
+def test_the_score_card_is_the_measured_one():
+    shown = dict(re.findall(r"^\| ([A-Z]\d) \| .* \| ([a-z ]+) \|$", README, re.MULTILINE))
+    assert shown == {name: result.verdict for name, result in claims.load(ROOT / "figures" / "laptop").items()}
+    assert set(shown) == set(claims.CLAIMS)
