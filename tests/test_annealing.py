@@ -423,6 +423,8 @@ def test_relax_reaches_a_minimum(boundary, K, dmi, device):
     spins = relax(H, start, tolerance=1e-6, device=device)  # far below, translation of the texture is nearly free
     assert spins.shape == start.shape and spins.dtype == F64
     assert H.torque(spins).max() < 1.1e-6
+    mask = torch.ones(10, 12, dtype=torch.bool) if H.mask is None else torch.from_numpy(H.mask.copy())
+    assert (torch.linalg.vector_norm(spins, dim=-3)[..., mask] - 1).abs().max() < 1e-14
     assert (H.energy(spins) < H.energy(start)).all()
     assert H.alignment(spins)[H.field(spins).square().sum(-3) > 1e-4].min() > 1 - 1e-9
     # A minimum: no small turn lowers the energy, to second order.

@@ -26,11 +26,12 @@ from numba.extending import intrinsic
 
 F = np.float32
 # Tags: the spins' components; the four words of the random state; row buffers.
-SX, SY, SZ, S0, S1, S2, S3, HX, HY, HZ, UNIFORM, COS, SIN, DROP, OLDX, OLDY, OLDZ, WORST, OVER = range(19)
+SX, SY, SZ, S0, S1, S2, S3, HX, HY, HZ, UNIFORM, COS, SIN, WARMTH, OLDX, OLDY, OLDZ, WORST, OVER = range(19)
 _TAGS = 19
-# Fused multiply-adds, no test for division by zero (its branch stops vectorisation). Nothing that lets LLVM assume that
-# inf and nan do not occur: a zero field may give them in the branch that is not selected.
-FAST = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+# Fused multiply-adds, quotients by the processor's reciprocal estimate and a Newton step, no test for division by zero
+# (its branch stops vectorisation). Nothing that lets LLVM assume that inf and nan do not occur: a zero field may give
+# them in the branch that is not selected.
+FAST = {"fastmath": {"contract", "nsz", "arcp", "afn"}, "error_model": "numpy"}
 
 
 def _element(context, builder, signature, args):
@@ -55,6 +56,8 @@ def get(typing, array, index, tag):
         return None
 
     def codegen(context, builder, signature, args):
+        # LLVM stops at 256 bits on many processors that have 512; llvmlite's own add() knows no attribute with a value.
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         value = builder.load(_element(context, builder, signature, args))
         _mark(builder, value, tag.literal_value)
         return value
@@ -108,13 +111,10 @@ def _exp(x):
     k = np.int32(x * F(1.44269504) - F(0.5))  # truncation rounds to nearest, since x <= 0
     f = F(k)
     r = (x - f * F(0.693359375)) + f * F(2.12194440e-4)
-    p = F(1.9875691500e-4)
-    p = p * r + F(1.3981999507e-3)
-    p = p * r + F(8.3334519073e-3)
-    p = p * r + F(4.1665795894e-2)
-    p = p * r + F(1.6666665459e-1)
-    p = p * r + F(5.0000001201e-1)
-    p = p * r * r + r + F(1)
+    q = r * r
+    p = (F(5.0000001201e-1) + F(1.6666665459e-1) * r) + q * ((F(4.1665795894e-2) + F(8.3334519073e-3) * r)
+                                                             + q * (F(1.3981999507e-3) + F(1.9875691500e-4) * r))
+    p = (F(1) + r) + q * p
     return p * np.int32(np.int32(k + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
@@ -124,16 +124,10 @@ def _log(x):
     bits = np.int32(np.float32(x).view(np.int32) - np.int32(0x3F3504F3))  # mantissa in [sqrt(1/2), sqrt(2))
     e = F(np.int32(bits >> np.int32(23)))
     m = np.int32(np.int32(bits & np.int32(0x007FFFFF)) + np.int32(0x3F3504F3)).view(np.float32) - F(1)
-    p = F(7.0376836292e-2)
-    p = p * m - F(1.1514610310e-1)
-    p = p * m + F(1.1676998740e-1)
-    p = p * m - F(1.2420140846e-1)
-    p = p * m + F(1.4249322787e-1)
-    p = p * m - F(1.6668057665e-1)
-    p = p * m + F(2.0000714765e-1)
-    p = p * m - F(2.4999993993e-1)
-    p = p * m + F(3.3333331174e-1)
     z = m * m
+    low = (F(3.3333331174e-1) - F(2.4999993993e-1) * m) + z * (F(2.0000714765e-1) - F(1.6668057665e-1) * m)
+    high = (F(1.4249322787e-1) - F(1.2420140846e-1) * m) + z * (F(1.1676998740e-1) - F(1.1514610310e-1) * m)
+    p = low + (z * z) * (high + F(7.0376836292e-2) * (z * z))
     return (p * m * z - F(2.12194440e-4) * e) - F(0.5) * z + m + F(0.693359375) * e
 
 
@@ -144,17 +138,10 @@ def _sin_cos(word):
     t = F(np.int32(word >> np.uint32(8)) - np.int32(0x800000)) * F(2**-24)
     sign = F(1) - F(np.int32((word & np.uint32(1)) << np.uint32(1)))
     z = t * t
-    s = F(0.07765591225)
-    s = s * z - F(0.5982904113)
-    s = s * z + F(2.550077387)
-    s = s * z - F(5.167710077)
-    s = s * z + F(3.14159264)
-    c = F(-0.02439593196)
-    c = c * z + F(0.2349370685)
-    c = c * z - F(1.335211949)
-    c = c * z + F(4.058709155)
-    c = c * z - F(4.934802137)
-    c = c * z + F(1)
+    q = z * z
+    s = (F(3.14159264) - F(5.167710077) * z) + q * ((F(2.550077387) - F(0.5982904113) * z) + F(0.07765591225) * q)
+    c = (F(1) - F(4.934802137) * z) + q * ((F(4.058709155) - F(1.335211949) * z)
+                                           + q * (F(0.2349370685) - F(0.02439593196) * z))
     return sign * t * s, sign * c
 
 
@@ -189,45 +176,52 @@ def _draw_uniform(state, n, uniform):
         put(s3, j, S3, d)
 
 
-@njit(**FAST)
-def _field(S, left, right, up, down, R, n, J, D, B, hx, hy, hz):
+@njit(inline="always")
+def _field(S, left, right, up, down, R, j, J, D, B):
     """h = J (sum of neighbours) + D (-dy_z, dx_z, dy_x - dx_y) + B z, with dx = right - left and dy = up - down.
 
-    The last four arguments of S are where the neighbours' x components start. The K term is left out.
+    ``left`` ... ``down`` are where the x components of the row's neighbours start in S. The K term is left out.
     """
-    for j in range(n):
-        lx, ly, lz = get(S, left + j, SX), get(S, left + R + j, SY), get(S, left + 2 * R + j, SZ)
-        rx, ry, rz = get(S, right + j, SX), get(S, right + R + j, SY), get(S, right + 2 * R + j, SZ)
-        ux, uy, uz = get(S, up + j, SX), get(S, up + R + j, SY), get(S, up + 2 * R + j, SZ)
-        dx, dy, dz = get(S, down + j, SX), get(S, down + R + j, SY), get(S, down + 2 * R + j, SZ)
-        put(hx, j, HX, J * ((lx + rx) + (ux + dx)) - D * (uz - dz))
-        put(hy, j, HY, J * ((ly + ry) + (uy + dy)) + D * (rz - lz))
-        put(hz, j, HZ, J * ((lz + rz) + (uz + dz)) + D * ((ux - dx) - (ry - ly)) + B)
+    lx, ly, lz = get(S, left + j, SX), get(S, left + R + j, SY), get(S, left + 2 * R + j, SZ)
+    rx, ry, rz = get(S, right + j, SX), get(S, right + R + j, SY), get(S, right + 2 * R + j, SZ)
+    ux, uy, uz = get(S, up + j, SX), get(S, up + R + j, SY), get(S, up + 2 * R + j, SZ)
+    dx, dy, dz = get(S, down + j, SX), get(S, down + R + j, SY), get(S, down + 2 * R + j, SZ)
+    return (J * ((lx + rx) + (ux + dx)) - D * (uz - dz),
+            J * ((ly + ry) + (uy + dy)) + D * (rz - lz),
+            J * ((lz + rz) + (uz + dz)) + D * ((ux - dx) - (ry - ly)) + B)
 
 
 @njit(**FAST)
-def _draw_angle(n, beta, T, uniform, hx, hy, hz, drop):
-    """h -> h/|h|, and ``drop`` = 1 - cos(angle to h) by the inverse of its Boltzmann distribution.
-
-    With a = beta |h| = |h|/T and r uniform in (0, 1]: drop = -log(r + (1 - r) exp(-2a)) / a. For a < 0.005 that is
-    noise over a, and the expansion drop = (1 - x) - a (1 - x^2)/2 + O(a^2), x = 2r - 1, takes its place.
-    """
+def _axis(S, left, right, up, down, R, n, J, D, B, T, hx, hy, hz, warmth):
+    """The field's direction, and ``warmth`` = T/|h|."""
     for j in range(n):
-        x, y, z, r = get(hx, j, HX), get(hy, j, HY), get(hz, j, HZ), get(uniform, j, UNIFORM)
+        x, y, z = _field(S, left, right, up, down, R, j, J, D, B)
         square = x * x + y * y + z * z
         gone = square < F(1e-20)  # no field: any axis serves, and z is one
         z = F(1e-10) if gone else z
         square = F(1e-20) if gone else square
         inverse = F(1) / np.sqrt(square)
-        a = beta * (square * inverse)
-        far = -_log(r + (F(1) - r) * _exp(F(-2) * a)) * (T * inverse)
-        u = F(2) * r - F(1)
-        near = (F(1) - u) - F(0.5) * a * (F(1) - u * u)
-        d = near if a < F(0.005) else far
-        put(drop, j, DROP, min(max(d, F(0)), F(2)))
+        put(warmth, j, WARMTH, min(T * inverse, F(1e15)))  # 1/T = 0 draws from the whole sphere
         put(hx, j, HX, x * inverse)
         put(hy, j, HY, y * inverse)
         put(hz, j, HZ, z * inverse)
+
+
+@njit(**FAST)
+def _draw_angle(n, uniform, warmth):
+    """``warmth`` -> ``drop`` = 1 - cos(angle to h), in place, by the inverse of its Boltzmann distribution.
+
+    With a = |h|/T = 1/warmth and r uniform in (0, 1]: drop = -log(r + (1 - r) exp(-2a)) / a. For a < 0.005 that is
+    noise over a, and the expansion drop = (1 - x) - a (1 - x^2)/2 + O(a^2), x = 2r - 1, takes its place.
+    """
+    for j in range(n):
+        w, r = get(warmth, j, WARMTH), get(uniform, j, UNIFORM)
+        a = F(1) / w
+        far = -_log(r + (F(1) - r) * _exp(F(-2) * a)) * w
+        u = F(2) * r - F(1)
+        near = (F(1) - u) - F(0.5) * a * (F(1) - u * u)
+        d = near if a < F(0.005) else far
+        put(warmth, j, WARMTH, min(max(d, F(0)), F(2)))
 
 
 @njit(**FAST)
@@ -237,7 +231,7 @@ def _rotate(S, at, R, n, drop, cos, sin, hx, hy, hz):
     The frame about h is that of Duff et al., J. Comput. Graph. Techn. 6 (2017), which has no singular direction.
     """
     for j in range(n):
-        x, y, z, d = get(hx, j, HX), get(hy, j, HY), get(hz, j, HZ), get(drop, j, DROP)
+        x, y, z, d = get(hx, j, HX), get(hy, j, HY), get(hz, j, HZ), get(drop, j, WARMTH)
         s = np.sqrt(d * (F(2) - d))
         p, q, c = s * get(cos, j, COS), s * get(sin, j, SIN), F(1) - d
         sign = F(1) if z >= F(0) else F(-1)
@@ -249,10 +243,10 @@ def _rotate(S, at, R, n, drop, cos, sin, hx, hy, hz):
 
 
 @njit(**FAST)
-def _reflect(S, at, R, n, hx, hy, hz):
-    """S = the spin reflected about the axis h, 2 (S.h) h/|h|^2 - S."""
+def _reflect(S, at, left, right, up, down, R, n, J, D, B):
+    """S = the spin reflected about its field h, 2 (S.h) h/|h|^2 - S."""
     for j in range(n):
-        x, y, z = get(hx, j, HX), get(hy, j, HY), get(hz, j, HZ)
+        x, y, z = _field(S, left, right, up, down, R, j, J, D, B)
         sx, sy, sz = get(S, at + j, SX), get(S, at + R + j, SY), get(S, at + 2 * R + j, SZ)
         f = F(2) * (sx * x + sy * y + sz * z) / max(x * x + y * y + z * z, F(1e-20))
         put(S, at + j, SX, f * x - sx)
@@ -285,12 +279,12 @@ def _accept(S, at, R, n, beta_K, uniform, oldx, oldy, oldz):
 
 
 @njit
-def _close(S, at, R, W, ghost, source, row_holes):
+def _close(S, at, R, W, ghost, source, holes, first, last):
     """After a row has changed: zero its holes, and renew its one ghost that is ever read, where there is one."""
-    for k in row_holes:
+    for i in range(first, last):
         for a in range(3):
             for w in range(W):
-                S[at + a * R + k * W + w] = 0
+                S[at + a * R + holes[i] * W + w] = 0
     if ghost >= 0:
         for a in range(3):
             for w in range(W):
@@ -326,73 +320,70 @@ def sweep(S, state, buffers, holes, starts, Ny, W, periodic, coupling, betas, he
     R = n + 2 * W
     J, D, B, K = coupling[0], coupling[1], coupling[2], coupling[3]
     hx, hy, hz = buffers[0], buffers[1], buffers[2]
-    uniform, cos, sin, drop = buffers[3], buffers[4], buffers[5], buffers[6]
+    uniform, cos, sin, warmth = buffers[3], buffers[4], buffers[5], buffers[6]
     oldx, oldy, oldz = buffers[7], buffers[8], buffers[9]
     for step in range(betas.size):
         beta = betas[step]
         T = F(1) / beta
         for c in range(2):
             for y in range(Ny):
-                row_holes = holes[starts[c * Ny + y]:starts[c * Ny + y + 1]]
-                if row_holes.size * W == n:
+                first, last = starts[c * Ny + y], starts[c * Ny + y + 1]
+                if (last - first) * W == n:
                     continue
                 at, left, right, up, down, ghost, source = _row(c, y, Ny, W, R, periodic)
-                _field(S, left, right, up, down, R, n, J, D, B, hx, hy, hz)
                 if K != 0:
                     _remember(S, at, R, n, oldx, oldy, oldz)
                 if heat[step]:
                     _draw(state, n, uniform, cos, sin)
-                    _draw_angle(n, beta, T, uniform, hx, hy, hz, drop)
-                    _rotate(S, at, R, n, drop, cos, sin, hx, hy, hz)
+                    _axis(S, left, right, up, down, R, n, J, D, B, T, hx, hy, hz, warmth)
+                    _draw_angle(n, uniform, warmth)
+                    _rotate(S, at, R, n, warmth, cos, sin, hx, hy, hz)
                 else:
-                    _reflect(S, at, R, n, hx, hy, hz)
+                    _reflect(S, at, left, right, up, down, R, n, J, D, B)
                 if K != 0:
                     _draw_uniform(state, n, uniform)
                     _accept(S, at, R, n, beta * K, uniform, oldx, oldy, oldz)
-                _close(S, at, R, W, ghost, source, row_holes)
+                _close(S, at, R, W, ghost, source, holes, first, last)
 
 
-@njit(**FAST)
-def _add_anisotropy(S, at, R, n, K, fall, hx, hy, hz):
-    """Add the K term's field in the form that a descent may follow: h + 2 K S^z z, and + 2|K| S for K < 0.
+@njit(inline="always")
+def _descent_field(S, at, left, right, up, down, R, j, J, D, B, K, fall):
+    """The spin, and the field that a descent may follow: h + 2 K S^z z, and + ``fall`` S with fall = max(-2K, 0).
 
     Then the energy with K lies below its tangent -S.h everywhere on the sphere, so turning a spin towards h never
     raises it; S is parallel to itself, so the torque is that of the field -dE/dS.
     """
-    for j in range(n):
-        put(hx, j, HX, get(hx, j, HX) + fall * get(S, at + j, SX))
-        put(hy, j, HY, get(hy, j, HY) + fall * get(S, at + R + j, SY))
-        put(hz, j, HZ, get(hz, j, HZ) + (fall + K + K) * get(S, at + 2 * R + j, SZ))
+    x, y, z = _field(S, left, right, up, down, R, j, J, D, B)
+    sx, sy, sz = get(S, at + j, SX), get(S, at + R + j, SY), get(S, at + 2 * R + j, SZ)
+    return sx, sy, sz, x + fall * sx, y + fall * sy, z + (fall + K + K) * sz
 
 
 @njit(**FAST)
-def _align(S, at, R, n, tiny, overshoot, hx, hy, hz):
-    """Turn S towards h by a factor f of ``overshoot``: S = normalise(f h/|h| - (f - 1) S).
+def _align(S, at, left, right, up, down, R, n, J, D, B, K, fall, tiny, one, overshoot):
+    """Turn S towards h and beyond it by a factor f of ``overshoot``: S = normalise(f h - (f - 1) (S.h) S).
 
-    The angle to h shrinks for every f in [1, 2): the energy cannot rise. Where f is 0, S stays.
+    The tangent of the angle turned by is f times that of the angle to h, so the angle to h shrinks for every f in
+    [1, 2), whatever it was: the energy cannot rise. Where f is 0, S stays.
     """
     for j in range(n):
-        x, y, z = get(hx, j, HX), get(hy, j, HY), get(hz, j, HZ)
-        sx, sy, sz = get(S, at + j, SX), get(S, at + R + j, SY), get(S, at + 2 * R + j, SZ)
+        sx, sy, sz, x, y, z = _descent_field(S, at, left, right, up, down, R, j, J, D, B, K, fall)
         factor = get(overshoot, j, OVER)
-        size = np.sqrt(x * x + y * y + z * z)
-        back = size - factor * size
+        along = sx * x + sy * y + sz * z
+        back = along - factor * along
         x, y, z = factor * x + back * sx, factor * y + back * sy, factor * z + back * sz
         square = x * x + y * y + z * z
         move = (square > tiny) & (factor > 0)
-        square = max(square, tiny)
-        inverse = np.sqrt(square) / square
+        inverse = one / np.sqrt(max(square, tiny))
         put(S, at + j, SX, x * inverse if move else sx)
         put(S, at + R + j, SY, y * inverse if move else sy)
         put(S, at + 2 * R + j, SZ, z * inverse if move else sz)
 
 
 @njit(**FAST)
-def _square_torque(S, at, R, n, hx, hy, hz, worst):
+def _square_torque(S, at, left, right, up, down, R, n, J, D, B, K, fall, worst):
     """worst = max(worst, |S x h|^2)."""
     for j in range(n):
-        x, y, z = get(hx, j, HX), get(hy, j, HY), get(hz, j, HZ)
-        sx, sy, sz = get(S, at + j, SX), get(S, at + R + j, SY), get(S, at + 2 * R + j, SZ)
+        sx, sy, sz, x, y, z = _descent_field(S, at, left, right, up, down, R, j, J, D, B, K, fall)
         p, q, r = sy * z - sz * y, sz * x - sx * z, sx * y - sy * x
         put(worst, j, WORST, max(get(worst, j, WORST), p * p + q * q + r * r))
 
@@ -401,27 +392,24 @@ def _square_torque(S, at, R, n, hx, hy, hz, worst):
 def descend(S, buffers, holes, starts, Ny, W, periodic, coupling, sweeps):
     """``sweeps`` sweeps of over-shooting alignment, and a measurement of the torque.
 
-    Works in the dtype of S, float32 or float64. coupling : J, D, B, K, max(-2K, 0) and the least squared length
-    that can be normalised. buffers[9] holds the over-shooting factor of each (k, replica), 0 where it may not move;
-    buffers[8] receives the largest squared torque of each (k, replica).
+    Works in the dtype of S, float32 or float64. coupling : J, D, B, K, max(-2K, 0), the least squared length
+    that can be normalised, and 1. buffers[9] holds the over-shooting factor of each (k, replica), 0 where it may not
+    move; buffers[8] receives the largest squared torque of each (k, replica).
     """
     n = buffers.shape[1]
     R = n + 2 * W
-    J, D, B, K, fall, tiny = coupling
-    hx, hy, hz, worst, overshoot = buffers[0], buffers[1], buffers[2], buffers[8], buffers[9]
+    J, D, B, K, fall, tiny, one = coupling
+    worst, overshoot = buffers[8], buffers[9]
     worst[:] = 0
     for step in range(sweeps + 1):
         for c in range(2):
             for y in range(Ny):
-                row_holes = holes[starts[c * Ny + y]:starts[c * Ny + y + 1]]
-                if row_holes.size * W == n:
+                first, last = starts[c * Ny + y], starts[c * Ny + y + 1]
+                if (last - first) * W == n:
                     continue
                 at, left, right, up, down, ghost, source = _row(c, y, Ny, W, R, periodic)
-                _field(S, left, right, up, down, R, n, J, D, B, hx, hy, hz)
-                if K != 0:
-                    _add_anisotropy(S, at, R, n, K, fall, hx, hy, hz)
                 if step == sweeps:
-                    _square_torque(S, at, R, n, hx, hy, hz, worst)
+                    _square_torque(S, at, left, right, up, down, R, n, J, D, B, K, fall, worst)
                 else:
-                    _align(S, at, R, n, tiny, overshoot, hx, hy, hz)
-                    _close(S, at, R, W, ghost, source, row_holes)
+                    _align(S, at, left, right, up, down, R, n, J, D, B, K, fall, tiny, one, overshoot)
+                    _close(S, at, R, W, ghost, source, holes, first, last)
