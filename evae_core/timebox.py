@@ -38,6 +38,12 @@ def box() -> tuple[float, float] | None:
     return start, start + seconds
 
 
+def over() -> bool:
+    """Whether there is a box and its time is over."""
+    found = box()
+    return found is not None and time.time() >= found[1]
+
+
 def check(name: str, spec: dict, root: Path) -> None:
     """Raise :class:`OutOfTime` where the artefact ``name`` of ``spec`` should not be begun in the store at ``root``.
 

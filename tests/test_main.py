@@ -10,8 +10,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from evae_core import __main__ as command
 from evae_core import claims, store
+from evae_core import cli as command
+from evae_core.cli import running
+from evae_core.cli.words import human_size
 from evae_core.presets import PRESETS
 from evae_core.store import Store
 
@@ -165,7 +167,7 @@ def test_stopped_by_hand(root, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     notebook(root, "01_first")
-    monkeypatch.setattr(command, "_run", stop)
+    monkeypatch.setattr(running, "run", stop)
     assert command.main(["figures"], root) == 130 and "stopped" in capsys.readouterr().err
 
 
@@ -206,7 +208,7 @@ def test_no_place_for_a_store_is_said_without_a_traceback(root, tmp_path, monkey
 @pytest.mark.parametrize("count, words", [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 * 2**30, "3.0 GiB"),
                                           (5 * 2**40, "5120.0 GiB")])
 def test_sizes_in_words(count, words):
-    assert command.human_size(count) == words
+    assert human_size(count) == words
 
 
 # notebooks ----------------------------------------------------------------------------------------------------------

@@ -136,14 +136,15 @@ TIERS = [
     {"files"},
     {"artefact"},
     {"timebox"},
-    {"hamiltonian", "presets", "store"},  # import nothing of ours but the file formats and the above
-    {"observables", "annealing", "cells", "textures", "model", "ladders"},
-    {"dataset", "training", "latent"},
-    {"widgets", "__main__"},  # stand on top
+    {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
+    {"observables", "annealing", "cells", "textures", "model", "ladders", "weights"},
+    {"dataset", "training", "latent", "plan"},
+    {"results", "carry", "recording"},
+    {"widgets", "cli", "__main__"},  # stand on top
 ]
 PLAIN = {"plotting", "claims"}  # take plain arrays: they know no module that computes
 ONLY = {"matplotlib": {"plotting", "widgets"}, "ipywidgets": {"widgets"}, "IPython": {"widgets"}, "cupy": {"annealing"},
-        "papermill": {"__main__"}, "nbclient": {"__main__"}, "nbformat": {"__main__"}, "jupytext": {"__main__"},
+        "papermill": {"cli"}, "nbclient": {"cli"}, "nbformat": {"cli"}, "jupytext": {"cli"},
         "pytest": set(), "hypothesis": set()}
 MODULES = {path.stem if path.is_file() else path.name: path for path in (ROOT / "evae_core").iterdir()
            if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").is_file()}
