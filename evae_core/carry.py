@@ -10,6 +10,7 @@ this into another store; a stage's measured.json and meta.json then say what bec
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ from evae_core.weights import DECODER, NONE, WHOLE
 
 INDEX = "pack.json"
 MOST = 16_000_000  # bytes a file
+_FILE = re.compile(r"\w+\.\w+")  # plain names of files: nothing is written elsewhere
+_ABOUT = ("versions", "created", "wall_seconds")  # of the original's meta.json
 ROWS = 100  # of a history, at most
 
 
@@ -45,28 +48,30 @@ def pack(p: Preset, store: Store, folder: Path) -> Iterator[str]:
         raise ValueError(f"folder must be new or empty, got {folder}")
     levels = needs(p, store)
     specs = [*(stage_spec(*stage) for stage in _stages(p).values()), *_results(p)]
-    artefacts = {identity(spec)[1]: (spec, folder) for spec in specs if (folder := store.find(spec)) is not None}
+    artefacts = {identity(spec)[1]: (spec, here) for spec in specs if (here := store.find(spec)) is not None}
     if not artefacts:
         raise ValueError(f"the store {store.root} holds nothing of preset {p.name} that is worth carrying")
     folder.mkdir(parents=True, exist_ok=True)
-    entries, parts = {}, {}
+    entries, contents, size = {}, [], 0
     for name, (spec, source) in artefacts.items():
         body = read_meta(source / META)
-        about = {key: body[key] for key in ("versions", "created", "wall_seconds")}
+        about = {key: body[key] for key in _ABOUT}
         if spec["kind"] == "stage":
             files, packed = _packed_stage(spec["steps"], source, levels.get(name, NONE))
         else:
             files, packed = {file: (source / file).read_bytes() for file in body["files"]}, {}
         entries[name] = {"spec": body["spec"], "about": about | {"packed": packed}, "files": {}}
         for file, content in files.items():
-            pieces = [content[i:i + MOST] for i in range(0, len(content), MOST)]
-            names = [f"{name}.{file}" + (f".{k}" if len(pieces) > 1 else "") for k in range(len(pieces))]
-            for part, piece in zip(names, pieces, strict=True):
-                (folder / part).write_bytes(piece)
-                parts[part] = folder / part
-            entries[name]["files"][file] = {"sha256": hashlib.sha256(content).hexdigest(), "parts": names}
-    index = {"spec": {"kind": "pack", "preset": p.name}, "files": described(parts), "entries": entries}
-    (folder / INDEX).write_bytes(meta_bytes(index))
+            entries[name]["files"][file] = {"first": size, "size": len(content),
+                                            "sha256": hashlib.sha256(content).hexdigest()}
+            contents.append(content)
+            size += len(content)
+    stream = b"".join(contents)  # of all files, cut into parts
+    parts = {f"part-{k:03d}": stream[first:first + MOST] for k, first in enumerate(range(0, size, MOST))}
+    for part, content in parts.items():
+        (folder / part).write_bytes(content)
+    (folder / INDEX).write_bytes(meta_bytes({"spec": {"kind": "pack", "preset": p.name}, "entries": entries,
+                                             "files": described({part: folder / part for part in parts})}))
     size = sum(path.stat().st_size for path in folder.iterdir())
     counts = {level: sum(entry["about"]["packed"].get("weights") == level for entry in entries.values())
               for level in (WHOLE, DECODER, NONE)}
@@ -88,22 +93,24 @@ def unpack(folder: Path, store: Store) -> Iterator[str]:
         raise ValueError(f"{folder} is not a packed folder: its {INDEX} is missing or damaged")
     if fault := files_fault(folder, index["files"]):
         raise ValueError(f"{folder} is damaged: {fault}; carry it here again")
+    stream = b"".join((folder / part).read_bytes() for part in sorted(index["files"]))
+    for entry in index["entries"].values():
+        for file, told in entry["files"].items():
+            if not _FILE.fullmatch(file):
+                raise ValueError(f"{folder} is not a packed folder: {file!r} is no plain file name")
+            if hashlib.sha256(_cut(stream, told)).hexdigest() != told["sha256"]:
+                raise ValueError(f"{folder} is damaged: {file} of {entry['spec']['kind']} has another SHA-256")
     taken = 0
     for entry in index["entries"].values():
-        def make(target, entry=entry):
-            for file, told in entry["files"].items():
-                content = b"".join((folder / _plain(part)).read_bytes() for part in told["parts"])
-                if hashlib.sha256(content).hexdigest() != told["sha256"]:
-                    raise ValueError(f"{folder} is damaged: {file} of {entry['spec']['kind']} does not join")
-                (target / _plain(file)).write_bytes(content)
-        taken += store.put(entry["spec"], make, entry["about"])
+        def make(target, files=entry["files"]):
+            for file, told in files.items():
+                (target / file).write_bytes(_cut(stream, told))
+        taken += store.put(entry["spec"], make, {key: entry["about"][key] for key in (*_ABOUT, "packed")})
     yield f"{taken} artefacts taken into {store.root}, {len(index['entries']) - taken} were there already"
 
 
-def _plain(name: str) -> str:
-    if Path(name).name != name:
-        raise ValueError(f"a packed file must have a plain name, got {name!r}")
-    return name
+def _cut(stream: bytes, told: dict) -> bytes:
+    return stream[told["first"]:told["first"] + told["size"]]
 
 
 def needs(p: Preset, store: Store) -> dict[str, str]:

@@ -23,7 +23,7 @@ def opened(minutes: float) -> str:
     """The value of EVAE_DEADLINE for a box of ``minutes`` that begins now; ValueError for negative or endless ones."""
     if not 0 <= minutes < float("inf"):
         raise ValueError(f"minutes must be a finite number >= 0, got {minutes!r}")
-    return f"{time.time():.3f}+{60 * minutes:.3f}"
+    return f"{time.time()!r}+{60.0 * minutes!r}"
 
 
 def box() -> tuple[float, float] | None:

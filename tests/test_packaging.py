@@ -19,6 +19,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import evae_core
+
 ROOT = Path(__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = SETTINGS["project"]
@@ -213,9 +215,21 @@ def test_imports_run_in_no_circle():
 
 
 def test_importing_the_core_draws_nothing():
-    code = "import sys, evae_core; print({'matplotlib', 'ipywidgets', 'papermill', 'IPython'} & set(sys.modules))"
+    code = ("import sys; from evae_core import *; assert 'torch' in sys.modules; "
+            "print({'matplotlib', 'ipywidgets', 'papermill', 'IPython'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_public_names():
+    """Every name is where __init__ says, and is found by attribute, by import and by dir()."""
+    for name in evae_core.__all__:
+        value = getattr(evae_core, name)
+        assert value.__module__.startswith("evae_core.") and name in dir(evae_core)
+    assert set(evae_core.__all__) == set(evae_core._HOME)
+    assert evae_core.model.VAE is evae_core.VAE
+    with pytest.raises(AttributeError, match="dance"):
+        evae_core.dance  # noqa: B018
 
 
 # Notebooks ----------------------------------------------------------------------------------------------------------

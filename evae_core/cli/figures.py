@@ -35,8 +35,10 @@ def figures(arguments, root: Path) -> int:
             for path in paths:
                 running.run(path, root / "build" / preset / path.name, root, {"preset": preset})
         return _print_card(folder)
-    with plainly():
+    try:
         settings[timebox.ENV] = timebox.opened(arguments.minutes)
+    except ValueError as error:
+        raise Failure(f"--{error}", code=2) from error
     with running.kernel_environment(preset, settings):
         over = _in_a_box(paths, root / "build" / preset, root, preset, arguments.minutes)
     return over or _print_card(folder)

@@ -16,9 +16,8 @@ def pack(arguments, root: Path) -> int:
     from evae_core.store import Store
 
     with plainly():
-        packed = carry.pack(PRESETS[chosen_preset(arguments.preset)], Store(), Path(arguments.folder))
-    for line in packed:
-        print(line)
+        for line in carry.pack(PRESETS[chosen_preset(arguments.preset)], Store(), Path(arguments.folder)):
+            print(line)
     return 0
 
 
