@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from evae_core import artefact as artefact_module
 from evae_core import store as store_module
-from evae_core.files import load_arrays, read_json, save_arrays, write_json
+from evae_core.files import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_core.store import Store, default_root
 
 SPEC = {"kind": "thing", "seed": 7, "beta": 1e-3, "device": "cpu", "shape": [4, 4]}
@@ -659,3 +659,25 @@ def test_arrays_that_cannot_be_saved(tmp_path, name, arrays, error, word):
 def test_arrays_of_another_suffix(tmp_path):
     with pytest.raises(ValueError, match="npy or .npz"):
         load_arrays(tmp_path / "a.txt")
+
+
+# Tables -------------------------------------------------------------------------------------------------------------
+
+def test_tables_come_back_to_the_last_bit(tmp_path):
+    numbers = np.array([0.1, 1 / 3, -1e-300, np.nan, np.inf])
+    save_table(tmp_path / "t.csv", {"a, b": numbers, "k": range(5), "name": ["x", 'the "y"', "z, z", "é", "1"]})
+    found = load_table(tmp_path / "t.csv")
+    assert list(found) == ["a, b", "k", "name"] and found["a, b"].tobytes() == numbers.tobytes()
+    assert found["k"].tolist() == [0, 1, 2, 3, 4] and found["name"].tolist() == ["x", 'the "y"', "z, z", "é", "1"]
+    assert (tmp_path / "t.csv").read_text().splitlines()[:2] == ['"a, b",k,name', "0.1,0,x"]
+    save_table(tmp_path / "none.csv", {"a": [], "b": []})
+    assert {name: len(values) for name, values in load_table(tmp_path / "none.csv").items()} == {"a": 0, "b": 0}
+
+
+def test_what_is_no_table(tmp_path):
+    with pytest.raises(ValueError, match="equally long.*'b': 1"):
+        save_table(tmp_path / "t.csv", {"a": [1, 2], "b": [1]})
+    for content in (b"", b"a,b\n1\n", b"a,b\n1,2\n3\n", b"\xff\xfe", b'a\n"1'):
+        (tmp_path / "t.csv").write_bytes(content)
+        with pytest.raises(ValueError, match="t.csv is not a table"):
+            load_table(tmp_path / "t.csv")

@@ -64,8 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("--list", action="store_true", help="list the notebooks and run none")
     figures.add_argument("--minutes", type=float, metavar="M", help="begin nothing after M minutes; what is finished "
                          "by then is kept, and the same command goes on (exit code 3 until all is complete)")
-    figures.add_argument("--recorded", action="store_true", help="draw notebooks 04 to 06 from data/recorded instead "
-                         "of computing")
+    figures.add_argument("--recorded", action="store_true", help="draw notebooks 04 to 06 from data/recorded where "
+                         "the store does not hold their results")
     figures.set_defaults(run=showing.figures)
 
     claims = commands.add_parser("claims", help="print the score card: the paper's claims, measured")
