@@ -1,11 +1,23 @@
 """E-VAE: a variational autoencoder guided by the magnetic Hamiltonian (Kwon et al., Advanced Science 2021)."""
 
-from evae_core.annealing import Annealing, Schedule, anneal, heat_bath
-from evae_core.hamiltonian import Hamiltonian
-from evae_core.model import VAE, Losses
-from evae_core.observables import topological_charge
-from evae_core.presets import load_preset
-from evae_core.textures import relax, skyrmion_lattice
+from importlib import import_module
+
+# Where each public name lives. They are imported when first asked for: torch takes seconds, --help needs none of it.
+_HOME = {"VAE": "model", "Annealing": "annealing", "Hamiltonian": "hamiltonian", "Losses": "model",
+         "Schedule": "annealing", "anneal": "annealing", "heat_bath": "annealing", "load_preset": "presets",
+         "relax": "textures", "skyrmion_lattice": "textures", "topological_charge": "observables"}
 
 __all__ = ["VAE", "Annealing", "Hamiltonian", "Losses", "Schedule", "anneal", "heat_bath", "load_preset", "relax",
            "skyrmion_lattice", "topological_charge"]
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in _HOME.values():
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,12 +1,13 @@
-"""The file formats: JSON for records, .npy/.npz without pickle for arrays. Loading a file never runs code."""
+"""The file formats: JSON for records, CSV for tables, .npy/.npz without pickle for arrays. Loading runs no code."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,3 +137,36 @@ def load_arrays(path: str | os.PathLike, mmap: bool = False) -> np.ndarray | dic
             return {name: loaded[name] for name in loaded.files}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is not a readable {path.suffix} file without pickle: {error}") from error
+
+
+def save_table(path: str | os.PathLike, columns: Mapping[str, Sequence]) -> None:
+    """Write columns of equal length as CSV, their names in the first line.
+
+    Floats are written so that they come back to the last bit. Raises ValueError for columns of unequal length.
+    """
+    columns = {name: np.asarray(values).tolist() for name, values in columns.items()}
+    if len({len(values) for values in columns.values()}) != 1:
+        raise ValueError(f"columns must be equally long, got { {name: len(v) for name, v in columns.items()} }")
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def load_table(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read what :func:`save_table` wrote: float64 columns, those that hold words as str. ValueError for anything else.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            names, *rows = csv.reader(file, strict=True)
+        columns = zip(*(row for row in rows), strict=True) if rows else [()] * len(names)
+        return {name: _column(values) for name, values in zip(names, columns, strict=True)}
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is not a table this module wrote: {error}") from error
+
+
+def _column(values: Sequence[str]) -> np.ndarray:
+    try:
+        return np.array(values, float)
+    except ValueError:
+        return np.array(values, str)

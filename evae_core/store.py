@@ -9,10 +9,7 @@ said to be damaged, moved aside and made anew. One process makes, others wait.
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
-import platform
 import re
 import secrets
 import shutil
@@ -22,17 +19,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from evae_core.files import PARTIAL, plain_values
-
-META = "meta.json"
-_KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}-[0-9a-f]{16}")
-_RECENT_NS = 2_000_000_000  # file systems round time stamps to as much as this
+from evae_core import timebox
+from evae_core.artefact import META, NAME, described, fault, identity, list_files, meta_bytes, read_meta, versions
+from evae_core.files import PARTIAL
 
 # What the system says when a store cannot be written, in words.
 _REFUSALS = {errno.EROFS: "it is read-only", errno.EACCES: "you may not write there",
@@ -41,8 +34,8 @@ _REFUSALS = {errno.EROFS: "it is read-only", errno.EACCES: "you may not write th
              errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "a file went over the size limit"}
 _NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # raised by write(), which does not know its file's name
 
-_verified: dict[str, bytes] = {}  # folder -> sizes and times of the files whose hashes this process has checked
-_making = threading.local()  # .names: artefacts this thread is making, so that one asking for itself is an error
+# .names: artefacts this thread is making, so that one asking for itself is an error; .seconds: spent in all makes.
+_making = threading.local()
 
 
 def default_root() -> Path:
@@ -83,28 +76,56 @@ class Store:
             a spec that is not plain JSON, holds NaN or infinity, or lacks a usable "kind".
         RuntimeError
             the store cannot be written, ``make`` wrote nothing, or ``make`` asked for its own artefact.
+        timebox.OutOfTime
+            the artefact is absent and the time box (see :mod:`evae_core.timebox`) is over: ``make`` is not called.
 
-        An exception from ``make`` goes through, and leaves no folder behind.
+        A ``make`` that needs other artefacts asks for them first: where the box ends among them, its own work has
+        not begun. An exception from ``make`` goes through, and leaves no folder behind.
         """
         if not callable(make):
             raise TypeError(f"make must be a function of one folder, got {make!r}")
-        spec, name = _identity(spec)
+        spec, name = identity(spec)
         folder = self.root / name
-        if _fault(folder, spec) is None:  # without the lock, so that a read-only store can be read
+        if fault(folder, spec) is None:  # without the lock, so that a read-only store can be read
             return folder
         with self._locked(name):
-            fault = _fault(folder, spec)  # another process may have made it while this one waited
-            if fault is not None:
+            found = fault(folder, spec)  # another process may have made it while this one waited
+            if found is not None:
+                timebox.check(name, spec, self.root)
                 with self._explained():
-                    self._make_room(folder, fault)
-                    self._make(folder, spec, make)
+                    self._make_room(folder, found)
+                    self._make(folder, spec, make, {})
         return folder
+
+    def put(self, spec: Mapping, make: Callable[[Path], None], about: Mapping) -> bool:
+        """Take in an artefact that was made elsewhere: like :meth:`get`, and ``about`` goes into its meta.json.
+
+        Whether it was taken in: one that is here, intact, stays as it is. ``about`` replaces or adds entries: when
+        and how the original was made, what has become of its weights.
+        """
+        spec, name = identity(spec)
+        with self._locked(name):
+            found = fault(self.root / name, spec)
+            if found is not None:
+                with self._explained():
+                    self._make_room(self.root / name, found)
+                    self._make(self.root / name, spec, make, about)
+        return found is not None
+
+    def meta(self, spec: Mapping) -> dict | None:
+        """What meta.json says of the artefact that ``spec`` describes where it is present and intact, else None."""
+        folder = self.find(spec)
+        return None if folder is None else read_meta(folder / META)
+
+    def names(self) -> set[str]:
+        """Names of the artefacts in this folder, intact or not."""
+        return {path.name for path in self.root.iterdir() if NAME.fullmatch(path.name)} if self.root.is_dir() else set()
 
     def find(self, spec: Mapping) -> Path | None:
         """The folder of the artefact that ``spec`` describes where it is present and intact, else None."""
-        spec, name = _identity(spec)
+        spec, name = identity(spec)
         folder = self.root / name
-        return folder if _fault(folder, spec) is None else None
+        return folder if fault(folder, spec) is None else None
 
     def size(self) -> int:
         """Bytes in all artefacts, with what was set aside as damaged and what killed runs left."""
@@ -124,7 +145,7 @@ class Store:
                             continue
                         removed[folder.relative_to(self.root).as_posix()] = _bytes_in(folder)
                         doomed = folder
-                        if _NAME.fullmatch(folder.name) and folder.parent == self.root:
+                        if NAME.fullmatch(folder.name) and folder.parent == self.root:
                             # Renamed first: a clean that is killed half way leaves no half an artefact behind.
                             doomed = folder.rename(self.root / f"{name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}")
                         _remove(doomed)
@@ -135,8 +156,8 @@ class Store:
     def _contents(self) -> list[tuple[Path, str]]:
         """(path, artefact name) of everything the store put below its root, locks excepted."""
         found = []
-        for parent, pattern in ((self.root, rf"({_NAME.pattern})({re.escape(PARTIAL)}.*)?"),
-                                (self.root / "damaged", rf"({_NAME.pattern})-\d{{8}}T\d{{12}}")):
+        for parent, pattern in ((self.root, rf"({NAME.pattern})({re.escape(PARTIAL)}.*)?"),
+                                (self.root / "damaged", rf"({NAME.pattern})-\d{{8}}T\d{{12}}")):
             if parent.is_dir():
                 matches = ((path, re.fullmatch(pattern, path.name)) for path in sorted(parent.iterdir()))
                 found += [(path, match[1]) for path, match in matches if match]
@@ -192,19 +213,21 @@ class Store:
             if path.name.startswith(folder.name + PARTIAL):
                 _remove(path)
 
-    def _make(self, folder: Path, spec: dict, make: Callable[[Path], None]) -> None:
+    def _make(self, folder: Path, spec: dict, make: Callable[[Path], None], about: Mapping) -> None:
         """Make the artefact in a temporary folder of the same file system, describe it, rename it into place."""
         partial = self.root / f"{folder.name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}"
         partial.mkdir()
         try:
-            start = time.perf_counter()
+            start, others = time.perf_counter(), _making.__dict__.setdefault("seconds", 0.0)
             make(partial)
-            seconds = time.perf_counter() - start
-            files = _list_files(partial)
-            (partial / META).write_bytes(_meta_bytes({
-                "spec": spec, "seed": spec.get("seed"), "device": spec.get("device"), "versions": _versions(),
+            # Of this artefact alone: those that it asked for and that were made on the way say their own.
+            seconds = time.perf_counter() - start - (_making.seconds - others)
+            _making.seconds += seconds
+            files = list_files(partial)
+            (partial / META).write_bytes(meta_bytes({
+                "spec": spec, "seed": spec.get("seed"), "device": spec.get("device"), "versions": versions(),
                 "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "wall_seconds": round(seconds, 3),
-                "files": {name: {"size": path.stat().st_size, "sha256": _hash(path)} for name, path in files.items()}}))
+                **about, "files": described(files)}))
             for path in (*files.values(), partial / META, *sorted({p.parent for p in files.values()} | {partial})):
                 _flush(path)
             partial.rename(folder)
@@ -214,101 +237,6 @@ class Store:
             # A removal that fails must not hide the error; the next get removes what is left.
             shutil.rmtree(partial, ignore_errors=True)
             raise
-
-
-def _identity(spec: Mapping) -> tuple[dict, str]:
-    """The spec as canonical JSON values, and the artefact's name: its kind and a hash of that JSON."""
-    if not isinstance(spec, Mapping):
-        raise TypeError(f'spec must be a dict with a "kind", got {type(spec).__name__}')
-    kind = spec.get("kind")
-    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
-        raise ValueError('spec["kind"] must be a name of at most 64 lower-case letters, digits, - and _, '
-                         f"and begin with a letter; got {kind!r}")
-    plain = plain_values(spec, "spec", strict=True)
-    return plain, f"{kind}-{hashlib.sha256(_canonical(plain)).hexdigest()[:16]}"
-
-
-def _canonical(plain) -> bytes:
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _meta_bytes(body: dict) -> bytes:
-    """meta.json: the body and, last, the SHA-256 of the body, so that damage to meta.json itself is seen."""
-    return (json.dumps({**body, "sha256": hashlib.sha256(_canonical(body)).hexdigest()}, indent=1) + "\n").encode()
-
-
-def _read_meta(path: Path) -> dict | None:
-    """The body of a meta.json, or None where it is not, byte for byte, what this module writes."""
-    raw = path.read_bytes()
-    try:
-        body = json.loads(raw)
-        del body["sha256"]
-        whole = _meta_bytes(body) == raw and isinstance(body["spec"], dict) and isinstance(body["files"], dict)
-        return body if whole else None
-    except (ValueError, KeyError, TypeError, RecursionError):  # not UTF-8, not JSON, not a dict, too deep
-        return None
-
-
-def _fault(folder: Path, spec: dict) -> str | None:
-    """What keeps ``folder`` from being the intact artefact of ``spec``, naming the file; None if nothing.
-
-    The hashes are read once a process: afterwards sizes and time stamps tell whether a file was written.
-    """
-    try:
-        body = _read_meta(folder / META)
-        if body is None:
-            return f"{META} is not readable"
-        if _canonical(body["spec"]) != _canonical(spec):
-            return f"{META} holds another spec"
-        files = body["files"]
-        stats = [(folder / name).stat() for name in files]  # before the hashes: what is written meanwhile shows later
-        for (name, file), stat in zip(files.items(), stats, strict=True):
-            if stat.st_size != file["size"]:
-                return f"{name} has {stat.st_size} bytes instead of {file['size']}"
-        signature = _canonical([files, [[s.st_ino, s.st_mtime_ns, s.st_ctime_ns] for s in stats]])
-        if _verified.get(str(folder)) != signature:
-            now = time.time_ns()
-            for name, file in files.items():
-                if _hash(folder / name) != file["sha256"]:
-                    return f"{name} has another SHA-256 than when it was made"
-            # Two writes within one tick of the file system's clock carry the same stamp: a fresh one proves nothing.
-            if now - max(max(s.st_mtime_ns, s.st_ctime_ns) for s in stats) > _RECENT_NS:
-                _verified[str(folder)] = signature
-        return None
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        return f"{Path(error.filename).relative_to(folder)} is missing"
-
-
-def _list_files(folder: Path) -> dict[str, Path]:
-    """{relative name: path} of what ``make`` wrote, sorted; raise RuntimeError where it is not an artefact."""
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise RuntimeError(f"make wrote {name}, which is not a plain file; an artefact holds plain files only")
-        if path.is_file():
-            files[name] = path
-    if META in files:
-        raise RuntimeError(f"make wrote {META}, the name the store keeps its own record under; use another name")
-    if not files:
-        raise RuntimeError("make wrote no file into the folder it was given, so there is nothing to keep")
-    return files
-
-
-def _versions() -> dict[str, str | None]:
-    """Versions of what the numbers depend on; None for a package that is used from its folder, not installed."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in ("numpy", "torch", "evae-core"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return versions
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

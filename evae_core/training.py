@@ -23,6 +23,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from evae_core import weights
 from evae_core.dataset import Data, DataSpec, load_data
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
 from evae_core.hamiltonian import Hamiltonian
@@ -141,13 +142,13 @@ class Trained:
 
     @property
     def history(self) -> np.ndarray:
-        """(steps, 4): reconstruction, kl, energy and total loss of every step's batch."""
+        """(steps, 4): reconstruction, kl, energy and total loss of every step's batch; block means if carried here."""
         return load_arrays(self.folder / "history.npy")
 
     def model(self, device: str = "cpu") -> VAE:
-        """The network as trained, in evaluation mode."""
+        """The network as trained, in evaluation mode; as far as it was carried, where it was (``weights``)."""
         model = VAE(self.data.shape, boundary=self.data.hamiltonian.boundary)
-        model.load_state_dict(safetensors.torch.load_file(self.folder / "weights.safetensors"))
+        weights.load(model, self.folder / "weights.safetensors")
         return model.to(pick_device(device)).eval()
 
 

@@ -28,8 +28,9 @@ import numpy as np
 import torch
 
 from evae_core import claims, load_preset, plotting, widgets
-from evae_core.dataset import data_spec, load_data
+from evae_core.dataset import data_spec
 from evae_core.presets import figures_folder
+from evae_core.results import outputs
 from evae_core.training import ENERGY_LABEL, climb_all, ladder, table
 
 p = load_preset(preset)
@@ -46,7 +47,6 @@ print("each continues the one before:", all(b.parent == a for a, b in zip(ladder
 
 # %%
 runs = climb_all([ladder(p, seed=seed) for seed in range(p.seeds)], spec, device=device, report=print)
-data = load_data(spec, device=device)
 
 # %% [markdown]
 # ## Fig. 2A
@@ -66,15 +66,10 @@ fig
 # What the model returns at every β: the reconstruction of one validation state (decoded from its mean μ), and a generated state.
 
 # %%
-given = data.validation[:1]
-columns = []
-for trained in runs[0]:
-    model = trained.model()
-    with torch.no_grad():
-        reconstruction = model.decode(model.encode(given)[0])
-    generated = model.generate(1, torch.Generator().manual_seed(1))
-    columns.append((f"β = $10^{{{round(np.log10(trained.stage.beta))}}}$", reconstruction[0].numpy(), generated[0].numpy()))
-fig = plotting.output_ladder(given[0].numpy(), columns)
+found = outputs(p, device=device)
+columns = [(f"β = $10^{{{round(np.log10(beta))}}}$", x_out.numpy(), generated.numpy())
+           for beta, x_out, generated in zip(p.betas, found.x_out, found.generated, strict=True)]
+fig = plotting.output_ladder(found.given.numpy(), columns)
 plotting.save(fig, figures, "figS1_outputs")
 fig
 

@@ -21,35 +21,32 @@ device = "auto"
 beta = 1e-3
 
 # %%
-import numpy as np
 import torch
 from IPython.display import Markdown
 
 from evae_core import claims, load_preset, plotting, widgets
-from evae_core.dataset import data_spec, load_data
-from evae_core.observables import theta, theta_density
+from evae_core.dataset import data_spec
+from evae_core.plan import NOISE as gammas
 from evae_core.presets import figures_folder
-from evae_core.training import climb, control, ladder
+from evae_core.results import noise
 
 p = load_preset(preset)
 figures = figures_folder(p)
-spec = data_spec(p)
-H = spec.hamiltonian
+H = data_spec(p).hamiltonian
 
 # %%
 # NBVAL_CHECK_OUTPUT
-gammas = (0.0, 1.0, 100.0)
 print("columns: gamma =", ", ".join(f"{g:g}" for g in gammas))
 
 # %% [markdown]
-# The models of γ = 1 and 100 are stages of the γ ladder; they are loaded where notebook 3 has run, and trained otherwise. The
+# The models of γ = 1 and 100 are stages of the γ ladder; they are loaded where notebook 3 has run, and trained otherwise, unless
+# `data/recorded` holds this preset's results: then those are shown, and the next cell says so. The
 # one of γ = 0 is a control: from the same model of the β ladder, trained for as many further steps as that of γ = 100, without
 # the Hamiltonian. What differs is due to γ, not to longer training.
 
 # %%
-data = load_data(spec, device=device, report=print)
-stages = [control(p, beta)[-1]] + [stage for stage in ladder(p, beta) if stage.gamma in gammas]
-models = {t.stage.gamma: t.model() for t in climb(stages, spec, device=device, report=print)}
+found = noise(p, beta, device=device)
+models = dict(zip(gammas, found.models, strict=True))
 
 # %% [markdown]
 # ## Fig. 3A
@@ -60,14 +57,12 @@ models = {t.stage.gamma: t.model() for t in climb(stages, spec, device=device, r
 def with_map(spins):
     return spins.numpy(), H.alignment(spins.double()).clamp(-1, 1).numpy()
 
-def reconstruct(model, spins):
-    with torch.no_grad():
-        return model.decode(model.encode(spins)[0])
+def one_state(index, seed):
+    return plotting.noise_reduction(with_map(found.given[index]), [
+        (f"γ = {g:g}", with_map(x_out[index]), with_map(models[g].generate(1, torch.Generator().manual_seed(seed))[0]))
+        for g, x_out in zip(gammas, found.x_out, strict=True)])
 
-given = data.test[:1]
-columns = [(f"γ = {g:g}", with_map(reconstruct(models[g], given)[0]),
-            with_map(models[g].generate(1, torch.Generator().manual_seed(2))[0])) for g in gammas]
-fig = plotting.noise_reduction(with_map(given[0]), columns)
+fig = one_state(index=0, seed=2)
 plotting.save(fig, figures, "fig3a_noise_reduction")
 fig
 
@@ -76,13 +71,9 @@ fig
 # The density of θ over all sites of many states.
 
 # %%
-n = min(p.samples, len(data.test))
-outputs = {"$X_{out}$": {g: reconstruct(models[g], data.test[:n]) for g in gammas},
-           "$X'_{out}$": {g: models[g].generate(n, torch.Generator().manual_seed(3)) for g in gammas}}
-log_edges = theta_density(H, data.test[:1], bins=80, log=True, lowest=1e-4)[0]
-panels = {name: {f"γ = {g:g}": theta_density(H, spins, bins=log_edges)[1] for g, spins in by_gamma.items()}
-          for name, by_gamma in outputs.items()}
-fig = plotting.theta_densities(log_edges, panels)
+panels = {f"${name.replace('out', '{out}')}$": {f"γ = {g:g}": d for g, d in zip(gammas, densities, strict=True)}
+          for name, densities in found.density.items()}
+fig = plotting.theta_densities(found.edges, panels)
 plotting.save(fig, figures, "fig3b_theta_densities")
 fig
 
@@ -94,14 +85,7 @@ fig
 # Peaks are read from densities over linear bins of 0.25 degrees.
 
 # %%
-edges = np.radians(np.arange(0, 180.01, 0.25))
-linear = {name: [theta_density(H, spins, bins=edges)[1] for spins in by_gamma.values()] for name, by_gamma in outputs.items()}
-centres = (edges[1:] + edges[:-1]) / 2
-names = {"$X_{out}$": "X_out", "$X'_{out}$": "X'_out"}
-median = {names[name]: [float(theta(H, spins).median()) for spins in by_gamma.values()] for name, by_gamma in outputs.items()}
-peak = {names[name]: [float(centres[d.argmax()]) for d in densities] for name, densities in linear.items()}
-height = {names[name]: [float(d.max()) for d in densities] for name, densities in linear.items()}
-results = claims.noise(gammas, median, peak, height)
+results = claims.noise(gammas, found.median, found.peak, found.height)
 Markdown(claims.save(figures, "04_noise_reduction", results))
 
 # %% [markdown]
@@ -109,10 +93,4 @@ Markdown(claims.save(figures, "04_noise_reduction", results))
 # Another test state through the three models.
 
 # %%
-def one_state(index):
-    spins = data.test[index:index + 1]
-    return plotting.noise_reduction(with_map(spins[0]), [
-        (f"γ = {g:g}", with_map(reconstruct(models[g], spins)[0]),
-         with_map(models[g].generate(1, torch.Generator().manual_seed(index))[0])) for g in gammas])
-
-widgets.explorer(one_state, index=range(min(50, len(data.test))))
+widgets.explorer(one_state, index=range(len(found.given)), seed=range(50))

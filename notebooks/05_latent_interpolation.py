@@ -26,21 +26,18 @@ beta = 1e-3
 
 # %%
 import numpy as np
-import torch
 from IPython.display import Markdown
 
-from evae_core import claims, load_preset, plotting, topological_charge, widgets
+from evae_core import claims, load_preset, plotting, widgets
 from evae_core.dataset import data_spec
-from evae_core.latent import K_STEPS, barrier, interpolate, inverse_map
+from evae_core.latent import K_STEPS, barrier
+from evae_core.plan import WALK as gammas
 from evae_core.presets import figures_folder
-from evae_core.textures import interstitial_pair
-from evae_core.training import climb, control, ladder
+from evae_core.results import walk
 
 p = load_preset(preset)
 figures = figures_folder(p)
-spec = data_spec(p)
-H, shape = spec.hamiltonian, spec.shape
-gammas = (0.0, 1.0, 10.0, 100.0)
+H = data_spec(p).hamiltonian
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -49,43 +46,30 @@ print(f"K = {K_STEPS} steps for every gamma of", ", ".join(f"{g:g}" for g in gam
 # %% [markdown]
 # ## The two ends
 # The lowest-energy commensurate lattice that can hold an extra skyrmion in a metastable state, and that state. (Not every
-# lattice can: where there is room, the extra skyrmion glides until a perfect lattice with one more is left.)
+# lattice can: where there is room, the extra skyrmion glides until a perfect lattice with one more is left.) No network here is
+# exactly translation invariant, so where the lattice sits in the box matters: the pair is tried at 8 positions, and each model
+# uses the one it reproduces best. γ = 0 is the control of notebook 4: as many steps as γ = 100. Where `data/recorded` holds this
+# preset's results and the store does not, those are shown, and the next cell says so.
 
 # %%
-lattice, interstitial = interstitial_pair(H, shape)
-energy = {name: float(H.energy_per_spin(s.double())) for name, s in (("lattice", lattice), ("interstitial", interstitial))}
-charge = {name: float(topological_charge(s)) for name, s in (("lattice", lattice), ("interstitial", interstitial))}
-print("E/N", energy, "charge", charge)
+found = walk(p, beta, device=device)
+print("E/N", found.energy, "charge", found.charge)
 
 # %% [markdown]
 # ## Inverse mapping (Fig. S2)
-# No network here is exactly translation invariant, so where the lattice sits in the box matters: the pair is tried at 8
-# positions, and each model uses the one it reproduces best. γ = 0 is the control of notebook 4: as many steps as γ = 100.
 
 # %%
-stages = [control(p, beta)[-1]] + [stage for stage in ladder(p, beta) if stage.gamma in gammas]
-models = {t.stage.gamma: t.model() for t in climb(stages, spec, device=device, report=print)}
-
-rng = np.random.default_rng(0)
-places = [tuple(int(v) for v in rng.integers(0, p.size, 2)) for _ in range(8)]
-targets = torch.stack([s.roll(place, (-2, -1)) for s in (interstitial, lattice) for place in places])
-ends = {}
 for g in gammas:
-    found = inverse_map(models[g], targets, steps=p.invert_steps)
-    best = int((found.error[:8] + found.error[8:]).argmin())
-    ends[g] = {"z": (found.z[best], found.z[8 + best]), "error": (float(found.error[best]), float(found.error[8 + best])),
-               "spins": (found.spins[best], found.spins[8 + best]), "place": places[best]}
-    print(f"gamma = {g:g}: squared chord per spin {ends[g]['error'][0]:.3f} (interstitial), {ends[g]['error'][1]:.3f} (lattice), "
-          f"{found.steps} steps, {'saturated' if found.saturated else 'not saturated'}")
+    print(f"gamma = {g:g}: squared chord per spin {found.error[g][0]:.3f} (interstitial), {found.error[g][1]:.3f} (lattice), "
+          f"{found.steps[g]} steps, {'saturated' if found.saturated[g] else 'not saturated'}")
 
 # %%
 def with_map(spins):
     return spins.numpy(), H.alignment(spins.double()).clamp(-1, 1).numpy()
 
 fig = plotting.reconstruction_pairs([
-    (name, with_map(target), [(f"γ = {g:g}", with_map(ends[g]["spins"][k].roll([-d for d in ends[g]["place"]], (-2, -1))))
-                              for g in gammas])
-    for k, (name, target) in enumerate((("interstitial", interstitial), ("lattice", lattice)))])
+    (name, with_map(target), [(f"γ = {g:g}", with_map(found.ends[g][k])) for g in gammas])
+    for k, (name, target) in enumerate((("interstitial", found.interstitial), ("lattice", found.lattice)))])
 plotting.save(fig, figures, "figS2_inverse_mapping")
 fig
 
@@ -93,11 +77,9 @@ fig
 # ## The barrier (Fig. 4B)
 
 # %%
-paths = {g: interpolate(models[g], *ends[g]["z"]) for g in gammas}
-profiles = {g: H.energy_per_spin(path.double()).numpy() for g, path in paths.items()}
-read = {g: barrier(profile) for g, profile in profiles.items()}
-fig = plotting.interpolation_energies({f"γ = {g:g}": read[g].R for g in gammas}, {f"γ = {g:g}": profiles[g] for g in gammas},
-                                      references=energy)
+read = {g: barrier(found.profile[g]) for g in gammas}
+fig = plotting.interpolation_energies({f"γ = {g:g}": read[g].R for g in gammas}, {f"γ = {g:g}": found.profile[g] for g in gammas},
+                                      references=found.energy)
 plotting.save(fig, figures, "fig4b_barrier")
 fig
 
@@ -115,14 +97,14 @@ def at(g, r):
 
 R = np.array([r for r in (-40, -20, -10, -2, 0, 2, 10, 20, 40) if all(has(g, r) for g in shown)])
 
-frames = np.stack([[paths[g][at(g, r)].roll([-d for d in ends[g]["place"]], (-2, -1)).numpy() for r in R] for g in shown])
+frames = np.stack([[found.frame(g, at(g, r)).numpy() for r in R] for g in shown])
 fig = plotting.interpolation_frames(frames, R, [f"γ = {g:g}" for g in shown])
 plotting.save(fig, figures, "fig4c_frames")
 fig
 
 # %%
 for g in gammas:
-    q = topological_charge(paths[g]).numpy()
+    q = found.charges[g]
     changes = np.flatnonzero(np.diff(np.round(np.abs(q))))
     print(f"gamma = {g:g}: |charge| {abs(q[0]):.0f} -> {abs(q[-1]):.0f}, changing at R =",
           ", ".join(str(int(read[g].R[k + 1])) for k in changes) or "never")
@@ -134,8 +116,8 @@ for g in gammas:
 results = claims.interpolation(
     gammas, [read[g].height for g in gammas], [read[g].width for g in gammas], [read[g].start for g in gammas],
     [read[g].end for g in gammas],
-    {g: tuple(float(topological_charge(paths[g][k]).abs() - topological_charge(paths[g][-1]).abs()) if k is not None
-              else np.nan for k in (at(g, 2) if has(g, 2) else None, 0)) for g in shown})
+    {g: tuple(abs(found.charges[g][k]) - abs(found.charges[g][-1]) if k is not None else np.nan
+              for k in (at(g, 2) if has(g, 2) else None, 0)) for g in shown})
 Markdown(claims.save(figures, "05_latent_interpolation", results))
 
 # %% [markdown]
@@ -144,7 +126,7 @@ Markdown(claims.save(figures, "05_latent_interpolation", results))
 
 # %%
 def frame(R):
-    spins = np.stack([paths[g][at(g, R)].roll([-d for d in ends[g]["place"]], (-2, -1)).numpy() for g in shown])
-    return plotting.gallery(spins, [f"γ = {g:g}, E/N = {profiles[g][at(g, R)]:.4f} J" for g in shown], columns=2)
+    spins = np.stack([found.frame(g, at(g, R)).numpy() for g in shown])
+    return plotting.gallery(spins, [f"γ = {g:g}, E/N = {found.profile[g][at(g, R)]:.4f} J" for g in shown], columns=2)
 
 widgets.explorer(frame, R=[r for r in range(-K_STEPS, K_STEPS + 1) if all(has(g, r) for g in shown)])

@@ -1,17 +1,19 @@
 """The command line, on small notebooks in a folder of their own: order, presets, failures in plain words."""
 
-import ast
 import io
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from evae_core import __main__ as command
-from evae_core import claims, store
+from evae_core import claims, store, timebox
+from evae_core import cli as command
+from evae_core.cli import running
+from evae_core.cli.words import human_size
 from evae_core.presets import PRESETS
 from evae_core.store import Store
 
@@ -140,6 +142,7 @@ def test_list(root, capsys):
     (["figures"], "huge", ["EVAE_PRESET must be one of", *PRESETS, "'huge'"]),
     (["figures", "--only", "1", "7", "x"], "", ["--only must be", "01, 02", "07, 0x"]),
     (["clean"], "", ["--yes"]),
+    (["figures", "--minutes", "-1"], "", ["--minutes must be", "-1"]),
 ])
 def test_a_wrong_command_line_is_2_and_names_the_choices(root, capsys, monkeypatch, argv, environment, words):
     monkeypatch.setenv("EVAE_PRESET", environment)
@@ -165,8 +168,94 @@ def test_stopped_by_hand(root, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     notebook(root, "01_first")
-    monkeypatch.setattr(command, "_run", stop)
+    monkeypatch.setattr(running, "run", stop)
     assert command.main(["figures"], root) == 130 and "stopped" in capsys.readouterr().err
+
+
+# Time boxes ---------------------------------------------------------------------------------------------------------
+
+CLIMB = """import sys, time
+from evae_core.store import Store
+for number in range({first}, {first} + 3):
+    def make(folder):
+        time.sleep({seconds})
+        (folder / "a").write_text(str(number))
+    path = Store().get({{"kind": "thing", "seed": number}}, make)
+print(path.name)"""
+
+
+def things() -> list[int]:
+    found = (Store().meta({"kind": "thing", "seed": seed}) for seed in range(9))
+    return [meta["spec"]["seed"] for meta in found if meta]
+
+
+def test_no_minutes_make_nothing_and_the_next_call_goes_on(root, figures, capsys):
+    notebook(root, "01_first", CLIMB.format(first=0, seconds=0))
+    notebook(root, "02_second", CLIMB.format(first=3, seconds=0), LOOK.format(name="02_second"))
+    assert command.main(["figures", "--preset", "smoke", "--minutes", "0"], root) == 3
+    said = capsys.readouterr().out
+    assert "made in this call: nothing" in said and "complete: no notebook yet; in 01_first" in said
+    assert "the same command goes on" in said and things() == [] and not (root / "build").exists()
+    assert not figures.exists() and "EVAE_DEADLINE" not in os.environ
+    assert command.main(["figures", "--preset", "smoke", "--minutes", "5"], root) == 0
+    assert "made in this call: 6 x thing" in capsys.readouterr().out and things() == list(range(6))
+    assert (figures / "smoke" / "claims.md").is_file()
+
+
+def test_a_box_ends_within_a_notebook(root, monkeypatch, capsys):
+    """The second notebook's first artefact outlasts the box: it is kept, what follows is left to the next call."""
+    monkeypatch.setattr(timebox, "opened", lambda minutes: f"{time.time()!r}+{seconds!r}")
+    notebook(root, "01_first", LOOK.format(name="01_first"))
+    notebook(root, "02_second", "import time\nfrom evae_core import timebox\nfrom evae_core.store import Store\n"
+             "Store().get({'kind': 'thing', 'seed': 0}, lambda f: "
+             "(time.sleep(max(0, timebox.box()[1] - time.time()) + 0.1), (f / 'a').write_text('a')))",
+             CLIMB.format(first=1, seconds=0))
+    notebook(root, "03_third")
+    seconds = 20.0
+    argv = ["figures", "--preset", "smoke", "--minutes", "1"]
+    assert command.main(argv, root) == 3
+    said = capsys.readouterr().out
+    assert "complete: 01_first; in 02_second: next is thing-" in said and "(thing seed 1)" in said
+    assert "made in this call: 1 x thing\n  thing seed 0" in said and things() == [0]
+    notebook(root, "02_second", CLIMB.format(first=0, seconds=0))
+    seconds = 300.0
+    assert command.main(argv, root) == 0
+    said = capsys.readouterr().out
+    assert "01_first is complete" in said and things() == [0, 1, 2]
+    assert (root / "seen.txt").read_text().count("01_first") == 1 and "03_third" in (root / "seen.txt").read_text()
+    assert command.main(argv, root) == 0  # all complete: the next call is a new run
+    assert (root / "seen.txt").read_text().count("01_first") == 2
+
+
+def test_a_changed_notebook_is_not_taken_for_complete(root):
+    for name in ("01_first", "02_second"):
+        notebook(root, name, "from evae_core.store import Store\n"
+                 "Store().get({'kind': 'thing', 'seed': 0}, lambda f: (f / 'a').write_text('a'))"
+                 if name == "02_second" else LOOK.format(name=name))
+    (root / "build" / "smoke").mkdir(parents=True)
+    done = root / "build" / "smoke" / "complete.json"
+    done.write_text('{"01_first": "another", "07_other": "stamp"}')
+    assert command.main(["figures", "--preset", "smoke", "--minutes", "5"], root) == 0
+    assert "01_first" in (root / "seen.txt").read_text() and "07_other" in done.read_text()
+    assert command.main(["figures", "--preset", "smoke"], root) == 0 and not done.exists()
+
+
+def test_kernels_know_no_record_unless_asked(root, tmp_path, monkeypatch, capsys):
+    look = "import os\nprint(os.environ['EVAE_RECORDED'], os.environ.get('EVAE_DEADLINE'))"
+    for name in ("03_third", "04_fourth", "05_fifth", "06_sixth"):
+        notebook(root, name, look)
+    monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
+    monkeypatch.setenv("EVAE_DEADLINE", timebox.opened(0))
+    assert command.main(["figures", "--preset", "smoke", "--only", "04"], root) == 0
+    assert outputs(root / "build" / "smoke" / "04_fourth.ipynb") == "off None\n"
+    argv = ["figures", "--preset", "smoke", "--recorded"]
+    assert command.main(argv, root) == 1
+    assert "no recorded results of preset 'smoke'" in capsys.readouterr().err
+    (tmp_path / "records" / "smoke").mkdir(parents=True)
+    (tmp_path / "records" / "smoke" / "record.json").write_text("{}")
+    assert command.main(argv, root) == 0
+    assert outputs(root / "build" / "smoke" / "06_sixth.ipynb") == f"{tmp_path / 'records'} None\n"
+    assert not (root / "build" / "smoke" / "03_third.ipynb").exists()
 
 
 # claims, clean, info ------------------------------------------------------------------------------------------------
@@ -206,7 +295,7 @@ def test_no_place_for_a_store_is_said_without_a_traceback(root, tmp_path, monkey
 @pytest.mark.parametrize("count, words", [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 * 2**30, "3.0 GiB"),
                                           (5 * 2**40, "5120.0 GiB")])
 def test_sizes_in_words(count, words):
-    assert command.human_size(count) == words
+    assert human_size(count) == words
 
 
 # notebooks ----------------------------------------------------------------------------------------------------------
@@ -265,13 +354,14 @@ def test_a_notebook_without_a_source(root, capsys):
 # Starting up --------------------------------------------------------------------------------------------------------
 
 def test_help_needs_no_heavy_import():
-    tree = ast.parse(Path(command.__file__).read_text())
-    imported = {name.name for node in tree.body if isinstance(node, ast.Import) for name in node.names}
-    imported |= {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
-    assert imported and {name.split(".")[0] for name in imported} <= sys.stdlib_module_names | {"__future__"}
+    code = ("import sys\nfrom evae_core.cli import main\ntry:\n    main(['--help'])\nfinally:\n"
+            "    heavy = {'torch', 'numba', 'papermill', 'matplotlib', 'nbformat'} & set(sys.modules)\n"
+            "    print(sorted(heavy), file=sys.stderr)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stderr == "[]\n" and "--minutes" not in done.stdout
 
 
 def test_python_dash_m():
     done = subprocess.run([sys.executable, "-m", "evae_core", "--help"], capture_output=True, text=True, timeout=120,
-                          cwd=Path(command.__file__).parents[1])
+                          cwd=Path(command.__file__).parents[2])
     assert done.returncode == 0 and "figures" in done.stdout and done.stderr == ""

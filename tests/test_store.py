@@ -20,8 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evae_core import artefact as artefact_module
 from evae_core import store as store_module
-from evae_core.files import load_arrays, read_json, save_arrays, write_json
+from evae_core.files import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_core.store import Store, default_root
 
 SPEC = {"kind": "thing", "seed": 7, "beta": 1e-3, "device": "cpu", "shape": [4, 4]}
@@ -79,8 +80,8 @@ def test_meta_says_what_it_is(store, make):
 
 @given(st.permutations(list(SPEC)))
 def test_key_order_does_not_matter(keys):
-    name = store_module._identity(SPEC)[1]
-    assert store_module._identity({key: SPEC[key] for key in keys})[1] == name
+    name = artefact_module.identity(SPEC)[1]
+    assert artefact_module.identity({key: SPEC[key] for key in keys})[1] == name
 
 
 @pytest.mark.parametrize("a, b, same", [
@@ -90,19 +91,19 @@ def test_key_order_does_not_matter(keys):
     (np.int64(3), 3, True), (np.float64(0.1), 0.1, True), ({"a": 1, "b": 2}, {"b": 2.0, "a": 1}, True),
 ])
 def test_equal_specs_are_one_artefact(a, b, same):
-    names = {store_module._identity({"kind": "k", "value": value})[1] for value in (a, b)}
+    names = {artefact_module.identity({"kind": "k", "value": value})[1] for value in (a, b)}
     assert (len(names) == 1) is same
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))
 def test_floats_are_told_apart_to_the_last_bit(a, b):
-    names = {store_module._identity({"kind": "k", "value": value})[1] for value in (a, b)}
+    names = {artefact_module.identity({"kind": "k", "value": value})[1] for value in (a, b)}
     assert (len(names) == 1) is (a == b)
 
 
 def test_the_name_is_stable():
     """A change here would orphan every artefact that readers have made."""
-    assert store_module._identity({"kind": "thing", "x": [1, 2.5, None, "é"]})[1] == "thing-96e64cb155aeb4df"
+    assert artefact_module.identity({"kind": "thing", "x": [1, 2.5, None, "é"]})[1] == "thing-96e64cb155aeb4df"
 
 
 @pytest.mark.parametrize("spec, error, word", [
@@ -163,14 +164,18 @@ def edit_meta(path: Path, **changes):
     """Change meta.json the way a program would: valid JSON, the rest and even its hash kept right."""
     body = json.loads(path.read_text())
     del body["sha256"]
-    path.write_bytes(store_module._meta_bytes({**body, **changes}))
+    path.write_bytes(artefact_module.meta_bytes({**body, **changes}))
+
+
+def checked_folders() -> set[str]:
+    return {folder for folder, *_ in artefact_module._verified}
 
 
 def remember(store: Store, folder: Path, monkeypatch):
     """Let this process check the hashes and trust the time stamps, at once instead of after two seconds."""
-    monkeypatch.setattr(store_module, "_RECENT_NS", 20_000_000)
+    monkeypatch.setattr(artefact_module, "_RECENT_NS", 20_000_000)
     time.sleep(0.05)
-    assert store.find(SPEC) == folder and str(folder) in store_module._verified
+    assert store.find(SPEC) == folder and str(folder) in checked_folders()
 
 
 DAMAGE = {
@@ -218,7 +223,8 @@ def test_hashes_are_read_once_a_process(store, make, monkeypatch):
     folder = store.get(SPEC, make)
     remember(store, folder, monkeypatch)
     hashed = []
-    monkeypatch.setattr(store_module, "_hash", lambda path, real=store_module._hash: hashed.append(path) or real(path))
+    monkeypatch.setattr(artefact_module, "sha256",
+                        lambda path, real=artefact_module.sha256: hashed.append(path) or real(path))
     assert store.get(SPEC, make) == folder and hashed == []
     (folder / "record.json").touch()
     assert store.get(SPEC, make) == folder and len(hashed) == 2 and make.calls == 1
@@ -237,7 +243,7 @@ def test_a_flip_that_restores_the_time_is_seen(store, make, monkeypatch):
 def test_fresh_stamps_are_not_trusted(store, make):
     """Two writes within a tick of the file system's clock look alike; a just made artefact is hashed again."""
     folder = store.get(SPEC, make)
-    assert store.find(SPEC) == folder and str(folder) not in store_module._verified
+    assert store.find(SPEC) == folder and str(folder) not in checked_folders()
 
 
 @pytest.fixture(scope="module")
@@ -404,7 +410,7 @@ def test_threads_make_once(store, tmp_path):
 
 
 def test_what_a_killed_run_left_goes_with_the_next_get(store, make):
-    name = store_module._identity(SPEC)[1]
+    name = artefact_module.identity(SPEC)[1]
     ours, other = store.root / f"{name}.partial-1-ab", store.root / "thing-0123456789abcdef.partial-1-ab"
     for folder in (ours, other):
         folder.mkdir(parents=True)
@@ -653,3 +659,25 @@ def test_arrays_that_cannot_be_saved(tmp_path, name, arrays, error, word):
 def test_arrays_of_another_suffix(tmp_path):
     with pytest.raises(ValueError, match="npy or .npz"):
         load_arrays(tmp_path / "a.txt")
+
+
+# Tables -------------------------------------------------------------------------------------------------------------
+
+def test_tables_come_back_to_the_last_bit(tmp_path):
+    numbers = np.array([0.1, 1 / 3, -1e-300, np.nan, np.inf])
+    save_table(tmp_path / "t.csv", {"a, b": numbers, "k": range(5), "name": ["x", 'the "y"', "z, z", "é", "1"]})
+    found = load_table(tmp_path / "t.csv")
+    assert list(found) == ["a, b", "k", "name"] and found["a, b"].tobytes() == numbers.tobytes()
+    assert found["k"].tolist() == [0, 1, 2, 3, 4] and found["name"].tolist() == ["x", 'the "y"', "z, z", "é", "1"]
+    assert (tmp_path / "t.csv").read_text().splitlines()[:2] == ['"a, b",k,name', "0.1,0,x"]
+    save_table(tmp_path / "none.csv", {"a": [], "b": []})
+    assert {name: len(values) for name, values in load_table(tmp_path / "none.csv").items()} == {"a": 0, "b": 0}
+
+
+def test_what_is_no_table(tmp_path):
+    with pytest.raises(ValueError, match="equally long.*'b': 1"):
+        save_table(tmp_path / "t.csv", {"a": [1, 2], "b": [1]})
+    for content in (b"", b"a,b\n1\n", b"a,b\n1,2\n3\n", b"\xff\xfe", b'a\n"1'):
+        (tmp_path / "t.csv").write_bytes(content)
+        with pytest.raises(ValueError, match="t.csv is not a table"):
+            load_table(tmp_path / "t.csv")

@@ -1,0 +1,198 @@
+"""Carrying a run from one machine to another by hand: what a later call needs, in few and small files.
+
+A data set is made again in a minute on a machine with a GPU; trained stages are not. ``pack`` writes, for a preset,
+what was measured after every finished stage, its history as block means, the results of the figures, and the weights
+that are still needed, in half precision (``weights.halved``): whole networks where a later stage or the mapping of a
+figure starts from them, decoders where a figure generates states with them, the others not at all. ``unpack`` puts all
+this into another store; a stage's measured.json and meta.json then say what became of its weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+
+from evae_core import plan, weights
+from evae_core.artefact import META, described, files_fault, identity, meta_bytes, read_meta
+from evae_core.dataset import DataSpec, data_spec
+from evae_core.files import load_arrays, read_json, save_arrays, write_json
+from evae_core.ladders import Stage, ladder
+from evae_core.presets import Preset
+from evae_core.results import fig3_noise, fig4_walk, fig5_collapse, figs1_outputs, kept
+from evae_core.store import Store
+from evae_core.training import stage_spec
+from evae_core.weights import DECODER, NONE, WHOLE
+
+INDEX = "pack.json"
+MOST = 16_000_000  # bytes a file
+_FILE = re.compile(r"\w+\.\w+")  # plain names of files: nothing is written elsewhere
+_ABOUT = ("versions", "created", "wall_seconds")  # of the original's meta.json
+ROWS = 100  # of a history, at most
+
+
+def pack(p: Preset, store: Store, folder: Path) -> Iterator[str]:
+    """Write what a later call at preset ``p`` needs from ``store`` into ``folder``; yield lines about it.
+
+    Raises
+    ------
+    ValueError
+        a folder that holds files already, nothing to pack, or weights that half precision cannot hold.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"folder must be new or empty, got {folder}")
+    levels = needs(p, store)
+    specs = [*(stage_spec(*stage) for stage in _stages(p).values()), *_results(p)]
+    artefacts = {identity(spec)[1]: (spec, here) for spec in specs if (here := store.find(spec)) is not None}
+    if not artefacts:
+        raise ValueError(f"the store {store.root} holds nothing of preset {p.name} that is worth carrying")
+    folder.mkdir(parents=True, exist_ok=True)
+    entries, contents, size = {}, [], 0
+    for name, (spec, source) in artefacts.items():
+        body = read_meta(source / META)
+        about = {key: body[key] for key in _ABOUT}
+        if spec["kind"] == "stage":
+            files, packed = _packed_stage(spec["steps"], source, levels.get(name, NONE))
+        else:
+            files, packed = {file: (source / file).read_bytes() for file in body["files"]}, {}
+        entries[name] = {"spec": body["spec"], "about": about | {"packed": packed}, "files": {}}
+        for file, content in files.items():
+            entries[name]["files"][file] = {"first": size, "size": len(content),
+                                            "sha256": hashlib.sha256(content).hexdigest()}
+            contents.append(content)
+            size += len(content)
+    stream = b"".join(contents)  # of all files, cut into parts
+    parts = {f"part-{k:03d}": stream[first:first + MOST] for k, first in enumerate(range(0, size, MOST))}
+    for part, content in parts.items():
+        (folder / part).write_bytes(content)
+    (folder / INDEX).write_bytes(meta_bytes({"spec": {"kind": "pack", "preset": p.name}, "entries": entries,
+                                             "files": described({part: folder / part for part in parts})}))
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    counts = {level: sum(entry["about"]["packed"].get("weights") == level for entry in entries.values())
+              for level in (WHOLE, DECODER, NONE)}
+    yield (f"{sum(counts.values())} stages ({counts[WHOLE]} with the whole network, {counts[DECODER]} with the decoder)"
+           f" and {len(entries) - sum(counts.values())} results")
+    yield f"{len(parts) + 1} files, {size / 1e6:.1f} MB, in {folder}"
+
+
+def unpack(folder: Path, store: Store) -> Iterator[str]:
+    """Take what :func:`pack` wrote into ``store``; yield a line about it. What the store holds already stays.
+
+    Raises
+    ------
+    ValueError
+        a folder that is not a whole, undamaged pack; nothing is taken in then.
+    """
+    index = read_meta(folder / INDEX) if (folder / INDEX).is_file() else None
+    if index is None or index["spec"].get("kind") != "pack":
+        raise ValueError(f"{folder} is not a packed folder: its {INDEX} is missing or damaged")
+    if fault := files_fault(folder, index["files"]):
+        raise ValueError(f"{folder} is damaged: {fault}; carry it here again")
+    stream = b"".join((folder / part).read_bytes() for part in sorted(index["files"]))
+    for entry in index["entries"].values():
+        for file, told in entry["files"].items():
+            if not _FILE.fullmatch(file):
+                raise ValueError(f"{folder} is not a packed folder: {file!r} is no plain file name")
+            if hashlib.sha256(_cut(stream, told)).hexdigest() != told["sha256"]:
+                raise ValueError(f"{folder} is damaged: {file} of {entry['spec']['kind']} has another SHA-256")
+    taken = 0
+    for entry in index["entries"].values():
+        def make(target, files=entry["files"]):
+            for file, told in files.items():
+                (target / file).write_bytes(_cut(stream, told))
+        taken += store.put(entry["spec"], make, {key: entry["about"][key] for key in (*_ABOUT, "packed")})
+    yield f"{taken} artefacts taken into {store.root}, {len(index['entries']) - taken} were there already"
+
+
+def _cut(stream: bytes, told: dict) -> bytes:
+    return stream[told["first"]:told["first"] + told["size"]]
+
+
+def needs(p: Preset, store: Store) -> dict[str, str]:
+    """{artefact name of a stage: WHOLE or DECODER}, what a later call needs of the weights of finished stages.
+
+    The rest is needed by nobody: every stage that starts from it is finished, and figures are drawn without it.
+    """
+    data = data_spec(p)
+
+    def names(stages):
+        return {identity(stage_spec(stage, data))[1] for stage in stages}
+
+    noise_stages, walk_stages = (plan.compared(p, plan.BETA, gammas) for gammas in (plan.NOISE, plan.WALK))
+    runs = list(plan.collapsing(p).values())
+    # What the notebooks generate states with: their widgets' first view, Fig. 3A and 4C, the end of every ladder.
+    decoders = names([ladder(p)[0], runs[0][0], *noise_stages, *walk_stages, *(run[-1] for run in runs)])
+    decoders |= {identity(stage_spec(stages[-1], spec))[1] for name, (stages, spec) in plan.ladders(p).items()
+                 if name.startswith("confined")}
+    if store.find(fig5_collapse.spec(p)) is None:
+        decoders |= names(stage for run in runs for stage in run if stage.gamma in plan.COLLAPSE)
+    whole = set()
+    for spec, stages in ((figs1_outputs.spec(p), ladder(p)), (fig3_noise.spec(p, plan.BETA), noise_stages),
+                         (fig4_walk.spec(p, plan.BETA), walk_stages)):
+        if store.find(spec) is None:
+            whole |= names(stages)
+    for stage, spec in _stages(p).values():
+        if stage.parent and store.find(stage_spec(stage, spec)) is None:
+            whole.add(identity(stage_spec(stage.parent, spec))[1])
+    return dict.fromkeys(decoders, DECODER) | dict.fromkeys(whole, WHOLE)
+
+
+def _stages(p: Preset) -> dict[str, tuple[Stage, DataSpec]]:
+    """{artefact name: (stage, data set)} of every stage of a preset's run, once each, parents first."""
+    found = {}
+
+    def add(stage, data):
+        if stage.parent:
+            add(stage.parent, data)
+        found[identity(stage_spec(stage, data))[1]] = stage, data
+
+    for stages, data in plan.ladders(p).values():
+        add(stages[-1], data)
+    return found
+
+
+def _results(p: Preset) -> list[dict]:
+    """Specs of all results of a preset's run, and of what they are made from."""
+    data = data_spec(p)
+    return [figs1_outputs.spec(p), fig3_noise.spec(p, plan.BETA), fig4_walk.spec(p, plan.BETA), fig5_collapse.spec(p),
+            *(fig4_walk.inverse_spec(p, stage) for stage in plan.compared(p, plan.BETA, plan.WALK)),
+            kept.system("pair", data), kept.system("lattice", data)]
+
+
+def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes], dict]:
+    """A finished stage's files as they are carried, and what has become of its weights and its history."""
+    weights_file = source / "weights.safetensors"
+    state = {}
+    if level != NONE and weights_file.is_file():  # a stage that came without weights goes on without
+        state = weights.halved(safetensors.torch.load_file(weights_file), decoder_only=level == DECODER)
+    level = weights.extent(state)
+    last, means = block_means(load_arrays(source / "history.npy"), steps)
+    packed = {"weights": level, "precision": "float16" if state else None, "history_block": int(last[0])}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if state:
+            safetensors.torch.save_file(state, folder / "weights.safetensors")
+        save_arrays(folder / "history.npy", means)
+        write_json(folder / "measured.json", read_json(source / "measured.json") | {"weights": packed})
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}, packed
+
+
+def block_means(history: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means (n, 4) of a stage's history over n <= ROWS blocks of equally many steps, and the last step of each (n,).
+
+    A history that was thinned so already stays as it is; ValueError for any other that has not ``steps`` rows.
+    """
+    block = -(-steps // ROWS)
+    last = np.minimum(np.arange(block, steps + block, block), steps)
+    if len(history) != steps and len(history) != len(last):
+        raise ValueError(f"history must have {steps} rows, or {len(last)} where it is thinned, got {len(history)}")
+    if len(history) == len(last):
+        return last, history
+    first = np.append(0, last[:-1])
+    sums = np.add.reduceat(history.astype(np.float64), first)
+    return last, (sums / (last - first)[:, None]).astype(np.float32)

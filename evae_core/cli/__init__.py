@@ -1,0 +1,97 @@
+"""``python -m evae_core``: run the notebooks in order, print the score card, look after the store.
+
+::
+
+    python -m evae_core figures [--preset smoke|laptop|paper] [--only 03 06 ...] [--list] [--minutes M] [--recorded]
+    python -m evae_core claims [--preset ...]      the paper's claims, measured: the score card
+    python -m evae_core record [--preset ...]      write a finished run's results into data/recorded
+    python -m evae_core pack FOLDER [--preset ...] what a later call elsewhere needs, in files of at most 16 MB
+    python -m evae_core unpack FOLDER              take such a folder into the store
+    python -m evae_core notebooks [--only ...]     make the .ipynb anew from the .py, executed at the laptop preset
+    python -m evae_core clean [--yes]              remove every artefact of the store
+    python -m evae_core info                       versions, device, store
+
+Exit codes: 0 done, 1 something failed (the last line says what), 2 the command line is wrong, 3 the minutes are over
+and the same command goes on, 130 stopped by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from evae_core.cli import figures as showing
+from evae_core.cli import keeping
+from evae_core.cli.words import Failure
+
+# torch, papermill and the like are imported by the command that needs them, so that --help answers at once.
+
+
+def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
+    """Run one command and return its exit code.
+
+    ``root`` is the folder that holds notebooks/ and build/: the repository unless a test says otherwise. Artefacts and
+    figures lie where ``store.default_root`` and ``presets.figures_folder`` say.
+    """
+    root = Path(__file__).resolve().parents[2] if root is None else Path(root)
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments, root)
+    except Failure as failure:
+        print(f"evae_core: {failure}", file=sys.stderr)
+        return failure.code
+    except OSError as error:  # a full or read-only disk, say
+        print(f"evae_core: {error}; free room there, or set EVAE_FIGURES and EVAE_STORE to other folders",
+              file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("evae_core: stopped; the next run goes on from the artefacts that are complete", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m evae_core", description="Figures, claims and store of the E-VAE "
+                                     "companion.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    preset = {"help": "smoke, laptop or paper (default: EVAE_PRESET where it is set, else laptop)"}
+    only = {"nargs": "+", "metavar": "NN", "default": [], "help": "numbers of the notebooks to run (default: all)"}
+
+    figures = commands.add_parser("figures", help="run the notebooks in order and write the figures")
+    figures.add_argument("--preset", **preset)
+    figures.add_argument("--only", **only)
+    figures.add_argument("--list", action="store_true", help="list the notebooks and run none")
+    figures.add_argument("--minutes", type=float, metavar="M", help="begin nothing after M minutes; what is finished "
+                         "by then is kept, and the same command goes on (exit code 3 until all is complete)")
+    figures.add_argument("--recorded", action="store_true", help="draw notebooks 04 to 06 from data/recorded where "
+                         "the store does not hold their results")
+    figures.set_defaults(run=showing.figures)
+
+    claims = commands.add_parser("claims", help="print the score card: the paper's claims, measured")
+    claims.add_argument("--preset", **preset)
+    claims.set_defaults(run=showing.claims)
+
+    record = commands.add_parser("record", help="write a finished run's results into data/recorded")
+    record.add_argument("--preset", **preset)
+    record.set_defaults(run=keeping.record)
+
+    pack = commands.add_parser("pack", help="what a later call on another machine needs, in files of at most 16 MB")
+    pack.add_argument("folder", help="where to write them: new, or empty")
+    pack.add_argument("--preset", **preset)
+    pack.set_defaults(run=keeping.pack)
+
+    unpack = commands.add_parser("unpack", help="take a packed folder into the store")
+    unpack.add_argument("folder")
+    unpack.set_defaults(run=keeping.unpack)
+
+    notebooks = commands.add_parser("notebooks", help="make the .ipynb anew from the .py, executed at laptop preset")
+    notebooks.add_argument("--only", **only)
+    notebooks.set_defaults(run=showing.notebooks)
+
+    clean = commands.add_parser("clean", help="remove every artefact of the store")
+    clean.add_argument("--yes", action="store_true", help="do not ask")
+    clean.set_defaults(run=keeping.clean)
+
+    commands.add_parser("info", help="versions, device, store").set_defaults(run=keeping.info)
+    return parser

@@ -1,0 +1,167 @@
+"""The commands that run notebooks and show what came of it: figures, claims, notebooks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from evae_core import timebox
+from evae_core.cli import running
+from evae_core.cli.words import DEFAULT_PRESET, Failure, chosen_preset, plainly
+
+TIME_IS_OVER = 3  # exit code
+COMPLETE = "complete.json"  # the notebooks that earlier boxes of an unfinished run have completed
+
+
+def figures(arguments, root: Path) -> int:
+    """Run the notebooks, whole or in a time box, and print the score card."""
+    preset = chosen_preset(arguments.preset)
+    only = arguments.only or (_RECORDED if arguments.recorded else [])
+    if arguments.list:
+        for path in running.sources(root, only):
+            print(path.stem)
+        return 0
+    folder = _folder(preset)
+    paths = running.sources(root, only)
+    for path in paths:
+        running.check_parameter(path)
+    settings = {"EVAE_RECORDED": _records(preset) if arguments.recorded else "off", timebox.ENV: None}
+    if arguments.minutes is None:
+        (root / "build" / preset / COMPLETE).unlink(missing_ok=True)
+        with running.kernel_environment(preset, settings):
+            for path in paths:
+                running.run(path, root / "build" / preset / path.name, root, {"preset": preset})
+        return _print_card(folder)
+    try:
+        settings[timebox.ENV] = timebox.opened(arguments.minutes)
+    except ValueError as error:
+        raise Failure(f"--{error}", code=2) from error
+    with running.kernel_environment(preset, settings):
+        over = _in_a_box(paths, root / "build" / preset, root, preset, arguments.minutes)
+    return over or _print_card(folder)
+
+
+_RECORDED = ["04", "05", "06"]  # the notebooks that can show recorded results
+
+
+def _records(preset: str) -> str:
+    """The folder of records, for EVAE_RECORDED, once it is sure that it holds one of ``preset``."""
+    from evae_core import recorded
+
+    with plainly():
+        folder = recorded.folder(preset)
+    if folder is None or not (folder / recorded.INDEX).is_file():
+        raise Failure(f"there are no recorded results of preset {preset!r}" + (f" in {folder}" if folder else "")
+                      + "; leave --recorded out to compute them")
+    return str(folder.parent)
+
+
+def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: float) -> int:
+    """Run what earlier boxes have not completed; 0 when all is complete, else TIME_IS_OVER, with what is next said."""
+    from evae_core.files import read_json, write_json
+    from evae_core.store import Store
+
+    with plainly():
+        store = Store()
+    before = store.names()
+    code = _digest(*sorted((Path(__file__).parents[1]).rglob("*.py")))
+    stamps = {path.stem: code + _digest(path) for path in paths}
+    done = read_json(built / COMPLETE) if (built / COMPLETE).is_file() else {}
+    for path in paths:
+        if done.get(path.stem) == stamps[path.stem]:
+            print(f"{path.stem} is complete", flush=True)
+            continue
+        try:
+            if timebox.over():
+                raise timebox.OutOfTime(f"next is {path.stem}")
+            running.run(path, built / path.name, root, {"preset": preset})
+        except timebox.OutOfTime as over:
+            complete = [p.stem for p in paths if done.get(p.stem) == stamps[p.stem]]
+            _say_what_was_done(store, before)
+            print(f"complete: {', '.join(complete) or 'no notebook yet'}; in {path.stem}: {over}")
+            print(f"the {minutes:g} minutes are over; the same command goes on from here", flush=True)
+            return TIME_IS_OVER
+        done[path.stem] = stamps[path.stem]
+        write_json(built / COMPLETE, done)
+    write_json(built / COMPLETE, {name: stamp for name, stamp in done.items() if name not in stamps})
+    _say_what_was_done(store, before)
+    return 0
+
+
+def _digest(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def _say_what_was_done(store, before: set[str]) -> None:
+    from evae_core.artefact import META, read_meta
+
+    bodies = [read_meta(store.root / name / META) for name in sorted(store.names() - before)]
+    specs = [body["spec"] for body in sorted(filter(None, bodies), key=lambda body: body["created"])]
+    counts = Counter(spec["kind"] for spec in specs)
+    print("made in this call: " + (", ".join(f"{n} x {kind}" for kind, n in counts.items()) or "nothing"))
+    for spec in specs:
+        if spec["kind"] != "shard":
+            print(f"  {timebox.describe(spec)}")
+
+
+def claims(arguments, root: Path) -> int:
+    """Print the score card of what has been measured."""
+    preset = chosen_preset(arguments.preset)
+    folder = _folder(preset)
+    if not folder.is_dir():
+        raise Failure(f"nothing is measured yet at preset {preset!r}: {folder} does not exist; "
+                      f"run python -m evae_core figures --preset {preset}")
+    return _print_card(folder)
+
+
+def notebooks(arguments, root: Path) -> int:
+    """The .py is the source: pair, execute into build/, and only then put the result beside the .py."""
+    import nbformat
+    from jupytext.cli import jupytext
+
+    built = root / "build" / "notebooks"
+    built.mkdir(parents=True, exist_ok=True)
+    with running.kernel_environment(DEFAULT_PRESET, {"EVAE_RECORDED": "off", timebox.ENV: None}):
+        for path in running.sources(root, arguments.only):
+            source, target = path.with_suffix(".py"), path.with_suffix(".ipynb")
+            if not source.is_file():
+                raise Failure(f"{target.name} has no source {source.name} beside it; "
+                              f"make one with jupytext --to py:percent {target}")
+            paired = built / f"{path.stem}.paired.ipynb"
+            if target.is_file():  # --update keeps its cells' ids, so that a changed notebook has a short diff
+                shutil.copyfile(target, paired)
+            jupytext(["--quiet", "--to", "ipynb", "--update", "--output", str(paired), str(source)])
+            running.check_parameter(paired)
+            executed = built / target.name
+            running.run(paired, executed, root, None)
+            notebook = nbformat.read(executed, as_version=4)
+            running.strip(notebook)
+            nbformat.write(notebook, executed)
+            os.replace(executed, target)
+            paired.unlink()
+    return 0
+
+
+def _folder(preset: str) -> Path:
+    from evae_core.presets import PRESETS, figures_folder
+
+    return figures_folder(PRESETS[preset])
+
+
+def _print_card(folder: Path) -> int:
+    from evae_core import claims
+
+    try:
+        card = claims.card(folder)
+    except ValueError as error:  # a damaged record of claims
+        raise Failure(str(error)) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "claims.md.partial"
+    partial.write_text(card, encoding="utf-8")
+    os.replace(partial, folder / "claims.md")
+    print(card)
+    print(f"written to {folder / 'claims.md'}")
+    return 0

@@ -1,0 +1,98 @@
+"""The commands that look after what was computed: pack, unpack, record, clean, info."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from evae_core.cli.words import DEFAULT_PRESET, Failure, chosen_preset, human_size, plainly
+
+
+def pack(arguments, root: Path) -> int:
+    """Write what a later call on another machine needs into files small enough to carry by hand."""
+    from evae_core import carry
+    from evae_core.presets import PRESETS
+    from evae_core.store import Store
+
+    with plainly():
+        for line in carry.pack(PRESETS[chosen_preset(arguments.preset)], Store(), Path(arguments.folder)):
+            print(line)
+    return 0
+
+
+def unpack(arguments, root: Path) -> int:
+    """Take a packed folder into the store."""
+    from evae_core import carry
+    from evae_core.store import Store
+
+    with plainly():
+        for line in carry.unpack(Path(arguments.folder), Store()):
+            print(line)
+    return 0
+
+
+def record(arguments, root: Path) -> int:
+    """Write the results of a finished run as tables and decoders into data/recorded."""
+    from evae_core import recording
+    from evae_core.presets import PRESETS, figures_folder
+    from evae_core.store import Store
+
+    preset = PRESETS[chosen_preset(arguments.preset)]
+    with plainly():
+        for line in recording.record(preset, Store(), figures_folder(preset)):
+            print(line)
+    return 0
+
+
+def clean(arguments, root: Path) -> int:
+    """Remove every artefact of the store, after asking."""
+    from evae_core.store import Store
+
+    with plainly():
+        store = Store()
+    size = store.size()
+    if not size:
+        print(f"{store.root} holds no artefacts")
+        return 0
+    if not arguments.yes:
+        question = f"remove every artefact, {human_size(size)}, from {store.root}?"
+        if not sys.stdin.isatty():
+            raise Failure(f"{question} Say so with --yes", code=2)
+        if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+            print("nothing removed")
+            return 0
+    with plainly():
+        removed = store.clean()
+    for name, bytes_ in removed.items():
+        print(f"{human_size(bytes_):>10}  {name}")
+    print(f"{human_size(sum(removed.values())):>10}  removed from {store.root}")
+    return 0
+
+
+def info(arguments, root: Path) -> int:
+    """Print versions, device and store."""
+    from importlib import metadata
+
+    import torch
+
+    from evae_core.store import Store
+
+    def version(package):
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            return "not installed"
+
+    print(f"{'python':<16}{sys.version.split()[0]}  {sys.executable}")
+    packages = ("evae-core", "torch", "numpy", "numba", "matplotlib", "ipywidgets", "papermill", "jupyterlab")
+    cupy = [name for name in ("cupy-cuda13x", "cupy-cuda12x", "cupy") if version(name) != "not installed"]
+    for package in (*packages, *(cupy or ["cupy"])):
+        print(f"{package:<16}{version(package)}")
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+    print(f"{'device':<16}{device}, {torch.get_num_threads()} CPU threads")
+    print(f"{'preset':<16}{os.environ.get('EVAE_PRESET') or DEFAULT_PRESET}")
+    with plainly():
+        store = Store()
+    print(f"{'store':<16}{store.root}, {human_size(store.size())}")
+    return 0

@@ -1,0 +1,133 @@
+"""Running the notebooks: papermill over the .ipynb, in order, and what can go wrong there in plain words."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from evae_core.cli.words import DEFAULT_PRESET, Failure
+from evae_core.timebox import OutOfTime
+
+# papermill and the like are imported where they are needed, so that --help answers at once.
+
+_NOTEBOOK = re.compile(r"\d\d_.+")
+# ipykernel warns at each start that it listens on this machine without encryption; its errors are still shown.
+KERNEL_ARGUMENTS = ["--log-level=ERROR"]
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def sources(root: Path, only: Sequence[str]) -> list[Path]:
+    """The notebooks, as .ipynb paths that may not exist yet, in order; those numbered in ``only`` where it is given."""
+    folder = root / "notebooks"
+    files = [*folder.glob("*.py"), *folder.glob("*.ipynb")] if folder.is_dir() else []
+    stems = sorted({path.stem for path in files if _NOTEBOOK.fullmatch(path.stem)})
+    if not stems:
+        raise Failure(f"there are no notebooks NN_*.ipynb in {folder}")
+    numbers = [number.zfill(2) for number in only]
+    unknown = [number for number in numbers if number not in {stem[:2] for stem in stems}]
+    if unknown:
+        raise Failure(f"--only must be numbers among {', '.join(stem[:2] for stem in stems)}, "
+                      f"got {', '.join(unknown)}", code=2)
+    return [folder / f"{stem}.ipynb" for stem in stems if not numbers or stem[:2] in numbers]
+
+
+def _escape(path: Path) -> str:
+    """The path for papermill, which takes braces in paths for fields to fill in."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def check_parameter(path: Path) -> None:
+    """papermill only logs an unknown parameter and runs on with the notebook's own preset: look before."""
+    import papermill
+    from nbformat import ValidationError
+
+    if not path.is_file():
+        raise Failure(f"{path.name} is missing, its source {path.stem}.py is there; "
+                      f"make it with python -m evae_core notebooks --only {path.stem[:2]}")
+    try:
+        known = papermill.inspect_notebook(_escape(path))
+    except (ValueError, ValidationError) as error:  # not a notebook, or one that does not say its language
+        raise Failure(f"{path.name} cannot be run: {error}") from error
+    if "preset" not in known:
+        raise Failure(f'{path.name} has no parameter "preset": give the tag "parameters" to the cell that says '
+                      f'preset = "{DEFAULT_PRESET}", and keep plain constants in it')
+
+
+@contextmanager
+def kernel_environment(preset: str, settings: Mapping[str, str | None]) -> Iterator[None]:
+    """Set what the kernels inherit: EVAE_PRESET, which goes before the parameter, ``settings``, and no MPLBACKEND."""
+    settings = {"EVAE_PRESET": preset, "MPLBACKEND": None, **settings}  # None: unset
+    before = {name: os.environ.get(name) for name in settings}
+    if before["MPLBACKEND"]:  # Agg, say, gives executed notebooks without figures
+        print(f"MPLBACKEND={before['MPLBACKEND']} is left out: notebooks draw with the inline backend", flush=True)
+    _set(settings)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(settings: Mapping[str, str | None]) -> None:
+    for name, value in settings.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+def run(path: Path, output: Path, root: Path, parameters: dict | None) -> None:
+    """Execute one notebook into ``output``; raise Failure with the notebook, the cell and the error in plain words.
+
+    OutOfTime where the time box ended in it.
+    """
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    terminal = sys.stderr.isatty()
+    print(f"{path.stem.removesuffix('.paired')} ...", end="\n" if terminal else " ", flush=True)
+    start = time.perf_counter()
+    try:
+        papermill.execute_notebook(_escape(path), _escape(output), parameters, kernel_name="python3", cwd=str(root),
+                                   progress_bar=terminal, extra_arguments=KERNEL_ARGUMENTS)
+    except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
+        if getattr(error, "ename", "") == OutOfTime.__name__:
+            print("stopped", flush=True)
+            raise OutOfTime(error.evalue) from error
+        print("failed", flush=True)
+        if isinstance(error, papermill.PapermillExecutionError):
+            what = f"{error.ename}: {_ANSI.sub('', error.evalue)}"
+        elif isinstance(error, DeadKernelError):
+            what = "the kernel died (out of memory, or a crash in compiled code)"
+        else:
+            what = str(error)
+        raise Failure(f"{path.name} failed in {_failed_cell(output)}: {what}\n"
+                      f"the partial copy, with the whole traceback: {output}") from error
+    print(f"{path.stem.removesuffix('.paired')} {time.perf_counter() - start:.1f} s" if terminal
+          else f"{time.perf_counter() - start:.1f} s", flush=True)
+
+
+def _failed_cell(output: Path) -> str:
+    """The cell of the partial copy that was begun last: its number among the notebook's code cells, its first line."""
+    import nbformat
+
+    cells = [cell for cell in nbformat.read(output, as_version=4).cells
+             if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])]
+    # After a dead kernel papermill calls every cell completed; only those that were begun carry a time.
+    begun = [number for number, cell in enumerate(cells) if cell.metadata.get("papermill", {}).get("start_time")]
+    if not begun:
+        return "its first cell"
+    return f"code cell {begun[-1] + 1} ({(cells[begun[-1]].source.strip().splitlines() or ['empty'])[0]!r})"
+
+
+def strip(notebook) -> None:
+    """Remove from an executed notebook what a committed one must not carry: widget state, times, paths (in place)."""
+    for name in ("widgets", "papermill"):
+        notebook.metadata.pop(name, None)
+    for cell in notebook.cells:
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)

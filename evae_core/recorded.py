@@ -1,0 +1,42 @@
+"""Recorded results, read: data/recorded/<preset> holds those of a long run, for machines that cannot repeat it.
+
+record.json names, for each of them, what it depends on (the spec, as in the store), when, how and with which versions
+it was made, and the SHA-256 of its files: tables, states and decoders. ``evae_core.recording`` writes all this.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from evae_core.artefact import files_fault, identity, read_meta
+
+ENV = "EVAE_RECORDED"
+INDEX = "record.json"
+
+
+def folder(preset: str) -> Path | None:
+    """The record of a preset: $EVAE_RECORDED/<preset>, or data/recorded/<preset>; None where EVAE_RECORDED is "off"."""
+    root = os.environ.get(ENV)
+    if root == "off":
+        return None
+    return (Path(root) if root else Path(__file__).resolve().parents[1] / "data" / "recorded") / preset
+
+
+def find(preset: str, spec: Mapping) -> tuple[Path, dict] | None:
+    """(folder, entry) of what ``spec`` describes where the preset's record holds it, else None.
+
+    The entry is its meta.json (spec, versions, created, files). Raises ValueError for a record that is damaged: what
+    is shown instead would have to be computed for days.
+    """
+    place = folder(preset)
+    if place is None or not (place / INDEX).is_file():
+        return None
+    index = read_meta(place / INDEX)
+    if index is None:
+        raise ValueError(f"{place / INDEX} is damaged; restore it from the repository")
+    entry = index["entries"].get(identity(spec)[1])
+    if entry is not None and (fault := files_fault(place, entry["files"])):
+        raise ValueError(f"the record {place} is damaged: {fault}; restore it from the repository")
+    return None if entry is None else (place, entry)

@@ -1,0 +1,116 @@
+"""Recorded results, written: what a finished run found, as tables to read and cite, states and decoders.
+
+data/recorded/<preset> then holds everything that notebooks 4, 5 and 6 draw from (:mod:`evae_core.recorded` reads it),
+what was measured after every stage, its history as block means, and the claims.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import safetensors.torch
+
+from evae_core import plan, recorded, weights
+from evae_core.artefact import META, described, identity, meta_bytes, read_meta
+from evae_core.carry import block_means
+from evae_core.dataset import data_spec
+from evae_core.files import PARTIAL, read_json, save_table, write_json
+from evae_core.presets import Preset
+from evae_core.results import fig3_noise, fig4_walk, fig5_collapse
+from evae_core.store import Store
+from evae_core.training import LOSSES, Trained, stage_spec
+
+
+def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
+    """Write the record of a run that is complete in ``store``, with the claims of ``figures``; yield lines about it.
+
+    Raises
+    ------
+    ValueError
+        a run that is not complete, or EVAE_RECORDED "off": there is no folder to write to.
+    """
+    target = recorded.folder(p.name)
+    if target is None:
+        raise ValueError(f'{recorded.ENV} is "off"; unset it, or set it to the folder that records go to')
+    ladders = {name: [Trained(stage, data, store.find(stage_spec(stage, data))) for stage in stages]
+               for name, (stages, data) in plan.ladders(p).items()}
+    results = [fig3_noise.spec(p, plan.BETA), fig4_walk.spec(p, plan.BETA), fig5_collapse.spec(p)]
+    missing = [f"stage ({t.stage})" for ladder in ladders.values() for t in ladder if t.folder is None]
+    missing += [spec["kind"] for spec in results if store.find(spec) is None]
+    claims = sorted((figures / "claims").glob("*.json"))
+    missing += [] if len(claims) == 6 else [f"claims in {figures}"]
+    if missing:
+        raise ValueError(f"the run of preset {p.name} is not complete in {store.root}: {len(missing)} missing, first "
+                         f"{missing[0]}; run python -m evae_core figures --preset {p.name}")
+    partial = target.with_name(f"{target.name}{PARTIAL}{os.getpid()}")
+    partial.mkdir(parents=True)
+    try:
+        _tables(ladders, partial)
+        write_json(partial / "claims.json", [claim for path in claims for claim in read_json(path)])
+        _index(p, store, results, partial)
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
+    yield from (f"{size / 1e6:8.3f} MB  {name}" for name, size in sizes.items())
+    yield f"{sum(sizes.values()) / 1e6:8.3f} MB  in {target}"
+
+
+def _tables(ladders: dict[str, list[Trained]], folder: Path) -> None:
+    """stages.csv, one row a stage, and histories.csv, block means of the losses of every step's batch."""
+    rows, histories = [], []
+    for name, ladder in ladders.items():
+        for number, trained in enumerate(ladder):
+            stage, measured = trained.stage, trained.measured
+            row = {"ladder": name, "number": number, "seed": stage.seed, "beta": stage.beta, "gamma": stage.gamma,
+                   "steps": stage.steps}
+            for of in ("train", "validation", "generated", "data"):
+                row |= {f"{of} {key}": value for key, value in measured[of].items()}
+            rows.append(row | {"seconds": measured["seconds"], "device": measured["device"],
+                               "weights": "float16" if "weights" in measured else "float32"})
+            last, means = block_means(trained.history, stage.steps)
+            histories += [{"ladder": name, "number": number, "last step": int(step),
+                           **dict(zip(LOSSES, (float(v) for v in mean), strict=True))}
+                          for step, mean in zip(last, means, strict=True)]
+    for file, table in (("stages.csv", rows), ("histories.csv", histories)):
+        save_table(folder / file, {key: [row[key] for row in table] for key in table[0]})
+
+
+def _index(p: Preset, store: Store, results: list[dict], folder: Path) -> None:
+    """The results' own files, the decoders, and record.json."""
+    data, entries = data_spec(p), {}
+
+    def add(spec: dict, files: dict[str, Path], stages: list[Trained]) -> None:
+        body = read_meta(store.find(spec) / META)
+        entries[identity(spec)[1]] = {
+            "spec": body["spec"], "created": body["created"], "versions": body["versions"],
+            "wall_seconds": body["wall_seconds"], "on": ", ".join(sorted({t.measured["device"] for t in stages})),
+            "files": described(files)}
+
+    noise, collapsing = plan.compared(p, plan.BETA, plan.NOISE), plan.collapsing(p)
+    used = (noise, plan.compared(p, plan.BETA, plan.WALK), [stages[-1] for stages in collapsing.values()])
+    for spec, stages in zip(results, used, strict=True):
+        source = store.find(spec)
+        for file in (found := read_meta(source / META)["files"]):
+            shutil.copyfile(source / file, folder / file)
+        add(spec, {file: folder / file for file in found}, [_trained(stage, data, store) for stage in stages])
+    decoders = {f"decoder_gamma_{stage.gamma:g}": stage for stage in noise}
+    decoders["decoder_collapsed"] = next(iter(collapsing.values()))[-1]
+    for name, stage in decoders.items():
+        trained = _trained(stage, data, store)
+        state = safetensors.torch.load_file(trained.folder / "weights.safetensors")
+        path = folder / f"{name}.safetensors"
+        safetensors.torch.save_file(weights.halved(state, decoder_only=True), path)
+        add(stage_spec(stage, data), {path.name: path}, [trained])
+    files = {path.name: path for path in sorted(folder.iterdir())}
+    (folder / recorded.INDEX).write_bytes(meta_bytes({
+        "spec": {"kind": "record", "preset": p.spec()}, "files": described(files), "entries": entries}))
+
+
+def _trained(stage, data, store: Store) -> Trained:
+    return Trained(stage, data, store.find(stage_spec(stage, data)))

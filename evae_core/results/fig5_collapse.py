@@ -1,0 +1,100 @@
+"""Fig. 5: past a critical gamma whatever z is drawn decodes to one and the same state."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from evae_core import plan
+from evae_core.dataset import DataSpec, data_spec, load_data
+from evae_core.files import load_arrays, load_table, read_json, save_arrays, save_table, write_json
+from evae_core.observables import defects, kspace_mse, skyrmion_centres, topological_charge
+from evae_core.presets import Preset
+from evae_core.results import kept
+from evae_core.store import Store
+from evae_core.textures import relax, skyrmion_lattice
+from evae_core.training import Trained, climb_all, energy_per_spin, stage_spec, table
+
+MEASURES = ("gamma", "kspace_mse", "kspace_mse_complex", "energy_per_spin")
+
+
+def spec(p: Preset) -> dict:
+    """What :func:`collapse` depends on."""
+    last = [stage_spec(stages[-1], data_spec(p)) for stages in plan.collapsing(p).values()]  # each names those before
+    return {"kind": "collapse", "version": kept.VERSION, "last": last, "samples": p.samples}
+
+
+def ideal_lattice(data: DataSpec) -> torch.Tensor:
+    """The best commensurate skyrmion lattice found, (3, Ny, Nx), from the store."""
+    def make(folder):
+        save_arrays(folder / "lattice.npy", skyrmion_lattice(data.hamiltonian, data.shape).numpy())
+
+    return torch.from_numpy(load_arrays(Store().get(kept.system("lattice", data), make) / "lattice.npy"))
+
+
+def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
+    """Generated states along three gamma ladders: both betas, and a second training of the first.
+
+    Returns
+    -------
+    runs {name: dict of arrays, one entry a stage: gamma, kspace_mse, kspace_mse_complex, energy_per_spin (mean, J)};
+    data (energy_min, energy_mean, energy_max in J per spin, kspace_mse, kspace_mse_complex); ideal (energy per spin and
+    charge of the best commensurate lattice); final, one dict a run, of the states at the largest gamma (mean energy
+    per spin; of the one of median energy: relaxed energy, skyrmions, defects, charge); distance, squared chord per
+    spin between those of the two trainings; shown, the gammas that states are kept of; states {run: (shown, 2, 3, N,
+    N)} of the two trainings; last {name: (3, N, N)}, the median states and the lattice; model, the first run's network
+    at the largest gamma.
+    """
+    data, ladders = data_spec(p), plan.collapsing(p)
+    shown = (*plan.COLLAPSE, p.gammas[-1])
+    twins = [name for name in ladders if name.startswith(f"β = {p.gamma_betas[0]:g},")]
+
+    def make(folder):
+        runs = dict(zip(ladders, climb_all(list(ladders.values()), data, device=device, report=report), strict=True))
+        lattice, train = ideal_lattice(data), load_data(data, device=device, report=report).train
+        energy, few = train.statistics["energy"], train[:min(100, len(train))]
+        H = data.hamiltonian
+        final, last = zip(*(_final(p, run[-1], device) for run in runs.values()), strict=True)
+        one, other = (last[list(runs).index(name)] for name in twins)
+        write_json(folder / "collapse.json", {
+            "data": {"energy_min": energy.min(), "energy_mean": energy.mean(), "energy_max": energy.max(),
+                     "kspace_mse": kspace_mse(few), "kspace_mse_complex": kspace_mse(few, complex=True)},
+            "ideal": {"energy": float(H.energy_per_spin(lattice.double())),
+                      "charge": float(topological_charge(lattice))},
+            "final": dict(zip(runs, final, strict=True)), "distance": float((one - other).square().sum(0).mean())})
+        columns = {name: table(run) for name, run in runs.items()}
+        for measured in columns.values():
+            measured["energy_per_spin"] = energy_per_spin(H, measured["energy_generated"], data.shape)
+        save_table(folder / "collapse.csv", {
+            "run": np.concatenate([[name] * len(run) for name, run in runs.items()]),
+            **{key: np.concatenate([columns[name][key] for name in runs]) for key in MEASURES}})
+        states = [[kept.generate(runs[name][p.gammas.index(g)].model(device), 2, seed=4) for g in shown]
+                  for name in twins]
+        save_arrays(folder / "collapse_states.npz", {
+            "states": kept.as_half(torch.stack([torch.stack(of_run) for of_run in states])),
+            "last": kept.as_half(torch.stack((*last, lattice)))})
+
+    folder, is_recorded = kept.get(p, spec(p), make, report)
+    columns, states = load_table(folder / "collapse.csv"), load_arrays(folder / "collapse_states.npz")
+    first = list(ladders.values())[0][-1]
+    return SimpleNamespace(
+        **read_json(folder / "collapse.json"), shown=shown,
+        runs={name: {key: columns[key][columns["run"] == name] for key in MEASURES} for name in ladders},
+        states=dict(zip(twins, kept.as_spins(states["states"]), strict=True)),
+        last=dict(zip((*ladders, "best commensurate lattice"), kept.as_spins(states["last"]), strict=True)),
+        model=kept.models(p, [first], data, is_recorded, device, report)[0])
+
+
+def _final(p: Preset, trained: Trained, device: str) -> tuple[dict, torch.Tensor]:
+    """Numbers of the states that a network generates, and the one of median energy."""
+    H, shape = trained.data.hamiltonian, trained.data.shape
+    generated = kept.generate(trained.model(device), p.samples, seed=5)
+    energies = H.energy_per_spin(generated.double())
+    state = generated[energies.argsort()[len(energies) // 2]]
+    centres = skyrmion_centres(state)
+    return {"gamma": trained.stage.gamma, "energy": float(energies.mean()),
+            "relaxed": float(H.energy_per_spin(relax(H, state).double())), "skyrmions": len(centres),
+            "defects": defects(centres, shape) if len(centres) else 1.0, "charge": float(topological_charge(state))
+            }, state

@@ -1,0 +1,76 @@
+"""Where results lie: in the store, in data/recorded, or nowhere yet; and how their states and networks are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from evae_core import recorded, weights
+from evae_core.dataset import DataSpec
+from evae_core.ladders import Stage
+from evae_core.model import VAE
+from evae_core.presets import Preset
+from evae_core.store import Store
+from evae_core.training import climb, stage_spec
+
+VERSION = 1  # raise when what is computed changes: older results are then computed anew
+Report = Callable[[str], None]
+
+
+def get(p: Preset, spec: Mapping, make: Callable[[Path], None], report: Report) -> tuple[Path, bool]:
+    """Folder with the files of the result ``spec``, and whether it is a recorded one: store, record, else ``make``."""
+    store = Store()
+    if (folder := store.find(spec)) is None and (found := recorded.find(p.name, spec)):
+        folder, entry = found
+        report(f"RECORDED results, nothing is trained here: {spec['kind']} of preset {p.name} from its record, "
+               f"made {entry['created'][:10]} on {entry['on']} with torch {entry['versions']['torch']}")
+        return folder, True
+    return folder or store.get(spec, make), False
+
+
+def system(kind: str, data: DataSpec) -> dict:
+    """The spec of what depends on the lattice and the Hamiltonian alone."""
+    return {"kind": kind, "version": VERSION, "hamiltonian": data.hamiltonian.spec(), "shape": list(data.shape)}
+
+
+def models(p: Preset, stages: list[Stage], data: DataSpec, is_recorded: bool, device: str, report: Report) -> list[VAE]:
+    """The networks of ``stages`` on the CPU: recorded decoders where the results are recorded, else from the store."""
+    if not is_recorded:
+        return [trained.model() for trained in climb(stages, data, device=device, report=report)]
+    found = []
+    for stage in stages:
+        entry = recorded.find(p.name, stage_spec(stage, data))
+        if entry is None:
+            raise RuntimeError(f"the record of {p.name} holds no decoder of stage ({stage})")
+        model = VAE(data.shape, boundary=data.hamiltonian.boundary)
+        weights.load(model, entry[0] / next(iter(entry[1]["files"])))
+        found.append(model.eval())
+    return found
+
+
+@torch.no_grad()
+def generate(model: VAE, n: int, seed: int) -> Tensor:
+    """X'_out, n states on the CPU; the same latent vectors on every device."""
+    z = torch.randn(n, model.latent, generator=torch.Generator().manual_seed(seed))
+    return model.decode(z.to(next(model.parameters()).device)).cpu()
+
+
+@torch.no_grad()
+def reconstruct(model: VAE, spins: Tensor) -> Tensor:
+    """X_out of ``spins``, decoded from their means mu, on the CPU."""
+    return model.decode(model.encode(spins.to(next(model.parameters()).device))[0]).cpu()
+
+
+def as_half(spins: Tensor) -> np.ndarray:
+    """Spins for a file: float16, some 2e-4 off, a hundredth of a degree."""
+    return spins.numpy().astype(np.float16)
+
+
+def as_spins(half: np.ndarray) -> Tensor:
+    """Unit spins (..., 3, Ny, Nx) float32 from :func:`as_half`; non-magnetic sites stay 0."""
+    return F.normalize(torch.from_numpy(half.astype(np.float32)), dim=-3)

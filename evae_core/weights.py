@@ -1,0 +1,69 @@
+"""Weights on their way: in half precision, without an encoder, or left behind.
+
+A trained network is carried and recorded in half precision: its matrices and kernels as float16, its vectors (biases,
+batch norm), a few thousand numbers, as they are. Loading safetensors never runs code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from evae_core.model import VAE
+
+WHOLE, DECODER, NONE = "whole", "decoder", "none"  # how much of a network there is
+_PREFIX = "decoder."
+
+
+class NoEncoder(nn.Module):
+    """Stands where a network came without its encoder: decodes, and says so when it is to encode."""
+
+    def forward(self, spins: Tensor):
+        raise RuntimeError("this network came without its encoder: it generates states and cannot reconstruct, map "
+                           "back or be trained on; that needs the whole stage in the store")
+
+
+def halved(state: Mapping[str, Tensor], decoder_only: bool = False) -> dict[str, Tensor]:
+    """A state dict with its floating-point tensors of two and more dimensions as float16, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        a tensor that is not finite, or not in half precision (beyond 65504).
+    """
+    found = {}
+    for name, value in state.items():
+        if decoder_only and not name.startswith(_PREFIX):
+            continue
+        value = value.detach().cpu().contiguous()
+        kept = value.half() if value.ndim > 1 and value.is_floating_point() else value
+        if not bool(torch.isfinite(kept).all()):
+            raise ValueError(f"weights {name} hold a number that is not finite in half precision, the largest "
+                             f"magnitude is {float(value.abs().max()):g}")
+        found[name] = kept
+    return found
+
+
+def extent(state: Mapping[str, Tensor]) -> str:
+    """WHOLE, DECODER or NONE: how much of a network a state dict holds."""
+    if not state:
+        return NONE
+    return DECODER if all(name.startswith(_PREFIX) for name in state) else WHOLE
+
+
+def load(model: VAE, path: Path) -> None:
+    """Load what was trained, carried or recorded into ``model``; its encoder becomes NoEncoder where there is none.
+
+    Raises RuntimeError where the file is not there, or holds another network.
+    """
+    if not path.is_file():
+        raise RuntimeError(f"{path.parent.name} was carried here without its weights, no later stage needed them; to "
+                           f"train it anew remove {path.parent}")
+    state = safetensors.torch.load_file(path)
+    if extent(state) == DECODER:
+        model.encoder = NoEncoder()
+    model.load_state_dict(state)

@@ -1,0 +1,184 @@
+"""A run carried by hand: only what is needed, small files, checked on arrival, and a run that goes on from there."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from evae_core import carry, plan, training, weights
+from evae_core.artefact import identity, meta_bytes, read_meta
+from evae_core.dataset import data_spec
+from evae_core.presets import PRESETS
+from evae_core.store import Store
+
+TINY = dataclasses.replace(
+    PRESETS["smoke"], size=16, train=24, validation=6, test=6, shard=12, sweeps=10, overrelax=0, batch=8, first_steps=4,
+    beta_steps=2, gamma_steps=2, collapse_steps=2, betas=(1e-4, 1e-3), gammas=(1.0, 100.0, 1e3), confined=())
+DATA = data_spec(TINY)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The beta ladder, and the first stage of the first gamma ladder."""
+    store = Store(tmp_path_factory.mktemp("carry") / "store")
+    training.climb([*training.ladder(TINY), training.ladder(TINY, 1e-3)[0]], DATA, store, "cpu")
+    return store
+
+
+def carried(run, tmp_path) -> Store:
+    list(carry.pack(TINY, run, tmp_path / "pack"))
+    other = Store(tmp_path / "other")
+    list(carry.unpack(tmp_path / "pack", other))
+    return other
+
+
+def spec(stage):
+    return training.stage_spec(stage, DATA)
+
+
+def test_only_what_is_needed_is_carried(run, tmp_path):
+    other = carried(run, tmp_path)
+    low, high = training.ladder(TINY)
+    first = training.ladder(TINY, 1e-3)[0]
+    assert {name.split("-")[0] for name in other.names()} == {"stage"} and len(other.names()) == 3
+    for stage in (low, high, first):  # each has a child to come: the other gamma ladder, the control, the next rung
+        meta = other.meta(spec(stage))
+        assert meta["packed"]["weights"] == "whole" and meta["packed"]["precision"] == "float16"
+        told = training.Trained(stage, DATA, other.find(spec(stage))).measured
+        assert told.pop("weights") == meta["packed"]
+        original = run.meta(spec(stage))
+        assert told == training.Trained(stage, DATA, run.find(spec(stage))).measured
+        assert {k: meta[k] for k in ("created", "wall_seconds", "versions")} == {
+            k: original[k] for k in ("created", "wall_seconds", "versions")}
+
+
+def test_needs_follow_the_run(run):
+    names = {stage: identity(spec(stage))[1] for ladder, _ in plan.ladders(TINY).values() for stage in ladder}
+    rungs = training.ladder(TINY, 1e-3)
+    needed = carry.needs(TINY, run)
+    assert needed[names[rungs[0]]] == weights.WHOLE
+    assert needed[names[rungs[-1]]] == weights.DECODER  # once it is there: the collapsed state
+    everything = {identity(spec(stage))[1] for stage in names}
+
+    class Finished:
+        def find(self, spec):
+            return spec["kind"] != "stage" or identity(spec)[1] in everything
+
+    needed = carry.needs(TINY, Finished())
+    assert weights.WHOLE not in needed.values() and 4 < len(needed) < len(everything)
+
+
+def test_a_stage_that_nobody_needs_comes_without_weights(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(carry, "needs", lambda p, store: {})
+    other = carried(run, tmp_path)
+    low = training.ladder(TINY)[0]
+    (trained,) = training.climb([low], DATA, other, "cpu", report=pytest.fail)  # finished, and found
+    assert trained.measured["weights"]["weights"] == "none"
+    with pytest.raises(RuntimeError, match="carried here without its weights"):
+        trained.model()
+
+
+def test_the_run_goes_on_from_what_was_carried(run, tmp_path):
+    """The data are made again, nothing is trained twice, and the next stage comes out the same within rounding."""
+    other = carried(run, tmp_path)
+    said = []
+    here = training.climb(training.ladder(TINY, 1e-3)[:2], DATA, run, "cpu")[-1]
+    there = training.climb(training.ladder(TINY, 1e-3)[:2], DATA, other, "cpu", said.append)[-1]
+    assert len(said) == 1
+    np.testing.assert_allclose(there.history[:, :3], here.history[:, :3], rtol=2e-2)
+    model, twin = here.model(), there.model()
+    z = torch.randn(8, 100, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        difference = (model.decode(z) - twin.decode(z)).square().sum(1).mean()
+    assert 0 < float(difference) < 1e-4
+
+
+def test_files_are_small_whatever_they_hold(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(carry, "MOST", 50_000)
+    other = carried(run, tmp_path)
+    sizes = [path.stat().st_size for path in (tmp_path / "pack").glob("part-*")]
+    assert len(sizes) > 3 and max(sizes) <= 50_000 and sizes.count(50_000) >= len(sizes) - 1
+    training.Trained(training.ladder(TINY)[1], DATA, other.find(spec(training.ladder(TINY)[1]))).model()
+
+
+def test_the_networks_of_the_paper_are_halved_and_cut(tmp_path):
+    """128 x 128: 12.8 million parameters, more than one file of 16 MB."""
+    from evae_core import VAE
+
+    state = weights.halved(VAE(128).state_dict())
+    size = sum(value.numel() * value.element_size() for value in state.values())
+    assert carry.MOST < size < 2 * carry.MOST
+    decoder = weights.halved(VAE(128).state_dict(), decoder_only=True)
+    assert sum(value.numel() * value.element_size() for value in decoder.values()) < 3.5e6
+
+
+@pytest.mark.parametrize("damage, words", [
+    (lambda f: (f / "part-000").write_bytes(b"x" + (f / "part-000").read_bytes()[1:]), "part-000 has another SHA-256"),
+    (lambda f: (f / "part-000").unlink(), "part-000 is missing"),
+    (lambda f: (f / "pack.json").write_text((f / "pack.json").read_text().replace("whole", "trunk")), "pack.json"),
+    (lambda f: (f / "pack.json").unlink(), "pack.json"),
+    (lambda f: rewrite(f, "measured.json", "../../escaped"), "no plain file name"),
+    (lambda f: rewrite(f, "measured.json", ".."), "damaged|no plain file name"),
+    (lambda f: cut(f), "another SHA-256"),
+])
+def test_a_damaged_pack_is_refused_whole(run, tmp_path, damage, words):
+    list(carry.pack(TINY, run, tmp_path / "pack"))
+    damage(tmp_path / "pack")
+    other = Store(tmp_path / "other")
+    with pytest.raises(ValueError, match=words):
+        list(carry.unpack(tmp_path / "pack", other))
+    assert other.names() == set() and not (tmp_path / "escaped").exists()
+
+
+def rewrite(folder, name, other):
+    body = read_meta(folder / "pack.json")
+    entry = next(iter(body["entries"].values()))
+    entry["files"][other] = entry["files"].pop(name)
+    (folder / "pack.json").write_bytes(meta_bytes(body))
+
+
+def cut(folder):
+    body = read_meta(folder / "pack.json")
+    next(iter(next(iter(body["entries"].values()))["files"].values()))["first"] += 1
+    (folder / "pack.json").write_bytes(meta_bytes(body))
+
+
+def test_what_is_there_stays(run, tmp_path):
+    list(carry.pack(TINY, run, tmp_path / "pack"))
+    stage = training.ladder(TINY)[0]
+    before = run.meta(spec(stage))
+    (line,) = carry.unpack(tmp_path / "pack", run)
+    assert line.startswith("0 artefacts taken") and run.meta(spec(stage)) == before
+
+
+def test_carried_twice_is_carried_once(run, tmp_path):
+    other = carried(run, tmp_path)
+    (tmp_path / "again").mkdir()
+    again = carried(other, tmp_path / "again")
+    for name in other.names():
+        files = {path.name: path.read_bytes() for path in (other.root / name).iterdir()}
+        assert {path.name: path.read_bytes() for path in (again.root / name).iterdir()} == files
+
+
+def test_nothing_to_pack_and_no_room(run, tmp_path):
+    with pytest.raises(ValueError, match="nothing of preset smoke"):
+        list(carry.pack(TINY, Store(tmp_path / "empty"), tmp_path / "pack"))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("")
+    with pytest.raises(ValueError, match="new or empty"):
+        list(carry.pack(TINY, run, tmp_path / "full"))
+
+
+def test_histories_as_block_means():
+    history = np.arange(40.0).reshape(10, 4)
+    last, means = carry.block_means(history, 10)
+    assert last.tolist() == list(range(1, 11)) and np.array_equal(means, history)
+    history = np.random.default_rng(0).normal(size=(250, 4)).astype(np.float32)
+    last, means = carry.block_means(history, 250)
+    assert last[0] == 3 and last[-1] == 250 and len(means) == len(last) == 84
+    np.testing.assert_allclose(means[1], history[3:6].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(means[-1], history[249:].mean(0), rtol=1e-5)
+    assert np.array_equal(carry.block_means(means, 250)[1], means)
+    with pytest.raises(ValueError, match="250 rows, or 84"):
+        carry.block_means(history[:100], 250)

@@ -1,0 +1,290 @@
+"""Results recorded and shown without a store: the same numbers, the same states, and a line that says what it is."""
+
+import dataclasses
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from evae_core import VAE, carry, plan, recorded, recording, training, weights
+from evae_core.dataset import data_spec
+from evae_core.files import load_table, read_json
+from evae_core.observables import theta
+from evae_core.presets import PRESETS
+from evae_core.results import collapse, fig4_walk, fig5_collapse, noise, outputs, walk
+from evae_core.store import Store
+from evae_core.textures import skyrmions
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = dataclasses.replace(
+    PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, overrelax=0, batch=8,
+    first_steps=4, beta_steps=2, gamma_steps=2, collapse_steps=2, samples=6, invert_steps=5, betas=(1e-4, 1e-3),
+    gammas=(1.0, 10.0, *plan.COLLAPSE, 1e6), confined=((16, 16),), confined_train=20, confined_steps=2)
+
+
+def two_textures(H, shape, device="cpu"):
+    """Stand for the lattice and the interstitial: the real ones do not fit into 16 x 16."""
+    return tuple(skyrmions(H, shape, centres).float() for centres in ([[4.0, 4.0]], [[4.0, 4.0], [11.0, 11.0]]))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A complete run in a store, its claims, and its record: (store, record folder)."""
+    folder = tmp_path_factory.mktemp("recorded")
+    store = Store(folder / "store")
+    (folder / "figures" / "claims").mkdir(parents=True)
+    for number in range(2, 8):
+        (folder / "figures" / "claims" / f"{number:02d}_x.json").write_text(f'[{{"id": "{number}"}}]')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVAE_STORE", str(store.root))
+        patch.setenv("EVAE_RECORDED", str(folder / "records"))
+        with pytest.raises(ValueError, match="not complete.*missing, first stage"):
+            list(recording.record(TINY, store, folder / "figures"))
+        patch.setattr(fig4_walk, "interstitial_pair", two_textures)
+        patch.setattr(fig5_collapse, "skyrmion_lattice", lambda H, shape: two_textures(H, shape)[0])
+        for stages, data in plan.ladders(TINY).values():
+            training.climb(stages, data, store, "cpu")
+        with pytest.raises(ValueError, match="3 missing, first noise"):
+            list(recording.record(TINY, store, folder / "figures"))
+        for result in (noise, walk, collapse, outputs):
+            result(TINY, device="cpu", report=pytest.fail)  # nothing is trained, nothing is recorded
+        list(recording.record(TINY, store, folder / "figures"))
+    return store, folder / "records"
+
+
+@pytest.fixture
+def here(run, monkeypatch):
+    """The machine that ran it."""
+    monkeypatch.setenv("EVAE_STORE", str(run[0].root))
+    monkeypatch.setenv("EVAE_RECORDED", "off")
+
+
+@pytest.fixture
+def elsewhere(run, monkeypatch, tmp_path):
+    """A machine with the record and an empty store, which stays empty."""
+    monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
+    monkeypatch.setenv("EVAE_RECORDED", str(run[1]))
+    yield
+    assert not (tmp_path / "empty").exists()
+
+
+def both(result, run, monkeypatch, tmp_path):
+    """A result where it was computed, and from the record; and what was said there."""
+    said = []
+    monkeypatch.setenv("EVAE_STORE", str(run[0].root))
+    monkeypatch.setenv("EVAE_RECORDED", "off")
+    here = result(TINY, device="cpu", report=pytest.fail)
+    monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
+    monkeypatch.setenv("EVAE_RECORDED", str(run[1]))
+    there = result(TINY, device="cpu", report=said.append)
+    assert not (tmp_path / "empty").exists(), "nothing is computed"
+    (line,) = said
+    assert line.startswith(f"RECORDED results, nothing is trained here: {result.__name__} of preset tiny")
+    assert "on cpu with torch" in line
+    return here, there
+
+
+def same(a, b):
+    """Equal to the last bit, whatever holds it."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same(*pair) for pair in zip(a, b, strict=True))
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    return np.array_equal(a, b, equal_nan=True)
+
+
+def test_noise(run, monkeypatch, tmp_path):
+    here, there = both(noise, run, monkeypatch, tmp_path)
+    plain = {key: value for key, value in vars(here).items() if key != "models"}
+    assert len(plain) == 9 and all(same(value, getattr(there, key)) for key, value in plain.items())
+    for model, decoder in zip(here.models, there.models, strict=True):
+        states, recorded_states = (m.generate(4, torch.Generator().manual_seed(0)) for m in (model, decoder))
+        assert 0 < float((states - recorded_states).abs().max()) < 5e-3
+        with pytest.raises(RuntimeError, match="without its encoder"):
+            decoder.encode(states)
+
+
+def test_noise_is_that_of_the_networks(run, here):
+    """The numbers are computed from the networks in full precision, not from what is kept."""
+    found = noise(TINY, device="cpu")
+    data = training.load_data(data_spec(TINY), run[0], "cpu")
+    with torch.no_grad():
+        x_out = found.models[2].decode(found.models[2].encode(data.test[:6])[0])
+    assert found.median["X_out"][2] == float(theta(data.spec.hamiltonian, x_out).median())
+    torch.testing.assert_close(found.x_out[2], x_out, rtol=0, atol=1e-3)
+    assert torch.allclose(found.x_out.square().sum(-3), torch.ones(()), atol=1e-6) and list(found.gammas) == [0, 1, 100]
+    covered = [float((d * np.diff(found.edges)).sum()) for d in found.density["X'_out"]]
+    assert covered == pytest.approx([1.0] * 3, abs=1e-9)
+
+
+def test_walk(run, monkeypatch, tmp_path):
+    here, there = both(walk, run, monkeypatch, tmp_path)
+    plain = {key: value for key, value in vars(here).items() if key != "frame"}
+    assert len(plain) == 12 and all(same(value, getattr(there, key)) for key, value in plain.items())
+    for gamma in (0.0, 100.0):
+        for k in (0, 77, 200):
+            torch.testing.assert_close(here.frame(gamma, k), there.frame(gamma, k), rtol=0, atol=5e-3)
+        torch.testing.assert_close(here.frame(gamma, 0), here.ends[gamma][0], rtol=0, atol=1e-3)
+        energy = data_spec(TINY).hamiltonian.energy_per_spin(here.frame(gamma, 77).double())
+        assert float(energy) == pytest.approx(here.profile[gamma][77], abs=1e-5)
+
+
+def test_collapse(run, monkeypatch, tmp_path):
+    here, there = both(collapse, run, monkeypatch, tmp_path)
+    plain = {key: value for key, value in vars(here).items() if key != "model"}
+    assert len(plain) == 8 and all(same(value, getattr(there, key)) for key, value in plain.items())
+    name = next(iter(here.runs))
+    (trained,) = training.climb([training.ladder(TINY, 1e-3)[-1]], data_spec(TINY), run[0], "cpu")
+    assert here.runs[name]["kspace_mse"][-1] == trained.measured["generated"]["kspace_mse"]
+    state = trained.model().generate(2, torch.Generator().manual_seed(4))
+    torch.testing.assert_close(here.states[name][-1], state, rtol=0, atol=1e-3)
+
+
+def test_outputs(here):
+    found = outputs(TINY, device="cpu", report=pytest.fail)
+    assert found.x_out.shape == found.generated.shape == (2, 3, 16, 16) and found.given.shape == (3, 16, 16)
+
+
+def test_the_store_goes_before_the_record(run, monkeypatch):
+    monkeypatch.setenv("EVAE_STORE", str(run[0].root))
+    monkeypatch.setenv("EVAE_RECORDED", str(run[1]))
+    noise(TINY, device="cpu", report=pytest.fail)
+
+
+def test_what_the_record_does_not_hold_is_computed(run, monkeypatch, tmp_path):
+    """Another number in the preset is another result: it is not shown under this one's name."""
+    monkeypatch.setenv("EVAE_STORE", str(tmp_path / "other"))
+    monkeypatch.setenv("EVAE_RECORDED", str(run[1]))
+    said = []
+    noise(dataclasses.replace(TINY, first_steps=5), device="cpu", report=said.append)
+    assert not any("RECORDED" in line for line in said) and any("L_RC" in line for line in said)
+
+
+@pytest.mark.parametrize("damage, words", [
+    (lambda f: (f / "theta.json").write_text("{}"), "theta.json has 2 bytes"),
+    (lambda f: (f / "theta_states.npz").unlink(), "theta_states.npz is missing"),
+    (lambda f: (f / "record.json").write_text("{}"), "record.json is damaged"),
+])
+def test_a_damaged_record_is_an_error(run, monkeypatch, tmp_path, damage, words):
+    shutil.copytree(run[1], tmp_path / "records")
+    damage(tmp_path / "records" / "tiny")
+    monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
+    monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
+    with pytest.raises(ValueError, match=words):
+        noise(TINY, device="cpu")
+
+
+def test_where_records_lie(monkeypatch, tmp_path):
+    monkeypatch.delenv("EVAE_RECORDED", raising=False)
+    assert recorded.folder("paper").parts[-3:] == ("data", "recorded", "paper")
+    assert recorded.find("nowhere", {"kind": "noise"}) is None
+    monkeypatch.setenv("EVAE_RECORDED", "off")
+    assert recorded.folder("paper") is None and recorded.find("paper", {"kind": "noise"}) is None
+    with pytest.raises(ValueError, match='EVAE_RECORDED is "off"'):
+        list(recording.record(TINY, Store(tmp_path), tmp_path))
+
+
+def test_tables_to_read_and_cite(run):
+    folder = run[1] / "tiny"
+    stages, histories = load_table(folder / "stages.csv"), load_table(folder / "histories.csv")
+    ladders = plan.ladders(TINY)
+    assert len(stages["gamma"]) == sum(len(ladder) for ladder, _ in ladders.values())
+    row = np.flatnonzero((stages["ladder"] == "gamma, beta 0.001, seed 1") & (stages["gamma"] == 500))[0]
+    (trained,) = training.climb([s for s in training.ladder(TINY, 1e-3, 1) if s.gamma == 500], data_spec(TINY), run[0])
+    assert stages["train energy"][row] == trained.measured["train"]["energy"]
+    assert set(stages["weights"]) == {"float32"} and set(stages["device"]) == {"cpu"}
+    mine = (histories["ladder"] == "gamma, beta 0.001, seed 1") & (histories["number"] == stages["number"][row])
+    np.testing.assert_array_equal(histories["total"][mine], trained.history[:, 3])
+    assert [claim["id"] for claim in read_json(folder / "claims.json")] == list("234567")
+    index = json.loads((folder / "record.json").read_text())
+    assert set(index["files"]) | {"record.json"} == {path.name for path in folder.iterdir()}
+    assert {"decoder_gamma_0.safetensors", "decoder_gamma_1.safetensors", "decoder_gamma_100.safetensors",
+            "decoder_collapsed.safetensors"} <= set(index["files"])
+
+
+def test_recording_again_replaces_the_record(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
+    (tmp_path / "records" / "tiny").mkdir(parents=True)
+    (tmp_path / "records" / "tiny" / "old").write_text("")
+    lines = list(recording.record(TINY, run[0], run[0].root.parent / "figures"))
+    assert "MB  in" in lines[-1] and not (tmp_path / "records" / "tiny" / "old").exists()
+    for path in (run[1] / "tiny").iterdir():
+        assert (tmp_path / "records" / "tiny" / path.name).read_bytes() == path.read_bytes(), path.name
+    assert [path.name for path in (tmp_path / "records").iterdir()] == ["tiny"]
+
+
+def test_results_from_carried_weights_are_the_same_within_rounding(run, monkeypatch, tmp_path):
+    """The results are left behind, so that they are computed anew from half-precision networks."""
+    monkeypatch.setattr(carry, "_results", lambda p: [])
+    monkeypatch.setattr(carry, "needs", lambda p, store: dict.fromkeys(store.names(), weights.WHOLE))
+    list(carry.pack(TINY, run[0], tmp_path / "pack"))
+    other = Store(tmp_path / "other")
+    list(carry.unpack(tmp_path / "pack", other))
+    monkeypatch.setattr(fig4_walk, "interstitial_pair", two_textures)
+    monkeypatch.setattr(fig5_collapse, "skyrmion_lattice", lambda H, shape: two_textures(H, shape)[0])
+    found = []
+    for store in (run[0], other):
+        monkeypatch.setenv("EVAE_STORE", str(store.root))
+        monkeypatch.setenv("EVAE_RECORDED", "off")
+        found.append([result(TINY, device="cpu", report=lambda line: None) for result in (noise, walk, collapse)])
+    (noise_here, walk_here, collapse_here), (noise_there, walk_there, collapse_there) = found
+    for name in ("X_out", "X'_out"):
+        assert noise_there.median[name] == pytest.approx(noise_here.median[name], rel=5e-3)
+    assert not same(noise_there.median, noise_here.median), "they went through half precision"
+    for g in walk_here.gammas:
+        np.testing.assert_allclose(walk_there.profile[g], walk_here.profile[g], atol=5e-4)
+    for name, final in collapse_here.final.items():
+        assert collapse_there.final[name]["energy"] == pytest.approx(final["energy"], abs=5e-4)
+    assert same(collapse_there.runs, collapse_here.runs)  # measured after each stage, before the carrying
+
+
+def pictures(number: int, figures, monkeypatch, capsys) -> tuple[dict, str]:
+    """Run a notebook's source here and now; {file: its bytes} of its figures, and what it printed."""
+    (source,) = (ROOT / "notebooks").glob(f"{number:02d}_*.py")
+    monkeypatch.setitem(PRESETS, "tiny", TINY)
+    monkeypatch.setenv("EVAE_PRESET", "tiny")
+    monkeypatch.setenv("EVAE_FIGURES", str(figures))
+    exec(compile(source.read_text(encoding="utf-8"), source.name, "exec"), {"__name__": "__main__"})
+    return {path.name: path.read_bytes() for path in (figures / "tiny").glob("*.png")}, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number, from_decoders", [(4, {"fig3a_noise_reduction.png"}), (5, {"fig4c_frames.png"}),
+                                                   (6, set())])
+def test_notebooks_show_the_record(run, monkeypatch, tmp_path, capsys, number, from_decoders):
+    """With an empty store: the figures of the run, byte for byte, or within two grey levels where decoders draw."""
+    monkeypatch.setenv("EVAE_STORE", str(run[0].root))
+    monkeypatch.setenv("EVAE_RECORDED", "off")
+    here, said = pictures(number, tmp_path / "here", monkeypatch, capsys)
+    assert "RECORDED" not in said
+    monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
+    monkeypatch.setenv("EVAE_RECORDED", str(run[1]))
+    there, said = pictures(number, tmp_path / "there", monkeypatch, capsys)
+    assert said.count("RECORDED results") == 1 and "L_RC" not in said and not (tmp_path / "empty").exists()
+    assert here.keys() == there.keys() and from_decoders <= here.keys() and len(here) >= 2
+    for name, content in here.items():
+        if name in from_decoders:
+            a, b = (255 * imread(io.BytesIO(image)) for image in (content, there[name]))
+            assert a.shape == b.shape and np.abs(a - b).mean() < 0.1 and (np.abs(a - b) > 2).mean() < 1e-3, name
+        else:
+            assert content == there[name], name
+    a, b = ((tmp_path / side / "tiny" / "claims").iterdir() for side in ("here", "there"))
+    assert [path.read_bytes() for path in a] == [path.read_bytes() for path in b]
+
+
+def test_a_record_at_the_size_of_the_paper_is_below_25_mb(tmp_path):
+    """Untrained networks and states of 128 x 128, in the formats of a record; the tables at their number of rows."""
+    p = PRESETS["paper"]
+    decoder = weights.halved(VAE(p.size).state_dict(), decoder_only=True)
+    decoders = 4 * sum(value.numel() * value.element_size() for value in decoder.values())
+    state = 3 * p.size**2 * 2
+    shown = (1 + 3) * 6 + (2 * 4 + 2) + (2 * 6 * 2 + 4)  # of notebooks 4, 5 and 6, as kept in half precision
+    stages = sum(len(ladder) for ladder, _ in plan.ladders(p).values())
+    rows = 150 * stages * carry.ROWS + 600 * stages + 200 * 200  # histories, stages, the paths' energies and charges
+    assert 12e6 < decoders + shown * state + rows < 23e6

@@ -1,0 +1,159 @@
+"""The time box: nothing is begun after its end, what was begun is finished, and the next call goes on."""
+
+import dataclasses
+import json
+import time
+
+import pytest
+
+from evae_core import Hamiltonian, Schedule, timebox, training
+from evae_core.dataset import DataSpec, load_data
+from evae_core.presets import PRESETS
+from evae_core.store import Store
+from evae_core.timebox import OutOfTime
+
+SMALL = DataSpec(Hamiltonian(D=0.6, B=0.2), (16, 16), train=24, validation=6, test=6, shard=12,
+                 schedule=Schedule(sweeps=10, overrelax=0))
+TINY = dataclasses.replace(PRESETS["smoke"], first_steps=4, beta_steps=2, gamma_steps=2, collapse_steps=2, batch=8,
+                           betas=(1e-4, 1e-3), gammas=(1.0, 1e3))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def box(monkeypatch):
+    """Opens a box that began so many seconds ago and ends in so many."""
+    def opened(ago: float, left: float):
+        monkeypatch.setenv(timebox.ENV, f"{time.time() - ago:.3f}+{ago + left:.3f}")
+    return opened
+
+
+def write(folder):
+    (folder / "a").write_text("a")
+
+
+def thing(number, **more):
+    return {"kind": "thing", "number": number, **more}
+
+
+def test_the_environment_holds_the_box(monkeypatch):
+    assert timebox.box() is None and not timebox.over()
+    monkeypatch.setenv(timebox.ENV, timebox.opened(2))
+    start, end = timebox.box()
+    assert abs(start - time.time()) < 5 and end - start == pytest.approx(120) and not timebox.over()
+    monkeypatch.setenv(timebox.ENV, timebox.opened(0))
+    assert timebox.over()
+    monkeypatch.setenv(timebox.ENV, "tomorrow")
+    with pytest.raises(ValueError, match="EVAE_DEADLINE.*tomorrow"):
+        timebox.box()
+    for bad in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="minutes"):
+            timebox.opened(bad)
+
+
+def test_nothing_is_begun_after_the_end(store, box):
+    here = store.get(thing(1), write)
+    box(10, -0.01)
+    with pytest.raises(OutOfTime, match=r"thing-[0-9a-f]{16} \(thing\)"):
+        store.get(thing(2), write)
+    assert store.get(thing(1), write) == here  # what is there is read
+    assert store.names() == {here.name}
+
+
+def test_what_was_begun_is_finished(store, box):
+    def slowly(folder):
+        time.sleep(0.3)
+        write(folder)
+
+    box(0, 0.2)
+    assert (store.get(thing(1), slowly) / "a").is_file() and timebox.over()
+
+
+def test_parents_are_units_of_their_own(store, box):
+    """The box ends between two parents: the first is kept, the child's own work has not begun."""
+    begun = []
+
+    def child(folder):
+        store.get(thing("first"), lambda f: (time.sleep(0.3), write(f)))
+        store.get(thing("second"), write)
+        begun.append(True)
+        write(folder)
+
+    box(0, 0.2)
+    with pytest.raises(OutOfTime):
+        store.get(thing("child"), child)
+    assert store.find(thing("first")) and not begun
+    assert [p.name for p in store.root.iterdir() if "partial" in p.name] == []
+    box(0, 60)
+    assert store.get(thing("child"), child) and begun == [True]
+
+
+def test_wall_seconds_leave_out_what_was_made_on_the_way(store):
+    def child(folder):
+        store.get(thing("parent"), lambda f: (time.sleep(0.3), write(f)))
+        time.sleep(0.1)
+        write(folder)
+
+    def grandchild(folder):
+        store.get(thing("child"), child)
+        write(folder)
+
+    store.get(thing("grandchild"), grandchild)
+    seconds = {name: store.meta(thing(name))["wall_seconds"] for name in ("parent", "child", "grandchild")}
+    assert seconds["parent"] >= 0.3 and 0.1 <= seconds["child"] < 0.3 and seconds["grandchild"] < 0.1
+
+
+def lasted(store, spec, seconds):
+    store.put(spec, write, {"wall_seconds": seconds})
+
+
+def test_what_will_not_fit_is_left_to_the_next_box(store, box):
+    lasted(store, thing(1, steps=100), 30.0)
+    lasted(store, thing(2, steps=10), 0.1)
+    box(5, 10)
+    time.sleep(0.01)
+    assert store.get(thing(3, steps=10), write)  # the most similar one was fast
+    with pytest.raises(OutOfTime, match="steps 100.*about 0.5 minutes; 0.17 are left"):
+        store.get(thing(4, steps=100), write)
+
+
+def test_the_first_of_a_box_is_begun_whatever_it_takes(store, box):
+    lasted(store, thing(1), 1e5)
+    time.sleep(0.1)
+    box(0, 10)
+    assert store.get(thing(2), write)
+    with pytest.raises(OutOfTime):
+        lasted(store, thing(3), 1e5) or store.get(thing(4), write)
+
+
+def test_what_was_carried_here_tells_no_time(store):
+    store.put(thing(1), write, {"wall_seconds": 1e5, "packed": {}})
+    assert timebox.expected_seconds(thing(2), store.root) is None
+    lasted(store, thing(3), 7.0)
+    assert timebox.expected_seconds(thing(2), store.root) == 7.0
+
+
+def test_put_keeps_what_is_there(store):
+    assert store.put(thing(1), write, {"created": "2020-02-02T00:00:00Z", "more": [1]})
+    assert not store.put(thing(1), lambda folder: 1 / 0, {"created": "2021-02-02T00:00:00Z"})
+    meta = store.meta(thing(1))
+    assert meta["created"][:4] == "2020" and meta["more"] == [1] and store.meta(thing(2)) is None
+    assert json.loads((store.find(thing(1)) / "meta.json").read_text())["more"] == [1]
+
+
+def test_the_end_comes_through_worker_processes(store, box, monkeypatch):
+    """Ladders side by side: the box ends, every worker stops between stages, and the next call ends in the same."""
+    monkeypatch.setattr(training, "FEW_STEPS", 0)
+    ladders = [training.ladder(TINY, 1e-3), training.ladder(TINY, 1e-4)]
+    load_data(SMALL, store, "cpu")
+    before = store.names()
+    box(10, -0.01)
+    with pytest.raises(OutOfTime, match=r"stage-[0-9a-f]{16} \(stage seed 0 beta 0.0001 gamma 0 steps 4\)"):
+        training.climb_all(ladders, SMALL, store, "cpu", workers=2)
+    assert store.names() == before
+    monkeypatch.delenv(timebox.ENV)
+    runs = training.climb_all(ladders, SMALL, store, "cpu", workers=1)
+    assert all(trained.folder.is_dir() for run in runs for trained in run)
