@@ -135,7 +135,7 @@ def test_kernels_and_every_package_are_shipped():
 TIERS = [
     {"files"},
     {"hamiltonian", "presets", "store"},  # import nothing of ours but the file formats
-    {"observables", "annealing", "cells", "textures", "model", "ladders"},
+    {"observables", "annealing", "cells", "textures", "model", "ladders", "plan", "fused", "step", "resident"},
     {"dataset", "training", "latent"},
     {"widgets", "__main__"},  # stand on top
 ]
