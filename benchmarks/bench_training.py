@@ -1,0 +1,130 @@
+"""The training step on this machine's CPU, plain against fast, in time and in losses: `make bench`.
+
+Plain is the obvious code: the paper's layers (upsample, circular padding, 5x5 convolution), channels first, Adam as
+torch has it. Quote ratios of one run. `--agreement` compares losses over 500 steps instead, with the spread of seeds
+beside them (some 15 minutes).
+"""
+
+import argparse
+import copy
+import os
+import platform
+import statistics
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from evae_core import VAE, Hamiltonian, Schedule, anneal, fused
+from evae_core.model import UpConv, pad_periodic
+from evae_core.plan import RESTARTS
+from evae_core.step import Step, make_step, new_model
+
+VARIANTS = {"torch": dict(compile=False), "compiled": dict(compile=True),
+            "compiled, bfloat16 maps": dict(compile=True, precision="bfloat16")}
+
+
+class PlainUpConv(nn.Module):
+    """What UpConv stands for: upsample, pad, 5x5 convolution."""
+
+    def __init__(self, fast: UpConv):
+        super().__init__()
+        self.weight = fast.weight
+
+    def forward(self, x):
+        return F.conv2d(pad_periodic(F.interpolate(x, scale_factor=2, mode="nearest"), 2), self.weight)
+
+
+def plain(model: VAE) -> VAE:
+    model = copy.deepcopy(model)
+    for k, layer in enumerate(model.decoder.convolutions):
+        if isinstance(layer, UpConv):
+            model.decoder.convolutions[k] = PlainUpConv(layer)
+    return model.train()
+
+
+class PlainStep:
+    """One step of the plain code, on the noise of a seed; as make_step's."""
+
+    def __init__(self, model: VAE, H: Hamiltonian, beta: float, gamma: float, seed: int):
+        self.model, self.args = plain(model), (H, beta, gamma, torch.Generator().manual_seed(seed))
+        self.restart()
+
+    def restart(self):
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+
+    def update(self, batch):
+        losses = self.model.losses(batch, *self.args)
+        self.optimizer.zero_grad()
+        losses.total.backward()
+        self.optimizer.step()
+        return losses
+
+
+def variant(name: str, size: int, H: Hamiltonian, beta: float, gamma: float, seed: int = 0) -> Step | PlainStep:
+    model = new_model(size, H, seed)
+    if name == "plain":
+        return PlainStep(model, H, beta, gamma, seed)
+    return make_step(size, H, beta, gamma, "cpu", seed=seed, model=model, **VARIANTS[name])
+
+
+def times(size: int, batch: int, repeats: int) -> None:
+    """Median ms a step of every variant, in turns, so that the machine's mood is the same for all."""
+    H = Hamiltonian(D=0.6, B=0.2)
+    spins = F.normalize(torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0)), dim=1)
+    steps = {name: variant(name, size, H, 1e-3, 1.0) for name in ("plain", *VARIANTS)}
+    found = {name: [] for name in steps}
+    for turn in range(repeats + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step.update(spins)
+            if turn:
+                found[name].append(1e3 * (time.perf_counter() - start))
+    base = statistics.median(found["plain"])
+    for name, took in found.items():
+        one = statistics.median(took)
+        print(f"training step, {size} x {size}, batch {batch}, {torch.get_num_threads()} threads, {name}: {one:.1f} ms "
+              f"({min(took):.1f}-{max(took):.1f}), {base / one:.2f}x plain", flush=True)
+
+
+def agreement(size: int, batch: int, seeds: int, steps: int) -> None:
+    """Losses over the first steps of a training, averaged over the last tenth of the steps at each mark."""
+    H = Hamiltonian(D=0.6, B=0.2)
+    data = anneal(H, (size, size), 1000, seed=0, device="cpu", schedule=Schedule(sweeps=100, overrelax=1))
+    print(f"losses at {size} x {size}, batch {batch}, beta 1e-4, gamma 100, {len(data)} configurations; at step n the "
+          "mean over the last n/10 steps: L_RC, L_KL, L_H")
+    for name in ("plain", *VARIANTS):
+        for seed in range(seeds):
+            step, kept = variant(name, size, H, 1e-4, 100.0, seed), []
+            generator = torch.Generator().manual_seed(1000 + seed)
+            for number in range(steps):
+                if number in RESTARTS:
+                    step.restart()
+                losses = step.update(data[torch.randint(len(data), (batch,), generator=generator)])
+                kept.append([value.detach().item() for value in losses[:3]])
+            marks = [n for n in (1, 10, 100, 500, 1000) if n <= steps]
+            means = [torch.tensor(kept[n - max(1, n // 10):n]).mean(0).tolist() for n in marks]
+            print(f"{name}, seed {seed}: " + "; ".join(
+                f"step {n}: {a:.6f} {b:.4f} {c:.6f}" for n, (a, b, c) in zip(marks, means, strict=True)), flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--agreement", action="store_true")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=500)
+    chosen = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores, "
+          f"torch {torch.__version__}, Python {platform.python_version()}; load {os.getloadavg()[0]:.1f}; medians")
+    if problem := fused.problem():
+        VARIANTS = {"torch": VARIANTS["torch"]}
+        print(f"compiled kernels: not measured, {problem}")
+    for size in chosen.sizes:
+        if chosen.agreement:
+            agreement(size, chosen.batch, chosen.seeds, chosen.steps)
+        else:
+            times(size, chosen.batch, chosen.repeats)
