@@ -6,60 +6,21 @@ beside them (some 15 minutes).
 """
 
 import argparse
-import copy
 import os
 import platform
 import statistics
 import time
 
 import torch
-from torch import nn
+from plain_step import PlainStep
 from torch.nn import functional as F
 
-from evae_core import VAE, Hamiltonian, Schedule, anneal, fused
-from evae_core.model import UpConv, pad_periodic
+from evae_core import Hamiltonian, Schedule, anneal, fused
 from evae_core.plan import RESTARTS
 from evae_core.step import Step, make_step, new_model
 
 VARIANTS = {"torch": dict(compile=False), "compiled": dict(compile=True),
             "compiled, bfloat16 maps": dict(compile=True, precision="bfloat16")}
-
-
-class PlainUpConv(nn.Module):
-    """What UpConv stands for: upsample, pad, 5x5 convolution."""
-
-    def __init__(self, fast: UpConv):
-        super().__init__()
-        self.weight = fast.weight
-
-    def forward(self, x):
-        return F.conv2d(pad_periodic(F.interpolate(x, scale_factor=2, mode="nearest"), 2), self.weight)
-
-
-def plain(model: VAE) -> VAE:
-    model = copy.deepcopy(model)
-    for k, layer in enumerate(model.decoder.convolutions):
-        if isinstance(layer, UpConv):
-            model.decoder.convolutions[k] = PlainUpConv(layer)
-    return model.train()
-
-
-class PlainStep:
-    """One step of the plain code, on the noise of a seed; as make_step's."""
-
-    def __init__(self, model: VAE, H: Hamiltonian, beta: float, gamma: float, seed: int):
-        self.model, self.args = plain(model), (H, beta, gamma, torch.Generator().manual_seed(seed))
-        self.restart()
-
-    def restart(self):
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
-
-    def update(self, batch):
-        losses = self.model.losses(batch, *self.args)
-        self.optimizer.zero_grad()
-        losses.total.backward()
-        self.optimizer.step()
-        return losses
 
 
 def variant(name: str, size: int, H: Hamiltonian, beta: float, gamma: float, seed: int = 0) -> Step | PlainStep:
@@ -92,11 +53,11 @@ def agreement(size: int, batch: int, seeds: int, steps: int) -> None:
     """Losses over the first steps of a training, averaged over the last tenth of the steps at each mark."""
     H = Hamiltonian(D=0.6, B=0.2)
     data = anneal(H, (size, size), 1000, seed=0, device="cpu", schedule=Schedule(sweeps=100, overrelax=1))
-    print(f"losses at {size} x {size}, batch {batch}, beta 1e-4, gamma 100, {len(data)} configurations; at step n the "
+    print(f"losses at {size} x {size}, batch {batch}, beta 1e-6, gamma 1, {len(data)} configurations; at step n the "
           "mean over the last n/10 steps: L_RC, L_KL, L_H")
     for name in ("plain", *VARIANTS):
         for seed in range(seeds):
-            step, kept = variant(name, size, H, 1e-4, 100.0, seed), []
+            step, kept = variant(name, size, H, 1e-6, 1.0, seed), []
             generator = torch.Generator().manual_seed(1000 + seed)
             for number in range(steps):
                 if number in RESTARTS:

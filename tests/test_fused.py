@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from plain import plain
+from plain_step import plain
 from torch.nn import functional as F
 
 from evae_core import VAE, Hamiltonian, fused

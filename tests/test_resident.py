@@ -1,7 +1,7 @@
 """A stage on one device, uncaptured on the CPU against the plain loop; its capture with a stand-in."""
 
 import dataclasses
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
@@ -134,6 +134,21 @@ def test_nothing_in_a_step_waits_for_a_value(gamma, boundary):
     waiting = {"_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh", "is_nonzero", "equal"}
     # On the CPU Adam itself reads the rate; on a GPU its kernel does (capturable).
     assert reads.names & waiting <= {"_local_scalar_dense"} and reads.names & waiting == waiting_of_adam(there.step)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "open"])
+def test_nothing_in_a_step_lies_elsewhere(boundary, monkeypatch):
+    """On the meta device there are no values, and tensors of the host do not mix with it: everything is there."""
+    stage = dataclasses.replace(STAGE, translate=boundary == "periodic")
+    step, meta = make_step(16, dataclasses.replace(H, boundary=boundary), 1e-3, 10.0, "cpu"), torch.device("meta")
+    step.model.to(meta)
+    step.device = meta
+    draw, data = torch.randn, upload(spins(), meta)
+    monkeypatch.setattr(torch, "randn", lambda shape, generator, **where: draw(shape, **where))  # a host's generator
+    monkeypatch.setattr(torch, "autocast", lambda *a, **k: nullcontext())  # knows no meta device
+    there = Resident(step, data, plan(stage, 20, (16, 16), np.random.default_rng(1)))
+    there.advance()
+    assert {p.grad.device for p in step.model.parameters()} == {meta} and there.history.device == meta
 
 
 def waiting_of_adam(step: Step) -> set[str]:
