@@ -140,7 +140,8 @@ def make_step(size, hamiltonian: Hamiltonian, beta: float, gamma: float, device:
     if model is None:
         model = new_model(size, hamiltonian, seed)
     if compile is None:
-        compile = where.type == "cpu" and ny * nx >= COMPILED_SITES and compilable(report)
+        single = next(model.parameters()).dtype == torch.float32
+        compile = where.type == "cpu" and single and ny * nx >= COMPILED_SITES and compilable(report)
     elif compile and (problem := fused.problem()):
         raise RuntimeError(f"compile=True: {problem}; use compile=None or False")
     if precision == "bfloat16" and where.type == "cpu" and not compile:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,9 @@ NETWORK = 1  # raise when the network, the losses or the loop change their resul
 EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
 FEW_STEPS = 400  # not worth the seconds that starting processes takes
 ENERGY_LABEL = r"$L_\mathrm{H}$ ($J$ per spin $\times\,(0.3J/D)^2$)"  # for axes
-# Steps x batch x sites of a stage from which it is trained with the compiled kernels on a CPU: there they save minutes.
-# Smaller ones run as plain torch, and their bytes do not depend on whether the machine has a compiler.
+# Steps x batch x sites of a stage from which it is trained with the compiled kernels on a CPU. They save some 2e-7 s a
+# site on two cores, so 3 minutes here, for 6 seconds of compiling, once a machine. The laptop preset's stages are
+# smaller: their bytes stay the same whether or not there is a compiler.
 COMPILED_WORK = 1e9
 
 
@@ -52,8 +54,8 @@ class Trained:
 
     ``measured`` holds, after the stage and in evaluation mode: the losses of ``train`` and ``validation`` (dicts of
     reconstruction, kl, energy), of ``generated`` samples X'_out (energy, their mean L_H; best, the lowest; kspace_mse,
-    C1's measure, kspace_mse_complex), of the ``data`` (energy, best), all L_H in the units of the loss, and ``seconds``
-    and ``device`` of the training.
+    C1's measure, kspace_mse_complex), of the ``data`` (energy, best), all L_H in the units of the loss; and of the
+    training: ``seconds``, ``device``, ``mode`` (eager, compiled, graph), ``precision`` and ``threads``.
     """
 
     stage: Stage
@@ -100,10 +102,16 @@ def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, devic
             loaded.append((sets, upload(sets.train, where) if where.type == "cuda" else None))
         return loaded[0]
 
+    @cache
+    def kernels() -> bool:
+        return compilable(report)
+
     def trained(stage: Stage) -> Trained:
         parent = trained(stage.parent) if stage.parent else None
         def make(folder):
-            _train(stage, parent, *data_once(), folder, device, report, compile, precision)
+            sets, spins = data_once()
+            wanted = spins is None and worth(stage, data) and kernels() if compile is None else compile
+            _train(stage, parent, sets, spins, folder, device, report, wanted, precision)
         return Trained(stage, data, store.get(stage_spec(stage, data), make))
 
     return [trained(stage) for stage in stages]
@@ -138,9 +146,9 @@ def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store
     if workers is None:
         workers = 1 if pick_device(device).type == "cuda" else os.cpu_count() or 1
     steps = sum(stage.steps for number in todo for stage in ladders[number])
-    if compile is None and pick_device(device).type == "cpu" and not compilable_for(
-            [(stage, specs[number]) for number in todo for stage in ladders[number]], report):
-        compile = False  # said once here, not once a worker
+    long = any(worth(stage, specs[number]) for number in todo for stage in ladders[number])
+    if compile is None and long and pick_device(device).type == "cpu" and not compilable(report):
+        compile = False  # made, or said to be missing, once for all
     if len(todo) > 1 and workers > 1 and steps > FEW_STEPS:
         context = multiprocessing.get_context("spawn")
         for spec in {id(specs[n]): specs[n] for n in todo}.values():
@@ -181,14 +189,12 @@ def _seed(stage: Stage, data: DataSpec, purpose: str) -> int:
 
 
 def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | None, folder: Path, device: str, report,
-           compile: bool | None, precision: str | None) -> None:
+           compile: bool, precision: str | None) -> None:
     """``spins``: the training set on the GPU, None on a CPU."""
     H, shape = data.spec.hamiltonian, data.spec.shape
     if stage.translate and not H.periodic:
         raise ValueError("translate needs a periodic sample; an open one has no translations")
     model = parent.model(device) if parent else new_model(shape, H, _seed(stage, data.spec, "weights"))
-    if compile is None:
-        compile = spins is None and compilable_for([(stage, data.spec)], report)
     step = make_step(shape, H, stage.beta, stage.gamma, device, learning_rate=stage.learning_rate,
                      seed=_seed(stage, data.spec, "noise"), model=model, compile=compile, precision=precision)
     todo = plan(stage, len(data.train), shape, np.random.default_rng(_seed(stage, data.spec, "batches")))
@@ -212,13 +218,9 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
                f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {seconds:.0f} s)")
 
 
-def compilable_for(stages: list[tuple[Stage, DataSpec]], report: Callable[[str], None] | None = None) -> bool:
-    """True where one of these stages is long enough for the compiled kernels (COMPILED_WORK) and they can be had.
-
-    If they cannot, ``report`` (or standard error) gets one line that says why.
-    """
-    work = [stage.steps * stage.batch * spec.shape[0] * spec.shape[1] for stage, spec in stages]
-    return max(work, default=0) >= COMPILED_WORK and compilable(report)
+def worth(stage: Stage, data: DataSpec) -> bool:
+    """Whether a stage is long enough for the compiled kernels: COMPILED_WORK."""
+    return stage.steps * stage.batch * data.shape[0] * data.shape[1] >= COMPILED_WORK
 
 
 def _loop(step: Step, todo: Plan, data: Data, check: Callable[[Tensor], None]) -> Tensor:

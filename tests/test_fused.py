@@ -127,6 +127,18 @@ def test_a_second_backward_is_refused():
         total.backward()
 
 
+@needs_compiler
+def test_what_the_kernels_cannot_take_is_refused():
+    """They are given addresses: another type would be read as something else."""
+    H, batch = Hamiltonian(D=0.6), spins(4, 16, 16)
+    for model, x, error in ((VAE(16).double(), batch.double(), TypeError), (VAE(16), batch.double(), TypeError),
+                            (VAE(16).eval(), batch, ValueError)):
+        with pytest.raises(error, match="fused"):
+            fused.losses(model, x, H, 1e-3, 1.0)
+    with pytest.raises(ValueError, match="channels"):
+        library.call("pool", torch.float32, batch, 1, *[torch.ones(5)] * 4, 0.1, batch, 8, 8, 5, 0, 1)
+
+
 def test_halved_convolution_is_the_whole_one():
     weight = torch.randn(3, 3, 5, 5, dtype=torch.float64)
     x = torch.randn(2, 3, 8, 12, dtype=torch.float64)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from evae_core import Hamiltonian, fused, step
+from evae_core import VAE, Hamiltonian, fused, step
 from evae_core.step import make_step, numerics
 
 H = Hamiltonian(D=0.6, B=0.2)
@@ -33,6 +33,7 @@ def test_the_default_compiles_from_64_on():
     assert make_step(48, H, 1e-3, 1.0, "cpu").mode == "eager"
     assert make_step(64, H, 1e-3, 1.0, "cpu").mode == "compiled"
     assert make_step((32, 128), H, 1e-3, 1.0, "cpu").precision == "float32"
+    assert make_step(64, H, 1e-3, 1.0, "cpu", model=VAE(64).double()).mode == "eager"
 
 
 @needs_compiler

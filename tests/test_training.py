@@ -197,6 +197,8 @@ def test_no_compiler_is_said_once_for_all_ladders(store, monkeypatch):
     trained = training.climb_all(ladders, SMALL, store, "cpu", said.append, workers=1)
     assert sum("no C++ compiler" in line for line in said) == 1
     assert {t.measured["mode"] for one in trained for t in one} == {"eager"}
+    training.climb(training.ladder(TINY, 1e-3), SMALL, store, "cpu", said.append)
+    assert sum("no C++ compiler" in line for line in said) == 2, "once a climb of two stages"
 
 
 def test_a_stage_on_a_gpu(store, tmp_path, monkeypatch):
@@ -210,7 +212,7 @@ def test_a_stage_on_a_gpu(store, tmp_path, monkeypatch):
 
     monkeypatch.setattr(training.Resident, "run", uncaptured)
     there = training.upload(data.train, torch.device("cpu"))
-    training._train(stage, None, data, there, tmp_path, "cpu", None, None, None)
+    training._train(stage, None, data, there, tmp_path, "cpu", None, False, None)
     (usual,) = training.climb([stage], SMALL, store, "cpu")
     there = training.Trained(stage, SMALL, tmp_path)
     assert asked == [True] and there.measured["mode"] == "graph"

@@ -142,7 +142,18 @@ def losses(model: VAE, batch: Tensor, hamiltonian: Hamiltonian, beta: float, gam
 
     ``dtype``: of the maps and of the convolutions, float32 or bfloat16; batch norm's averages, dense layers, the
     output layer and the losses are float32 either way.
+
+    Raises
+    ------
+    TypeError, ValueError
+        a model or batch that is not float32 on the CPU, or a model in evaluation mode.
     """
+    for name, tensor in (("the model", model.encoder.mu.weight), ("batch", batch)):
+        if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+            raise TypeError(f"{name} must be float32 on the CPU for the fused losses, got {tensor.dtype} on "
+                            f"{tensor.device}")
+    if not model.training:
+        raise ValueError("the fused losses are those of training: call model.train(), or use model.losses")
     periodic, encoder, decoder = hamiltonian.periodic, model.encoder, model.decoder
     n, _, ny, nx = batch.shape
     batch = batch.contiguous()
