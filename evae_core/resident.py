@@ -1,6 +1,6 @@
 """A stage that lives on one device: data, plan, losses and the step itself, with nothing to wait for in between.
 
-On a GPU the step is captured once as a CUDA graph (some 500 kernels, launched as one) and replayed; the same
+On a GPU the step is captured once as a CUDA graph (hundreds of kernels, launched as one) and replayed; the same
 :meth:`Resident.advance` runs uncaptured anywhere, which is how it is tested.
 """
 
@@ -79,6 +79,8 @@ class Resident:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.step.generator)  # a replay then draws new numbers
         self.step.optimizer.zero_grad(set_to_none=True)
+        for group in self.step.optimizer.param_groups:
+            group["capturable"] = True  # only now: a fused Adam's state is on the device anyway, uncaptured it warns
         with torch.cuda.graph(graph):
             self.advance()
         return graph.replay

@@ -61,10 +61,7 @@ class Step:
         self.device = next(model.parameters()).device
         # Channels last is some 1.2x faster for convolutions with so few channels on a CPU.
         self.model.to(memory_format=torch.channels_last).train()
-        on_gpu = self.device.type == "cuda"  # where a captured step reads the learning rate from memory
-        rate = torch.tensor(learning_rate, device=self.device) if on_gpu else learning_rate
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=rate, betas=(0.9, 0.999), fused=True,
-                                          capturable=on_gpu)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate, betas=(0.9, 0.999), fused=True)
         self.generator = torch.Generator(self.device).manual_seed(seed)
 
     def restart(self) -> None:

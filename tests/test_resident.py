@@ -189,6 +189,7 @@ def stand_in(monkeypatch):
         def capture(graph):
             assert graph.generator is there.step.generator, "noise would be the same in every replay"
             assert there.step.optimizer.state, "Adam must be set up before"
+            assert all(group["capturable"] for group in there.step.optimizer.param_groups)
             assert all(p.grad is None for p in there.step.model.parameters()), "gradients must be the graph's own"
             tensors = [*there.step.model.state_dict().values(), there.number, there.history,
                        *(v for state in there.step.optimizer.state.values() for v in state.values())]
