@@ -183,7 +183,7 @@ class Encoder(nn.Module):
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.dense(self.convolutions(spins))
-        return self.mu(hidden), self.logvar(hidden)
+        return self.mu(hidden).to(spins.dtype), self.logvar(hidden).to(spins.dtype)  # under autocast they are not
 
 
 class Decoder(nn.Module):
@@ -202,7 +202,7 @@ class Decoder(nn.Module):
         self.convolutions = nn.Sequential(*layers, PaddedConv(3, 3, pad, bias=True))
 
     def forward(self, z: Tensor) -> Tensor:
-        return F.normalize(self.convolutions(self.dense(z)), dim=1)
+        return F.normalize(self.convolutions(self.dense(z)).to(z.dtype), dim=1)  # under autocast it is another
 
 
 class VAE(nn.Module):
@@ -276,7 +276,11 @@ class VAE(nn.Module):
     def losses(self, spins: Tensor, hamiltonian: Hamiltonian, beta: float, gamma: float,
                generator: torch.Generator | None = None) -> Losses:
         """:meth:`loss` without its checks, for batches known to be right."""
-        x_out, mu, logvar = self(spins, generator)
+        return self.compare(spins, *self(spins, generator), hamiltonian, beta, gamma)
+
+    def compare(self, spins: Tensor, x_out: Tensor, mu: Tensor, logvar: Tensor, hamiltonian: Hamiltonian, beta: float,
+                gamma: float) -> Losses:
+        """The losses of what :meth:`forward` returned for ``spins``."""
         reconstruction = reconstruction_loss(spins, x_out, self.sites)
         kl = kl_loss(mu, logvar)
         energy = energy_loss(hamiltonian, x_out if gamma else x_out.detach())  # at 0 its gradient is not wanted

@@ -1,40 +1,49 @@
-"""Everything a preset trains: the ladders that the notebooks climb, and which notebook needs which network."""
+"""What every optimiser step of a stage uses, drawn before the first: its batch, its translations, its learning rate."""
 
 from __future__ import annotations
 
-from evae_core.dataset import DataSpec, confined_spec, data_spec
-from evae_core.ladders import Stage, confined_ladder, control, ladder
-from evae_core.presets import Preset
+import math
+from dataclasses import dataclass
 
-BETA = 1e-3  # where notebooks 4, 5 and 7 look
-NOISE = (0.0, 1.0, 100.0)  # gammas of Fig. 3
-WALK = (0.0, 1.0, 10.0, 100.0)  # of Fig. 4
-COLLAPSE = (100.0, 500.0, 1000.0, 2000.0, 5000.0)  # of Fig. 5A
+import numpy as np
 
+from evae_core.ladders import Stage
 
-def ladders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
-    """Every ladder of a preset's run by name, in the order of the notebooks, each with its data set."""
-    data = data_spec(p)
-    found = {f"beta, seed {seed}": (ladder(p, seed=seed), data) for seed in range(p.seeds)}
-    found |= {f"gamma, beta {beta:g}, seed 0": (ladder(p, beta), data) for beta in p.gamma_betas}
-    found[f"control, beta {BETA:g}"] = (control(p, BETA), data)
-    found[f"gamma, beta {p.gamma_betas[0]:g}, seed 1"] = (ladder(p, p.gamma_betas[0], seed=1), data)
-    for ny, nx in p.confined:
-        found[f"confined {ny} x {nx}"] = (confined_ladder(p, BETA), confined_spec(p, (ny, nx)))
-    return found
+WARM_UP = 20  # steps over which the learning rate rises when trained weights are carried over to a fresh Adam
+# Steps at which Adam is restarted when training starts from random weights. The first gradients are 100 times larger
+# than those that follow, and Adam's second moments remember them for some 1/(1 - 0.999) = 1000 steps, in which it
+# hardly moves: every output stays the uniform state. With restarts it leaves that plateau after about 100 steps
+# (48 x 48, three seeds).
+RESTARTS = (30, 60, 120, 240)
 
 
-def compared(p: Preset, beta: float, gammas: tuple[float, ...]) -> list[Stage]:
-    """The stages that notebooks 4 and 5 compare, in the order of ``gammas``, which begin with 0.
+@dataclass(frozen=True)
+class Plan:
+    """``indices`` (steps, batch) int64; ``shifts`` (steps, batch, 2) int64, lattice vectors (y, x), or None;
+    ``rates`` (steps,) float64; ``restarts``: steps before which Adam's moments are forgotten."""
 
-    gamma = 0 is the control: from the same model of the beta ladder, trained for as many further steps as that of
-    gamma = 100, without the Hamiltonian.
+    indices: np.ndarray
+    shifts: np.ndarray | None
+    rates: np.ndarray
+    restarts: tuple[int, ...]
+
+
+def plan(stage: Stage, configurations: int, shape: tuple[int, int], rng: np.random.Generator) -> Plan:
+    """The plan of a stage on a training set of so many configurations of ``shape`` (Ny, Nx).
+
+    The learning rate falls along a cosine; it rises over the first WARM_UP steps where weights are carried over.
     """
-    return [control(p, beta)[-1], *(stage for stage in ladder(p, beta) if stage.gamma in gammas)]
+    indices = np.empty((stage.steps, stage.batch), np.int64)
+    shifts = np.empty((stage.steps, stage.batch, 2), np.int64) if stage.translate else None
+    for number in range(stage.steps):
+        indices[number] = rng.integers(0, configurations, stage.batch)
+        if shifts is not None:
+            shifts[number] = rng.integers(0, shape, (stage.batch, 2))
+    return Plan(indices, shifts, np.array([_rate(stage, number) for number in range(stage.steps)]),
+                () if stage.parent else tuple(number for number in RESTARTS if number < stage.steps))
 
 
-def collapsing(p: Preset) -> dict[str, list[Stage]]:
-    """The three gamma ladders of notebook 6 by name: both betas, and the first beta again with another seed."""
-    one, two = p.gamma_betas
-    return {f"β = {one:g}, seed 0": ladder(p, one), f"β = {two:g}, seed 0": ladder(p, two),
-            f"β = {one:g}, seed 1": ladder(p, one, seed=1)}
+def _rate(stage: Stage, number: int) -> float:
+    fall = 0.5 * (1 + math.cos(math.pi * number / stage.steps))
+    rate = stage.learning_rate * (stage.final_rate + (1 - stage.final_rate) * fall)
+    return rate if stage.parent is None else rate * min(1.0, (number + 1) / WARM_UP)

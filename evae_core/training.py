@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import multiprocessing
 import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,11 @@ from evae_core.dataset import Data, DataSpec, load_data
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.ladders import Stage, climbing, confined_ladder, control, ladder
-from evae_core.model import VAE, Losses, check_weight, energy_loss, energy_scale
+from evae_core.model import VAE, energy_loss, energy_scale
 from evae_core.observables import kspace_mse
+from evae_core.plan import Plan, plan
+from evae_core.resident import LOSSES, Resident, upload
+from evae_core.step import Step, compilable, make_step, new_model, pick_device
 from evae_core.store import Store
 
 __all__ = ["ENERGY_LABEL", "Stage", "Step", "Trained", "climb", "climb_all", "climbing", "confined_ladder", "control",
@@ -37,89 +40,13 @@ __all__ = ["ENERGY_LABEL", "Stage", "Step", "Trained", "climb", "climb_all", "cl
            "stage_spec", "table"]
 
 NETWORK = 1  # raise when the network, the losses or the loop change their results: older stages are then made anew
-WARM_UP = 20  # steps over which the learning rate rises when trained weights are carried over to a fresh Adam
-# Steps at which Adam is restarted when training starts from random weights. The first gradients are 100 times larger
-# than those that follow, and Adam's second moments remember them for some 1/(1 - 0.999) = 1000 steps, in which it
-# hardly moves: every output stays the uniform state. With restarts it leaves that plateau after about 100 steps
-# (48 x 48, three seeds).
-RESTARTS = (30, 60, 120, 240)
 EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
 FEW_STEPS = 400  # not worth the seconds that starting processes takes
 ENERGY_LABEL = r"$L_\mathrm{H}$ ($J$ per spin $\times\,(0.3J/D)^2$)"  # for axes
-LOSSES = ("reconstruction", "kl", "energy", "total")
-
-
-def pick_device(device: str) -> torch.device:
-    """The torch device for ``"auto"`` (a GPU where torch sees one), ``"cpu"`` or ``"cuda"``; ValueError otherwise."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f'device must be "auto", "cpu" or "cuda", got {device!r}')
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError('device "cuda" was asked for and torch sees no usable GPU; use "auto" or "cpu"')
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-class Step:
-    """One optimiser step on a batch, as ``climb`` does it; made by :func:`make_step`."""
-
-    def __init__(self, model: VAE, hamiltonian: Hamiltonian, beta: float, gamma: float, learning_rate: float,
-                 seed: int):
-        self.model, self.hamiltonian, self.beta, self.gamma = model, hamiltonian, beta, gamma
-        self.device = next(model.parameters()).device
-        # Channels last is some 1.2x faster for convolutions with so few channels on a CPU.
-        self.model.to(memory_format=torch.channels_last).train()
-        self.restart(learning_rate)
-        self.generator = torch.Generator(self.device).manual_seed(seed)
-
-    def restart(self, learning_rate: float) -> None:
-        """Begin with a fresh Adam: its moments are forgotten."""
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate, betas=(0.9, 0.999), fused=True)
-
-    def __call__(self, batch: Tensor) -> Losses:
-        """Update the weights once; return the losses of the batch (before the update), detached.
-
-        Raises TypeError or ValueError for a batch that is not (n >= 2, 3, Ny, Nx) unit spins of the model's size.
-        """
-        self.model.check_batch(batch, self.hamiltonian)
-        if len(batch) < 2:
-            raise ValueError("batch must hold at least 2 configurations, batch norm needs a spread")
-        return self.update(batch)
-
-    def update(self, batch: Tensor) -> Losses:
-        """The same for a batch known to be right: nothing is checked, nothing waits for the device."""
-        batch = batch.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-        losses = self.model.losses(batch, self.hamiltonian, self.beta, self.gamma, self.generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        self.optimizer.step()
-        return Losses(*(value.detach() for value in losses))
-
-
-def make_step(size, hamiltonian: Hamiltonian, beta: float, gamma: float, device: str = "auto", *,
-              learning_rate: float = 1e-3, seed: int = 0, model: VAE | None = None) -> Step:
-    """Return ``step(batch) -> Losses``: one Adam step (betas 0.9, 0.999) of a new, or the given, model.
-
-    ``step.model`` is the network, ``step.optimizer`` the optimiser.
-
-    Raises
-    ------
-    TypeError, ValueError
-        a size that is no multiple of 16, negative beta or gamma, an unusable device.
-    """
-    check_weight("beta", beta)
-    check_weight("gamma", gamma)
-    if not isinstance(hamiltonian, Hamiltonian):
-        raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(hamiltonian).__name__}")
-    where = pick_device(device)
-    if model is None:
-        model = new_model(size, hamiltonian, seed)
-    return Step(model.to(where), hamiltonian, beta, gamma, learning_rate, seed)
-
-
-def new_model(size, hamiltonian: Hamiltonian, seed: int) -> VAE:
-    """A VAE for the Hamiltonian's boundary with random weights from ``seed`` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return VAE(size, boundary=hamiltonian.boundary)
+# Steps x batch x sites of a stage from which it is trained with the compiled kernels on a CPU. They save some 2e-7 s a
+# site on two cores, so 3 minutes here, for 6 seconds of compiling, once a machine. The laptop preset's stages are
+# smaller: their bytes stay the same whether or not there is a compiler.
+COMPILED_WORK = 1e9
 
 
 @dataclass(frozen=True)
@@ -128,8 +55,8 @@ class Trained:
 
     ``measured`` holds, after the stage and in evaluation mode: the losses of ``train`` and ``validation`` (dicts of
     reconstruction, kl, energy), of ``generated`` samples X'_out (energy, their mean L_H; best, the lowest; kspace_mse,
-    C1's measure, kspace_mse_complex), of the ``data`` (energy, best), all L_H in the units of the loss, and ``seconds``
-    and ``device`` of the training.
+    C1's measure, kspace_mse_complex), of the ``data`` (energy, best), all L_H in the units of the loss; and of the
+    training: ``seconds``, ``device``, ``mode`` (eager, compiled, graph), ``precision`` and ``threads``.
     """
 
     stage: Stage
@@ -153,10 +80,14 @@ class Trained:
 
 
 def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, device: str = "auto",
-          report: Callable[[str], None] | None = None) -> list[Trained]:
+          report: Callable[[str], None] | None = None, *, compile: bool | None = None,
+          precision: str | None = None) -> list[Trained]:
     """Train every stage that the store does not hold, after its parents; return them in order.
 
-    Killed at any moment, it loses the stage in progress. ``report`` is called with one line a stage.
+    Killed at any moment, it loses the stage in progress. ``report`` is called with one line a stage. ``compile`` and
+    ``precision`` are :func:`make_step`'s; by default kernels are compiled for stages of COMPILED_WORK on a CPU, and on
+    a GPU every stage is a CUDA graph. What was used is in the stage's ``measured``: the same seed gives the same bytes
+    on the same machine in the same mode.
 
     Raises
     ------
@@ -164,17 +95,24 @@ def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, devic
         a loss that is not finite; names stage and step.
     """
     store = store or Store()
-    loaded: list[Data] = []
+    loaded: list[tuple[Data, Tensor | None]] = []
 
-    def data_once() -> Data:
+    def data_once() -> tuple[Data, Tensor | None]:
         if not loaded:
-            loaded.append(load_data(data, store, device))
+            sets, where = load_data(data, store, device), pick_device(device)
+            loaded.append((sets, upload(sets.train, where) if where.type == "cuda" else None))
         return loaded[0]
+
+    @cache
+    def kernels() -> bool:
+        return compilable(report)
 
     def trained(stage: Stage) -> Trained:
         parent = trained(stage.parent) if stage.parent else None
         def make(folder):
-            _train(stage, parent, data_once(), folder, device, report)
+            sets, spins = data_once()
+            wanted = spins is None and worth(stage, data) and kernels() if compile is None else compile
+            _train(stage, parent, sets, spins, folder, device, report, wanted, precision)
         return Trained(stage, data, store.get(stage_spec(stage, data), make))
 
     return [trained(stage) for stage in stages]
@@ -185,20 +123,22 @@ def stage_spec(stage: Stage, data: DataSpec) -> dict:
     return {"kind": "stage", "network": NETWORK, "data": data.spec()} | stage.spec()
 
 
-def _worker(stages, data, root, device, queue) -> None:
+def _worker(stages, data, root, device, queue, compile, precision) -> None:
     torch.set_num_threads(1)
-    climb(stages, data, Store(root), device, queue.put)
+    climb(stages, data, Store(root), device, queue.put, compile=compile, precision=precision)
 
 
 def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store: Store | None = None,
               device: str = "auto", report: Callable[[str], None] | None = None,
-              workers: int | None = None) -> list[list[Trained]]:
+              workers: int | None = None, *, compile: bool | None = None,
+              precision: str | None = None) -> list[list[Trained]]:
     """Climb independent ladders side by side, one process and one thread each; return them like :func:`climb`.
 
     ``data``: one for all, or one a ladder. ``workers``: processes at a time; by default the number of cores on a CPU
     (at most one a ladder), and 1 on a GPU. Common parents are trained once: others wait for them. One thread a
     ladder uses two cores better than two threads for one (some 30 against 50 ms a step at laptop size), and makes the
-    bytes independent of the number of cores.
+    bytes independent of the number of cores. Two captured stages at once on one GPU are not tried yet: more workers
+    there are processes with a copy of the data each. The rest as in :func:`climb`.
     """
     store = store or Store()
     specs = data if isinstance(data, list) else [data] * len(ladders)
@@ -207,15 +147,20 @@ def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store
     if workers is None:
         workers = 1 if pick_device(device).type == "cuda" else os.cpu_count() or 1
     steps = sum(stage.steps for number in todo for stage in ladders[number])
+    long = any(worth(stage, specs[number]) for number in todo for stage in ladders[number])
+    if compile is None and long and pick_device(device).type == "cpu" and not compilable(report):
+        compile = False  # made, or said to be missing, once for all
     if len(todo) > 1 and workers > 1 and steps > FEW_STEPS:
         context = multiprocessing.get_context("spawn")
         for spec in {id(specs[n]): specs[n] for n in todo}.values():
             load_data(spec, store, device, report)  # once, on all cores
         with context.Manager() as manager, ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
             queue = manager.Queue()
-            futures = [pool.submit(_worker, ladders[n], specs[n], store.root, device, queue) for n in todo]
+            futures = [pool.submit(_worker, ladders[n], specs[n], store.root, device, queue, compile, precision)
+                       for n in todo]
             _listen(futures, queue, report)
-    return [climb(stages, spec, store, device, report) for stages, spec in zip(ladders, specs, strict=True)]
+    return [climb(stages, spec, store, device, report, compile=compile, precision=precision)
+            for stages, spec in zip(ladders, specs, strict=True)]
 
 
 def _listen(futures, queue, report) -> None:
@@ -244,20 +189,29 @@ def _seed(stage: Stage, data: DataSpec, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def _train(stage: Stage, parent: Trained | None, data: Data, folder: Path, device: str, report) -> None:
+def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | None, folder: Path, device: str, report,
+           compile: bool, precision: str | None) -> None:
+    """``spins``: the training set on the GPU, None on a CPU."""
     H, shape = data.spec.hamiltonian, data.spec.shape
     if stage.translate and not H.periodic:
         raise ValueError("translate needs a periodic sample; an open one has no translations")
     model = parent.model(device) if parent else new_model(shape, H, _seed(stage, data.spec, "weights"))
     step = make_step(shape, H, stage.beta, stage.gamma, device, learning_rate=stage.learning_rate,
-                     seed=_seed(stage, data.spec, "noise"), model=model)
+                     seed=_seed(stage, data.spec, "noise"), model=model, compile=compile, precision=precision)
+    todo = plan(stage, len(data.train), shape, np.random.default_rng(_seed(stage, data.spec, "batches")))
     start = time.perf_counter()
-    history = _loop(step, stage, data, np.random.default_rng(_seed(stage, data.spec, "batches")))
+    if spins is None:
+        history, mode = _loop(step, todo, data, lambda losses: _check(losses, stage)), step.mode
+    else:
+        captured = H.mask is None  # a mask is copied from the host in every step
+        history = Resident(step, spins, todo).run(captured, lambda losses: _check(losses, stage))
+        mode = "graph" if captured else "eager"
     seconds = time.perf_counter() - start
-    measured = measure(model.eval(), data) | {"seconds": round(seconds, 3), "device": str(step.device)}
+    measured = measure(model.eval(), data) | {"seconds": round(seconds, 3), "device": str(step.device), "mode": mode,
+                                              "precision": step.precision, "threads": torch.get_num_threads()}
     safetensors.torch.save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()},
                                 folder / "weights.safetensors")
-    save_arrays(folder / "history.npy", history)
+    save_arrays(folder / "history.npy", history.numpy())
     write_json(folder / "measured.json", measured)
     if report:
         last = measured["train"]
@@ -265,26 +219,35 @@ def _train(stage: Stage, parent: Trained | None, data: Data, folder: Path, devic
                f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {seconds:.0f} s)")
 
 
-def _loop(step: Step, stage: Stage, data: Data, rng: np.random.Generator) -> np.ndarray:
-    """Draw batches, set the learning rate, update; return the losses of every step, (steps, 4)."""
-    history = torch.empty(stage.steps, len(LOSSES), device=step.device)
-    for number in range(stage.steps):
-        fall = 0.5 * (1 + math.cos(math.pi * number / stage.steps))
-        rate = stage.learning_rate * (stage.final_rate + (1 - stage.final_rate) * fall)
-        if stage.parent is None and number in RESTARTS:
-            step.restart(rate)
+def worth(stage: Stage, data: DataSpec) -> bool:
+    """Whether a stage is long enough for the compiled kernels: COMPILED_WORK."""
+    return stage.steps * stage.batch * data.shape[0] * data.shape[1] >= COMPILED_WORK
+
+
+def _loop(step: Step, todo: Plan, data: Data, check: Callable[[Tensor], None]) -> Tensor:
+    """Take the steps, batches read from the store as they are used; return their losses, (steps, 4)."""
+    history = torch.empty(len(todo.rates), len(LOSSES))
+    for number, rate in enumerate(todo.rates):
+        if number in todo.restarts:
+            step.restart()
         for group in step.optimizer.param_groups:
-            group["lr"] = rate if stage.parent is None else rate * min(1.0, (number + 1) / WARM_UP)
-        batch = data.train[rng.integers(0, len(data.train), stage.batch)]
-        if stage.translate:
-            shifts = rng.integers(0, data.spec.shape, (len(batch), 2)).tolist()
+            group["lr"] = float(rate)
+        batch = data.train[todo.indices[number]]
+        if todo.shifts is not None:
+            shifts = todo.shifts[number].tolist()
             batch = torch.stack([one.roll(shift, (-2, -1)) for one, shift in zip(batch, shifts, strict=True)])
         history[number] = torch.stack(step.update(batch))
-        if (number % 50 == 49 or number == stage.steps - 1) and not bool(torch.isfinite(history[:number + 1]).all()):
-            first = int((~torch.isfinite(history[:number + 1])).any(1).nonzero()[0])
-            raise RuntimeError(f"stage ({stage}) diverged: a loss is not finite at step {first}; "
-                               f"lower learning_rate (now {stage.learning_rate:g})")
-    return history.cpu().numpy()
+        if number % 50 == 49 or number == len(history) - 1:
+            check(history[:number + 1])
+    return history
+
+
+def _check(losses: Tensor, stage: Stage) -> None:
+    """Raise RuntimeError, naming the first step, unless all of the losses (steps, 4) are finite."""
+    finite = torch.isfinite(losses).all(1)
+    if not bool(finite.all()):
+        raise RuntimeError(f"stage ({stage}) diverged: a loss is not finite at step {int((~finite).nonzero()[0])}; "
+                           f"lower learning_rate (now {stage.learning_rate:g})")
 
 
 @torch.no_grad()

@@ -26,8 +26,8 @@ from IPython.display import Markdown
 
 from evae_core import claims, load_preset, plotting, widgets
 from evae_core.observables import kspace_mse
-from evae_core.plan import COLLAPSE as shown
 from evae_core.presets import figures_folder
+from evae_core.programme import COLLAPSE as shown
 from evae_core.results import collapse
 
 p = load_preset(preset)

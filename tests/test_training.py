@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from evae_core import VAE, Hamiltonian, Schedule, training
+from evae_core import VAE, Hamiltonian, Schedule, fused, training
 from evae_core.dataset import DataSpec, load_data
 from evae_core.presets import PRESETS
 from evae_core.store import Store
@@ -170,3 +170,52 @@ def test_bad_arguments():
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="cuda"):
             training.make_step(32, H, 1e-3, 1.0, "cuda")
+
+
+@pytest.mark.skipif(fused.problem() is not None, reason=str(fused.problem()))
+def test_long_stages_are_compiled_and_every_stage_says_how_it_was_trained(store, tmp_path, monkeypatch):
+    stages = training.ladder(TINY)[:1]
+    (short,) = training.climb(stages, SMALL, store, "cpu")
+    assert (short.measured["mode"], short.measured["precision"]) == ("eager", "float32")
+    assert short.measured["threads"] == torch.get_num_threads()
+    monkeypatch.setattr(training, "COMPILED_WORK", 4 * 8 * 16 * 16)
+    (long,) = training.climb(stages, SMALL, Store(tmp_path / "long"), "cpu")
+    assert long.measured["mode"] == "compiled" and set(long.measured) == set(short.measured)
+    torch.testing.assert_close(torch.from_numpy(long.history), torch.from_numpy(short.history), rtol=1e-2, atol=1e-2)
+    again = training.climb(stages, SMALL, Store(tmp_path / "again"), "cpu", compile=True)[0]
+    assert all(torch.equal(a, b) for a, b in zip(again.model().state_dict().values(),
+                                                 long.model().state_dict().values(), strict=True))
+    coarse = training.climb(stages, SMALL, Store(tmp_path / "coarse"), "cpu", compile=True, precision="bfloat16")[0]
+    assert coarse.measured["precision"] == "bfloat16" and not np.array_equal(coarse.history, long.history)
+
+
+def test_no_compiler_is_said_once_for_all_ladders(store, monkeypatch):
+    monkeypatch.setattr(training, "COMPILED_WORK", 1)
+    monkeypatch.setattr(fused, "problem", lambda: "no C++ compiler")
+    said = []
+    ladders = [training.ladder(TINY)[:2], training.ladder(TINY, 1e-4)[:1]]
+    trained = training.climb_all(ladders, SMALL, store, "cpu", said.append, workers=1)
+    assert sum("no C++ compiler" in line for line in said) == 1
+    assert {t.measured["mode"] for one in trained for t in one} == {"eager"}
+    training.climb(training.ladder(TINY, 1e-3), SMALL, store, "cpu", said.append)
+    assert sum("no C++ compiler" in line for line in said) == 2, "once a climb of two stages"
+
+
+def test_a_stage_on_a_gpu(store, tmp_path, monkeypatch):
+    """The GPU's way through a stage, on the CPU and uncaptured: the same numbers, but for data in half precision."""
+    data, stage = load_data(SMALL, store, "cpu"), training.ladder(TINY)[0]
+    run, asked = training.Resident.run, []
+
+    def uncaptured(self, captured, check):
+        asked.append(captured)
+        return run(self, False, check)
+
+    monkeypatch.setattr(training.Resident, "run", uncaptured)
+    there = training.upload(data.train, torch.device("cpu"))
+    training._train(stage, None, data, there, tmp_path, "cpu", None, False, None)
+    (usual,) = training.climb([stage], SMALL, store, "cpu")
+    there = training.Trained(stage, SMALL, tmp_path)
+    assert asked == [True] and there.measured["mode"] == "graph"
+    np.testing.assert_allclose(there.history[0], usual.history[0], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(there.history, usual.history, rtol=0.1, atol=0.1)  # Adam amplifies the difference
+    assert there.history.shape == (4, 4) and there.model().size == (16, 16)

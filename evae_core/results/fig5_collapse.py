@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from evae_core import plan
+from evae_core import programme
 from evae_core.dataset import DataSpec, data_spec, load_data
 from evae_core.files import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_core.observables import defects, kspace_mse, skyrmion_centres, topological_charge
@@ -22,7 +22,7 @@ MEASURES = ("gamma", "kspace_mse", "kspace_mse_complex", "energy_per_spin")
 
 def spec(p: Preset) -> dict:
     """What :func:`collapse` depends on."""
-    last = [stage_spec(stages[-1], data_spec(p)) for stages in plan.collapsing(p).values()]  # each names those before
+    last = [stage_spec(stages[-1], data_spec(p)) for stages in programme.collapsing(p).values()]  # each names those before
     return {"kind": "collapse", "version": kept.VERSION, "last": last, "samples": p.samples}
 
 
@@ -47,8 +47,8 @@ def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> Si
     N)} of the two trainings; last {name: (3, N, N)}, the median states and the lattice; model, the first run's network
     at the largest gamma.
     """
-    data, ladders = data_spec(p), plan.collapsing(p)
-    shown = (*plan.COLLAPSE, p.gammas[-1])
+    data, ladders = data_spec(p), programme.collapsing(p)
+    shown = (*programme.COLLAPSE, p.gammas[-1])
     twins = [name for name in ladders if name.startswith(f"β = {p.gamma_betas[0]:g},")]
 
     def make(folder):

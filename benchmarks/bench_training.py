@@ -1,0 +1,108 @@
+"""The training step on this machine's CPU, plain against fast, in time and in losses: `make bench`.
+
+Plain is the obvious code: the paper's layers (upsample, circular padding, 5x5 convolution), channels first, Adam as
+torch has it. Quote ratios of one run. `--agreement` compares losses over 500 steps instead, with the spread of seeds
+beside them (some 15 minutes).
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+
+import torch
+from plain_step import PlainStep
+from torch.nn import functional as F
+
+from evae_core import Hamiltonian, Schedule, anneal, fused
+from evae_core.plan import RESTARTS
+from evae_core.step import Step, make_step, new_model
+
+VARIANTS = {"torch": dict(compile=False), "compiled": dict(compile=True),
+            "compiled, bfloat16 maps": dict(compile=True, precision="bfloat16")}
+
+
+def variant(name: str, size: int, H: Hamiltonian, beta: float, gamma: float, seed: int = 0,
+            start: dict | None = None) -> Step | PlainStep:
+    """A step of random weights from ``seed``, or of the weights ``start``."""
+    model = new_model(size, H, seed)
+    if start:
+        model.load_state_dict(start)
+    if name == "plain":
+        return PlainStep(model, H, beta, gamma, seed)
+    return make_step(size, H, beta, gamma, "cpu", seed=seed, model=model, **VARIANTS[name])
+
+
+def times(size: int, batch: int, repeats: int) -> None:
+    """Median ms a step of every variant, in turns, so that the machine's mood is the same for all."""
+    H = Hamiltonian(D=0.6, B=0.2)
+    spins = F.normalize(torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0)), dim=1)
+    steps = {name: variant(name, size, H, 1e-3, 1.0) for name in ("plain", *VARIANTS)}
+    found = {name: [] for name in steps}
+    for turn in range(repeats + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step.update(spins)
+            if turn:
+                found[name].append(1e3 * (time.perf_counter() - start))
+    base, best = statistics.median(found["plain"]), min(found["plain"])
+    for name, took in found.items():
+        one = statistics.median(took)
+        print(f"training step, {size} x {size}, batch {batch}, {torch.get_num_threads()} threads, {name}: {one:.1f} ms "
+              f"({min(took):.1f}-{max(took):.1f}), {base / one:.2f}x plain, least times {best / min(took):.2f}x",
+              flush=True)
+
+
+def losses_of(step, data: torch.Tensor, batch: int, steps: int, seed: int, restarts=()) -> torch.Tensor:
+    """L_RC, L_KL, L_H (steps, 3) of steps on batches drawn from ``seed``."""
+    generator, kept = torch.Generator().manual_seed(1000 + seed), []
+    for number in range(steps):
+        if number in restarts:
+            step.restart()
+        losses = step.update(data[torch.randint(len(data), (batch,), generator=generator)])
+        kept.append(torch.stack([value.detach() for value in losses[:3]]))
+    return torch.stack(kept)
+
+
+def agreement(size: int, batch: int, seeds: int, steps: int) -> None:
+    """Losses of every variant from the same trained weights, on the same batches and noise, a seed each.
+
+    From random weights the moment at which a run leaves the plateau of uniform outputs differs so much from seed to
+    seed that any form of the step would pass.
+    """
+    H, (beta, gamma) = Hamiltonian(D=0.6, B=0.2), (1e-4, 1.0)
+    data = anneal(H, (size, size), 1000, seed=0, device="cpu", schedule=Schedule(sweeps=100, overrelax=1))
+    first = variant("compiled" if "compiled" in VARIANTS else "torch", size, H, beta, gamma)
+    start = losses_of(first, data, batch, 2 * steps, 99, RESTARTS)[-steps // 10:].mean(0)
+    weights = {name: value.clone() for name, value in first.model.state_dict().items()}
+    print(f"{size} x {size}, batch {batch}, {len(data)} configurations, beta {beta:g}, gamma {gamma:g}, from weights "
+          f"after {2 * steps} steps (L_RC, L_KL, L_H {start.tolist()}); at step n: mean over the last n/10", flush=True)
+    for name in ("plain", *VARIANTS):
+        for seed in range(seeds):
+            kept = losses_of(variant(name, size, H, beta, gamma, seed, weights), data, batch, steps, seed)
+            marks = [n for n in (1, 10, 100, 500, 1000) if n <= steps]
+            means = [kept[n - max(1, n // 10):n].mean(0).tolist() for n in marks]
+            print(f"{name}, seed {seed}: " + "; ".join(
+                f"step {n}: {a:.6f} {b:.4f} {c:.6f}" for n, (a, b, c) in zip(marks, means, strict=True)), flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--agreement", action="store_true")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=500)
+    chosen = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores, "
+          f"torch {torch.__version__}, Python {platform.python_version()}; load {os.getloadavg()[0]:.1f}; medians")
+    if problem := fused.problem():
+        VARIANTS = {"torch": VARIANTS["torch"]}
+        print(f"compiled kernels: not measured, {problem}")
+    for size in chosen.sizes:
+        if chosen.agreement:
+            agreement(size, chosen.batch, chosen.seeds, chosen.steps)
+        else:
+            times(size, chosen.batch, chosen.repeats)

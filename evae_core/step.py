@@ -1,0 +1,168 @@
+"""One optimiser step, in the form that suits the device: plain torch, compiled kernels, or ready for a CUDA graph."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from evae_core import fused
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.model import VAE, Losses, check_size, check_weight
+
+# float32 everywhere but in a GPU's matrix products and convolutions, where TF32 (10 bits of mantissa) is torch's own
+# choice for convolutions too. bfloat16 is faster and coarser: ask for it. The losses are float32 in every case.
+PRECISION = {"cpu": "float32", "cuda": "tf32"}
+PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "tf32", "bfloat16")}
+# Lattice sites from which a single step uses the compiled kernels unless told otherwise: the compiler's 6 seconds, once
+# a machine, are saved in some 60 steps at 64 x 64.
+COMPILED_SITES = 64 * 64
+
+
+def pick_device(device: str) -> torch.device:
+    """The torch device for ``"auto"`` (a GPU where torch sees one), ``"cpu"`` or ``"cuda"``; ValueError otherwise."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f'device must be "auto", "cpu" or "cuda", got {device!r}')
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError('device "cuda" was asked for and torch sees no usable GPU; use "auto" or "cpu"')
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def numerics(device: torch.device, precision: str) -> Iterator[None]:
+    """On a GPU: TF32 unless ``precision`` is float32, and algorithms that give the same bytes again; then as before."""
+    if device.type != "cuda":
+        yield
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic
+    matmul.allow_tf32 = cudnn.allow_tf32 = precision != "float32"
+    cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = before
+
+
+class Step:
+    """One optimiser step on a batch, as ``climb`` does it; made by :func:`make_step`.
+
+    ``mode``: ``"eager"`` or ``"compiled"``; ``precision``: see PRECISIONS.
+    """
+
+    def __init__(self, model: VAE, hamiltonian: Hamiltonian, beta: float, gamma: float, learning_rate: float,
+                 seed: int, mode: str, precision: str):
+        self.model, self.hamiltonian, self.beta, self.gamma = model, hamiltonian, beta, gamma
+        self.mode, self.precision = mode, precision
+        self.device = next(model.parameters()).device
+        # Channels last is some 1.2x faster for convolutions with so few channels on a CPU.
+        self.model.to(memory_format=torch.channels_last).train()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate, betas=(0.9, 0.999), fused=True)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+
+    def restart(self) -> None:
+        """Begin with a fresh Adam: its moments are forgotten, in place."""
+        for state in self.optimizer.state.values():
+            for value in state.values():
+                value.zero_()
+
+    def __call__(self, batch: Tensor) -> Losses:
+        """Update the weights once; return the losses of the batch (before the update), detached.
+
+        Raises TypeError or ValueError for a batch that is not (n >= 2, 3, Ny, Nx) unit spins of the model's size.
+        """
+        self.model.check_batch(batch, self.hamiltonian)
+        if len(batch) < 2:
+            raise ValueError("batch must hold at least 2 configurations, batch norm needs a spread")
+        return self.update(batch)
+
+    def update(self, batch: Tensor) -> Losses:
+        """The same for a batch known to be right: nothing is checked, nothing waits for the device."""
+        batch = batch.to(self.device, non_blocking=True)
+        with numerics(self.device, self.precision):
+            losses = self.losses(batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            losses.total.backward()
+            self.optimizer.step()
+        return Losses(*(value.detach() for value in losses))
+
+    def losses(self, batch: Tensor) -> Losses:
+        """The losses of a batch on the step's device, with their graph."""
+        model, H = self.model, self.hamiltonian
+        if self.mode == "compiled":
+            return fused.losses(model, batch, H, self.beta, self.gamma, self.generator,
+                                torch.bfloat16 if self.precision == "bfloat16" else torch.float32)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        # Without its cache autocast casts the weights anew in every step, as a captured step must.
+        with torch.autocast(self.device.type, torch.bfloat16, self.precision == "bfloat16", cache_enabled=False):
+            outputs = model(batch, self.generator)
+        return model.compare(batch, *outputs, H, self.beta, self.gamma)
+
+
+def make_step(size, hamiltonian: Hamiltonian, beta: float, gamma: float, device: str = "auto", *,
+              learning_rate: float = 1e-3, seed: int = 0, model: VAE | None = None, compile: bool | None = None,
+              precision: str | None = None, report: Callable[[str], None] | None = None) -> Step:
+    """Return ``step(batch) -> Losses``: one Adam step (betas 0.9, 0.999) of a new, or the given, model.
+
+    ``step.model`` is the network, ``step.optimizer`` the optimiser.
+
+    compile : on a CPU, whether the kernels of :mod:`evae_core.fused` are used; None: from 64 x 64 sites on and where
+        they can be had (if not, ``report``, or standard error, gets one line). They give the same losses to rounding.
+    precision : of convolutions and matrix products, one of PRECISIONS; None: PRECISION of the device.
+
+    Raises
+    ------
+    TypeError, ValueError
+        a size that is no multiple of 16, negative beta or gamma, an unusable device, an unknown precision.
+    RuntimeError
+        ``compile=True`` without a working C++ compiler.
+    """
+    check_weight("beta", beta)
+    check_weight("gamma", gamma)
+    if not isinstance(hamiltonian, Hamiltonian):
+        raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(hamiltonian).__name__}")
+    where = pick_device(device)
+    if compile not in (None, True, False):
+        raise TypeError(f"compile must be True, False or None, got {compile!r}")
+    precision = precision or PRECISION[where.type]
+    if precision not in PRECISIONS[where.type]:
+        raise ValueError(f"precision must be one of {PRECISIONS[where.type]} on this device, got {precision!r}")
+    if compile and where.type == "cuda":
+        raise ValueError("compile=True is for the CPU; on a GPU climb() captures the step as a CUDA graph")
+    ny, nx = check_size(size if model is None else model.size)
+    if model is None:
+        model = new_model(size, hamiltonian, seed)
+    if compile is None:
+        single = next(model.parameters()).dtype == torch.float32
+        compile = where.type == "cpu" and single and ny * nx >= COMPILED_SITES and compilable(report)
+    elif compile and (problem := fused.problem()):
+        raise RuntimeError(f"compile=True: {problem}; use compile=None or False")
+    if precision == "bfloat16" and where.type == "cpu" and not compile:
+        raise ValueError('precision "bfloat16" on a CPU needs the compiled kernels; use compile=True')
+    return Step(model.to(where), hamiltonian, beta, gamma, learning_rate, seed, "compiled" if compile else "eager",
+                precision)
+
+
+@cache
+def _say(line: str) -> None:
+    """Once a process."""
+    print(line, file=sys.stderr)
+
+
+def compilable(report: Callable[[str], None] | None = None) -> bool:
+    """True where the compiled kernels can be had (they are made when they are not there yet); if not, one line why."""
+    problem = fused.problem()
+    if problem:
+        (report or _say)(f"training steps run uncompiled, some 2 times slower: {problem}")
+    return problem is None
+
+
+def new_model(size, hamiltonian: Hamiltonian, seed: int) -> VAE:
+    """A VAE for the Hamiltonian's boundary with random weights from ``seed`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return VAE(size, boundary=hamiltonian.boundary)

@@ -1,0 +1,102 @@
+"""One optimiser step in each of its forms."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from evae_core import VAE, Hamiltonian, fused, step
+from evae_core.step import make_step, numerics
+
+H = Hamiltonian(D=0.6, B=0.2)
+needs_compiler = pytest.mark.skipif(fused.problem() is not None, reason=str(fused.problem()))
+
+
+def batch(n=8, size=32):
+    return F.normalize(torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(0)), dim=1)
+
+
+@needs_compiler
+def test_compiled_steps_are_the_uncompiled_ones():
+    """Losses step by step; the weights drift apart only as fast as Adam amplifies rounding."""
+    one, two = (make_step(32, H, 1e-3, 10.0, "cpu", seed=5, compile=compiled) for compiled in (False, True))
+    assert (one.mode, two.mode) == ("eager", "compiled")
+    for number in range(5):
+        a, b = torch.stack(one(batch())), torch.stack(two(batch()))
+        torch.testing.assert_close(a, b, rtol=1e-6 if number == 0 else 5e-3, atol=1e-6 if number == 0 else 5e-3)
+    fresh = make_step(32, H, 1e-3, 10.0, "cpu", seed=6, compile=False)
+    fresh.model.load_state_dict(two.model.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(fresh.model.parameters(), two.model.parameters(), strict=True))
+
+
+@needs_compiler
+def test_the_default_compiles_from_64_on():
+    assert make_step(48, H, 1e-3, 1.0, "cpu").mode == "eager"
+    assert make_step(64, H, 1e-3, 1.0, "cpu").mode == "compiled"
+    assert make_step((32, 128), H, 1e-3, 1.0, "cpu").precision == "float32"
+    assert make_step(64, H, 1e-3, 1.0, "cpu", model=VAE(64).double()).mode == "eager"
+
+
+@needs_compiler
+def test_same_seed_same_bytes_in_each_mode():
+    for options in ({"compile": False}, {"compile": True}, {"compile": True, "precision": "bfloat16"}):
+        found = []
+        for _ in range(2):
+            one = make_step(32, H, 1e-3, 10.0, "cpu", seed=5, **options)
+            one(batch()), one(batch())
+            found.append(torch.cat([p.detach().flatten() for p in one.model.parameters()]))
+        assert torch.equal(*found), options
+
+
+def test_a_restarted_adam_is_a_fresh_one():
+    one = make_step(16, H, 1e-3, 1.0, "cpu", seed=1)
+    one.restart()  # before the first step there is nothing to forget
+    for _ in range(3):
+        one(batch(4, 16))
+    other = make_step(16, H, 1e-3, 1.0, "cpu", model=make_step(16, H, 1e-3, 1.0, "cpu", seed=1).model)
+    other.model.load_state_dict(one.model.state_dict())
+    other.generator.set_state(one.generator.get_state())
+    one.restart()
+    for _ in range(2):
+        assert torch.equal(torch.stack(one(batch(4, 16))), torch.stack(other(batch(4, 16))))
+    assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True))
+
+
+def test_gpu_numerics_are_set_and_put_back():
+    def flags():
+        return (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32,
+                torch.backends.cudnn.deterministic)
+
+    before = flags()
+    for precision, tf32 in (("float32", False), ("tf32", True), ("bfloat16", True)):
+        with numerics(torch.device("cuda"), precision):
+            assert flags() == (tf32, tf32, True)
+        with pytest.raises(KeyError), numerics(torch.device("cuda"), precision):
+            raise KeyError
+        assert flags() == before
+    with numerics(torch.device("cpu"), "float32"):
+        assert flags() == before
+
+
+def test_autocast_keeps_the_losses_in_float32():
+    """The GPU's bfloat16: autocast around the network alone, here on the CPU's own implementation of it."""
+    one, two = (make_step(32, H, 1e-3, 10.0, "cpu", seed=5, compile=False) for _ in range(2))
+    two.precision = "bfloat16"
+    exact, coarse = one.losses(batch()), two.losses(batch())
+    for a, b in zip(exact, coarse, strict=True):
+        assert b.dtype == torch.float32 and a.item() != b.item()
+        assert b.item() == pytest.approx(a.item(), rel=2e-2, abs=1e-2)
+
+
+def test_bad_options(monkeypatch):
+    for bad, error, word in (({"compile": "yes"}, TypeError, "compile"),
+                             ({"precision": "half"}, ValueError, "precision"),
+                             ({"precision": "tf32"}, ValueError, "precision"),
+                             ({"precision": "bfloat16", "compile": False}, ValueError, "compiled kernels")):
+        with pytest.raises(error, match=word):
+            make_step(32, H, 1e-3, 1.0, "cpu", **bad)
+    monkeypatch.setattr(step.fused, "problem", lambda: "no C++ compiler")
+    with pytest.raises(RuntimeError, match="no C"):
+        make_step(32, H, 1e-3, 1.0, "cpu", compile=True)
+    said = []
+    assert make_step(64, H, 1e-3, 1.0, "cpu", report=said.append).mode == "eager"
+    assert len(said) == 1 and "no C++ compiler" in said[0]
