@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 
-from evae_core import programme, weights
+from evae_core import runs, weights
 from evae_core.artefact import META, described, files_fault, identity, meta_bytes, read_meta
 from evae_core.dataset import DataSpec, data_spec
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
@@ -123,17 +123,17 @@ def needs(p: Preset, store: Store) -> dict[str, str]:
     def names(stages):
         return {identity(stage_spec(stage, data))[1] for stage in stages}
 
-    noise_stages, walk_stages = (programme.compared(p, programme.BETA, gammas) for gammas in (programme.NOISE, programme.WALK))
-    runs = list(programme.collapsing(p).values())
+    noise_stages, walk_stages = (runs.compared(p, runs.BETA, gammas) for gammas in (runs.NOISE, runs.WALK))
+    climbs = list(runs.collapsing(p).values())
     # What the notebooks generate states with: their widgets' first view, Fig. 3A and 4C, the end of every ladder.
-    decoders = names([ladder(p)[0], runs[0][0], *noise_stages, *walk_stages, *(run[-1] for run in runs)])
-    decoders |= {identity(stage_spec(stages[-1], spec))[1] for name, (stages, spec) in programme.ladders(p).items()
+    decoders = names([ladder(p)[0], climbs[0][0], *noise_stages, *walk_stages, *(run[-1] for run in climbs)])
+    decoders |= {identity(stage_spec(stages[-1], spec))[1] for name, (stages, spec) in runs.ladders(p).items()
                  if name.startswith("confined")}
     if store.find(fig5_collapse.spec(p)) is None:
-        decoders |= names(stage for run in runs for stage in run if stage.gamma in programme.COLLAPSE)
+        decoders |= names(stage for run in climbs for stage in run if stage.gamma in runs.COLLAPSE)
     whole = set()
-    for spec, stages in ((figs1_outputs.spec(p), ladder(p)), (fig3_noise.spec(p, programme.BETA), noise_stages),
-                         (fig4_walk.spec(p, programme.BETA), walk_stages)):
+    for spec, stages in ((figs1_outputs.spec(p), ladder(p)), (fig3_noise.spec(p, runs.BETA), noise_stages),
+                         (fig4_walk.spec(p, runs.BETA), walk_stages)):
         if store.find(spec) is None:
             whole |= names(stages)
     for stage, spec in _stages(p).values():
@@ -151,7 +151,7 @@ def _stages(p: Preset) -> dict[str, tuple[Stage, DataSpec]]:
             add(stage.parent, data)
         found[identity(stage_spec(stage, data))[1]] = stage, data
 
-    for stages, data in programme.ladders(p).values():
+    for stages, data in runs.ladders(p).values():
         add(stages[-1], data)
     return found
 
@@ -159,8 +159,8 @@ def _stages(p: Preset) -> dict[str, tuple[Stage, DataSpec]]:
 def _results(p: Preset) -> list[dict]:
     """Specs of all results of a preset's run, and of what they are made from."""
     data = data_spec(p)
-    return [figs1_outputs.spec(p), fig3_noise.spec(p, programme.BETA), fig4_walk.spec(p, programme.BETA), fig5_collapse.spec(p),
-            *(fig4_walk.inverse_spec(p, stage) for stage in programme.compared(p, programme.BETA, programme.WALK)),
+    return [figs1_outputs.spec(p), fig3_noise.spec(p, runs.BETA), fig4_walk.spec(p, runs.BETA), fig5_collapse.spec(p),
+            *(fig4_walk.inverse_spec(p, stage) for stage in runs.compared(p, runs.BETA, runs.WALK)),
             kept.system("pair", data), kept.system("lattice", data)]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import safetensors.torch
 
-from evae_core import programme, recorded, weights
+from evae_core import recorded, runs, weights
 from evae_core.artefact import META, described, identity, meta_bytes, read_meta
 from evae_core.carry import block_means
 from evae_core.dataset import data_spec
@@ -36,8 +36,8 @@ def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
     if target is None:
         raise ValueError(f'{recorded.ENV} is "off"; unset it, or set it to the folder that records go to')
     ladders = {name: [Trained(stage, data, store.find(stage_spec(stage, data))) for stage in stages]
-               for name, (stages, data) in programme.ladders(p).items()}
-    results = [fig3_noise.spec(p, programme.BETA), fig4_walk.spec(p, programme.BETA), fig5_collapse.spec(p)]
+               for name, (stages, data) in runs.ladders(p).items()}
+    results = [fig3_noise.spec(p, runs.BETA), fig4_walk.spec(p, runs.BETA), fig5_collapse.spec(p)]
     missing = [f"stage ({t.stage})" for ladder in ladders.values() for t in ladder if t.folder is None]
     missing += [spec["kind"] for spec in results if store.find(spec) is None]
     claims = sorted((figures / "claims").glob("*.json"))
@@ -92,8 +92,8 @@ def _index(p: Preset, store: Store, results: list[dict], folder: Path) -> None:
             "wall_seconds": body["wall_seconds"], "on": ", ".join(sorted({t.measured["device"] for t in stages})),
             "files": described(files)}
 
-    noise, collapsing = programme.compared(p, programme.BETA, programme.NOISE), programme.collapsing(p)
-    used = (noise, programme.compared(p, programme.BETA, programme.WALK), [stages[-1] for stages in collapsing.values()])
+    noise, collapsing = runs.compared(p, runs.BETA, runs.NOISE), runs.collapsing(p)
+    used = (noise, runs.compared(p, runs.BETA, runs.WALK), [stages[-1] for stages in collapsing.values()])
     for spec, stages in zip(results, used, strict=True):
         source = store.find(spec)
         for file in (found := read_meta(source / META)["files"]):

@@ -27,8 +27,8 @@ from IPython.display import Markdown
 from evae_core import claims, load_preset, plotting, widgets
 from evae_core.dataset import data_spec
 from evae_core.presets import figures_folder
-from evae_core.programme import NOISE as gammas
 from evae_core.results import noise
+from evae_core.runs import NOISE as gammas
 
 p = load_preset(preset)
 figures = figures_folder(p)

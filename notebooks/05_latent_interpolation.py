@@ -32,8 +32,8 @@ from evae_core import claims, load_preset, plotting, widgets
 from evae_core.dataset import data_spec
 from evae_core.latent import K_STEPS, barrier
 from evae_core.presets import figures_folder
-from evae_core.programme import WALK as gammas
 from evae_core.results import walk
+from evae_core.runs import WALK as gammas
 
 p = load_preset(preset)
 figures = figures_folder(p)

@@ -27,8 +27,8 @@ from IPython.display import Markdown
 from evae_core import claims, load_preset, plotting, widgets
 from evae_core.observables import kspace_mse
 from evae_core.presets import figures_folder
-from evae_core.programme import COLLAPSE as shown
 from evae_core.results import collapse
+from evae_core.runs import COLLAPSE as shown
 
 p = load_preset(preset)
 figures = figures_folder(p)

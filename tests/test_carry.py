@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from evae_core import carry, programme, training, weights
+from evae_core import carry, runs, training, weights
 from evae_core.artefact import identity, meta_bytes, read_meta
 from evae_core.dataset import data_spec
 from evae_core.presets import PRESETS
@@ -54,7 +54,7 @@ def test_only_what_is_needed_is_carried(run, tmp_path):
 
 
 def test_needs_follow_the_run(run):
-    names = {stage: identity(spec(stage))[1] for ladder, _ in programme.ladders(TINY).values() for stage in ladder}
+    names = {stage: identity(spec(stage))[1] for ladder, _ in runs.ladders(TINY).values() for stage in ladder}
     rungs = training.ladder(TINY, 1e-3)
     needed = carry.needs(TINY, run)
     assert needed[names[rungs[0]]] == weights.WHOLE

@@ -11,7 +11,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from evae_core import VAE, carry, programme, recorded, recording, training, weights
+from evae_core import VAE, carry, recorded, recording, runs, training, weights
 from evae_core.dataset import data_spec
 from evae_core.files import load_table, read_json
 from evae_core.observables import theta
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TINY = dataclasses.replace(
     PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, overrelax=0, batch=8,
     first_steps=4, beta_steps=2, gamma_steps=2, collapse_steps=2, samples=6, invert_steps=5, betas=(1e-4, 1e-3),
-    gammas=(1.0, 10.0, *programme.COLLAPSE, 1e6), confined=((16, 16),), confined_train=20, confined_steps=2)
+    gammas=(1.0, 10.0, *runs.COLLAPSE, 1e6), confined=((16, 16),), confined_train=20, confined_steps=2)
 
 
 def two_textures(H, shape, device="cpu"):
@@ -47,7 +47,7 @@ def run(tmp_path_factory):
             list(recording.record(TINY, store, folder / "figures"))
         patch.setattr(fig4_walk, "interstitial_pair", two_textures)
         patch.setattr(fig5_collapse, "skyrmion_lattice", lambda H, shape: two_textures(H, shape)[0])
-        for stages, data in programme.ladders(TINY).values():
+        for stages, data in runs.ladders(TINY).values():
             training.climb(stages, data, store, "cpu")
         with pytest.raises(ValueError, match="3 missing, first noise"):
             list(recording.record(TINY, store, folder / "figures"))
@@ -194,7 +194,7 @@ def test_where_records_lie(monkeypatch, tmp_path):
 def test_tables_to_read_and_cite(run):
     folder = run[1] / "tiny"
     stages, histories = load_table(folder / "stages.csv"), load_table(folder / "histories.csv")
-    ladders = programme.ladders(TINY)
+    ladders = runs.ladders(TINY)
     assert len(stages["gamma"]) == sum(len(ladder) for ladder, _ in ladders.values())
     row = np.flatnonzero((stages["ladder"] == "gamma, beta 0.001, seed 1") & (stages["gamma"] == 500))[0]
     (trained,) = training.climb([s for s in training.ladder(TINY, 1e-3, 1) if s.gamma == 500], data_spec(TINY), run[0])
@@ -285,6 +285,6 @@ def test_a_record_at_the_size_of_the_paper_is_below_25_mb(tmp_path):
     decoders = 4 * sum(value.numel() * value.element_size() for value in decoder.values())
     state = 3 * p.size**2 * 2
     shown = (1 + 3) * 6 + (2 * 4 + 2) + (2 * 6 * 2 + 4)  # of notebooks 4, 5 and 6, as kept in half precision
-    stages = sum(len(ladder) for ladder, _ in programme.ladders(p).values())
+    stages = sum(len(ladder) for ladder, _ in runs.ladders(p).values())
     rows = 150 * stages * carry.ROWS + 600 * stages + 200 * 200  # histories, stages, the paths' energies and charges
     assert 12e6 < decoders + shown * state + rows < 23e6

@@ -9,10 +9,12 @@ import torch
 
 from evae_core.annealing.kernels import descend, sweep
 
-# The descent is successive over-relaxation: its factor is near the best one for the softest modes of skyrmion lattices
-# (48 to 128 sites wide, D/J 0.15 to 0.6), and a larger one takes over where those modes are softer still. The torque is
-# measured every STRIDE sweeps. Rounding leaves float32 spins a torque of about 1e-6 J; down to ROUGH J it serves.
-OVERSHOOT, LAST_OVERSHOOT, PATIENCE, STRIDE = 1.98, 1.99, 1000, 50
+# The descent is successive over-relaxation with a factor 2 - SLACK, near the best one for the softest modes of skyrmion
+# lattices (48 to 128 sites wide, D/J 0.15 to 0.6). Where a texture must glide over a nearly flat landscape, larger
+# factors get there sooner, but settle slowly: the slack is halved after every PATIENCE sweeps, three times, and begins
+# anew. The torque is measured every STRIDE sweeps. Rounding leaves float32 spins a torque of about 1e-6 J; down to
+# ROUGH J they serve.
+SLACK, PATIENCE, STRIDE = 0.02, 1000, 50
 ROUGH = 2e-5
 
 def splitmix(x: np.ndarray) -> np.ndarray:
@@ -175,7 +177,7 @@ class Replicas:
         buffers, spins = np.zeros((10, self.columns * self.W), S.dtype), S.reshape(-1)
         active, torque, sweeps = lanes.copy(), np.zeros(self.W), 0
         while True:
-            factor = np.where(done < PATIENCE, OVERSHOOT, LAST_OVERSHOOT)
+            factor = 2 - SLACK / 2.0 ** (done // PATIENCE % 4)
             buffers[9] = np.tile(np.where(active, factor, 0), self.columns)
             descend(spins, buffers, holes, starts, *lattice, coupling.astype(S.dtype), sweeps)
             done[active] += sweeps

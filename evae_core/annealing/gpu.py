@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evae_core.annealing.cpu import LAST_OVERSHOOT, OVERSHOOT, STRIDE
+from evae_core.annealing.cpu import SLACK, STRIDE
 
 KERNELS = ("seed_streams", "sweep_shared", "sweep_global", "descend_float_shared", "descend_float_global",
            "descend_double_shared", "descend_double_global")
@@ -164,5 +164,5 @@ class Replicas:
         where, shared = self._fits(self.threads * self.dtype.itemsize)
         precision = "double" if self.dtype == np.float64 else "float"
         self._launch(f"descend_{precision}_{where}", shared, self.S, torques, *self._lattice(), *self._model(),
-                     real(tolerance), np.int32(max_sweeps), real(OVERSHOOT), real(LAST_OVERSHOOT), np.int32(STRIDE))
+                     real(tolerance), np.int32(max_sweeps), real(2 - SLACK), real(2 - SLACK), np.int32(STRIDE))
         return float(torques.max())

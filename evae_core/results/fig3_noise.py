@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from evae_core import programme
+from evae_core import runs
 from evae_core.dataset import data_spec, load_data
 from evae_core.files import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_core.observables import theta, theta_density
@@ -22,11 +22,11 @@ FINE = np.radians(np.arange(0, 180.01, 0.25))  # bins that peaks are read from
 
 def spec(p: Preset, beta: float) -> dict:
     """What :func:`noise` depends on."""
-    stages = [stage_spec(stage, data_spec(p)) for stage in programme.compared(p, beta, programme.NOISE)]
+    stages = [stage_spec(stage, data_spec(p)) for stage in runs.compared(p, beta, runs.NOISE)]
     return {"kind": "noise", "version": kept.VERSION, "stages": stages, "samples": min(p.samples, p.test)}
 
 
-def noise(p: Preset, beta: float = programme.BETA, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
+def noise(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
     """Theta of as many test states' reconstructions, and of as many generated states, at gamma = 0, 1 and 100.
 
     Returns
@@ -36,9 +36,9 @@ def noise(p: Preset, beta: float = programme.BETA, device: str = "auto", report:
     a gamma}; given (k, 3, N, N) and x_out (gammas, k, 3, N, N), test states and their reconstructions; models, the
     networks, one a gamma.
     """
-    data, stages = data_spec(p), programme.compared(p, beta, programme.NOISE)
+    data, stages = data_spec(p), runs.compared(p, beta, runs.NOISE)
     H, n = data.hamiltonian, min(p.samples, p.test)
-    columns = [(name, g, f"{name}, gamma {g:g}") for name in NAMES for g in programme.NOISE]
+    columns = [(name, g, f"{name}, gamma {g:g}") for name in NAMES for g in runs.NOISE]
 
     def make(folder):
         test = load_data(data, device=device, report=report).test
@@ -47,14 +47,14 @@ def noise(p: Preset, beta: float = programme.BETA, device: str = "auto", report:
                                   [kept.generate(model, n, seed=3) for model in models]), strict=True))
         edges = theta_density(H, test[:1], bins=80, log=True, lowest=1e-4)[0]
         table = {"theta from (rad)": edges[:-1], "theta to (rad)": edges[1:]}
-        numbers = {"gammas": programme.NOISE, "states": n, "median": {}, "peak": {}, "height": {}}
+        numbers = {"gammas": runs.NOISE, "states": n, "median": {}, "peak": {}, "height": {}}
         for name in NAMES:
             fine = [theta_density(H, spins, bins=FINE)[1] for spins in states[name]]
             numbers["median"][name] = [float(theta(H, spins).median()) for spins in states[name]]
             numbers["peak"][name] = [float((FINE[1:] + FINE[:-1])[d.argmax()] / 2) for d in fine]
             numbers["height"][name] = [float(d.max()) for d in fine]
         for name, g, column in columns:
-            table[column] = theta_density(H, states[name][programme.NOISE.index(g)], bins=edges)[1]
+            table[column] = theta_density(H, states[name][runs.NOISE.index(g)], bins=edges)[1]
         write_json(folder / "theta.json", numbers)
         save_table(folder / "theta_densities.csv", table)
         x_out = torch.stack([spins[:SHOWN] for spins in states["X_out"]])

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from evae_core import programme
+from evae_core import runs
 from evae_core.dataset import DataSpec, data_spec
 from evae_core.files import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_core.ladders import Stage
@@ -25,7 +25,7 @@ FRAMED = (0.0, 100.0)  # gammas whose frames are shown
 
 def spec(p: Preset, beta: float) -> dict:
     """What :func:`walk` depends on."""
-    stages = [stage_spec(stage, data_spec(p)) for stage in programme.compared(p, beta, programme.WALK)]
+    stages = [stage_spec(stage, data_spec(p)) for stage in runs.compared(p, beta, runs.WALK)]
     return {"kind": "walk", "version": kept.VERSION, "stages": stages, "invert_steps": p.invert_steps,
             "places": PLACES, "K": K_STEPS}
 
@@ -67,7 +67,7 @@ def _inverse(p: Preset, stage: Stage, data: DataSpec, device: str, report: kept.
     return load_arrays(Store().get(inverse_spec(p, stage), make) / "inverse.npz")
 
 
-def walk(p: Preset, beta: float = programme.BETA, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
+def walk(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
     """Energy and charge along z(k) from the interstitial (k = 0) to the lattice (k = K), at gamma = 0, 1, 10 and 100.
 
     Of 8 positions in the box each network uses the one it reproduces best.
@@ -79,8 +79,8 @@ def walk(p: Preset, beta: float = programme.BETA, device: str = "auto", report: 
     (K + 1,) along the path, ends (2, 3, N, N) what z(0) and z(K) decode to, shifted back; lattice, interstitial
     (3, N, N); frame(gamma, k), the state at step k for gamma = 0 and 100, shifted back.
     """
-    data, stages = data_spec(p), programme.compared(p, beta, programme.WALK)
-    H, gammas = data.hamiltonian, programme.WALK
+    data, stages = data_spec(p), runs.compared(p, beta, runs.WALK)
+    H, gammas = data.hamiltonian, runs.WALK
 
     def make(folder):
         mapped = [_inverse(p, stage, data, device, report) for stage in stages]

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from evae_core import programme
+from evae_core import runs
 from evae_core.dataset import DataSpec, data_spec, load_data
 from evae_core.files import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_core.observables import defects, kspace_mse, skyrmion_centres, topological_charge
@@ -22,7 +22,7 @@ MEASURES = ("gamma", "kspace_mse", "kspace_mse_complex", "energy_per_spin")
 
 def spec(p: Preset) -> dict:
     """What :func:`collapse` depends on."""
-    last = [stage_spec(stages[-1], data_spec(p)) for stages in programme.collapsing(p).values()]  # each names those before
+    last = [stage_spec(stages[-1], data_spec(p)) for stages in runs.collapsing(p).values()]  # each names those before
     return {"kind": "collapse", "version": kept.VERSION, "last": last, "samples": p.samples}
 
 
@@ -47,30 +47,30 @@ def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> Si
     N)} of the two trainings; last {name: (3, N, N)}, the median states and the lattice; model, the first run's network
     at the largest gamma.
     """
-    data, ladders = data_spec(p), programme.collapsing(p)
-    shown = (*programme.COLLAPSE, p.gammas[-1])
+    data, ladders = data_spec(p), runs.collapsing(p)
+    shown = (*runs.COLLAPSE, p.gammas[-1])
     twins = [name for name in ladders if name.startswith(f"β = {p.gamma_betas[0]:g},")]
 
     def make(folder):
-        runs = dict(zip(ladders, climb_all(list(ladders.values()), data, device=device, report=report), strict=True))
+        climbed = dict(zip(ladders, climb_all(list(ladders.values()), data, device=device, report=report), strict=True))
         lattice, train = ideal_lattice(data), load_data(data, device=device, report=report).train
         energy, few = train.statistics["energy"], train[:min(100, len(train))]
         H = data.hamiltonian
-        final, last = zip(*(_final(p, run[-1], device) for run in runs.values()), strict=True)
-        one, other = (last[list(runs).index(name)] for name in twins)
+        final, last = zip(*(_final(p, run[-1], device) for run in climbed.values()), strict=True)
+        one, other = (last[list(climbed).index(name)] for name in twins)
         write_json(folder / "collapse.json", {
             "data": {"energy_min": energy.min(), "energy_mean": energy.mean(), "energy_max": energy.max(),
                      "kspace_mse": kspace_mse(few), "kspace_mse_complex": kspace_mse(few, complex=True)},
             "ideal": {"energy": float(H.energy_per_spin(lattice.double())),
                       "charge": float(topological_charge(lattice))},
-            "final": dict(zip(runs, final, strict=True)), "distance": float((one - other).square().sum(0).mean())})
-        columns = {name: table(run) for name, run in runs.items()}
+            "final": dict(zip(climbed, final, strict=True)), "distance": float((one - other).square().sum(0).mean())})
+        columns = {name: table(run) for name, run in climbed.items()}
         for measured in columns.values():
             measured["energy_per_spin"] = energy_per_spin(H, measured["energy_generated"], data.shape)
         save_table(folder / "collapse.csv", {
-            "run": np.concatenate([[name] * len(run) for name, run in runs.items()]),
-            **{key: np.concatenate([columns[name][key] for name in runs]) for key in MEASURES}})
-        states = [[kept.generate(runs[name][p.gammas.index(g)].model(device), 2, seed=4) for g in shown]
+            "run": np.concatenate([[name] * len(run) for name, run in climbed.items()]),
+            **{key: np.concatenate([columns[name][key] for name in climbed]) for key in MEASURES}})
+        states = [[kept.generate(climbed[name][p.gammas.index(g)].model(device), 2, seed=4) for g in shown]
                   for name in twins]
         save_arrays(folder / "collapse_states.npz", {
             "states": kept.as_half(torch.stack([torch.stack(of_run) for of_run in states])),
