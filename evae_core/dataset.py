@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evae_core.annealing import Schedule, anneal
+from evae_core.annealing import ALGORITHM, Schedule, anneal
 from evae_core.files import load_arrays, save_arrays
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
@@ -73,7 +73,7 @@ class DataSpec:
 
     def _system(self) -> dict:
         return {"hamiltonian": self.hamiltonian.spec(), "shape": list(self.shape), "seed": self.seed,
-                "schedule": asdict(self.schedule)}
+                "schedule": asdict(self.schedule), "annealer": ALGORITHM}
 
     def _shards(self) -> list[dict]:
         total = self.train + self.validation + self.test

@@ -39,14 +39,13 @@ __all__ = ["ENERGY_LABEL", "Stage", "Step", "Trained", "climb", "climb_all", "cl
            "energy_per_spin", "ladder", "loss_of_energy", "make_step", "measure", "new_model", "pick_device",
            "stage_spec", "table"]
 
-NETWORK = 1  # raise when the network, the losses or the loop change their results: older stages are then made anew
+NETWORK = 2  # raise when the network, the losses or the loop change their results: older stages are then made anew
 EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
 FEW_STEPS = 400  # not worth the seconds that starting processes takes
 ENERGY_LABEL = r"$L_\mathrm{H}$ ($J$ per spin $\times\,(0.3J/D)^2$)"  # for axes
-# Steps x batch x sites of a stage from which it is trained with the compiled kernels on a CPU. They save some 2e-7 s a
-# site on two cores, so 3 minutes here, for 6 seconds of compiling, once a machine. The laptop preset's stages are
-# smaller: their bytes stay the same whether or not there is a compiler.
-COMPILED_WORK = 1e9
+# Steps x batch x sites of a stage from which it is trained with the compiled kernels on a CPU: it then saves some 3 s,
+# and compiling costs 6 s once a machine. Shorter ones run as plain torch.
+COMPILED_WORK = 5e6
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from evae_core.hamiltonian import Hamiltonian, check_spins
 __all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "relax"]
 
 DEVICES = ("auto", "cpu", "cuda")
+ALGORITHM = 2  # raise when the same seed gives other spins: older data sets are then made anew
 
 
 def _backend(device: str):
