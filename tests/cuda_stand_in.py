@@ -3,6 +3,7 @@
 import ctypes
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 
@@ -65,7 +66,9 @@ extern "C" int run(const char* name, int grid, int block, void** args) {
 
 
 class Kernel:
-    """Stands for a cupy.RawKernel."""
+    """Stands for a cupy.RawKernel; one runs at a time, as in a stream."""
+
+    running = threading.Lock()
 
     def __init__(self, library, name):
         self.library, self.name, self.max_dynamic_shared_size_bytes = library, name, 48 * 1024
@@ -75,7 +78,8 @@ class Kernel:
         assert all(a.flags.c_contiguous for a in args if isinstance(a, np.ndarray))
         held = [np.array(a.ctypes.data if isinstance(a, np.ndarray) else a) for a in args]
         pointers = (ctypes.c_void_p * len(held))(*(a.ctypes.data for a in held))
-        assert self.library.run(self.name.encode(), grid[0], block[0], pointers) == 0
+        with self.running:
+            assert self.library.run(self.name.encode(), grid[0], block[0], pointers) == 0
 
 
 def build(folder):

@@ -81,6 +81,21 @@ def test_energies_are_those_of_the_cpu(T, monkeypatch, emulated_cupy):
     assert abs(float(means[0].mean() - means[1].mean())) < 4 * error < 0.008
 
 
+def test_results_stay_where_they_were_computed(monkeypatch, emulated_cupy):
+    """keep=True asks the backend where its results lie, and changes no number."""
+    if not gpu.usable():
+        emulate(monkeypatch, emulated_cupy, 1)
+    H, kw = Hamiltonian(D=0.6, B=0.2), dict(schedule=Schedule(sweeps=5), seed=4)
+    kept = anneal(H, (8, 8), 3, device="cuda", keep=True, **kw)
+    assert kept.device.type == gpu.home().type and torch.equal(kept.cpu(), anneal(H, (8, 8), 3, device="cuda", **kw))
+    monkeypatch.setattr(gpu, "home", lambda: torch.device("meta"))
+    assert anneal(H, (8, 8), 3, device="cuda", keep=True, **kw).device.type == "meta"
+    assert anneal(H, (8, 8), 3, device="cuda", **kw).device.type == "cpu"
+    assert anneal(H, (8, 8), 3, device="cpu", keep=True, **kw).device.type == "cpu"
+    with pytest.raises(TypeError, match="keep"):
+        anneal(H, (8, 8), 3, keep=1)
+
+
 def test_gpu_streams_are_those_of_the_cpu(monkeypatch, emulated_cupy):
     emulate(monkeypatch, emulated_cupy, 32)
     state = gpu.Replicas(Hamiltonian(), (16, 16), 3, first=5, seed=2**63 + 1).state
