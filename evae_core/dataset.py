@@ -26,7 +26,7 @@ from evae_core.store import Store
 
 SETS = ("train", "validation", "test")
 AT_ONCE = 4  # shards under way when a GPU anneals: one is annealed while others are hashed and written by other cores
-PIECE = {"cpu": 2**21, "cuda": 2**28}  # bytes of float64 spins that are verified at a time: what a cache, a GPU holds
+PIECE = {"cpu": 2**21, "cuda": 2**25}  # bytes of float64 spins verified at a time: for a cache, or to fill a GPU
 
 
 @dataclass(frozen=True)

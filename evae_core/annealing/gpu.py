@@ -129,6 +129,8 @@ class Replicas:
         kernel = _kernels(self.cupy.cuda.Device().id)[name]
         if shared > kernel.max_dynamic_shared_size_bytes:
             kernel.max_dynamic_shared_size_bytes = shared
+        if "_shared_" in name:
+            kernel.preferred_shared_memory_carveout = 100  # per cent: as many blocks a multiprocessor as fit
         kernel((self.n,), (threads,), args, shared_mem=shared)
 
     def _place(self, extra: int) -> tuple[str, int]:

@@ -234,9 +234,10 @@ __device__ inline void sweep(float* spins, word* state, const float* betas, int 
     const Strip strip = my_strip<SHARED>(L);
     Stream s = {words[0], words[T], words[2 * T], words[3 * T]};
     for (int step = 0; step < steps; step++) {
-        const float beta = betas[step];
+        const float beta = betas[step];  // once a sweep, from the cache: in constant memory it would cost as much
         const Bath bath(beta);
-        // Metropolis step for the K term; see _accept in kernels.py.
+        // Metropolis step for the K term. Both updates satisfy detailed balance for the energy without it, so accepting
+        // with its ratio alone satisfies it for the whole energy.
         const auto accept = [&](float* spin, int a, Vector<float> v) {
             if (ANISOTROPY) {
                 const float gain = beta * m.K * (v.z * v.z - spin[2 * a] * spin[2 * a]);
@@ -267,7 +268,8 @@ __device__ inline void sweep(float* spins, word* state, const float* betas, int 
 __device__ inline float inverse_root(float x) { return rsqrtf(x); }
 __device__ inline double inverse_root(double x) { return rsqrt(x); }
 
-// The field that a descent may follow when K is not zero; see _add_anisotropy in kernels.py.
+// The field that a descent may follow when K is not zero: h + 2 K S_z z, and + 2|K| S for K < 0. Then the energy with K lies
+// below its tangent -S.h everywhere on the sphere, so turning a spin towards it never raises the energy.
 template <class T> __device__ inline Vector<T> with_anisotropy(Vector<T> h, Vector<T> v, T K) {
     const T fall = K < 0 ? -2 * K : T(0);
     return {h.x + fall * v.x, h.y + fall * v.y, h.z + (fall + 2 * K) * v.z};
@@ -296,7 +298,8 @@ __device__ inline T largest_torque(T* S, const Lattice& L, const Strip& strip, c
     return sqrt(worst);
 }
 
-// Turn every spin towards its field by ``factor``, over-shooting; see _align in kernels.py.
+// Turn every spin towards its field by a factor f, S = normalise(f h/|h| - (f - 1) S): the angle between them shrinks for
+// every f in [1, 2), so the energy cannot rise.
 template <bool SHARED, bool PERIODIC, class T>
 __device__ inline void align(T* S, const Lattice& L, const Strip& strip, const Model<T>& m, T factor) {
     visit_both<SHARED, PERIODIC>(S, L, strip, m, [&](T* spin, int a, Vector<T> h) {
