@@ -25,7 +25,7 @@ from evae_core.presets import Preset
 from evae_core.store import Store
 
 SETS = ("train", "validation", "test")
-AT_ONCE = 4  # shards under way when a GPU anneals: one is annealed while others are hashed and written by other cores
+AT_ONCE = 4  # shards hashed at a time, or under way where a GPU anneals: one is annealed while others are written
 PIECE = {"cpu": 2**21, "cuda": 2**25}  # bytes of float64 spins verified at a time: for a cache, or to fill a GPU
 
 
@@ -152,7 +152,7 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
     """
     store = store or Store()
     specs = spec._shards()
-    missing = [s for s in specs if report and store.find(s) is None]
+    missing = report is not None and any(folder is None for _, folder in _each(store.find, specs, AT_ONCE))
 
     def get(shard):
         return store.get(shard, lambda folder: _make_shard(spec, shard, folder, device))
