@@ -7,6 +7,7 @@ tiny kernel before the GPU is trusted.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,9 @@ DESCENT_THREADS = {4: 1024, 8: 512}  # most threads a block, by the bytes of a n
 # the last two are plain alignments (they remove what over-shooting leaves of short waves); where it has not fallen
 # threefold, long waves are what remains, and the factor moves half the way towards 2, up to the last one.
 OVERSHOOT, LAST_OVERSHOOT, STRIDE = 1.95, 1.99, 50
+
+
+_compiling = threading.Lock()  # threads that come together wait for one compilation, which takes some seconds
 
 
 @cache
@@ -126,7 +130,8 @@ class Replicas:
         self._launch("seed_streams", self.threads, 0, self.state, np.uint64(seed), np.uint64(first))
 
     def _launch(self, name, threads, shared, *args):
-        kernel = _kernels(self.cupy.cuda.Device().id)[name]
+        with _compiling:
+            kernel = _kernels(self.cupy.cuda.Device().id)[name]
         if shared > kernel.max_dynamic_shared_size_bytes:
             kernel.max_dynamic_shared_size_bytes = shared
         if "_shared_" in name:
