@@ -8,7 +8,8 @@ and stored: the memory of the making does not grow with the set.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evae_core.annealing import ALGORITHM, Schedule, anneal
+from evae_core.annealing import ALGORITHM, Schedule, anneal, runs_on
 from evae_core.files import load_arrays, save_arrays
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
@@ -24,6 +25,8 @@ from evae_core.presets import Preset
 from evae_core.store import Store
 
 SETS = ("train", "validation", "test")
+AT_ONCE = 4  # shards hashed at a time, or under way where a GPU anneals: one is annealed while others are written
+PIECE = {"cpu": 2**21, "cuda": 2**25}  # bytes of float64 spins verified at a time: for a cache, or to fill a GPU
 
 
 @dataclass(frozen=True)
@@ -148,16 +151,20 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
         a shard that fails verification (see :func:`verify`), or two equal configurations.
     """
     store = store or Store()
-    shards, statistics = [], []
     specs = spec._shards()
-    missing = [s for s in specs if report and store.find(s) is None]
-    for number, shard_spec in enumerate(specs, 1):
-        folder = store.get(shard_spec, lambda path, s=shard_spec: _make_shard(spec, s, path, device))
-        shards.append(load_arrays(folder / "spins.npy", mmap=True))
-        statistics.append(load_arrays(folder / "statistics.npz"))
+    missing = report is not None and any(folder is None for _, folder in _each(store.find, specs, AT_ONCE))
+
+    def get(shard):
+        return store.get(shard, lambda folder: _make_shard(spec, shard, folder, device))
+
+    folders = {}
+    for number, (k, folder) in enumerate(_each(get, specs, AT_ONCE if runs_on(device) == "cuda" else 1), 1):
+        folders[k] = folder
         if missing and (number % max(1, len(specs) // 5) == 0 or number == len(specs)):
             report(f"data: {min(number * spec.shard, spec.train + spec.validation + spec.test)} configurations of "
                    f"{spec.shape[0]} x {spec.shape[1]} annealed ({number} of {len(specs)} shards)")
+    shards = [load_arrays(folders[k] / "spins.npy", mmap=True) for k in range(len(specs))]
+    statistics = [load_arrays(folders[k] / "statistics.npz") for k in range(len(specs))]
     digests = np.concatenate([part.pop("digest") for part in statistics])
     if len(np.unique(digests)) != len(digests):
         raise RuntimeError(f"{len(digests) - len(np.unique(digests))} configurations of the data set are equal to "
@@ -168,11 +175,25 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
                         for name, first, n in zip(SETS, firsts, sizes, strict=False)))
 
 
+def _each(work: Callable, items: list, threads: int) -> Iterator[tuple[int, object]]:
+    """(index, work(item)) as they are done, ``threads`` at a time; a failure cancels what has not begun."""
+    if threads == 1:  # in this thread, which an interrupt reaches at once
+        yield from ((index, work(item)) for index, item in enumerate(items))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        futures = {pool.submit(work, item): index for index, item in enumerate(items)}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
 def _make_shard(spec: DataSpec, shard: dict, folder: Path, device: str) -> None:
     spins = anneal(spec.hamiltonian, spec.shape, shard["n"], seed=spec.seed, device=device,
-                   schedule=spec.schedule, first=shard["first"]).cpu()
+                   schedule=spec.schedule, first=shard["first"], keep=True)
     statistics = verify(spec.hamiltonian, spins, spec.schedule.tolerance)
-    save_arrays(folder / "spins.npy", spins.numpy())
+    save_arrays(folder / "spins.npy", spins.cpu().numpy())
     save_arrays(folder / "statistics.npz", statistics)
 
 
@@ -180,7 +201,8 @@ def verify(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, np.ndar
     """Check configurations (n, 3, Ny, Nx) and return their statistics, one number a configuration.
 
     energy (per magnetic site, units of J), charge, magnetisation (mean S^z), torque (largest |S x h|, J) and
-    a 64-bit digest of the bytes, by which equal configurations are found.
+    a 64-bit digest of the bytes, by which equal configurations are found. Computed on the device of ``spins``
+    in float64, some configurations at a time, so that the memory this takes does not grow with n.
 
     Raises
     ------
@@ -189,8 +211,16 @@ def verify(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, np.ndar
     """
     if not len(spins):
         raise ValueError("spins must hold at least one configuration, got none")
+    size = max(2, PIECE[spins.device.type] // (8 * spins[0].numel()))
+    # Never a piece of one beside larger ones: with threads torch sums a single configuration in another order.
+    parts = [_statistics(H, part, tolerance) for part in spins.tensor_split(max(1, len(spins) // size))]
+    joined = {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
+    return joined | {"digest": np.array([_digest(one) for one in spins.cpu().numpy()], np.uint64)}
+
+
+def _statistics(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, Tensor]:
     mask = torch.ones(spins.shape[-2:], dtype=torch.bool) if H.mask is None else torch.from_numpy(H.mask.copy())
-    length = (torch.linalg.vector_norm(spins, dim=-3)[..., mask] - 1).abs()
+    length = (torch.linalg.vector_norm(spins, dim=-3)[..., mask.to(spins.device)] - 1).abs()
     if not bool(torch.isfinite(spins).all()) or float(length.max()) > 1e-5:
         raise RuntimeError("annealed spins are not finite unit vectors: the worst length is off by "
                            f"{float(length.max()):g}")
@@ -199,13 +229,10 @@ def verify(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, np.ndar
     if float(torque.max()) > 2 * tolerance:
         raise RuntimeError(f"an annealed configuration is not at rest: torque {float(torque.max()):g} J, "
                            f"tolerance {tolerance:g} J; raise max_descent of the schedule")
-    raw = np.ascontiguousarray(spins.numpy())
-    digest = np.array([_digest(one) for one in raw], np.uint64)
-    return {"energy": H.energy_per_spin(double).numpy(),
-            "charge": topological_charge(double, mask=H.mask, periodic=H.periodic).numpy(),
-            "magnetisation": (double[:, 2].sum((-2, -1)) / H.sites(spins.shape[-2:])).numpy(),
-            "torque": torque.numpy(), "digest": digest}
+    return {"energy": H.energy_per_spin(double),
+            "charge": topological_charge(double, mask=H.mask, periodic=H.periodic),
+            "magnetisation": double[:, 2].sum((-2, -1)) / H.sites(spins.shape[-2:]), "torque": torque}
 
 
 def _digest(array: np.ndarray) -> int:
-    return int.from_bytes(hashlib.blake2b(array.tobytes(), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(array), digest_size=8).digest(), "little")

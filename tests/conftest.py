@@ -1,5 +1,7 @@
 """What every test gets: a store, figures and preset of its own, whatever the environment of the caller says."""
 
+import shutil
+
 import pytest
 from hypothesis import settings
 
@@ -13,3 +15,12 @@ def own_environment(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("EVAE_STORE", str(tmp_path_factory.mktemp("evae") / "store"))
     for name in ("EVAE_PRESET", "EVAE_FIGURES", "EVAE_RECORDED", "EVAE_DEADLINE", "MPLBACKEND"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def emulated_cupy(tmp_path_factory):
+    """A stand-in for CuPy that runs the GPU's kernels on the CPU."""
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
+    from cuda_stand_in import build  # here: few tests need it, and it takes a second
+    return build(tmp_path_factory.mktemp("kernels"))

@@ -1,16 +1,11 @@
 """Annealing: random numbers, exact distributions, detailed balance, the descent, and what must not change a result."""
 
-import ctypes
 import math
-import shutil
-import subprocess
-import sys
-import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from cuda_stand_in import emulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
@@ -24,103 +19,6 @@ F32, F64 = torch.float32, torch.float64
 BOUNDARIES = ["periodic", "open", "mask"]
 REAL = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not gpu.usable(), reason="no usable GPU"))]
 SHORT = Schedule(sweeps=10)
-
-
-# --- the GPU's kernels without a GPU: kernels.cu as C++, the threads of a block as threads ---
-
-SHIM = r"""
-#include <barrier>
-#include <cmath>
-#include <cstring>
-#include <thread>
-#include <utility>
-#include <vector>
-#define __shared__
-#define __global__
-#define __device__
-#define __launch_bounds__(n)
-#define __logf logf
-#define __expf expf
-using std::copysign, std::min, std::sqrt;
-static thread_local struct { unsigned x; } threadIdx;
-static struct { unsigned x; } blockIdx, blockDim;
-static std::barrier<>* gate;
-static void __syncthreads() { if (blockDim.x > 1) gate->arrive_and_wait(); }
-static float rsqrtf(float x) { return 1 / sqrtf(x); }
-static double rsqrt(double x) { return 1 / sqrt(x); }
-static void sincospif(float x, float* s, float* c) { *s = sin(M_PI * x); *c = cos(M_PI * x); }
-#include KERNELS
-double pool[1 << 15];
-
-template <class... A, size_t... I>
-void call(void (*kernel)(A...), void** args, std::index_sequence<I...>) { kernel(*static_cast<A*>(args[I])...); }
-
-template <class... A> void launch(void (*kernel)(A...), int grid, int block, void** args) {
-    blockDim.x = block;
-    auto one = [=](unsigned t) { threadIdx.x = t; call(kernel, args, std::index_sequence_for<A...>()); };
-    for (blockIdx.x = 0; blockIdx.x < unsigned(grid); blockIdx.x++) {
-        std::memset(pool, 0xff, sizeof pool);  // NaN: nothing may be read before it is written
-        std::barrier<> here(block);
-        gate = &here;
-        std::vector<std::thread> others;
-        for (int t = 1; t < block; t++) others.emplace_back(one, t);
-        one(0);
-        for (auto& other : others) other.join();
-    }
-}
-
-extern "C" int run(const char* name, int grid, int block, void** args) {
-#define TRY(kernel) if (!std::strcmp(name, #kernel)) { launch(kernel, grid, block, args); return 0; }
-    TRY(seed_streams) TRY(sweep_shared) TRY(sweep_global) TRY(descend_float_shared) TRY(descend_float_global)
-    TRY(descend_double_shared) TRY(descend_double_global)
-    return 1;
-}
-"""
-
-
-class Kernel:
-    """Stands for a cupy.RawKernel."""
-
-    def __init__(self, library, name):
-        self.library, self.name, self.max_dynamic_shared_size_bytes = library, name, 48 * 1024
-
-    def __call__(self, grid, block, args, shared_mem=0):
-        assert shared_mem <= self.max_dynamic_shared_size_bytes
-        assert all(a.flags.c_contiguous for a in args if isinstance(a, np.ndarray))
-        held = [np.array(a.ctypes.data if isinstance(a, np.ndarray) else a) for a in args]
-        pointers = (ctypes.c_void_p * len(held))(*(a.ctypes.data for a in held))
-        assert self.library.run(self.name.encode(), grid[0], block[0], pointers) == 0
-
-
-@pytest.fixture(scope="session")
-def emulated_cupy(tmp_path_factory):
-    """A stand-in for CuPy: numpy, and kernels.cu compiled as C++ to run on the CPU."""
-    if shutil.which("g++") is None:
-        pytest.skip("g++ is not installed")
-    folder = tmp_path_factory.mktemp("kernels")
-    (folder / "shim.cpp").write_text(SHIM)
-    source = Path(evae_core.annealing.__file__).with_name("kernels.cu")
-    subprocess.run(["g++", "-std=c++20", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-shared", "-fPIC",
-                    f'-DKERNELS="{source}"', "-o", folder / "kernels.so", folder / "shim.cpp"], check=True)
-    library = ctypes.CDLL(str(folder / "kernels.so"))
-    cupy = types.ModuleType("cupy")
-    for name in ("asarray", "empty", "float32", "stack", "uint32", "where", "zeros"):
-        setattr(cupy, name, getattr(np, name))
-    cupy.asnumpy = np.asarray
-    device = types.SimpleNamespace(id=0, attributes={"MaxSharedMemoryPerBlockOptin": 227 * 1024})
-    cupy.cuda = types.SimpleNamespace(Device=lambda: device)
-    cupy.RawModule = lambda code, options: types.SimpleNamespace(get_function=lambda name: Kernel(library, name))
-    return cupy
-
-
-compile_kernels = gpu._kernels.__wrapped__  # without the cache, which belongs to real devices
-
-
-def emulate(monkeypatch, cupy, threads):
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(gpu, "_problem", lambda: None)
-    monkeypatch.setattr(gpu, "threads", lambda shape: threads)
-    monkeypatch.setattr(gpu, "_kernels", compile_kernels)
 
 
 @pytest.fixture(params=["cpu", "cuda"])
@@ -292,7 +190,7 @@ def test_free_spins_in_a_field(a, device):
     assert stats.kstest(drop, law.cdf).pvalue > 1e-3
     azimuth = torch.atan2(S[:, 1], S[:, 0]).reshape(-1).numpy()
     assert stats.kstest(azimuth, stats.uniform(-np.pi, 2 * np.pi).cdf).pvalue > 1e-3
-    torch.testing.assert_close(torch.linalg.vector_norm(S, dim=1), torch.ones(8, 64, 64, dtype=F64), atol=1e-6, rtol=0)
+    torch.testing.assert_close(torch.linalg.vector_norm(S, dim=1), torch.ones(8, 64, 64, dtype=F64), atol=2e-6, rtol=0)
 
 
 def test_no_field_and_infinite_temperature_give_the_whole_sphere(device):
@@ -677,68 +575,3 @@ def test_inputs_are_not_changed():
     relax(H, spins)
     heat_bath(H, spins, T=0.5, sweeps=2)
     assert torch.equal(spins, copy)
-
-
-# --- the GPU ---
-
-@pytest.mark.skipif(gpu.usable(), reason="a GPU is usable")
-def test_cuda_without_a_gpu_says_so():
-    for call in (lambda: anneal(Hamiltonian(), (16, 16), 2, device="cuda"),
-                 lambda: relax(Hamiltonian(), random_spins(3, 8, 8), device="cuda")):
-        with pytest.raises(RuntimeError, match='device="cpu"'):
-            call()
-
-
-@pytest.mark.parametrize("shape, boundary", [((6, 8), "periodic"), ((20, 18), "periodic"), ((7, 9), "mask"),
-                                             ((12, 11), "open")])
-@pytest.mark.parametrize("memory", [227 * 1024, 1024])
-def test_barriers(shape, boundary, memory, monkeypatch, emulated_cupy):
-    """Reflections and descent use no random numbers: 32 threads that wait for each other give the bits of one."""
-    monkeypatch.setitem(emulated_cupy.cuda.Device().attributes, "MaxSharedMemoryPerBlockOptin", memory)
-    H = make(boundary, *shape, D=0.6, B=0.2)
-    start = random_spins(2, 3, *shape)
-    start[..., ~magnetic(H, shape)] = 0
-    results = []
-    for threads in (1, 32):
-        emulate(monkeypatch, emulated_cupy, threads)
-        replicas = gpu.Replicas(H, shape, 2)
-        replicas.load(start)
-        torch.testing.assert_close(replicas.spins(), start, atol=0, rtol=0)
-        replicas.sweep([1.0] * 5, 0, heat=False)
-        swept = replicas.spins()
-        torque = replicas.descend(1e-3, 300)
-        results.append((swept, replicas.spins(), torque))
-    assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
-    assert results[0][2] == results[1][2] < 1e-3
-
-
-def test_gpu_streams_are_those_of_the_cpu(monkeypatch, emulated_cupy):
-    emulate(monkeypatch, emulated_cupy, 32)
-    state = gpu.Replicas(Hamiltonian(), (16, 16), 3, first=5, seed=2**63 + 1).state
-    np.testing.assert_array_equal(state, cpu.seed_streams(2**63 + 1, np.arange(5, 8), 32).transpose(2, 0, 1))
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (64, 64), (128, 128), (2000, 1000)])
-def test_gpu_layout(shape):
-    index, threads = gpu.layout(shape), gpu.threads(shape)
-    columns = (shape[1] + 1) // 2
-    assert index.shape == (3, *shape) and np.bincount(index.reshape(-1)).max() == 1
-    assert index.min() == 0 and index.max() < 6 * shape[0] * columns
-    assert threads & (threads - 1) == 0 and 32 <= threads <= 1024
-    parts = gpu.pieces(shape, 7, 100_000)
-    assert parts[0][0] == 7 and sum(n for _, n in parts) == 100_000
-    assert all(a + n == b for (a, n), (b, _) in zip(parts, parts[1:], strict=False))
-
-
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
-@pytest.mark.parametrize("which", [0, -1])
-def test_kernels_compile(which, tmp_path):
-    """For the oldest and the newest GPU that the compiler knows."""
-    known = subprocess.run(["nvcc", "--list-gpu-code"], capture_output=True, text=True, check=True).stdout.split()
-    source = Path(evae_core.annealing.__file__).with_name("kernels.cu")
-    done = subprocess.run(["nvcc", f"-arch={known[which]}", "-ptx", "-Werror", "all-warnings",
-                           "-o", tmp_path / "kernels.ptx", source], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    ptx = (tmp_path / "kernels.ptx").read_text()
-    for kernel in gpu.KERNELS:
-        assert f".entry {kernel}" in ptx

@@ -1,12 +1,16 @@
 """Data sets: disjoint, verified, resumable, independent of the shards they are made in."""
 
 import dataclasses
+import threading
+import time
 
 import numpy as np
 import pytest
 import torch
+from cuda_stand_in import emulate
 
 from evae_core import Hamiltonian, Schedule, anneal, dataset
+from evae_core.annealing import gpu
 from evae_core.dataset import DataSpec, confined_spec, data_spec, load_data, verify
 from evae_core.presets import PRESETS
 from evae_core.store import Store
@@ -92,6 +96,59 @@ def test_verification_refuses_what_is_not_at_rest():
     for bad, word in ((turned, "not at rest"), (1.1 * good, "unit"), (good * float("nan"), "finite")):
         with pytest.raises(RuntimeError, match=word):
             verify(H, bad, 1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 12])
+def test_verification_in_pieces_changes_no_bit(n, monkeypatch):
+    """Whole and in pieces of a few configurations, which bound the memory: the same statistics."""
+    spins = anneal(H, (16, 16), n, seed=3, device="cpu", schedule=SMALL.schedule)
+    sizes, real = [], dataset._statistics
+    monkeypatch.setattr(dataset, "_statistics", lambda H, part, t: (sizes.append(len(part)), real(H, part, t))[1])
+    whole = verify(H, spins, 1e-4)
+    assert sizes == [n]
+    monkeypatch.setitem(dataset.PIECE, "cpu", 3 * 8 * 3 * 16 * 16)
+    pieces = verify(H, spins, 1e-4)
+    assert sizes[1:] == {1: [1], 2: [2], 5: [5], 12: [3, 3, 3, 3]}[n]
+    for key, values in whole.items():
+        np.testing.assert_array_equal(values, pieces[key])
+    bad = spins.clone()
+    bad[-1, :, 3, 3] = -bad[-1, :, 3, 3]
+    with pytest.raises(RuntimeError, match="not at rest"):
+        verify(H, bad, 1e-4)
+
+
+def test_several_shards_at_once(store, tmp_path, monkeypatch):
+    """As where a GPU anneals: four under way, the same data; a shard that fails stops the rest."""
+    alone = load_data(SMALL, store, "cpu")
+    monkeypatch.setattr(dataset, "runs_on", lambda device: "cuda")
+    lines, meeting, real = [], threading.Barrier(4, timeout=60), dataset._make_shard
+    monkeypatch.setattr(dataset, "_make_shard", lambda *a: (meeting.wait(), real(*a)))
+    together = load_data(SMALL, Store(tmp_path / "other"), "cpu", lines.append)
+    assert torch.equal(alone.train[:], together.train[:]) and torch.equal(alone.test[:], together.test[:])
+    for key, values in alone.train.statistics.items():
+        np.testing.assert_array_equal(values, together.train.statistics[key])
+    assert lines[-1] == "data: 15 configurations of 16 x 16 annealed (4 of 4 shards)"
+
+    made = []
+    def fails(spec, shard, folder, device):
+        made.append(shard["first"])
+        if shard["first"]:
+            time.sleep(0.5)  # the first has failed long before
+        raise RuntimeError("not at rest")
+
+    monkeypatch.setattr(dataset, "_make_shard", fails)
+    with pytest.raises(RuntimeError, match="not at rest"):
+        load_data(dataclasses.replace(SMALL, shard=1, seed=9), Store(tmp_path / "third"), "cpu")
+    assert len(made) < 15
+
+
+def test_data_from_the_gpu(store, monkeypatch, request):
+    """Annealed, verified and stored through the GPU's code, which without a GPU runs on the CPU."""
+    if not gpu.usable():
+        emulate(monkeypatch, request.getfixturevalue("emulated_cupy"), threads=1)
+    data = load_data(SMALL, store, "cuda")
+    whole = anneal(H, (16, 16), 15, seed=0, device="cuda", schedule=SMALL.schedule)
+    assert torch.equal(torch.cat([data.train[:], data.validation[:], data.test[:]]), whole)
 
 
 def test_equal_configurations_are_found(store, monkeypatch):

@@ -17,7 +17,7 @@ from evae_core.annealing import cpu
 from evae_core.annealing.schedule import LEAST_T, Schedule, check_count, check_number
 from evae_core.hamiltonian import Hamiltonian, check_spins
 
-__all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "relax"]
+__all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "relax", "runs_on"]
 
 DEVICES = ("auto", "cpu", "cuda")
 ALGORITHM = 2  # raise when the same seed gives other spins: older data sets are then made anew
@@ -35,6 +35,11 @@ def _backend(device: str):
         gpu.require()
         return gpu
     return gpu if gpu.usable() else cpu
+
+
+def runs_on(device: str) -> str:
+    """What ``device`` stands for on this machine, ``"cpu"`` or ``"cuda"``; errors as those of :func:`anneal`."""
+    return "cpu" if _backend(device) is cpu else "cuda"
 
 
 def _check(H: Hamiltonian, shape) -> tuple[int, int]:
@@ -121,11 +126,15 @@ class Annealing:
         RuntimeError
             the torque is still above the schedule's tolerance after ``max_descent`` sweeps.
         """
+        return self._arrive().cpu()
+
+    def _arrive(self) -> Tensor:
+        """As finish, but the spins stay on the device that computed them."""
         self.run(self.schedule.sweeps)
         if self.temperature > 0:
             _descend(self._replicas, self.schedule.tolerance, self.schedule.max_descent, "max_descent")
             self.temperature = 0.0
-        return self.spins
+        return self._replicas.spins()
 
 
 def _descend(replicas, tolerance, max_sweeps, name):
@@ -136,7 +145,7 @@ def _descend(replicas, tolerance, max_sweeps, name):
 
 
 def anneal(H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto", schedule: Schedule | None = None,
-           first: int = 0, progress=None) -> Tensor:
+           first: int = 0, progress=None, keep: bool = False) -> Tensor:
     """n metastable states: random spins, cooled along ``schedule``, then descended to T = 0.
 
     Parameters
@@ -152,10 +161,12 @@ def anneal(H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto", s
     schedule : a :class:`Schedule`; None is the default one.
     first : index of the first replica.
     progress : None, or a callable ``progress(done, total)`` in replicas.
+    keep : leave the result on the device that computed it (needs a torch built for CUDA there), so that
+        what follows on a GPU copies nothing; otherwise it comes to host memory.
 
     Returns
     -------
-    (n, 3, Ny, Nx) float32, unit vectors, zero on non-magnetic sites; in host memory.
+    (n, 3, Ny, Nx) float32, unit vectors, zero on non-magnetic sites; in host memory unless ``keep``.
 
     Raises
     ------
@@ -166,15 +177,17 @@ def anneal(H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto", s
     n, first = check_count("n", n, 1), check_count("first", first)
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be a callable (done, total) or None, got {progress!r}")
+    if not isinstance(keep, bool):
+        raise TypeError(f"keep must be True or False, got {keep!r}")
     backend = _backend(device)
-    spins = torch.empty(n, 3, ny, nx)
+    spins = torch.empty(n, 3, ny, nx, device=backend.home() if keep and backend is not cpu else "cpu")
 
     done = 0
 
     def work(piece):
         start, count = piece
         part = Annealing(H, shape, count, seed, device, schedule, first=start)
-        spins[start - first:start - first + count] = part.finish()
+        spins[start - first:start - first + count] = part._arrive()
         return count
 
     def finished(count):

@@ -7,6 +7,7 @@ tiny kernel before the GPU is trusted.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from functools import cache
 from pathlib import Path
@@ -14,11 +15,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evae_core.annealing.cpu import SLACK, STRIDE
+from evae_core.annealing.cpu import PATIENCE, SLACK, STRIDE
 
-KERNELS = ("seed_streams", "sweep_shared", "sweep_global", "descend_float_shared", "descend_float_global",
-           "descend_double_shared", "descend_double_global")
+# All kernels of kernels.cu: one for every memory, edge, kind of anisotropy and precision, so that their loops hold no
+# branch on what is the same for all sites.
+PLACES = [f"{memory}_{edge}" for memory in ("shared", "global") for edge in ("periodic", "open")]
+KERNELS = ("seed_streams", *(f"sweep_{place}{K}" for place in PLACES for K in ("", "_K")),
+           *(f"descend_{real}_{place}" for real in ("float", "double") for place in PLACES))
+OPTIONS = ("-std=c++17", "-use_fast_math")  # of the compiler, NVRTC or nvcc
 PIECE = 2**28  # bytes of spins that are computed at a time
+ROWS = 8  # a thread's rows of a colour, at least: the longer its strip, the fewer numbers it reads for a site
+DESCENT_THREADS = {4: 1024, 8: 512}  # most threads a block, by the bytes of a number; the kernels' launch bounds
+
+_compiling = threading.Lock()  # threads that come together wait for one compilation, which takes some seconds
 
 
 @cache
@@ -58,17 +67,19 @@ def _kernels(device: int) -> dict:
     """The compiled kernels by name, for one device."""
     import cupy
 
-    module = cupy.RawModule(code=Path(__file__).with_name("kernels.cu").read_text(), options=("-std=c++17",))
+    module = cupy.RawModule(code=Path(__file__).with_name("kernels.cu").read_text(), options=OPTIONS)
     return {name: module.get_function(name) for name in KERNELS}
 
 
 def threads(shape) -> int:
-    """Threads a block: a power of two, at most 1024, about a quarter of a colour's sites.
+    """Threads a block: a multiple of 32, at most 1024; each has a column and at least ROWS rows of a colour.
 
     It depends on the lattice alone: the random streams belong to threads, so it decides the numbers drawn.
     """
     ny, nx = shape
-    return min(1024, max(32, 2 ** int(np.log2(max(ny * ((nx + 1) // 2) / 4, 1)))))
+    columns = (nx + 1) // 2
+    groups = max(1, min(1024 // columns, -(-ny // ROWS)))  # of rows
+    return min(1024, -(-groups * columns // 32) * 32)
 
 
 def layout(shape) -> np.ndarray:
@@ -77,6 +88,11 @@ def layout(shape) -> np.ndarray:
     nc = (nx + 1) // 2
     a, y, x = np.mgrid[:3, :ny, :nx]
     return (((x + y) % 2 * 3 + a) * ny + y) * nc + x // 2
+
+
+def home() -> torch.device:
+    """Where ``Replicas.spins`` are: on the GPU where torch was built for CUDA, else in host memory."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def workers() -> int:
@@ -107,23 +123,27 @@ class Replicas:
         self.alive = None if alive.all() else cupy.asarray(alive)
         self.S = cupy.zeros((n, 6 * ny * self.columns), self.dtype)
         self.state = cupy.empty((n, 4, self.threads), cupy.uint32)
-        self._launch("seed_streams", 0, self.state, np.uint64(seed), np.uint64(first))
+        self._launch("seed_streams", self.threads, 0, self.state, np.uint64(seed), np.uint64(first))
 
-    def _launch(self, name, shared, *args):
-        kernel = _kernels(self.cupy.cuda.Device().id)[name]
+    def _launch(self, name, threads, shared, *args):
+        with _compiling:
+            kernel = _kernels(self.cupy.cuda.Device().id)[name]
         if shared > kernel.max_dynamic_shared_size_bytes:
             kernel.max_dynamic_shared_size_bytes = shared
-        kernel((self.n,), (self.threads,), args, shared_mem=shared)
+        if "_shared_" in name:
+            kernel.preferred_shared_memory_carveout = 100  # per cent: as many blocks a multiprocessor as fit
+        kernel((self.n,), (threads,), args, shared_mem=shared)
 
-    def _fits(self, extra: int) -> tuple[str, int]:
-        """Which memory the lattice goes to, and the shared memory to ask for, with ``extra`` bytes besides it."""
+    def _place(self, extra: int) -> tuple[str, int]:
+        """Which of PLACES the lattice goes to, and the shared memory to ask for, with ``extra`` bytes besides it."""
         most = self.cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"]
         size = self.S[0].nbytes + extra
-        return ("shared", size) if size <= most else ("global", extra)
+        edge = "periodic" if self.H.periodic else "open"
+        return (f"shared_{edge}", size) if size <= most else (f"global_{edge}", extra)
 
     def _lattice(self):
         alive = np.uint64(0) if self.alive is None else self.alive  # a null pointer: every site is magnetic
-        return np.int32(self.shape[0]), np.int32(self.columns), np.int32(self.H.periodic), alive
+        return np.int32(self.shape[0]), np.int32(self.columns), alive
 
     def _model(self):
         return tuple(self.dtype.type(value) for value in (self.H.J, self.H.D, self.H.B, self.H.K))
@@ -140,29 +160,31 @@ class Replicas:
         self.S[:, self.index.reshape(-1)] = spins.reshape(self.n, -1)
 
     def spins(self) -> torch.Tensor:
-        """A copy of the spins, (n, 3, Ny, Nx): on the GPU where torch was built for CUDA, else in host memory."""
+        """A copy of the spins, (n, 3, Ny, Nx), at :func:`home`."""
         spins = self.S[:, self.index]
         if self.H.dmi == "neel":
             spins = self.cupy.stack((-spins[:, 1], spins[:, 0], spins[:, 2]), 1)
-        if torch.cuda.is_available():
+        if home().type == "cuda":
             self.cupy.cuda.get_current_stream().synchronize()  # torch may use another stream
             return torch.from_dlpack(spins)
         return torch.from_numpy(self.cupy.asnumpy(spins))
 
     def sweep(self, betas, overrelax: int, heat: bool = True) -> None:
         """As in ``cpu.Replicas``."""
-        kinds = (np.arange(len(betas) * (overrelax + 1)) % (overrelax + 1) == 0) & heat
-        betas = self.cupy.asarray(np.repeat(np.asarray(betas, np.float32), overrelax + 1))
-        where, shared = self._fits(0)
-        self._launch(f"sweep_{where}", shared, self.S, self.state, betas, self.cupy.asarray(kinds.astype(np.uint8)),
-                     np.int32(len(betas)), *self._lattice(), *self._model())
+        betas = self.cupy.asarray(np.asarray(betas, np.float32))
+        place, shared = self._place(0)
+        kernel = f"sweep_{place}{'_K' if self.H.K else ''}"
+        self._launch(kernel, self.threads, shared, self.S, self.state, betas, np.int32(len(betas)), np.int32(heat),
+                     np.int32(overrelax + (not heat)), *self._lattice(), *self._model())
 
     def descend(self, tolerance: float, max_sweeps: int) -> float:
         """As in ``cpu.Replicas``."""
         real = self.dtype.type
         torques = self.cupy.empty(self.n, self.dtype)
-        where, shared = self._fits(self.threads * self.dtype.itemsize)
+        threads = min(self.threads, DESCENT_THREADS[self.dtype.itemsize])
+        place, shared = self._place(threads * self.dtype.itemsize)
         precision = "double" if self.dtype == np.float64 else "float"
-        self._launch(f"descend_{precision}_{where}", shared, self.S, torques, *self._lattice(), *self._model(),
-                     real(tolerance), np.int32(max_sweeps), real(2 - SLACK), real(2 - SLACK), np.int32(STRIDE))
+        self._launch(f"descend_{precision}_{place}", threads, shared, self.S, torques, *self._lattice(),
+                     *self._model(), real(tolerance), np.int32(max_sweeps), real(SLACK), np.int32(PATIENCE),
+                     np.int32(STRIDE))
         return float(torques.max())
