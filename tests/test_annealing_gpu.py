@@ -41,7 +41,7 @@ def test_barriers(shape, boundary, memory, monkeypatch, emulated_cupy):
         torch.testing.assert_close(replicas.spins(), start, atol=0, rtol=0)
         replicas.sweep([1.0] * 5, 0, heat=False)
         swept = replicas.spins()
-        torque = replicas.descend(1e-3, 300)
+        torque = replicas.descend(1e-3, 600)
         results.append((swept, replicas.spins(), torque))
     assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
     assert results[0][2] == results[1][2] < 1e-3
