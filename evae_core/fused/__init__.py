@@ -1,4 +1,4 @@
-"""The training losses on a CPU with the passes between the convolutions written in C++ (``kernels.cpp``).
+"""The training losses on a CPU with the passes between the convolutions written in C++.
 
 The same network, weights and losses as :meth:`evae_core.model.VAE.losses` in training mode, to float32 rounding, some
 2 times faster: with so few channels the memory traffic between the convolutions costs more than they do.
@@ -10,7 +10,7 @@ Differences in form, none in meaning:
   where the 5x5 convolution of 3 channels is a 3x3 one of 12;
 * unit spins, squared chords, energies and their gradients are one pass.
 
-The library is compiled by the machine's C++ compiler on first use (some 5 s) and kept in the user's cache; see
+The library is compiled by the machine's C++ compiler on first use (some 6 s) and kept in the user's cache; see
 :mod:`evae_core.fused.library`.
 """
 

@@ -1,6 +1,6 @@
-"""``kernels.cpp`` as a shared library: compiled on first use, kept in the user's cache, called with tensors.
+"""The C++ sources of this folder as a library: compiled on first use, kept in the user's cache, called with tensors.
 
-The compiler is the one that $CXX names, or c++, g++, clang++. The library's name holds a hash of the source, the flags
+The compiler is the one that $CXX names, or c++, g++, clang++. The library's name holds a hash of the sources, the flags
 and everything the compiler says about itself and this machine's processor, so a change of any makes it anew.
 """
 
@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCES = sorted(Path(__file__).parent.glob("*.cpp"))
+HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 # No -ffast-math: linked into a library it changes the rounding of the whole process, and NaN must stay visible.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC")
 
@@ -48,13 +49,14 @@ def _load() -> ctypes.CDLL | str:
     try:
         macros = subprocess.run([*command, *FLAGS, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True,
                                 check=True).stdout
-        name = hashlib.sha256(b"\0".join([SOURCE.read_bytes(), " ".join(FLAGS).encode(), macros])).hexdigest()[:16]
+        name = hashlib.sha256(b"\0".join([*(path.read_bytes() for path in SOURCES + HEADERS),
+                                        " ".join(FLAGS).encode(), macros])).hexdigest()[:16]
         path = cache_folder() / f"fused-{name}.so"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 made = Path(folder) / path.name
-                subprocess.run([*command, *FLAGS, str(SOURCE), "-o", str(made)], capture_output=True, check=True)
+                subprocess.run([*command, *FLAGS, *map(str, SOURCES), "-o", str(made)], capture_output=True, check=True)
                 made.replace(path)  # atomic: another process sees all of it or nothing
         # Its OpenMP runtime is the one that torch has loaded: the loader goes by the library's name.
         return ctypes.CDLL(str(path))

@@ -1,84 +1,16 @@
-// The passes between the convolutions of a training step, each in as few sweeps over memory as it needs.
+// The passes between the convolutions of a training step, each in as few sweeps over memory as it needs: batch norm,
+// leaky ReLU, and the maximum (encoder) or the pixel shuffle (decoder).
 //
-// Maps are (n, height, width, channels) in memory, float or bfloat16; sums, averages and energies are float or double.
-// Samples are divided among the threads and every sum is taken sample by sample and then in order, so that the
-// results do not depend on the number of threads. Channel counts divide 48 = three vectors of 16: a run of 48 values
-// meets the same channels as the next, which makes per-channel sums plain vector sums.
+// Channel counts divide 48 = three vectors of 16: a run of 48 values meets the same channels as the next, which makes
+// sums over a channel plain vector sums.
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <vector>
+
+#include "frame.h"
 
 namespace {
 
 constexpr int LANES = 48;
-
-struct bfloat { uint16_t bits; };
-
-inline float value(float x) { return x; }
-inline float value(bfloat x) {
-    uint32_t bits = uint32_t(x.bits) << 16;
-    float y;
-    std::memcpy(&y, &bits, 4);
-    return y;
-}
-inline void set(float& to, float x) { to = x; }
-inline void set(bfloat& to, float x) {  // round to nearest, ties to even; NaN stays NaN
-    uint32_t bits;
-    std::memcpy(&bits, &x, 4);
-    uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    to.bits = uint16_t((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
-}
-
-// A sample with a margin of r pixels around: (height + 2r, width + 2r, channels).
-struct Frame {
-    int height, width, channels, r, periodic;
-    long stride() const { return long(width + 2 * r) * channels; }
-    long size() const { return (height + 2 * r) * stride(); }
-    long at(int y, int x) const { return (y + r) * stride() + long(x + r) * channels; }
-};
-
-// Fill the margin: what lies on the other side of a periodic sample, zeros beyond an open edge.
-template <class T> void fill(T* p, const Frame& f) {
-    const long side = long(f.r) * f.channels, row = f.stride();
-    if (!side) return;
-    for (int y = 0; y < f.height; y++) {
-        T* line = p + (y + f.r) * row;
-        if (f.periodic) {
-            std::memcpy(line, line + long(f.width) * f.channels, side * sizeof(T));
-            std::memcpy(line + row - side, line + side, side * sizeof(T));
-        } else {
-            std::memset(line, 0, side * sizeof(T));
-            std::memset(line + row - side, 0, side * sizeof(T));
-        }
-    }
-    T *below = p + (f.height + f.r) * row;
-    if (f.periodic) {
-        std::memcpy(p, p + f.height * row, f.r * row * sizeof(T));
-        std::memcpy(below, p + f.r * row, f.r * row * sizeof(T));
-    } else {
-        std::memset(p, 0, f.r * row * sizeof(T));
-        std::memset(below, 0, f.r * row * sizeof(T));
-    }
-}
-
-template <class T> void add(T* to, const T* from, long n) {
-    for (long i = 0; i < n; i++) set(to[i], value(to[i]) + value(from[i]));
-}
-
-// The adjoint of fill: the gradients of the margin's copies are added to those of the pixels they were copied from.
-template <class T> void fold(T* g, const Frame& f) {
-    const long side = long(f.r) * f.channels, row = f.stride();
-    if (!side || !f.periodic) return;
-    add(g + f.height * row, g, f.r * row);
-    add(g + f.r * row, g + (f.height + f.r) * row, f.r * row);
-    for (int y = 0; y < f.height; y++) {
-        T* line = g + (y + f.r) * row;
-        add(line + long(f.width) * f.channels, line, side);
-        add(line + side, line + row - side, side);
-    }
-}
 
 inline float leaky(float x, float slope) { return x > 0 ? x : slope * x; }
 
@@ -117,7 +49,8 @@ void flush(double* to, float* from) {
     for (int j = 0; j < LANES; j++) to[j] += from[j], from[j] = 0;
 }
 
-template <class T> void moments(const T* y, int n, long length, int channels, float* mean, float* variance, int threads) {
+template <class T>
+void moments(const T* y, int n, long length, int channels, float* mean, float* variance, int threads) {
     std::vector<double> sums(2L * n * LANES, 0.0);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int i = 0; i < n; i++) {
@@ -340,43 +273,12 @@ void up_back(T* y, int n, const Norm& norm, float slope, T* dout, const Frame& f
     }
 }
 
-template <class T> void pack(const float* x, int n, T* out, const Frame& f, int threads) {
-    const long sites = long(f.height) * f.width;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int i = 0; i < n; i++) {
-        const float* from = x + 3 * i * sites;
-        T* to = out + i * f.size();
-        for (int y = 0; y < f.height; y++) {
-            T* line = to + f.at(y, 0);
-            for (int x = 0; x < f.width; x++)
-                for (int c = 0; c < 3; c++) set(line[3 * x + c], from[c * sites + long(y) * f.width + x]);
-        }
-        fill(to, f);
-    }
-}
-
-// Pair field sum_b (M_b S_{i+b} + M_b^T S_{i-b}) along a row; s[c] point to site 0 of the row, rows are `stride` apart.
-inline void field(const float* const s[3], long stride, int x, const float* M, float* h) {
-    for (int a = 0; a < 3; a++) {
-        h[a] = 0;
-        for (int b = 0; b < 3; b++)
-            h[a] += M[3 * a + b] * s[b][x + 1] + M[3 * b + a] * s[b][x - 1] + M[9 + 3 * a + b] * s[b][x + stride]
-                    + M[9 + 3 * b + a] * s[b][x - stride];
-    }
-}
-
 }  // namespace
 
-#define CHANNELS(CALL) \
-    switch (channels) { case 3: { constexpr int C = 3; CALL; } break; case 6: { constexpr int C = 6; CALL; } break; \
-        case 12: { constexpr int C = 12; CALL; } break; case 24: { constexpr int C = 24; CALL; } break; \
-        case 48: { constexpr int C = 48; CALL; } break; default: return 1; } return 0;
-
+// For the channel counts the network has; 1 is returned for any other.
 #define EXPORT(T, NAME) \
-extern "C" int pack_##NAME(const float* x, int n, T* out, int height, int width, int r, int periodic, int threads) { \
-    pack(x, n, out, Frame{height, width, 3, r, periodic}, threads); \
-    return 0; } \
-extern "C" int moments_##NAME(const T* y, int n, int length, int channels, float* mean, float* variance, int threads) { \
+extern "C" int moments_##NAME(const T* y, int n, int length, int channels, float* mean, float* variance, \
+        int threads) { \
     moments(y, n, length, channels, mean, variance, threads); \
     return 0; } \
 extern "C" int pool_##NAME(T* y, int n, const float* weight, const float* bias, const float* mean, \
@@ -384,108 +286,49 @@ extern "C" int pool_##NAME(T* y, int n, const float* weight, const float* bias, 
         int threads) { \
     const Norm norm(weight, bias, mean, inverse, channels); \
     const Frame f{height, width, channels, r, periodic}; \
-    CHANNELS((pool<T, C>(y, n, norm, slope, out, f, threads))) } \
+    switch (channels) { \
+        case 6: pool<T, 6>(y, n, norm, slope, out, f, threads); return 0; \
+        case 12: pool<T, 12>(y, n, norm, slope, out, f, threads); return 0; \
+        case 24: pool<T, 24>(y, n, norm, slope, out, f, threads); return 0; \
+        case 48: pool<T, 48>(y, n, norm, slope, out, f, threads); return 0; \
+    } \
+    return 1; } \
 extern "C" int pool_back_##NAME(T* y, int n, const float* weight, const float* bias, const float* mean, \
         const float* inverse, float slope, T* dout, int height, int width, int channels, int r, int periodic, \
         float* dweight, float* dbias, int threads) { \
     const Norm norm(weight, bias, mean, inverse, channels); \
     const Frame f{height, width, channels, r, periodic}; \
-    CHANNELS((pool_back<T, C>(y, n, norm, slope, dout, f, dweight, dbias, threads))) } \
+    switch (channels) { \
+        case 6: pool_back<T, 6>(y, n, norm, slope, dout, f, dweight, dbias, threads); return 0; \
+        case 12: pool_back<T, 12>(y, n, norm, slope, dout, f, dweight, dbias, threads); return 0; \
+        case 24: pool_back<T, 24>(y, n, norm, slope, dout, f, dweight, dbias, threads); return 0; \
+        case 48: pool_back<T, 48>(y, n, norm, slope, dout, f, dweight, dbias, threads); return 0; \
+    } \
+    return 1; } \
 extern "C" int up_##NAME(T* y, int n, const float* weight, const float* bias, const float* mean, \
         const float* inverse, float slope, T* out, int height, int width, int channels, int r, int periodic, \
         int shuffle, int threads) { \
     const Norm norm(weight, bias, mean, inverse, channels); \
     const Frame f{height, width, shuffle ? channels : 4 * channels, r, periodic}; \
-    if (shuffle) { CHANNELS((up<T, C, true>(y, n, norm, slope, out, f, threads))) } \
-    CHANNELS((up<T, C, false>(y, n, norm, slope, out, f, threads))) } \
+    switch (channels + 100 * shuffle) { \
+        case 3: up<T, 3, false>(y, n, norm, slope, out, f, threads); return 0; \
+        case 106: up<T, 6, true>(y, n, norm, slope, out, f, threads); return 0; \
+        case 112: up<T, 12, true>(y, n, norm, slope, out, f, threads); return 0; \
+        case 124: up<T, 24, true>(y, n, norm, slope, out, f, threads); return 0; \
+    } \
+    return 1; } \
 extern "C" int up_back_##NAME(T* y, int n, const float* weight, const float* bias, const float* mean, \
         const float* inverse, float slope, T* dout, int height, int width, int channels, int r, int periodic, \
         int shuffle, float* dweight, float* dbias, int threads) { \
     const Norm norm(weight, bias, mean, inverse, channels); \
     const Frame f{height, width, shuffle ? channels : 4 * channels, r, periodic}; \
-    if (shuffle) { CHANNELS((up_back<T, C, true>(y, n, norm, slope, dout, f, dweight, dbias, threads))) } \
-    CHANNELS((up_back<T, C, false>(y, n, norm, slope, dout, f, dweight, dbias, threads))) }
+    switch (channels + 100 * shuffle) { \
+        case 3: up_back<T, 3, false>(y, n, norm, slope, dout, f, dweight, dbias, threads); return 0; \
+        case 106: up_back<T, 6, true>(y, n, norm, slope, dout, f, dweight, dbias, threads); return 0; \
+        case 112: up_back<T, 12, true>(y, n, norm, slope, dout, f, dweight, dbias, threads); return 0; \
+        case 124: up_back<T, 24, true>(y, n, norm, slope, dout, f, dweight, dbias, threads); return 0; \
+    } \
+    return 1; }
 
 EXPORT(float, float32)
 EXPORT(bfloat, bfloat16)
-
-// Unit spins and the sums of two losses. v (n, Ny/2, Nx/2, 12), channels (row parity, column parity, component);
-// target (n, 3, Ny, Nx); mask (Ny, Nx) or null; M the bond matrices +x, +y. Writes spins (n, 3, Ny + 2, Nx + 2) with a
-// margin, inverse (n, Ny, Nx) = 1/|v|, 0 on non-magnetic sites, and per sample the sum of squared chords and the energy.
-extern "C" int spins_forward(const float* v, const float* target, const float* mask, int n, int ny, int nx,
-                              int periodic, const float* M, float B, float K, float* spins, float* inverse,
-                              double* chords, double* energies, int threads) {
-    const long sites = long(ny) * nx, stride = nx + 2, plane = (ny + 2) * stride;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int i = 0; i < n; i++) {
-        float* S = spins + 3 * i * plane;
-        const float* want = target + 3 * i * sites;
-        double chord = 0, energy = 0;
-        for (int y = 0; y < ny; y++) {
-            const float* __restrict from = v + 3 * i * sites + long(y / 2) * nx * 6 + 6 * (y % 2);
-            float* __restrict length = inverse + i * sites + long(y) * nx;
-            float* __restrict line = S + (y + 1) * stride + 1;
-            const float* __restrict w = want + long(y) * nx;
-            float sum = 0;
-#pragma omp simd reduction(+ : sum)
-            for (int x = 0; x < nx; x++) {
-                const float* p = from + 12 * (x >> 1) + 3 * (x & 1);
-                float a = p[0], b = p[1], c = p[2];
-                float norm = std::sqrt(a * a + b * b + c * c);
-                float over = (mask ? mask[long(y) * nx + x] : 1.0f) / (norm > 1e-12f ? norm : 1e-12f);
-                a *= over, b *= over, c *= over;
-                length[x] = over, line[x] = a, line[plane + x] = b, line[2 * plane + x] = c;
-                float da = a - w[x], db = b - w[sites + x], dc = c - w[2 * sites + x];
-                sum += da * da + db * db + dc * dc;
-            }
-            chord += sum;
-        }
-        for (int c = 0; c < 3; c++) fill(S + c * plane, Frame{ny, nx, 1, 1, periodic});
-        for (int y = 0; y < ny; y++) {
-            const float* s[3];
-            for (int c = 0; c < 3; c++) s[c] = S + c * plane + (y + 1) * stride + 1;
-            float sum = 0;
-#pragma omp simd reduction(+ : sum)
-            for (int x = 0; x < nx; x++) {
-                float h[3];
-                field(s, stride, x, M, h);
-                float z = s[2][x];
-                sum += 0.5f * (s[0][x] * h[0] + s[1][x] * h[1] + z * h[2]) + z * (B + K * z);
-            }
-            energy -= sum;
-        }
-        chords[i] = chord, energies[i] = energy;
-    }
-    return 0;
-}
-
-// dv of  chord/2 x sum of squared chords + energy x sum of energies.
-extern "C" int spins_backward(const float* spins, const float* inverse, const float* target, int n, int ny, int nx,
-                               const float* M, float B, float K, float chord, float energy, float* dv, int threads) {
-    const long sites = long(ny) * nx, stride = nx + 2, plane = (ny + 2) * stride;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int i = 0; i < n; i++)
-        for (int y = 0; y < ny; y++) {
-            const float* s[3];
-            for (int c = 0; c < 3; c++) s[c] = spins + (3 * i + c) * plane + (y + 1) * stride + 1;
-            const float* __restrict w = target + 3 * i * sites + long(y) * nx;
-            const float* __restrict length = inverse + i * sites + long(y) * nx;
-            float* __restrict to = dv + 3 * i * sites + long(y / 2) * nx * 6 + 6 * (y % 2);
-#pragma omp simd
-            for (int x = 0; x < nx; x++) {
-                float h[3] = {0, 0, 0};
-                if (energy != 0) {  // at gamma = 0 its gradient is not wanted
-                    field(s, stride, x, M, h);
-                    h[2] += B + 2 * K * s[2][x];
-                }
-                float g[3], along = 0;
-                for (int c = 0; c < 3; c++) {
-                    g[c] = chord * (s[c][x] - w[c * sites + x]) - energy * h[c];
-                    along += g[c] * s[c][x];
-                }
-                float* p = to + 12 * (x >> 1) + 3 * (x & 1);
-                for (int c = 0; c < 3; c++) p[c] = (g[c] - along * s[c][x]) * length[x];
-            }
-        }
-    return 0;
-}
