@@ -87,8 +87,7 @@ class Replicas:
     def __init__(self, H, shape, n, first=0, seed=0, dtype=np.float32):
         ny, nx = self.shape = H.check_shape(shape)
         self.H, self.n, self.first, self.dtype = H, n, first, np.dtype(dtype)
-        # Random streams tie the lanes to the lattice alone; a descent has none, and few replicas make short rows.
-        self.W = W = lanes(self.shape) if dtype == np.float32 else min(lanes(self.shape), 2 ** (n - 1).bit_length())
+        self.W = W = lanes(self.shape)
         self.columns = (nx + 1) // 2
         y, x = np.mgrid[:ny, :nx]
         self.site = (x + y) % 2, y, slice(None), x // 2 + 1  # (colour, row, component, k with ghost) of every site
@@ -157,9 +156,9 @@ class Replicas:
         def work(i):
             S, done = self.S[i], np.zeros(self.W, int)
             index = np.arange(i * self.W, (i + 1) * self.W) - self.first % self.W
-            lanes = (index >= 0) & (index < self.n)
+            lanes = np.flatnonzero((index >= 0) & (index < self.n))
             torque = self._descend(S, lanes, tolerance, 0, done)
-            if self.dtype == np.float64 and (far := torque > rough).any():
+            if self.dtype == np.float64 and len(far := lanes[torque[lanes] > rough]):
                 single = S.astype(np.float32)
                 self._descend(single, far, rough, max_sweeps, done)
                 spins = single[..., far].astype(np.float64)
@@ -169,20 +168,29 @@ class Replicas:
         return float(max(self._each(work)))
 
     def _descend(self, S, lanes, tolerance, max_sweeps, done):
-        """Descend the replicas of block S that ``lanes`` marks; return the torque of each, 0 elsewhere.
+        """Descend the replicas ``lanes`` of block S, in place; return the torque of each, 0 elsewhere.
 
-        ``done`` counts the sweeps of each replica, and goes on counting here.
+        ``done`` counts the sweeps of each replica, and goes on counting here. Replicas that have arrived keep their
+        place in the rows, and do not move, until half of them have: then those left are packed anew, side by side.
         """
-        holes, starts, *lattice, coupling = self._lattice()
-        buffers, spins = np.zeros((10, self.columns * self.W), S.dtype), S.reshape(-1)
-        active, torque, sweeps = lanes.copy(), np.zeros(self.W), 0
+        holes, starts, ny, _, periodic, coupling = self._lattice()
+        coupling, torque, sweeps = coupling.astype(S.dtype), np.zeros(self.W), 0
+        packed, block = lanes[:0], S[..., :0]  # nothing yet
         while True:
-            factor = 2 - SLACK / 2.0 ** (done // PATIENCE % 4)
-            buffers[9] = np.tile(np.where(active, factor, 0), self.columns)
-            descend(spins, buffers, holes, starts, *lattice, coupling.astype(S.dtype), sweeps)
-            done[active] += sweeps
-            torque = np.where(active, np.sqrt(buffers[8].reshape(-1, self.W).max(0)), torque)
-            active &= ~(torque <= tolerance)
-            sweeps = min(STRIDE, max_sweeps - done[active].max(initial=0))
-            if not active.any() or sweeps <= 0:
+            if 2 * len(lanes) <= len(packed) or not len(packed):
+                S[..., packed] = block[..., :len(packed)]
+                packed, width = lanes, 2 ** (len(lanes) - 1).bit_length()
+                block = np.zeros((*S.shape[:-1], width), S.dtype)
+                block[..., :len(packed)] = S[..., packed]
+                buffers = np.zeros((10, self.columns * width), S.dtype)
+            factor, moving = np.zeros(width), np.isin(packed, lanes)
+            factor[:len(packed)][moving] = 2 - SLACK / 2.0 ** (done[lanes] // PATIENCE % 4)
+            buffers[9] = np.tile(factor, self.columns)
+            descend(block.reshape(-1), buffers, holes, starts, ny, width, periodic, coupling, sweeps)
+            done[lanes] += sweeps
+            torque[lanes] = np.sqrt(buffers[8].reshape(-1, width).max(0))[:len(packed)][moving]
+            lanes = lanes[~(torque[lanes] <= tolerance)]
+            sweeps = min(STRIDE, max_sweeps - done[lanes].max(initial=0))
+            if not len(lanes) or sweeps <= 0:
+                S[..., packed] = block[..., :len(packed)]
                 return torque

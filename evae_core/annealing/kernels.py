@@ -32,6 +32,9 @@ _TAGS = 19
 # (its branch stops vectorisation). Nothing that lets LLVM assume that inf and nan do not occur: a zero field may give
 # them in the branch that is not selected.
 FAST = {"fastmath": {"contract", "nsz", "arcp", "afn"}, "error_model": "numpy"}
+# The same with exact quotients and roots: estimates are for whole vectors only, and would tie a replica's bits to its
+# place in the row. A descent packs replicas anew on its way.
+EXACT = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
 
 
 def _element(context, builder, signature, args):
@@ -358,7 +361,7 @@ def _descent_field(S, at, left, right, up, down, R, j, J, D, B, K, fall):
     return sx, sy, sz, x + fall * sx, y + fall * sy, z + (fall + K + K) * sz
 
 
-@njit(**FAST)
+@njit(**EXACT)
 def _align(S, at, left, right, up, down, R, n, J, D, B, K, fall, tiny, one, overshoot):
     """Turn S towards h and beyond it by a factor f of ``overshoot``: S = normalise(f h - (f - 1) (S.h) S).
 
@@ -379,7 +382,7 @@ def _align(S, at, left, right, up, down, R, n, J, D, B, K, fall, tiny, one, over
         put(S, at + 2 * R + j, SZ, z * inverse if move else sz)
 
 
-@njit(**FAST)
+@njit(**EXACT)
 def _square_torque(S, at, left, right, up, down, R, n, J, D, B, K, fall, worst):
     """worst = max(worst, |S x h|^2)."""
     for j in range(n):
@@ -388,7 +391,7 @@ def _square_torque(S, at, left, right, up, down, R, n, J, D, B, K, fall, worst):
         put(worst, j, WORST, max(get(worst, j, WORST), p * p + q * q + r * r))
 
 
-@njit(nogil=True, cache=True, **FAST)
+@njit(nogil=True, cache=True, **EXACT)
 def descend(S, buffers, holes, starts, Ny, W, periodic, coupling, sweeps):
     """``sweeps`` sweeps of over-shooting alignment, and a measurement of the torque.
 
