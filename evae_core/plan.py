@@ -27,6 +27,11 @@ class Plan:
     rates: np.ndarray
     restarts: tuple[int, ...]
 
+    def first(self, steps: int) -> Plan:
+        """The plan's first steps."""
+        return Plan(self.indices[:steps], None if self.shifts is None else self.shifts[:steps], self.rates[:steps],
+                    tuple(number for number in self.restarts if number < steps))
+
 
 def plan(stage: Stage, configurations: int, shape: tuple[int, int], rng: np.random.Generator) -> Plan:
     """The plan of a stage on a training set of so many configurations of ``shape`` (Ny, Nx).

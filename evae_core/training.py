@@ -40,6 +40,10 @@ __all__ = ["ENERGY_LABEL", "Stage", "Step", "Trained", "climb", "climb_all", "cl
            "stage_spec", "table"]
 
 NETWORK = 2  # raise when the network, the losses or the loop change their results: older stages are then made anew
+# A long stage from random weights is begun STARTS times, and goes on from the start with the lowest L_RC after
+# TRIAL_STEPS: about every other one still sits on the plateau of uniform outputs then, some for hundreds of steps more
+# (48 x 48, ten starts), and clipped gradients, more restarts or other learning rates did not free them.
+STARTS, TRIAL_STEPS = 4, 160
 EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
 FEW_STEPS = 400  # not worth the seconds that starting processes takes
 ENERGY_LABEL = r"$L_\mathrm{H}$ ($J$ per spin $\times\,(0.3J/D)^2$)"  # for axes
@@ -194,20 +198,31 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
     H, shape = data.spec.hamiltonian, data.spec.shape
     if stage.translate and not H.periodic:
         raise ValueError("translate needs a periodic sample; an open one has no translations")
-    model = parent.model(device) if parent else new_model(shape, H, _seed(stage, data.spec, "weights"))
-    step = make_step(shape, H, stage.beta, stage.gamma, device, learning_rate=stage.learning_rate,
-                     seed=_seed(stage, data.spec, "noise"), model=model, compile=compile, precision=precision)
-    todo = plan(stage, len(data.train), shape, np.random.default_rng(_seed(stage, data.spec, "batches")))
-    start = time.perf_counter()
-    if spins is None:
-        history, mode = _loop(step, todo, data, lambda losses: _check(losses, stage)), step.mode
-    else:
+
+    def taken(todo: Plan, start: int) -> tuple[Step, Tensor, str]:
+        """The steps of a plan from the parent's weights, or from random ones: (step, losses, mode)."""
+        model = parent.model(device) if parent else new_model(shape, H, _seed(stage, data.spec, f"weights {start}"))
+        step = make_step(shape, H, stage.beta, stage.gamma, device, learning_rate=stage.learning_rate,
+                         seed=_seed(stage, data.spec, "noise"), model=model, compile=compile, precision=precision)
+        if spins is None:
+            return step, _loop(step, todo, data, lambda losses: _check(losses, stage)), step.mode
         captured = H.mask is None  # a mask is copied from the host in every step
         history = Resident(step, spins, todo).run(captured, lambda losses: _check(losses, stage))
-        mode = "graph" if captured else "eager"
+        return step, history, "graph" if captured else "eager"
+
+    todo = plan(stage, len(data.train), shape, np.random.default_rng(_seed(stage, data.spec, "batches")))
+    start, starts = time.perf_counter(), [0.0]
+    if parent is None and stage.steps >= 10 * TRIAL_STEPS:
+        starts = [float(taken(todo.first(TRIAL_STEPS), k)[1][-20:, 0].mean()) for k in range(STARTS)]
+        if report:
+            report(f"{stage}: L_RC {', '.join(f'{loss:.3f}' for loss in starts)} after {TRIAL_STEPS} steps from "
+                   f"{STARTS} random starts; going on with the best")
+    step, history, mode = taken(todo, int(np.argmin(starts)))
+    model = step.model
     seconds = time.perf_counter() - start
     measured = measure(model.eval(), data) | {"seconds": round(seconds, 3), "device": str(step.device), "mode": mode,
-                                              "precision": step.precision, "threads": torch.get_num_threads()}
+                                              "precision": step.precision, "threads": torch.get_num_threads(),
+                                              "starts": starts}
     safetensors.torch.save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()},
                                 folder / "weights.safetensors")
     save_arrays(folder / "history.npy", history.numpy())
