@@ -1,5 +1,6 @@
 """The command line, on small notebooks in a folder of their own: order, presets, failures in plain words."""
 
+import dataclasses
 import io
 import os
 import subprocess
@@ -10,8 +11,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from evae_core import claims, store, timebox
+from evae_core import claims, runs, store, timebox, training
 from evae_core import cli as command
+from evae_core.artefact import identity
 from evae_core.cli import running
 from evae_core.cli.words import human_size
 from evae_core.presets import PRESETS
@@ -365,3 +367,22 @@ def test_python_dash_m():
     done = subprocess.run([sys.executable, "-m", "evae_core", "--help"], capture_output=True, text=True, timeout=120,
                           cwd=Path(command.__file__).parents[2])
     assert done.returncode == 0 and "figures" in done.stdout and done.stderr == ""
+
+
+def test_train_makes_every_stage_in_boxes_and_without_notebooks(root, monkeypatch, tmp_path, capsys):
+    """No box: all stages; a box without minutes: none, and exit code 3; again: nothing is left to do."""
+    tiny = dataclasses.replace(PRESETS["smoke"], size=16, train=24, validation=4, test=4, sweeps=5, batch=8,
+                               first_steps=2, beta_steps=2, gamma_steps=2, collapse_steps=2, betas=(1e-4, 1e-3),
+                               gammas=(1.0, 1e3), confined=((16, 16),), confined_train=10, confined_steps=2)
+    monkeypatch.setitem(PRESETS, "smoke", tiny)
+    monkeypatch.setenv("EVAE_STORE", str(tmp_path / "store"))
+    assert command.main(["train", "--preset", "smoke", "--minutes", "0"], root) == 3
+    assert "the same command goes on" in capsys.readouterr().out
+    stages = {identity(training.stage_spec(stage, data))[1]
+              for ladder, data in runs.ladders(tiny).values() for stage in ladder}
+    assert not stages & Store().names()
+    assert command.main(["train", "--preset", "smoke"], root) == 0
+    assert stages <= Store().names()
+    assert f"{len(stages)} x stage" in capsys.readouterr().out.replace("made in this call: ", "")
+    assert command.main(["train", "--preset", "smoke"], root) == 0
+    assert "made in this call: nothing" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 ::
 
     python -m evae_core figures [--preset smoke|laptop|paper] [--only 03 06 ...] [--list] [--minutes M] [--recorded]
+    python -m evae_core train [--preset ...] [--minutes M]   all training stages, without notebooks and Jupyter
     python -m evae_core claims [--preset ...]      the paper's claims, measured: the score card
     python -m evae_core record [--preset ...]      write a finished run's results into data/recorded
     python -m evae_core pack FOLDER [--preset ...] what a later call elsewhere needs, in files of at most 16 MB
@@ -23,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evae_core.cli import figures as showing
-from evae_core.cli import keeping
+from evae_core.cli import keeping, training
 from evae_core.cli.words import Failure
 
 # torch, papermill and the like are imported by the command that needs them, so that --help answers at once.
@@ -62,11 +63,17 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("--preset", **preset)
     figures.add_argument("--only", **only)
     figures.add_argument("--list", action="store_true", help="list the notebooks and run none")
-    figures.add_argument("--minutes", type=float, metavar="M", help="begin nothing after M minutes; what is finished "
-                         "by then is kept, and the same command goes on (exit code 3 until all is complete)")
+    minutes = {"type": float, "metavar": "M", "help": "begin nothing after M minutes; what is finished by then is "
+               "kept, and the same command goes on (exit code 3 until all is complete)"}
+    figures.add_argument("--minutes", **minutes)
     figures.add_argument("--recorded", action="store_true", help="draw notebooks 04 to 06 from data/recorded where "
                          "the store does not hold their results")
     figures.set_defaults(run=showing.figures)
+
+    train = commands.add_parser("train", help="train all stages of a preset, without notebooks and Jupyter")
+    train.add_argument("--preset", **preset)
+    train.add_argument("--minutes", **minutes)
+    train.set_defaults(run=training.train)
 
     claims = commands.add_parser("claims", help="print the score card: the paper's claims, measured")
     claims.add_argument("--preset", **preset)

@@ -80,14 +80,14 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
             running.run(path, built / path.name, root, {"preset": preset})
         except timebox.OutOfTime as over:
             complete = [p.stem for p in paths if done.get(p.stem) == stamps[p.stem]]
-            _say_what_was_done(store, before)
+            say_what_was_done(store, before)
             print(f"complete: {', '.join(complete) or 'no notebook yet'}; in {path.stem}: {over}")
             print(f"the {minutes:g} minutes are over; the same command goes on from here", flush=True)
             return TIME_IS_OVER
         done[path.stem] = stamps[path.stem]
         write_json(built / COMPLETE, done)
     write_json(built / COMPLETE, {name: stamp for name, stamp in done.items() if name not in stamps})
-    _say_what_was_done(store, before)
+    say_what_was_done(store, before)
     return 0
 
 
@@ -95,7 +95,8 @@ def _digest(*paths: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-def _say_what_was_done(store, before: set[str]) -> None:
+def say_what_was_done(store, before: set[str]) -> None:
+    """Print which artefacts the store holds now and did not hold ``before``."""
     from evae_core.artefact import META, read_meta
 
     bodies = [read_meta(store.root / name / META) for name in sorted(store.names() - before)]
