@@ -87,13 +87,16 @@ def run(path: Path, output: Path, root: Path, parameters: dict | None) -> None:
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
+    from evae_core.cli.waiting import Manager
+
     output.parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr.isatty()
     print(f"{path.stem.removesuffix('.paired')} ...", end="\n" if terminal else " ", flush=True)
     start = time.perf_counter()
     try:
         papermill.execute_notebook(_escape(path), _escape(output), parameters, kernel_name="python3", cwd=str(root),
-                                   progress_bar=terminal, extra_arguments=KERNEL_ARGUMENTS)
+                                   progress_bar=terminal, extra_arguments=KERNEL_ARGUMENTS,
+                                   kernel_manager_class=Manager)
     except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
         if getattr(error, "ename", "") == OutOfTime.__name__:
             print("stopped", flush=True)
