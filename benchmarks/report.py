@@ -2,7 +2,8 @@
 
     python benchmarks/report.py [--output FILE] [SCRIPT ...]
 
-A script that cannot run on this machine (no GPU, say) says so in one line and is entered as not run, with that line.
+A script that cannot run on this machine (no GPU, say) says so in one line and ends with exit status 77: it is entered
+as not run, with that line. Any other failure is entered as one, and is this script's own exit status 1.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+SKIPPED = 77  # exit status
 HERE = Path(__file__).resolve().parent
 HEAD = """# Results
 
@@ -20,16 +22,19 @@ the machine: absolute times on a shared machine mean little. What is measured, a
 """
 
 
-def run(script: Path) -> str:
-    """The section of one script."""
+def run(script: Path) -> tuple[str, bool]:
+    """The section of one script, and whether it did what it should."""
     print(f"{script.name} ...", flush=True)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=HERE.parent)
     sys.stdout.write(done.stdout)
+    said = done.stdout.strip()
+    if done.returncode == SKIPPED:
+        return f"## {script.name}\n\nNot run: {(said or done.stderr.strip()).splitlines()[-1]}\n", True
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        print(f"not run: {reason}", flush=True)
-        return f"## {script.name}\n\nNot run: {reason}\n"
-    return f"## {script.name}\n\n{done.stdout.strip()}\n"
+        sys.stdout.write(done.stderr)
+        last = (done.stderr.strip().splitlines() or ["nothing on standard error"])[-1]
+        return f"## {script.name}\n\nFAILED with exit status {done.returncode}: {last}\n\n{said}\n", False
+    return f"## {script.name}\n\n{said}\n", True
 
 
 if __name__ == "__main__":
@@ -37,7 +42,8 @@ if __name__ == "__main__":
     parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
     parser.add_argument("scripts", nargs="*", type=Path, default=sorted(HERE.glob("bench_*.py")))
     chosen = parser.parse_args()
-    sections = [run(script.resolve()) for script in chosen.scripts]
+    sections, well = zip(*(run(script.resolve()) for script in chosen.scripts), strict=True)
     date = f"Measured on {datetime.now(UTC):%Y-%m-%d}.\n"
     chosen.output.write_text("\n".join([HEAD, date, *sections]), encoding="utf-8")
     print(f"written to {chosen.output}")
+    sys.exit(0 if all(well) else 1)

@@ -32,6 +32,11 @@ def pick_device(device: str) -> torch.device:
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def device_name(device: torch.device) -> str:
+    """``"cpu"``, or what the GPU calls itself: for records."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
 @contextmanager
 def numerics(device: torch.device, precision: str) -> Iterator[None]:
     """On a GPU: TF32 unless ``precision`` is float32, and algorithms that give the same bytes again; then as before."""
@@ -39,13 +44,13 @@ def numerics(device: torch.device, precision: str) -> Iterator[None]:
         yield
         return
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic
-    matmul.allow_tf32 = cudnn.allow_tf32 = precision != "float32"
+    before = matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.deterministic
+    matmul.fp32_precision = cudnn.conv.fp32_precision = "ieee" if precision == "float32" else "tf32"
     cudnn.deterministic = True
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = before
+        matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.deterministic = before
 
 
 class Step:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import time
@@ -32,7 +33,7 @@ from evae_core.model import VAE, energy_loss, energy_scale
 from evae_core.observables import kspace_mse
 from evae_core.plan import Plan, plan
 from evae_core.resident import LOSSES, Resident, upload
-from evae_core.step import Step, compilable, make_step, new_model, pick_device
+from evae_core.step import Step, compilable, device_name, make_step, new_model, pick_device
 from evae_core.store import Store
 
 __all__ = ["ENERGY_LABEL", "Stage", "Step", "Trained", "climb", "climb_all", "climbing", "confined_ladder", "control",
@@ -50,6 +51,10 @@ ENERGY_LABEL = r"$L_\mathrm{H}$ ($J$ per spin $\times\,(0.3J/D)^2$)"  # for axes
 # Steps x batch x sites of a stage from which it is trained with the compiled kernels on a CPU: it then saves some 3 s,
 # and compiling costs 6 s once a machine. Shorter ones run as plain torch.
 COMPILED_WORK = 5e6
+
+
+class Diverged(RuntimeError):
+    """A loss that is not finite; the message names stage and step."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +102,16 @@ def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, devic
     RuntimeError
         a loss that is not finite; names stage and step.
     """
-    store = store or Store()
-    loaded: list[tuple[Data, Tensor | None]] = []
+    return _climb(stages, data, store or Store(), device, report, compile, precision, {})
 
+
+def _climb(stages, data, store, device, report, compile, precision, loaded: dict) -> list[Trained]:
+    """:func:`climb`; ``loaded`` keeps the data sets for ladders to come."""
     def data_once() -> tuple[Data, Tensor | None]:
-        if not loaded:
+        if data not in loaded:
             sets, where = load_data(data, store, device), pick_device(device)
-            loaded.append((sets, upload(sets.train, where) if where.type == "cuda" else None))
-        return loaded[0]
+            loaded[data] = sets, upload(sets.train, where) if where.type == "cuda" else None
+        return loaded[data]
 
     @cache
     def kernels() -> bool:
@@ -116,7 +123,10 @@ def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, devic
             sets, spins = data_once()
             wanted = spins is None and worth(stage, data) and kernels() if compile is None else compile
             _train(stage, parent, sets, spins, folder, device, report, wanted, precision)
-        return Trained(stage, data, store.get(stage_spec(stage, data), make))
+        spec = stage_spec(stage, data)
+        if store.find(spec) is None:
+            data_once()  # before the stage's own time begins
+        return Trained(stage, data, store.get(spec, make))
 
     return [trained(stage) for stage in stages]
 
@@ -162,8 +172,12 @@ def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store
             futures = [pool.submit(_worker, ladders[n], specs[n], store.root, device, queue, compile, precision)
                        for n in todo]
             _listen(futures, queue, report)
-    return [climb(stages, spec, store, device, report, compile=compile, precision=precision)
-            for stages, spec in zip(ladders, specs, strict=True)]
+    loaded: dict = {}
+    try:
+        return [_climb(stages, spec, store, device, report, compile, precision, loaded)
+                for stages, spec in zip(ladders, specs, strict=True)]
+    finally:
+        loaded.clear()  # gigabytes of a GPU, perhaps
 
 
 def _listen(futures, queue, report) -> None:
@@ -213,16 +227,18 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
     todo = plan(stage, len(data.train), shape, np.random.default_rng(_seed(stage, data.spec, "batches")))
     start, starts = time.perf_counter(), [0.0]
     if parent is None and stage.steps >= 10 * TRIAL_STEPS:
-        starts = [float(taken(todo.first(TRIAL_STEPS), k)[1][-20:, 0].mean()) for k in range(STARTS)]
+        starts = [_trial(taken, todo.first(TRIAL_STEPS), k) for k in range(STARTS)]
         if report:
             report(f"{stage}: L_RC {', '.join(f'{loss:.3f}' for loss in starts)} after {TRIAL_STEPS} steps from "
                    f"{STARTS} random starts; going on with the best")
     step, history, mode = taken(todo, int(np.argmin(starts)))
     model = step.model
     seconds = time.perf_counter() - start
-    measured = measure(model.eval(), data) | {"seconds": round(seconds, 3), "device": str(step.device), "mode": mode,
-                                              "precision": step.precision, "threads": torch.get_num_threads(),
-                                              "starts": starts}
+    measured = measure(model.eval(), data) | {
+        "seconds": round(seconds, 3), "device": device_name(step.device), "mode": mode, "precision": step.precision,
+        "threads": torch.get_num_threads(), "starts": starts}
+    if parent and "weights" in parent.measured:  # carried here in half precision
+        measured["parent_weights"] = parent.measured["weights"]
     safetensors.torch.save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()},
                                 folder / "weights.safetensors")
     save_arrays(folder / "history.npy", history.numpy())
@@ -231,6 +247,14 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
         last = measured["train"]
         report(f"{stage}: L_RC {last['reconstruction']:.3f}, L_KL {last['kl']:.1f}, L_H {last['energy']:.4f}, "
                f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {seconds:.0f} s)")
+
+
+def _trial(taken, todo: Plan, start: int) -> float:
+    """L_RC at the end of a short training; inf for one that diverges, which then is not gone on with."""
+    try:
+        return float(taken(todo, start)[1][-20:, 0].mean())
+    except Diverged:
+        return math.inf
 
 
 def worth(stage: Stage, data: DataSpec) -> bool:
@@ -260,7 +284,7 @@ def _check(losses: Tensor, stage: Stage) -> None:
     """Raise RuntimeError, naming the first step, unless all of the losses (steps, 4) are finite."""
     finite = torch.isfinite(losses).all(1)
     if not bool(finite.all()):
-        raise RuntimeError(f"stage ({stage}) diverged: a loss is not finite at step {int((~finite).nonzero()[0])}; "
+        raise Diverged(f"stage ({stage}) diverged: a loss is not finite at step {int((~finite).nonzero()[0])}; "
                            f"lower learning_rate (now {stage.learning_rate:g})")
 
 

@@ -63,11 +63,11 @@ def test_a_restarted_adam_is_a_fresh_one():
 
 def test_gpu_numerics_are_set_and_put_back():
     def flags():
-        return (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32,
+        return (torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision,
                 torch.backends.cudnn.deterministic)
 
     before = flags()
-    for precision, tf32 in (("float32", False), ("tf32", True), ("bfloat16", True)):
+    for precision, tf32 in (("float32", "ieee"), ("tf32", "tf32"), ("bfloat16", "tf32")):
         with numerics(torch.device("cuda"), precision):
             assert flags() == (tf32, tf32, True)
         with pytest.raises(KeyError), numerics(torch.device("cuda"), precision):

@@ -151,7 +151,7 @@ class Replicas:
         Each replica stops by itself, and after ``max_sweeps`` at the latest. In float64 the way down to ``ROUGH`` is
         taken in float32, which is some three times faster.
         """
-        rough = ROUGH * float(np.abs(self.coupling[:4]).max())
+        rough = max(tolerance, ROUGH * float(np.abs(self.coupling[:4]).max()))
 
         def work(i):
             S, done = self.S[i], np.zeros(self.W, int)
@@ -165,7 +165,7 @@ class Replicas:
                 length = np.linalg.norm(spins, axis=2, keepdims=True)
                 S[..., far] = np.divide(spins, length, out=spins, where=length > 0)
             return self._descend(S, lanes, tolerance, max_sweeps, done).max()
-        return float(max(self._each(work)))
+        return float(np.max(self._each(work)))  # NaN, if there is one
 
     def _descend(self, S, lanes, tolerance, max_sweeps, done):
         """Descend the replicas ``lanes`` of block S, in place; return the torque of each, 0 elsewhere.

@@ -30,15 +30,23 @@ DESCENT_THREADS = {4: 1024, 8: 512}  # most threads a block, by the bytes of a n
 _compiling = threading.Lock()  # threads that come together wait for one compilation, which takes some seconds
 
 
+def _said(problem: str) -> str:
+    """The problem, with a warning where torch does see a GPU: then one would not expect to anneal on the CPU."""
+    if torch.cuda.is_available():
+        warnings.warn(f"torch sees a GPU, but annealing cannot use it: {problem}; install CuPy for your CUDA version",
+                      RuntimeWarning, stacklevel=4)
+    return problem
+
+
 @cache
 def _problem() -> str | None:
     """Why no GPU can be used here, or None where one can."""
     try:
         import cupy
     except ImportError as error:
-        return f"CuPy cannot be imported ({error})"
+        return _said(f"CuPy cannot be imported ({error})")
     if not cupy.cuda.is_available():
-        return "CuPy finds no CUDA device or driver"
+        return _said("CuPy finds no CUDA device or driver")
     try:
         twice = cupy.ElementwiseKernel("float32 x", "float32 y", "y = 2 * x", "evae_probe")
         if float(twice(cupy.ones(1, cupy.float32))[0]) == 2:

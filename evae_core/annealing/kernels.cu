@@ -285,12 +285,12 @@ __device__ inline T largest_torque(T* S, const Lattice& L, const Strip& strip, c
         h = with_anisotropy(h, v, m.K);
         const T x = v.y * h.z - v.z * h.y, y = v.z * h.x - v.x * h.z, z = v.x * h.y - v.y * h.x;
         const T square = x * x + y * y + z * z;
-        worst = square > worst ? square : worst;
+        worst = square <= worst ? worst : square;  // NaN stays
     });
     part[t] = worst;
     __syncthreads();
     for (int n = blockDim.x; n > 1; n = (n + 1) / 2) {  // the upper half goes to the lower
-        if (t < n / 2 && part[(n + 1) / 2 + t] > part[t]) part[t] = part[(n + 1) / 2 + t];
+        if (t < n / 2 && !(part[(n + 1) / 2 + t] <= part[t])) part[t] = part[(n + 1) / 2 + t];
         __syncthreads();
     }
     worst = part[0];

@@ -201,7 +201,7 @@ def _axis(S, left, right, up, down, R, n, J, D, B, T, hx, hy, hz, warmth):
         x, y, z = _field(S, left, right, up, down, R, j, J, D, B)
         square = x * x + y * y + z * z
         gone = square < F(1e-20)  # no field: any axis serves, and z is one
-        z = F(1e-10) if gone else z
+        x, y, z = F(0) if gone else x, F(0) if gone else y, F(1e-10) if gone else z
         square = F(1e-20) if gone else square
         inverse = F(1) / np.sqrt(square)
         put(warmth, j, WARMTH, min(T * inverse, F(1e15)))  # 1/T = 0 draws from the whole sphere

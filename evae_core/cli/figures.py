@@ -67,7 +67,7 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
     with plainly():
         store = Store()
     before = store.names()
-    code = _digest(*sorted((Path(__file__).parents[1]).rglob("*.py")))
+    code = _digest(*sorted((Path(__file__).parents[1]).rglob("*.py"))) + f" {store.root} {_folder(preset)} "
     stamps = {path.stem: code + _digest(path) for path in paths}
     done = read_json(built / COMPLETE) if (built / COMPLETE).is_file() else {}
     for path in paths:

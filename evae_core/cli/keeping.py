@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from evae_core.cli.figures import COMPLETE
 from evae_core.cli.words import DEFAULT_PRESET, Failure, chosen_preset, human_size, plainly
 
 
@@ -64,6 +65,8 @@ def clean(arguments, root: Path) -> int:
             return 0
     with plainly():
         removed = store.clean()
+    for box in (root / "build").glob(f"*/{COMPLETE}"):  # nothing is complete any more
+        box.unlink()
     for name, bytes_ in removed.items():
         print(f"{human_size(bytes_):>10}  {name}")
     print(f"{human_size(sum(removed.values())):>10}  removed from {store.root}")

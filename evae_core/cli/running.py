@@ -61,10 +61,16 @@ def check_parameter(path: Path) -> None:
 @contextmanager
 def kernel_environment(preset: str, settings: Mapping[str, str | None]) -> Iterator[None]:
     """Set what the kernels inherit: EVAE_PRESET, which goes before the parameter, ``settings``, and no MPLBACKEND."""
-    settings = {"EVAE_PRESET": preset, "MPLBACKEND": None, **settings}  # None: unset
+    if backend := os.environ.get("MPLBACKEND"):  # Agg, say, gives executed notebooks without figures
+        print(f"MPLBACKEND={backend} is left out: notebooks draw with the inline backend", flush=True)
+    with environment({"EVAE_PRESET": preset, "MPLBACKEND": None, **settings}):
+        yield
+
+
+@contextmanager
+def environment(settings: Mapping[str, str | None]) -> Iterator[None]:
+    """Set environment variables, None: unset them; then put them back."""
     before = {name: os.environ.get(name) for name in settings}
-    if before["MPLBACKEND"]:  # Agg, say, gives executed notebooks without figures
-        print(f"MPLBACKEND={before['MPLBACKEND']} is left out: notebooks draw with the inline backend", flush=True)
     _set(settings)
     try:
         yield

@@ -25,7 +25,7 @@ def train(arguments, root: Path) -> int:
         except ValueError as error:
             raise Failure(f"--{error}", code=2) from error
     ladders = runs.ladders(PRESETS[name]).values()
-    with running.kernel_environment(name, settings), plainly():
+    with running.environment(settings), plainly():
         store = Store()
         before, code = store.names(), 0
         try:
