@@ -237,7 +237,7 @@ def main(argv=None) -> int:
     try:
         gpu.require()
     except RuntimeError as error:
-        print(f"bench_gpu: not run: {error}")
+        print(f"not run: {error}")
         return SKIPPED
     out = chosen.results or (Path(os.environ["OUT"]) / "bench_gpu.json" if os.environ.get("OUT") else None)
     preset, found, begun = PRESETS[chosen.preset], {}, time.perf_counter()

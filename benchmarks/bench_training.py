@@ -6,12 +6,9 @@ beside them (some 15 minutes).
 """
 
 import argparse
-import os
-import platform
-import statistics
-import time
 
 import torch
+from measure import in_turns, machine, median, spread, table
 from plain_step import PlainStep
 from torch.nn import functional as F
 
@@ -39,19 +36,11 @@ def times(size: int, batch: int, repeats: int) -> None:
     H = Hamiltonian(D=0.6, B=0.2)
     spins = F.normalize(torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0)), dim=1)
     steps = {name: variant(name, size, H, 1e-3, 1.0) for name in ("plain", *VARIANTS)}
-    found = {name: [] for name in steps}
-    for turn in range(repeats + 1):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step.update(spins)
-            if turn:
-                found[name].append(1e3 * (time.perf_counter() - start))
-    base, best = statistics.median(found["plain"]), min(found["plain"])
-    for name, took in found.items():
-        one = statistics.median(took)
-        print(f"training step, {size} x {size}, batch {batch}, {torch.get_num_threads()} threads, {name}: {one:.1f} ms "
-              f"({min(took):.1f}-{max(took):.1f}), {base / one:.2f}x plain, least times {best / min(took):.2f}x",
-              flush=True)
+    found = in_turns({name: lambda step=step: step.update(spins) for name, step in steps.items()}, repeats)
+    table(f"Training step, {size} x {size}, batch {batch}, {torch.get_num_threads()} threads",
+          ("form", "ms", "times plain", "of the least times"),
+          [(name, spread(took, 1e3), f"{median(found['plain']) / median(took):.1f}",
+            f"{min(found['plain']) / min(took):.1f}") for name, took in found.items()])
 
 
 def losses_of(step, data: torch.Tensor, batch: int, steps: int, seed: int, restarts=()) -> torch.Tensor:
@@ -96,8 +85,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=500)
     chosen = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores, "
-          f"torch {torch.__version__}, Python {platform.python_version()}; load {os.getloadavg()[0]:.1f}; medians")
+    print(machine())
     if problem := fused.problem():
         VARIANTS = {"torch": VARIANTS["torch"]}
         print(f"compiled kernels: not measured, {problem}")

@@ -29,7 +29,8 @@ def run(script: Path) -> tuple[str, bool]:
     sys.stdout.write(done.stdout)
     said = done.stdout.strip()
     if done.returncode == SKIPPED:
-        return f"## {script.name}\n\nNot run: {(said or done.stderr.strip()).splitlines()[-1]}\n", True
+        reason = (said or done.stderr.strip()).splitlines()[-1].removeprefix("not run: ")
+        return f"## {script.name}\n\nNot run: {reason}\n", True
     if done.returncode:
         sys.stdout.write(done.stderr)
         last = (done.stderr.strip().splitlines() or ["nothing on standard error"])[-1]
