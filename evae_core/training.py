@@ -64,7 +64,9 @@ class Trained:
     ``measured`` holds, after the stage and in evaluation mode: the losses of ``train`` and ``validation`` (dicts of
     reconstruction, kl, energy), of ``generated`` samples X'_out (energy, their mean L_H; best, the lowest; kspace_mse,
     C1's measure, kspace_mse_complex), of the ``data`` (energy, best), all L_H in the units of the loss; and of the
-    training: ``seconds``, ``device``, ``mode`` (eager, compiled, graph), ``precision`` and ``threads``.
+    training: ``seconds``, ``device``, ``mode`` (eager, compiled, graph), ``precision``, ``threads`` and
+    ``starts``, the L_RC by which one of several random starts was chosen; ``parent_weights`` where the stage before it
+    was carried here.
     """
 
     stage: Stage
@@ -285,7 +287,7 @@ def _check(losses: Tensor, stage: Stage) -> None:
     finite = torch.isfinite(losses).all(1)
     if not bool(finite.all()):
         raise Diverged(f"stage ({stage}) diverged: a loss is not finite at step {int((~finite).nonzero()[0])}; "
-                           f"lower learning_rate (now {stage.learning_rate:g})")
+                       f"lower learning_rate (now {stage.learning_rate:g})")
 
 
 @torch.no_grad()

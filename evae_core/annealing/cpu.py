@@ -182,13 +182,13 @@ class Replicas:
                 packed, width = lanes, 2 ** (len(lanes) - 1).bit_length()
                 block = np.zeros((*S.shape[:-1], width), S.dtype)
                 block[..., :len(packed)] = S[..., packed]
-                buffers = np.zeros((10, self.columns * width), S.dtype)
+                worst = np.empty(self.columns * width, S.dtype)
             factor, moving = np.zeros(width), np.isin(packed, lanes)
             factor[:len(packed)][moving] = 2 - SLACK / 2.0 ** (done[lanes] // PATIENCE % 4)
-            buffers[9] = np.tile(factor, self.columns)
-            descend(block.reshape(-1), buffers, holes, starts, ny, width, periodic, coupling, sweeps)
+            overshoot = np.tile(factor, self.columns).astype(S.dtype)
+            descend(block.reshape(-1), worst, overshoot, holes, starts, ny, width, periodic, coupling, sweeps)
             done[lanes] += sweeps
-            torque[lanes] = np.sqrt(buffers[8].reshape(-1, width).max(0))[:len(packed)][moving]
+            torque[lanes] = np.sqrt(worst.reshape(-1, width).max(0))[:len(packed)][moving]
             lanes = lanes[~(torque[lanes] <= tolerance)]
             sweeps = min(STRIDE, max_sweeps - done[lanes].max(initial=0))
             if not len(lanes) or sweeps <= 0:

@@ -392,17 +392,16 @@ def _square_torque(S, at, left, right, up, down, R, n, J, D, B, K, fall, worst):
 
 
 @njit(nogil=True, cache=True, **EXACT)
-def descend(S, buffers, holes, starts, Ny, W, periodic, coupling, sweeps):
+def descend(S, worst, overshoot, holes, starts, Ny, W, periodic, coupling, sweeps):
     """``sweeps`` sweeps of over-shooting alignment, and a measurement of the torque.
 
     Works in the dtype of S, float32 or float64. coupling : J, D, B, K, max(-2K, 0), the least squared length
-    that can be normalised, and 1. buffers[9] holds the over-shooting factor of each (k, replica), 0 where it may not
-    move; buffers[8] receives the largest squared torque of each (k, replica).
+    that can be normalised, and 1. ``overshoot``: the over-shooting factor of each (k, replica), 0 where it may not
+    move; ``worst`` receives the largest squared torque of each (k, replica).
     """
-    n = buffers.shape[1]
+    n = worst.size
     R = n + 2 * W
     J, D, B, K, fall, tiny, one = coupling
-    worst, overshoot = buffers[8], buffers[9]
     worst[:] = 0
     for step in range(sweeps + 1):
         for c in range(2):

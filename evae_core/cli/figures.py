@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evae_core import timebox
 from evae_core.cli import running
-from evae_core.cli.words import DEFAULT_PRESET, Failure, chosen_preset, plainly
+from evae_core.cli.words import DEFAULT_PRESET, Failure, chosen_preset, deadline, plainly
 
 TIME_IS_OVER = 3  # exit code
 COMPLETE = "complete.json"  # the notebooks that earlier boxes of an unfinished run have completed
@@ -28,17 +28,14 @@ def figures(arguments, root: Path) -> int:
     paths = running.sources(root, only)
     for path in paths:
         running.check_parameter(path)
-    settings = {"EVAE_RECORDED": _records(preset) if arguments.recorded else "off", timebox.ENV: None}
+    settings = {"EVAE_RECORDED": _records(preset) if arguments.recorded else "off",
+                timebox.ENV: deadline(arguments.minutes)}
     if arguments.minutes is None:
         (root / "build" / preset / COMPLETE).unlink(missing_ok=True)
         with running.kernel_environment(preset, settings):
             for path in paths:
                 running.run(path, root / "build" / preset / path.name, root, {"preset": preset})
         return _print_card(folder)
-    try:
-        settings[timebox.ENV] = timebox.opened(arguments.minutes)
-    except ValueError as error:
-        raise Failure(f"--{error}", code=2) from error
     with running.kernel_environment(preset, settings):
         over = _in_a_box(paths, root / "build" / preset, root, preset, arguments.minutes)
     return over or _print_card(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 from evae_core import timebox
 from evae_core.cli import running
 from evae_core.cli.figures import TIME_IS_OVER, say_what_was_done
-from evae_core.cli.words import Failure, chosen_preset, plainly
+from evae_core.cli.words import chosen_preset, deadline, plainly
 
 
 def train(arguments, root: Path) -> int:
@@ -18,12 +18,7 @@ def train(arguments, root: Path) -> int:
     from evae_core.training import climb_all
 
     name = chosen_preset(arguments.preset)
-    settings = {timebox.ENV: None}
-    if arguments.minutes is not None:
-        try:
-            settings[timebox.ENV] = timebox.opened(arguments.minutes)
-        except ValueError as error:
-            raise Failure(f"--{error}", code=2) from error
+    settings = {timebox.ENV: deadline(arguments.minutes)}
     ladders = runs.ladders(PRESETS[name]).values()
     with running.environment(settings), plainly():
         store = Store()

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from evae_core import timebox
+
 DEFAULT_PRESET = "laptop"
 
 
@@ -38,6 +40,14 @@ def chosen_preset(chosen: str | None) -> str:
     if named and named != preset:
         print(f"EVAE_PRESET is {named} in your environment; --preset {preset} goes before it in this run", flush=True)
     return preset
+
+
+def deadline(minutes: float | None) -> str | None:
+    """The time box that --minutes opens, for ``timebox.ENV``; None where it was not given."""
+    try:
+        return None if minutes is None else timebox.opened(minutes)
+    except ValueError as error:
+        raise Failure(f"--{error}", code=2) from error
 
 
 def human_size(count: int) -> str:
