@@ -8,8 +8,7 @@ and stored: the memory of the making does not grow with the set.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from evae_core.annealing import ALGORITHM, Schedule, anneal, runs_on
+from evae_core.annealing.cpu import in_threads
 from evae_core.files import load_arrays, save_arrays
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
@@ -152,19 +152,22 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
     """
     store = store or Store()
     specs = spec._shards()
-    missing = report is not None and any(folder is None for _, folder in _each(store.find, specs, AT_ONCE))
+    missing = report is not None and None in in_threads(store.find, specs, AT_ONCE)
+    done = 0
 
     def get(shard):
         return store.get(shard, lambda folder: _make_shard(spec, shard, folder, device))
 
-    folders = {}
-    for number, (k, folder) in enumerate(_each(get, specs, AT_ONCE if runs_on(device) == "cuda" else 1), 1):
-        folders[k] = folder
-        if missing and (number % max(1, len(specs) // 5) == 0 or number == len(specs)):
-            report(f"data: {min(number * spec.shard, spec.train + spec.validation + spec.test)} configurations of "
-                   f"{spec.shape[0]} x {spec.shape[1]} annealed ({number} of {len(specs)} shards)")
-    shards = [load_arrays(folders[k] / "spins.npy", mmap=True) for k in range(len(specs))]
-    statistics = [load_arrays(folders[k] / "statistics.npz") for k in range(len(specs))]
+    def finished(folder):
+        nonlocal done
+        done += 1
+        if missing and (done % max(1, len(specs) // 5) == 0 or done == len(specs)):
+            report(f"data: {min(done * spec.shard, spec.train + spec.validation + spec.test)} configurations of "
+                   f"{spec.shape[0]} x {spec.shape[1]} annealed ({done} of {len(specs)} shards)")
+
+    folders = in_threads(get, specs, AT_ONCE if runs_on(device) == "cuda" else 1, finished)
+    shards = [load_arrays(folder / "spins.npy", mmap=True) for folder in folders]
+    statistics = [load_arrays(folder / "statistics.npz") for folder in folders]
     digests = np.concatenate([part.pop("digest") for part in statistics])
     if len(np.unique(digests)) != len(digests):
         raise RuntimeError(f"{len(digests) - len(np.unique(digests))} configurations of the data set are equal to "
@@ -173,20 +176,6 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
     firsts = np.cumsum([0, *sizes])
     return Data(spec, *(SpinSet(name, shards, statistics, int(first), n)
                         for name, first, n in zip(SETS, firsts, sizes, strict=False)))
-
-
-def _each(work: Callable, items: list, threads: int) -> Iterator[tuple[int, object]]:
-    """(index, work(item)) as they are done, ``threads`` at a time; a failure cancels what has not begun."""
-    if threads == 1:  # in this thread, which an interrupt reaches at once
-        yield from ((index, work(item)) for index, item in enumerate(items))
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        futures = {pool.submit(work, item): index for index, item in enumerate(items)}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _make_shard(spec: DataSpec, shard: dict, folder: Path, device: str) -> None:

@@ -46,8 +46,16 @@ def lanes(shape) -> int:
 def in_threads(work, items, threads: int, finished=None) -> list:
     """[work(item) for item in items] on ``threads`` threads; ``finished(result)`` is called here as each is done.
 
-    A failure, and the user's interrupt, cancels what has not begun.
+    A failure, and the user's interrupt, cancels what has not begun. A single thread is the caller's own, which an
+    interrupt reaches at once.
     """
+    if threads == 1:
+        results = []
+        for item in items:
+            results.append(work(item))
+            if finished is not None:
+                finished(results[-1])
+        return results
     with ThreadPoolExecutor(threads) as pool:
         futures = [pool.submit(work, item) for item in items]
         try:
@@ -103,8 +111,7 @@ class Replicas:
 
     def _each(self, work):
         """[work(i) for every block i], in threads where there are several."""
-        threads = min(workers(), len(self.S))
-        return in_threads(work, range(len(self.S)), threads) if threads > 1 else [work(i) for i in range(len(self.S))]
+        return in_threads(work, range(len(self.S)), min(workers(), len(self.S)))
 
     def _lattice(self):
         return self.holes, self.starts, self.shape[0], self.W, self.H.periodic, self.coupling
