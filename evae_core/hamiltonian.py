@@ -58,7 +58,7 @@ def check_spins(spins: Tensor, name: str = "spins", *, unit: bool = False, magne
     if not torch.isfinite(spins).all():
         raise ValueError(f"{name} holds NaN or infinity: {int((~torch.isfinite(spins)).sum())} values")
     if unit and spins.numel():
-        length = torch.linalg.vector_norm(spins.detach(), dim=-3)
+        length = spins.detach().square().sum(-3).sqrt()  # several times faster than vector_norm along this axis
         error = (length - 1).abs()
         if magnetic is not None:
             error = error[..., torch.from_numpy(np.array(magnetic)).to(spins.device)]

@@ -21,12 +21,25 @@ REAL = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not gpu.usable(), r
 SHORT = Schedule(sweeps=10)
 
 
+def backend(name, request, monkeypatch):
+    """The backend's device: the GPU's kernels run on a GPU, or else on the CPU with one thread a block."""
+    if name == "cpu without a compiler":
+        monkeypatch.setattr(cpu.COMPILED, "problem", lambda: "no C++ compiler")
+    if name == "cuda" and not gpu.usable():
+        emulate(monkeypatch, request.getfixturevalue("emulated_cupy"), threads=1)
+    return name.split()[0]
+
+
 @pytest.fixture(params=["cpu", "cuda"])
 def device(request, monkeypatch):
-    """Both backends: the GPU's on a GPU, or else its kernels on the CPU with one thread a block."""
-    if request.param == "cuda" and not gpu.usable():
-        emulate(monkeypatch, request.getfixturevalue("emulated_cupy"), threads=1)
-    return request.param
+    """Both backends."""
+    return backend(request.param, request, monkeypatch)
+
+
+@pytest.fixture(params=["cpu", "cpu without a compiler", "cuda"])
+def descends_on(request, monkeypatch):
+    """All backends that have a descent of their own."""
+    return backend(request.param, request, monkeypatch)
 
 
 def random_spins(*shape, seed=0, dtype=F32):
@@ -312,13 +325,31 @@ def test_descent_never_raises_the_energy(J, D, B, K, seed, boundary):
         energy = lower
 
 
+@pytest.mark.skipif(cpu.COMPILED.problem() is not None, reason=str(cpu.COMPILED.problem()))
+@settings(max_examples=30, deadline=None)
+@given(ny=st.integers(1, 6), nx=st.integers(1, 40), boundary=st.sampled_from(BOUNDARIES), seed=st.integers(0, 99),
+       sweeps=st.integers(0, 60), K=st.sampled_from([0.0, 0.7, -0.7]), dtype=st.sampled_from([np.float32, np.float64]))
+def test_compiled_descent_takes_the_steps_of_the_one_in_numba(ny, nx, boundary, seed, sweeps, K, dtype):
+    shape = (ny + ny % 2, nx + nx % 2) if boundary == "periodic" else (ny, nx)
+    H = make(boundary, *shape, seed=seed, J=1.1, D=0.6, B=0.2, K=K)
+    replicas = cpu.Replicas(H, shape, 2, dtype=dtype)
+    replicas.load(random_spins(2, 3, *shape, seed=seed, dtype=F64))
+    steps = []
+    for descend in (replicas._descend, replicas._descend_in_lanes):
+        S, done = replicas.S[0].copy(), np.zeros(replicas.W, np.int32)
+        torque = descend(S, np.arange(2), 1e-3, sweeps, done)
+        steps.append((S[..., 1:-1, :2], torque, done))
+    for one, other in zip(*steps, strict=True) if dtype == np.float64 else [(steps[0][0], steps[1][0])]:
+        np.testing.assert_allclose(one, other, atol=1e-9 if dtype == np.float64 else 1e-3)
+
+
 @pytest.mark.parametrize("dmi", ["bloch", "neel"])
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("K", [0.0, 0.3, -0.3])
-def test_relax_reaches_a_minimum(boundary, K, dmi, device):
+def test_relax_reaches_a_minimum(boundary, K, dmi, descends_on):
     H = make(boundary, 10, 12, D=0.6, B=0.2, K=K, dmi=dmi)
     start = random_spins(2, 2, 3, 10, 12, dtype=F64)
-    spins = relax(H, start, tolerance=1e-6, device=device)  # far below, translation of the texture is nearly free
+    spins = relax(H, start, tolerance=1e-6, device=descends_on)  # far below, translation of the texture is nearly free
     assert spins.shape == start.shape and spins.dtype == F64
     assert H.torque(spins).max() < 1.1e-6
     mask = torch.ones(10, 12, dtype=torch.bool) if H.mask is None else torch.from_numpy(H.mask.copy())
@@ -329,12 +360,12 @@ def test_relax_reaches_a_minimum(boundary, K, dmi, device):
     for seed in range(5):
         turned = torch.nn.functional.normalize(spins + 1e-3 * random_spins(3, 10, 12, seed=seed, dtype=F64), dim=-3)
         assert (H.energy(turned) > H.energy(spins) - 1e-10).all()
-    torch.testing.assert_close(relax(H, spins, tolerance=1.1e-6, device=device), spins, atol=1e-12, rtol=0)
-    single = relax(H, start.float(), device=device)
+    torch.testing.assert_close(relax(H, spins, tolerance=1.1e-6, device=descends_on), spins, atol=1e-12, rtol=0)
+    single = relax(H, start.float(), device=descends_on)
     assert single.dtype == F32 and H.torque(single.double()).max() < 2e-5
 
 
-def test_relax_finds_the_helix_and_keeps_hands_off_holes(device):
+def test_relax_finds_the_helix_and_keeps_hands_off_holes(descends_on):
     """At B = 0 the helix along (1, 1), turning by k a bond with tan k = D/(sqrt(2) J), is the ground state:
     E/N = -2 sqrt(J^2 + D^2/2), below the helix along x."""
     k = 2 * math.pi * 3 / 32
@@ -345,13 +376,13 @@ def test_relax_finds_the_helix_and_keeps_hands_off_holes(device):
     exact = -2 * math.sqrt(1 + H.D**2 / 2)
     assert float(H.energy_per_spin(helix)) == pytest.approx(exact, abs=1e-12)
     disturbed = torch.nn.functional.normalize(helix + 0.3 * random_spins(3, 32, 32, dtype=F64), dim=0)
-    spins = relax(H, disturbed, tolerance=1e-7, device=device)
+    spins = relax(H, disturbed, tolerance=1e-7, device=descends_on)
     assert float(H.energy_per_spin(spins)) == pytest.approx(exact, abs=1e-10)
     mask = np.ones((32, 32), bool)
     mask[10:20, 5:9] = False
     cut = Hamiltonian(D=H.D, boundary=mask)
     disturbed[:, ~torch.from_numpy(mask)] = 7.0
-    assert (relax(cut, disturbed, device=device)[:, ~mask] == 0).all()
+    assert (relax(cut, disturbed, device=descends_on)[:, ~mask] == 0).all()
 
 
 def test_replicas_stop_by_themselves():
@@ -365,25 +396,25 @@ def test_replicas_stop_by_themselves():
     assert torch.equal(a[0], easy)
 
 
-def test_descent_that_does_not_arrive(device):
+def test_descent_that_does_not_arrive(descends_on):
     H = Hamiltonian(D=0.6, B=0.2)
     with pytest.raises(RuntimeError, match="torque of .*max_sweeps=3"):
-        relax(H, random_spins(3, 16, 16), max_sweeps=3, device=device)
+        relax(H, random_spins(3, 16, 16), max_sweeps=3, device=descends_on)
     with pytest.raises(RuntimeError, match="max_descent=1"):
-        anneal(H, (16, 16), 2, schedule=Schedule(sweeps=2, max_descent=1), device=device)
+        anneal(H, (16, 16), 2, schedule=Schedule(sweeps=2, max_descent=1), device=descends_on)
 
 
 # --- what must not change a result ---
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("K", [0.0, 0.3])
-def test_a_replica_is_the_same_in_any_company(boundary, K, device):
+def test_a_replica_is_the_same_in_any_company(boundary, K, descends_on):
     H = make(boundary, 10, 12, D=0.6, B=0.2, K=K)
-    whole = anneal(H, (10, 12), 37, seed=11, schedule=SHORT, device=device)
+    whole = anneal(H, (10, 12), 37, seed=11, schedule=SHORT, device=descends_on)
     for first, n in ((4, 33), (0, 1), (36, 1), (15, 3)):
-        part = anneal(H, (10, 12), n, seed=11, first=first, schedule=SHORT, device=device)
+        part = anneal(H, (10, 12), n, seed=11, first=first, schedule=SHORT, device=descends_on)
         assert torch.equal(whole[first:first + n], part)
-    assert not torch.equal(whole, anneal(H, (10, 12), 37, seed=12, schedule=SHORT, device=device))
+    assert not torch.equal(whole, anneal(H, (10, 12), 37, seed=12, schedule=SHORT, device=descends_on))
     assert len(np.unique(whole.numpy().reshape(37, -1), axis=0)) == 37
 
 
@@ -400,10 +431,10 @@ def test_threads_do_not_matter():
     assert all(torch.equal(results[0], other) for other in results[1:])
 
 
-def test_steps_lead_to_the_same_end(device):
+def test_steps_lead_to_the_same_end(descends_on):
     H = Hamiltonian(D=0.6, B=0.2)
-    end = anneal(H, (16, 16), 3, seed=8, schedule=SHORT, first=2, device=device)
-    steps = Annealing(H, (16, 16), 3, seed=8, schedule=SHORT, first=2, device=device)
+    end = anneal(H, (16, 16), 3, seed=8, schedule=SHORT, first=2, device=descends_on)
+    steps = Annealing(H, (16, 16), 3, seed=8, schedule=SHORT, first=2, device=descends_on)
     assert steps.sweep == 0 and steps.temperature == math.inf and not steps.done
     assert steps.run(0) is steps and steps.sweep == 0
     steps.run(3)
@@ -443,11 +474,11 @@ def test_neel_is_bloch_turned_and_a_full_mask_is_open(device):
 
 @pytest.mark.parametrize("shape, boundary", [((1, 1), "open"), ((1, 9), "open"), ((9, 1), "open"), ((7, 5), "open"),
                                              ((2, 2), "periodic"), ((2, 6), "periodic"), ((20, 18), "mask")])
-def test_any_lattice(shape, boundary, device):
+def test_any_lattice(shape, boundary, descends_on):
     H = make(boundary, *shape, D=0.6, B=0.2)
-    spins = anneal(H, shape, 3, schedule=SHORT, device=device)
+    spins = anneal(H, shape, 3, schedule=SHORT, device=descends_on)
     alive = magnetic(H, shape)
-    assert spins.shape == (3, 3, *shape) and spins.dtype == F32 and spins.device.type == "cpu"
+    assert spins.shape == (3, 3, *shape) and spins.dtype == F32 and spins.descends_on.type == "cpu"
     torch.testing.assert_close(torch.linalg.vector_norm(spins, dim=1), alive.float().expand(3, *shape))
     assert H.torque(spins).max() < SHORT.tolerance * 1.05
     if shape == (1, 1):

@@ -10,7 +10,7 @@ from plain_step import plain
 from torch.nn import functional as F
 
 from evae_core import VAE, Hamiltonian, fused
-from evae_core.fused import library
+from evae_core.fused.library import FUSED, call
 
 needs_compiler = pytest.mark.skipif(fused.problem() is not None, reason=str(fused.problem()))
 MASK = torch.zeros(32, 32, dtype=torch.bool)
@@ -87,7 +87,7 @@ def test_bfloat16_is_rounded_as_torch_does():
     x = bits.to(torch.int32).view(torch.float32)
     x[0, 0, 0, :3] = torch.tensor([float("nan"), float("inf"), -float("inf")])
     out = fused._empty(4, 3, 20, 20, torch.bfloat16)
-    library.call("pack", torch.bfloat16, x, 4, out, 16, 16, 2, 1)
+    call("pack", torch.bfloat16, x, 4, out, 16, 16, 2, 1)
     expected = F.pad(x, (2,) * 4, mode="circular").to(torch.bfloat16)
     torch.testing.assert_close(out, expected, rtol=0, atol=0, equal_nan=True)
 
@@ -136,7 +136,7 @@ def test_what_the_kernels_cannot_take_is_refused():
         with pytest.raises(error, match="fused"):
             fused.losses(model, x, H, 1e-3, 1.0)
     with pytest.raises(ValueError, match="channels"):
-        library.call("pool", torch.float32, batch, 1, *[torch.ones(5)] * 4, 0.1, batch, 8, 8, 5, 0, 1)
+        call("pool", torch.float32, batch, 1, *[torch.ones(5)] * 4, 0.1, batch, 8, 8, 5, 0, 1)
 
 
 def test_halved_convolution_is_the_whole_one():
@@ -155,10 +155,10 @@ def test_halved_convolution_is_the_whole_one():
 def test_a_second_process_finds_the_library(tmp_path, monkeypatch):
     monkeypatch.setenv("EVAE_CACHE", str(tmp_path / "cache"))
     done = []
-    monkeypatch.setattr(library.subprocess, "run", lambda command, run=subprocess.run, **how:
+    monkeypatch.setattr(subprocess, "run", lambda command, run=subprocess.run, **how:
                         done.append(command) or run(command, **how))
     for _ in range(2):
-        assert isinstance(library._load.__wrapped__(), ctypes.CDLL)
+        assert isinstance(FUSED.load(), ctypes.CDLL)
     (made,) = (tmp_path / "cache").iterdir()
     assert made.suffix == ".so" and sum("-E" not in command for command in done) == 1
 
@@ -168,7 +168,7 @@ def test_without_a_compiler(compiler, said, tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", compiler)
     monkeypatch.setenv("EVAE_CACHE", str(tmp_path))
     with pytest.raises(AssertionError, match=said):
-        raise AssertionError(library._load.__wrapped__())
+        raise AssertionError(FUSED.load())
     assert not list(tmp_path.iterdir())
 
 

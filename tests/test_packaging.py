@@ -135,7 +135,7 @@ def test_kernels_and_every_package_are_shipped():
 # Who may import whom ------------------------------------------------------------------------------------------------
 
 TIERS = [
-    {"files"},
+    {"files", "library"},
     {"artefact"},
     {"timebox"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above

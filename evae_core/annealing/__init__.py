@@ -20,7 +20,7 @@ from evae_core.hamiltonian import Hamiltonian, check_spins
 __all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "relax", "runs_on"]
 
 DEVICES = ("auto", "cpu", "cuda")
-ALGORITHM = 2  # raise when the same seed gives other spins: older data sets are then made anew
+ALGORITHM = 3  # raise when the same seed gives other spins: older data sets are then made anew
 
 
 def _backend(device: str):

@@ -1,13 +1,23 @@
-"""The CPU backend: replicas in blocks, seeded, loaded, swept and descended by the kernels of ``kernels.py``."""
+"""The CPU backend: replicas in blocks, seeded, loaded and swept by the kernels of ``kernels.py``.
+
+Their descent is that of ``descent.cpp``, or of ``kernels.py`` where there is no C++ compiler: the same steps, some
+three times slower.
+"""
 
 from __future__ import annotations
 
+import ctypes
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from evae_core.annealing.kernels import descend, sweep
+from evae_core.library import Library, argument
+
+COMPILED = Library("descent", [Path(__file__).with_name("descent.cpp")])
+WIDTH = 16  # of a vector of descent.cpp
 
 # The descent is successive over-relaxation with a factor 2 - SLACK, near the best one for the softest modes of skyrmion
 # lattices (48 to 128 sites wide, D/J 0.15 to 0.6). Where a texture must glide over a nearly flat landscape, larger
@@ -97,13 +107,13 @@ class Replicas:
         self.H, self.n, self.first, self.dtype = H, n, first, np.dtype(dtype)
         self.W = W = lanes(self.shape)
         self.columns = (nx + 1) // 2
-        y, x = np.mgrid[:ny, :nx]
-        self.site = (x + y) % 2, y, slice(None), x // 2 + 1  # (colour, row, component, k with ghost) of every site
         magnetic = np.zeros((2, ny, self.columns), bool)
-        magnetic[self.site[0], y, x // 2] = True if H.mask is None else H.mask
+        for c, p, there, here in self._quarters():
+            magnetic[c, p::2, :there] = True if H.mask is None else H.mask[here]
         holes = ~magnetic.reshape(2 * ny, self.columns)
         self.holes = np.nonzero(holes)[1]
         self.starts = np.concatenate(([0], np.cumsum(holes.sum(1))))
+        self.rows = self.holes.astype(np.int32), self.starts.astype(np.int32)  # for descent.cpp
         self.coupling = np.array([H.J, H.D, H.B, H.K, max(-2 * H.K, 0.0), 1e-24, 1.0], self.dtype)
         blocks = range(first // W, (first + n - 1) // W + 1)
         self.S = np.zeros((len(blocks), 2, ny + 1, 3, self.columns + 2, W), self.dtype)
@@ -112,6 +122,19 @@ class Replicas:
     def _each(self, work):
         """[work(i) for every block i], in threads where there are several."""
         return in_threads(work, range(len(self.S)), min(workers(), len(self.S)))
+
+    def _quarters(self):
+        """(colour c, parity p of the rows, sites a row, their places (rows, columns) in a lattice) of its quarters."""
+        for c, p in np.ndindex(2, 2):
+            odd = (p + c) % 2
+            yield c, p, (self.shape[1] + 1 - odd) // 2, (slice(p, None, 2), slice(odd, None, 2))
+
+    def _blocks(self):
+        """(block, its lanes that are replicas of this object, which these are)."""
+        lead = self.first % self.W
+        for i, block in enumerate(self.S):
+            a, b = max(i * self.W - lead, 0), min((i + 1) * self.W - lead, self.n)
+            yield block, slice(a + lead - i * self.W, b + lead - i * self.W), slice(a, b)
 
     def _lattice(self):
         return self.holes, self.starts, self.shape[0], self.W, self.H.periodic, self.coupling
@@ -123,19 +146,21 @@ class Replicas:
             spins = np.where(self.H.mask, spins, 0)
         if self.H.dmi == "neel":
             spins = np.stack((spins[:, 1], -spins[:, 0], spins[:, 2]), 1)
-        lead = self.first % self.W
-        for i, block in enumerate(self.S):
-            a, b = max(i * self.W - lead, 0), min((i + 1) * self.W - lead, self.n)
-            w = slice(a + lead - i * self.W, b + lead - i * self.W)
-            block[(*self.site, w)] = spins[a:b].transpose(2, 3, 1, 0)
-            if self.H.periodic:
-                block[..., 0, :], block[..., -1, :] = block[..., -2, :], block[..., 1, :]
+        for block, w, mine in self._blocks():
+            for c, p, there, here in self._quarters():
+                block[c, p:-1:2, :, 1:there + 1, w] = spins[(mine, slice(None), *here)].transpose(2, 1, 3, 0)
+            self._renew_ghosts(block)
+
+    def _renew_ghosts(self, block) -> None:
+        if self.H.periodic:
+            block[..., 0, :], block[..., -1, :] = block[..., -2, :], block[..., 1, :]
 
     def spins(self) -> torch.Tensor:
         """A copy of the spins, (n, 3, Ny, Nx), zero on non-magnetic sites."""
-        spins = np.concatenate([block[self.site].transpose(3, 2, 0, 1) for block in self.S])
-        lead = self.first % self.W
-        spins = spins[lead:lead + self.n]
+        spins = np.empty((self.n, 3, *self.shape), self.dtype)
+        for block, w, mine in self._blocks():
+            for c, p, there, here in self._quarters():
+                spins[(mine, slice(None), *here)] = block[c, p:-1:2, :, 1:there + 1, w].transpose(3, 1, 0, 2)
         if self.H.dmi == "neel":
             spins = np.stack((-spins[:, 1], spins[:, 0], spins[:, 2]), 1)
         return torch.from_numpy(np.ascontiguousarray(spins))
@@ -156,29 +181,49 @@ class Replicas:
         """Turn the spins into their fields until no torque exceeds ``tolerance``; return the largest one left.
 
         Each replica stops by itself, and after ``max_sweeps`` at the latest. In float64 the way down to ``ROUGH`` is
-        taken in float32, which is some three times faster.
+        taken in float32, which is some two times faster.
         """
         rough = max(tolerance, ROUGH * float(np.abs(self.coupling[:4]).max()))
+        down = self._descend_in_lanes if COMPILED.problem() else self._descend
 
         def work(i):
-            S, done = self.S[i], np.zeros(self.W, int)
+            S, done = self.S[i], np.zeros(self.W, np.int32)
             index = np.arange(i * self.W, (i + 1) * self.W) - self.first % self.W
             lanes = np.flatnonzero((index >= 0) & (index < self.n))
-            torque = self._descend(S, lanes, tolerance, 0, done)
+            torque = down(S, lanes, tolerance, 0, done)
             if self.dtype == np.float64 and len(far := lanes[torque[lanes] > rough]):
                 single = S.astype(np.float32)
-                self._descend(single, far, rough, max_sweeps, done)
+                down(single, far, rough, max_sweeps, done)
                 spins = single[..., far].astype(np.float64)
                 length = np.linalg.norm(spins, axis=2, keepdims=True)
                 S[..., far] = np.divide(spins, length, out=spins, where=length > 0)
-            return self._descend(S, lanes, tolerance, max_sweeps, done).max()
+            return down(S, lanes, tolerance, max_sweeps, done).max()
         return float(np.max(self._each(work)))  # NaN, if there is one
 
     def _descend(self, S, lanes, tolerance, max_sweeps, done):
         """Descend the replicas ``lanes`` of block S, in place; return the torque of each, 0 elsewhere.
 
-        ``done`` counts the sweeps of each replica, and goes on counting here. Replicas that have arrived keep their
-        place in the rows, and do not move, until half of them have: then those left are packed anew, side by side.
+        ``done`` counts the sweeps of each replica, and goes on counting here.
+        """
+        ny, nc = self.shape[0], self.columns
+        row = torch.zeros(2, ny + 1, 3, WIDTH - nc % -WIDTH + nc, dtype=torch.from_numpy(S[:0]).dtype).numpy()
+        sites, torque, left = row[..., WIDTH:WIDTH + nc], np.zeros(self.W), np.zeros(1, S.dtype)
+        work = COMPILED.function("descend_float" if S.dtype == np.float32 else "descend_double")
+        for lane in lanes:
+            sites[...] = S[..., 1:-1, lane]
+            work(*map(argument, (row, ny, nc, int(self.H.periodic), *self.rows, self.coupling.astype(S.dtype))),
+                 ctypes.c_double(tolerance), min(max_sweeps, 2**31 - 1), ctypes.c_double(SLACK), PATIENCE, STRIDE,
+                 argument(done[lane:]), argument(left))
+            S[..., 1:-1, lane] = sites
+            torque[lane] = left[0]
+        self._renew_ghosts(S)
+        return torque
+
+    def _descend_in_lanes(self, S, lanes, tolerance, max_sweeps, done):
+        """As :meth:`_descend`, in numba: all replicas of the block side by side.
+
+        Those that have arrived keep their place in the rows, and do not move, until half of them have: then those left
+        are packed anew.
         """
         holes, starts, ny, _, periodic, coupling = self._lattice()
         coupling, torque, sweeps = coupling.astype(S.dtype), np.zeros(self.W), 0

@@ -11,7 +11,7 @@ Differences in form, none in meaning:
 * unit spins, squared chords, energies and their gradients are one pass.
 
 The library is compiled by the machine's C++ compiler on first use (some 6 s) and kept in the user's cache; see
-:mod:`evae_core.fused.library`.
+:mod:`evae_core.library`.
 """
 
 from __future__ import annotations
