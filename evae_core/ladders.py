@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from evae_core.presets import Preset
 
 GAMMA_LOW = 100.0  # above it the model changes fast, and presets may give it other steps and another learning rate
+GAMMA_SETTLED = 5e3  # above it the model has collapsed, and presets may give it yet another learning rate
 
 
 @dataclass(frozen=True)
@@ -59,17 +60,20 @@ def climbing(rungs: Iterable[tuple[float, float, int]], preset: Preset, seed: in
     """Stages one after the other from (beta, gamma, steps), each the parent of the next; the rest from the preset."""
     stages = []
     for beta, gamma, steps in rungs:
-        rate = preset.learning_rate if gamma <= GAMMA_LOW else preset.collapse_rate
+        rate = (preset.learning_rate if gamma <= GAMMA_LOW
+                else preset.collapse_rate if gamma <= GAMMA_SETTLED else preset.settled_rate)
         parent = Stage(beta, gamma, steps, preset.batch, rate, preset.final_rate,
                        preset.translate if translate is None else translate, seed, parent)
         stages.append(parent)
     return stages
 
 
-def ladder(preset: Preset, beta: float | None = None, seed: int = 0) -> list[Stage]:
+def ladder(preset: Preset, beta: float | None = None, seed: int = 0,
+           gammas: tuple[float, ...] | None = None) -> list[Stage]:
     """The stages of a ladder: of beta at gamma = 0 (``beta`` None), or of gamma from the model of one ``beta``.
 
-    The gamma ladder's first stage has the beta ladder's stage as its parent; gamma = 0 itself is that parent.
+    The gamma ladder's first stage has the beta ladder's stage as its parent; gamma = 0 itself is that parent. It climbs
+    ``gammas``, by default the preset's.
 
     Raises
     ------
@@ -83,7 +87,7 @@ def ladder(preset: Preset, beta: float | None = None, seed: int = 0) -> list[Sta
     if beta not in preset.betas:
         raise ValueError(f"beta must be one of the preset's {preset.betas}, got {beta!r}")
     rungs = [(beta, gamma, preset.gamma_steps if gamma <= GAMMA_LOW else preset.collapse_steps)
-             for gamma in preset.gammas]
+             for gamma in (preset.gammas if gammas is None else gammas)]
     return climbing(rungs, preset, seed,
                     parent=betas[preset.betas.index(beta)])
 

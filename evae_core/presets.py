@@ -34,7 +34,8 @@ class Preset:
     # the training
     batch: int
     learning_rate: float  # Adam's, up to gamma = 100
-    collapse_rate: float  # Adam's above
+    collapse_rate: float  # Adam's above, up to gamma = 5000
+    settled_rate: float  # Adam's above: there a large rate throws a collapsed model out of its state now and then
     final_rate: float  # learning rate at the end of a stage as a share of it (cosine); 1: constant, as in the paper
     first_steps: int  # the stage that starts from random weights
     beta_steps: int  # every later stage of the beta ladder
@@ -63,17 +64,18 @@ class Preset:
 PRESETS = {preset.name: preset for preset in (
     Preset(name="smoke", size=32, D=0.6, B=0.2,
            train=160, validation=20, test=20, shard=50, sweeps=60, overrelax=2,
-           batch=20, learning_rate=1e-3, collapse_rate=1e-3, final_rate=0.1, first_steps=12, beta_steps=4,
-           gamma_steps=3, collapse_steps=3, translate=True, seeds=2, samples=16, invert_steps=20,
+           batch=20, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=0.1, first_steps=12,
+           beta_steps=4, gamma_steps=3, collapse_steps=3, translate=True, seeds=2, samples=16, invert_steps=20,
            confined=((32, 32), (16, 48)), confined_train=40, confined_steps=3),
     Preset(name="laptop", size=48, D=0.6, B=0.2,
            train=4000, validation=500, test=500, shard=250, sweeps=60, overrelax=1,
-           batch=32, learning_rate=5e-4, collapse_rate=1e-3, final_rate=0.1, first_steps=2800, beta_steps=300,
-           gamma_steps=100, collapse_steps=300, translate=False, seeds=2, samples=100, invert_steps=1500,
+           batch=32, learning_rate=5e-4, collapse_rate=1e-3, settled_rate=5e-4, final_rate=0.1, first_steps=2800,
+           beta_steps=300, gamma_steps=100, collapse_steps=300, translate=False, seeds=3,
+           samples=100, invert_steps=1500,
            confined=((32, 32), (48, 48), (16, 64)), confined_train=1000, confined_steps=200),
     Preset(name="paper", size=128, D=0.3, B=0.05,
            train=30_000, validation=5_000, test=4_300, shard=500, sweeps=1000, overrelax=3,
-           batch=100, learning_rate=1e-3, collapse_rate=1e-3, final_rate=1.0, first_steps=30_000,
+           batch=100, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=1.0, first_steps=30_000,
            beta_steps=30_000, gamma_steps=30_000, collapse_steps=30_000,
            translate=False, seeds=2, samples=100, invert_steps=5000,
            confined=((64, 64), (96, 96), (128, 128), (32, 128)), confined_train=5000, confined_steps=10_000),

@@ -10,6 +10,7 @@ BETA = 1e-3  # where notebooks 4, 5 and 7 look
 NOISE = (0.0, 1.0, 100.0)  # gammas of Fig. 3
 WALK = (0.0, 1.0, 10.0, 100.0)  # of Fig. 4
 COLLAPSE = (100.0, 500.0, 1000.0, 2000.0, 5000.0)  # of Fig. 5A
+SHORT = (1.0, 100.0, 1e3, 2e3, 5e3, 1e4, 1e5)  # of the ladders that are there for their critical gamma alone
 
 
 def ladders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
@@ -18,23 +19,24 @@ def ladders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
     found = {f"beta, seed {seed}": (ladder(p, seed=seed), data) for seed in range(p.seeds)}
     found |= {f"gamma, beta {beta:g}, seed 0": (ladder(p, beta), data) for beta in p.gamma_betas}
     found[f"control, beta {BETA:g}"] = (control(p, BETA), data)
-    found[f"gamma, beta {p.gamma_betas[0]:g}, seed 1"] = (ladder(p, p.gamma_betas[0], seed=1), data)
+    found |= {f"gamma, beta {p.gamma_betas[0]:g}, seed {seed}": (ladder(p, p.gamma_betas[0], seed), data)
+              for seed in range(1, p.seeds)}
     for ny, nx in p.confined:
         found[f"confined {ny} x {nx}"] = (confined_ladder(p, BETA), confined_spec(p, (ny, nx)))
     return found
 
 
-def compared(p: Preset, beta: float, gammas: tuple[float, ...]) -> list[Stage]:
+def compared(p: Preset, beta: float, gammas: tuple[float, ...], seed: int = 0) -> list[Stage]:
     """The stages that notebooks 4 and 5 compare, in the order of ``gammas``, which begin with 0.
 
     gamma = 0 is the control: from the same model of the beta ladder, trained for as many further steps as that of
     gamma = 100, without the Hamiltonian.
     """
-    return [control(p, beta)[-1], *(stage for stage in ladder(p, beta) if stage.gamma in gammas)]
+    return [control(p, beta, seed)[-1], *(stage for stage in ladder(p, beta, seed) if stage.gamma in gammas)]
 
 
 def collapsing(p: Preset) -> dict[str, list[Stage]]:
-    """The three gamma ladders of notebook 6 by name: both betas, and the first beta again with another seed."""
+    """The gamma ladders of notebook 6 by name: both betas, and the first beta again with every other seed."""
     one, two = p.gamma_betas
     return {f"β = {one:g}, seed 0": ladder(p, one), f"β = {two:g}, seed 0": ladder(p, two),
-            f"β = {one:g}, seed 1": ladder(p, one, seed=1)}
+            **{f"β = {one:g}, seed {seed}": ladder(p, one, seed) for seed in range(1, p.seeds)}}

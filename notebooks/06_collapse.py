@@ -39,25 +39,26 @@ print("columns of Fig. 5A: gamma =", ", ".join(f"{g:g}" for g in shown))
 print("all on the ladder:", all(g in p.gammas for g in shown))
 
 # %% [markdown]
-# ## Three trainings
-# Both betas of notebook 3, and an independent training: other initial weights, other batches, other noise. Where
+# ## Trainings
+# Both betas of notebook 3, and independent trainings at the first: other initial weights, other batches, other noise. Where
 # `data/recorded` holds this preset's results and the store does not, those are shown, and the next cell says so.
 
 # %%
 found = collapse(p, device=device)
-first, small_beta, second = found.runs
+first, small_beta = list(found.runs)[:2]
+seeds = [name.split(", ")[1] for name in found.twins]
 data, ideal = found.data, found.ideal["energy"]
 
 # %% [markdown]
 # ## Fig. 5A
-# Two generated states for each γ; the two trainings below each other.
+# Two generated states for each γ; the trainings below each other.
 
 # %%
 def samples(run, gamma):
     return found.states[run][found.shown.index(gamma)].numpy()
 
 fig = plotting.collapse_states([f"γ = {g:g}" for g in shown], {
-    "seed 0": np.stack([samples(first, g) for g in shown]), "seed 1": np.stack([samples(second, g) for g in shown])})
+    seed: np.stack([samples(name, g) for g in shown]) for seed, name in zip(seeds, found.twins, strict=True)})
 plotting.save(fig, figures, "fig5a_collapse")
 fig
 
@@ -101,20 +102,21 @@ fig
 # ## What the paper claims
 
 # %%
-above = [{**found.final[name], "data_kspace_mse": data_mse,
-          "kspace_mse": found.runs[name]["kspace_mse"][found.runs[name]["gamma"] > gamma_c[name]]} for name in (first, second)]
-c_first, c_small, c_second = gamma_c.values()
-results = claims.collapse(above, {f"{p.gamma_betas[0]:g}": c_first, f"{p.gamma_betas[1]:g}": c_small},
-                          (c_first, c_second), data["energy_min"], ideal, found.distance)
+def measured(name):
+    return found.final[name] | found.runs[name] | {"beta": float(name.split()[2].rstrip(",")), "data_kspace_mse": data_mse}
+
+apart = found.distances[np.triu_indices(len(found.twins), 1)]
+results = claims.collapse([measured(name) for name in found.twins], [measured(small_beta)],
+                          [gamma_c[name] for name in found.twins], data["energy_min"], ideal, apart)
 Markdown(claims.save(figures, "06_collapse", results))
 
 # %% [markdown]
 # ## Look around
-# γ against the states of both trainings.
+# γ against the states of all trainings.
 
 # %%
-def both(gamma):
-    return plotting.gallery(np.concatenate([samples(first, gamma), samples(second, gamma)]),
-                            ["seed 0"] * 2 + ["seed 1"] * 2, columns=4, title=f"γ = {gamma:g}")
+def states(gamma):
+    return plotting.gallery(np.concatenate([samples(name, gamma) for name in found.twins]),
+                            np.repeat(seeds, 2), columns=2 * len(seeds), title=f"γ = {gamma:g}")
 
-widgets.explorer(both, gamma=found.shown)
+widgets.explorer(states, gamma=found.shown)

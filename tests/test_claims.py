@@ -77,22 +77,38 @@ def test_interpolation():
 
 
 def test_collapse_and_confined():
-    run = {"kspace_mse": np.array([1e-4, 1e-5]), "data_kspace_mse": 0.2, "energy": -2.2244, "defects": 0.0,
-           "charge": -23.0}
-    numbers = dict(gamma_c={"1e-3": 5e3, "1e-4": 2e3}, gamma_c_seeds=(5e3, 4e3), best_data=-2.224, ideal=-2.22445,
-                   distance=0.5)
+    run = {"beta": 1e-3, "gamma": [100, 1e3, 1e4, 1e5, 1e6], "kspace_mse": [0.2, 0.1, 1e-4, 1e-4, 1e-5],
+           "data_kspace_mse": 0.2, "energy": -2.2244, "defects": 0.0, "charge": -23.0}
+    other = run | {"beta": 1e-4, "kspace_mse": [0.2, 1e-4, 1e-4, 1e-4, 1e-5]}
+    numbers = dict(other=[other], gamma_c_seeds=(5e3, 4e3), best_data=-2.224, ideal=-2.22445, distances=[0.5, 0.7])
     good = claims.collapse([run, run | {"energy": -2.22441}], **numbers)
     assert set(verdicts(good).values()) == {"reproduced"}
-    relapsed = claims.collapse([run | {"kspace_mse": np.array([1e-4, 0.1, 1e-5])}, run], **numbers)
+    assert set(verdicts(claims.collapse([run], **numbers)).values()) == {"reproduced"}
+    relapsed = claims.collapse([run | {"kspace_mse": [0.2, 0.1, 1e-4, 0.1, 1e-5]}, run], **numbers)
     assert verdicts(relapsed)["C1"] == "partly"
+    assert verdicts(claims.collapse([run, run | {"energy": -2.22}], **numbers))["C3"] == "not reproduced"
     same = claims.collapse([run, run], **numbers | {"gamma_c_seeds": (5e3, 1e3)})
     assert verdicts(same)["C4"] == "partly"
-    bad = claims.collapse([run | {"kspace_mse": np.array([]), "defects": 0.2}, run | {"energy": -2.2}],
-                          **numbers | {"gamma_c": {"1e-3": float("nan"), "1e-4": float("nan")}, "best_data": -2.2245})
+    never = run | {"kspace_mse": [0.2] * 5, "defects": 0.2}
+    bad = claims.collapse([never, run | {"energy": -2.2}], **numbers | {"other": [never], "best_data": -2.2245})
     assert set(verdicts(bad).values()) == {"not reproduced"}
     square = {"name": "square", "energy": -2.1, "relaxed": -2.2, "best_annealed": -2.2}
     assert verdicts(claims.confined([square])) == {"S1": "reproduced"}
     assert verdicts(claims.confined([square, square | {"best_annealed": -2.3}])) == {"S1": "partly"}
+
+
+def test_over_seeds():
+    good, bad = beta_ladder(), beta_ladder(kspace_mse=[0.2] * 7)
+    cards = [claims.beta_sweep([ladder]) for ladder in (good, good, bad)]
+    found = claims.over_seeds(cards)
+    assert verdicts(found) == {"B1": "reproduced", "B2": "reproduced", "B3": "partly"}
+    (beta_c, up) = found[2].checks
+    assert not beta_c.passed and "met by 2 of 3 seeds" in beta_c.measured and np.isnan(beta_c.value)
+    assert up.passed and up.value == 1.0 and "± 0 (met by 3 of 3 seeds)" in up.measured
+    assert verdicts(claims.over_seeds(cards[:2]))["B3"] == "reproduced"
+    for wrong in ([], [cards[0], cards[0][:2]]):
+        with pytest.raises(ValueError, match="cards"):
+            claims.over_seeds(wrong)
 
 
 def test_saved_and_read_again(tmp_path):
@@ -101,7 +117,12 @@ def test_saved_and_read_again(tmp_path):
     assert text.startswith("| claim | paper | here | verdict |") and text.count("\n") == 4
     assert claims.load(tmp_path) == {r.id: r for r in results}
     card = claims.card(tmp_path)
-    assert card.startswith("3 reproduced, 0 partly, 0 not reproduced, not run: G1,")
+    assert card.startswith("3 reproduced, 0 partly, 0 not reproduced, not run: G1,") and "seed" not in card
+    over = claims.over_seeds([results, claims.beta_sweep([beta_ladder(kspace_mse=[0.2] * 7)])])
+    claims.save(tmp_path, "seeds/08", over)
+    assert claims.load(tmp_path) == {r.id: r for r in results} and np.isnan(over[2].checks[0].value)
+    assert claims.load(tmp_path, "claims/seeds")["B3"].verdict == "partly"
+    assert "all seeds meet it: 2 reproduced, 1 partly" in claims.card(tmp_path)
     (tmp_path / "claims" / "02.json").write_text('[{"id": "B1"}]')
     with pytest.raises(ValueError, match="02.json"):
         claims.load(tmp_path)
@@ -121,6 +142,6 @@ def test_nan_passes_no_check():
 
 def test_every_claim_belongs_to_a_function():
     with pytest.raises(ValueError, match="id"):
-        claims.Result("X9", (claims.Check("a", "b", True),))
+        claims.Result("X9", (claims.Check("a", "b", True, 1.0),))
     with pytest.raises(ValueError, match="check"):
         claims.Result("B1", ())

@@ -20,14 +20,16 @@ NAMES = ("X_out", "X'_out")
 FINE = np.radians(np.arange(0, 180.01, 0.25))  # bins that peaks are read from
 
 
-def spec(p: Preset, beta: float) -> dict:
+def spec(p: Preset, beta: float, seed: int = 0) -> dict:
     """What :func:`noise` depends on."""
-    stages = [stage_spec(stage, data_spec(p)) for stage in runs.compared(p, beta, runs.NOISE)]
+    stages = [stage_spec(stage, data_spec(p)) for stage in runs.compared(p, beta, runs.NOISE, seed)]
     return {"kind": "noise", "version": kept.VERSION, "stages": stages, "samples": min(p.samples, p.test)}
 
 
-def noise(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
-    """Theta of as many test states' reconstructions, and of as many generated states, at gamma = 0, 1 and 100.
+def noise(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept.Report = print,
+          seed: int = 0) -> SimpleNamespace:
+    """Theta of as many test states' reconstructions, and of as many generated states, at gamma = 0, 1 and 100, of the
+    training ``seed``.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def noise(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept
     a gamma}; given (k, 3, N, N) and x_out (gammas, k, 3, N, N), test states and their reconstructions; models, the
     networks, one a gamma.
     """
-    data, stages = data_spec(p), runs.compared(p, beta, runs.NOISE)
+    data, stages = data_spec(p), runs.compared(p, beta, runs.NOISE, seed)
     H, n = data.hamiltonian, min(p.samples, p.test)
     columns = [(name, g, f"{name}, gamma {g:g}") for name in NAMES for g in runs.NOISE]
 
@@ -61,7 +63,7 @@ def noise(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept
         save_arrays(folder / "theta_states.npz", {"given": kept.as_half(test[:min(SHOWN, n)]),
                                                   "x_out": kept.as_half(x_out)})
 
-    folder, is_recorded = kept.get(p, spec(p, beta), make, report)
+    folder, is_recorded = kept.get(p, spec(p, beta, seed), make, report)
     table = load_table(folder / "theta_densities.csv")
     states = {name: kept.as_spins(half) for name, half in load_arrays(folder / "theta_states.npz").items()}
     return SimpleNamespace(

@@ -23,9 +23,9 @@ PLACES = 8  # positions in the box that are tried: no network here is exactly tr
 FRAMED = (0.0, 100.0)  # gammas whose frames are shown
 
 
-def spec(p: Preset, beta: float) -> dict:
+def spec(p: Preset, beta: float, seed: int = 0, gammas: tuple[float, ...] = runs.WALK) -> dict:
     """What :func:`walk` depends on."""
-    stages = [stage_spec(stage, data_spec(p)) for stage in runs.compared(p, beta, runs.WALK)]
+    stages = [stage_spec(stage, data_spec(p)) for stage in runs.compared(p, beta, gammas, seed)]
     return {"kind": "walk", "version": kept.VERSION, "stages": stages, "invert_steps": p.invert_steps,
             "places": PLACES, "K": K_STEPS}
 
@@ -67,8 +67,10 @@ def _inverse(p: Preset, stage: Stage, data: DataSpec, device: str, report: kept.
     return load_arrays(Store().get(inverse_spec(p, stage), make) / "inverse.npz")
 
 
-def walk(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
-    """Energy and charge along z(k) from the interstitial (k = 0) to the lattice (k = K), at gamma = 0, 1, 10 and 100.
+def walk(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept.Report = print, seed: int = 0,
+         gammas: tuple[float, ...] = runs.WALK) -> SimpleNamespace:
+    """Energy and charge along z(k) from the interstitial (k = 0) to the lattice (k = K), by the networks of ``gammas``
+    (which begin with 0 and hold 100) of the training ``seed``.
 
     Of 8 positions in the box each network uses the one it reproduces best.
 
@@ -79,8 +81,8 @@ def walk(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept.
     (K + 1,) along the path, ends (2, 3, N, N) what z(0) and z(K) decode to, shifted back; lattice, interstitial
     (3, N, N); frame(gamma, k), the state at step k for gamma = 0 and 100, shifted back.
     """
-    data, stages = data_spec(p), runs.compared(p, beta, runs.WALK)
-    H, gammas = data.hamiltonian, runs.WALK
+    data, stages = data_spec(p), runs.compared(p, beta, gammas, seed)
+    H = data.hamiltonian
 
     def make(folder):
         mapped = [_inverse(p, stage, data, device, report) for stage in stages]
@@ -108,7 +110,7 @@ def walk(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept.
             "z": torch.stack(z).numpy(), "ends": kept.as_half(torch.stack(ends)),
             **{name: kept.as_half(spins) for name, spins in names.items()}})
 
-    folder, is_recorded = kept.get(p, spec(p, beta), make, report)
+    folder, is_recorded = kept.get(p, spec(p, beta, seed, gammas), make, report)
     numbers, table = read_json(folder / "interpolation.json"), load_table(folder / "interpolation.csv")
     states = load_arrays(folder / "interpolation_states.npz")
     by_gamma = {name: dict(zip(gammas, numbers.pop(name), strict=True))

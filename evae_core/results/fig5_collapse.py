@@ -35,17 +35,17 @@ def ideal_lattice(data: DataSpec) -> torch.Tensor:
 
 
 def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
-    """Generated states along three gamma ladders: both betas, and a second training of the first.
+    """Generated states along the gamma ladders of both betas, and of the first beta's other trainings.
 
     Returns
     -------
     runs {name: dict of arrays, one entry a stage: gamma, kspace_mse, kspace_mse_complex, energy_per_spin (mean, J)};
     data (energy_min, energy_mean, energy_max in J per spin, kspace_mse, kspace_mse_complex); ideal (energy per spin and
     charge of the best commensurate lattice); final, one dict a run, of the states at the largest gamma (mean energy
-    per spin; of the one of median energy: relaxed energy, skyrmions, defects, charge); distance, squared chord per
-    spin between those of the two trainings; shown, the gammas that states are kept of; states {run: (shown, 2, 3, N,
-    N)} of the two trainings; last {name: (3, N, N)}, the median states and the lattice; model, the first run's network
-    at the largest gamma.
+    per spin; of the one of median energy: relaxed energy, skyrmions, defects, charge); twins, the names of the first
+    beta's trainings; distances (twins, twins), squared chord per spin between their median states; shown, the gammas
+    that states are kept of; states {twin: (shown, 2, 3, N, N)}; last {name: (3, N, N)}, the median states and the
+    lattice; model, the first run's network at the largest gamma.
     """
     data, ladders = data_spec(p), runs.collapsing(p)
     shown = (*runs.COLLAPSE, p.gammas[-1])
@@ -57,13 +57,14 @@ def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> Si
         energy, few = train.statistics["energy"], train[:min(100, len(train))]
         H = data.hamiltonian
         final, last = zip(*(_final(p, run[-1], device) for run in climbed.values()), strict=True)
-        one, other = (last[list(climbed).index(name)] for name in twins)
+        states = torch.stack([last[list(climbed).index(name)] for name in twins])
+        distances = (states[:, None] - states).square().sum(2).mean((-2, -1))
         write_json(folder / "collapse.json", {
             "data": {"energy_min": energy.min(), "energy_mean": energy.mean(), "energy_max": energy.max(),
                      "kspace_mse": kspace_mse(few), "kspace_mse_complex": kspace_mse(few, complex=True)},
             "ideal": {"energy": float(H.energy_per_spin(lattice.double())),
                       "charge": float(topological_charge(lattice))},
-            "final": dict(zip(climbed, final, strict=True)), "distance": float((one - other).square().sum(0).mean())})
+            "final": dict(zip(climbed, final, strict=True)), "distances": distances.tolist()})
         columns = {name: table(run) for name, run in climbed.items()}
         for measured in columns.values():
             measured["energy_per_spin"] = energy_per_spin(H, measured["energy_generated"], data.shape)
@@ -78,9 +79,10 @@ def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> Si
 
     folder, is_recorded = kept.get(p, spec(p), make, report)
     columns, states = load_table(folder / "collapse.csv"), load_arrays(folder / "collapse_states.npz")
+    numbers = read_json(folder / "collapse.json")
     first = list(ladders.values())[0][-1]
     return SimpleNamespace(
-        **read_json(folder / "collapse.json"), shown=shown,
+        **numbers | {"distances": np.array(numbers["distances"])}, shown=shown, twins=twins,
         runs={name: {key: columns[key][columns["run"] == name] for key in MEASURES} for name in ladders},
         states=dict(zip(twins, kept.as_spins(states["states"]), strict=True)),
         last=dict(zip((*ladders, "best commensurate lattice"), kept.as_spins(states["last"]), strict=True)),

@@ -1,0 +1,77 @@
+"""The score card: results kept as JSON beside the figures, and shown as markdown."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from evae_core.claims.result import CLAIMS, Check, Result
+from evae_core.files import read_json, write_json
+
+
+def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
+    """Keep a notebook's results as claims/<notebook>.json under ``folder``; return their table as markdown.
+
+    A notebook in a folder of its own ("seeds/08") says something else of the same claims: :func:`load` leaves it out.
+    """
+    path = Path(folder) / "claims" / f"{notebook}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = [asdict(result) for result in results]
+    for check in (check for result in plain for check in result["checks"]):
+        check["value"] = check["value"] if math.isfinite(check["value"]) else None  # JSON has no NaN
+    write_json(path, plain)
+    return table(results)
+
+
+def load(folder: str | Path, where: str = "claims") -> dict[str, Result]:
+    """Every saved result in ``where`` under ``folder`` by claim; ValueError for a damaged file."""
+    found = {}
+    for path in sorted((Path(folder) / where).glob("*.json")):
+        try:
+            for one in read_json(path):
+                checks = (check | {"value": math.nan if check["value"] is None else check["value"]}
+                          for check in one["checks"])
+                found[one["id"]] = Result(one["id"], tuple(Check(**check) for check in checks))
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"{path} does not hold claims; delete it and run its notebook again") from error
+    return {claim: found[claim] for claim in CLAIMS if claim in found}
+
+
+def table(results: Sequence[Result]) -> str:
+    """Markdown table "claim | paper | here | verdict"."""
+    lines = ["| claim | paper | here | verdict |", "|---|---|---|---|"]
+    for result in results:
+        figure, text = CLAIMS[result.id]
+        here = "; ".join(f"{'+' if check.passed else '-'} {check.criterion}: {check.measured}"
+                         for check in result.checks)
+        lines.append(f"| {result.id} | {_escape(text)} (Fig. {figure}) | {_escape(here)} | **{result.verdict}** |")
+    return "\n".join(lines).replace("Fig. Note", "Note")
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([|*_])", r"\\\1", text)
+
+
+def card(folder: str | Path) -> str:
+    """The score card of everything saved under ``folder``, as markdown; claims not measured yet are named.
+
+    Where the claims were measured over several seeds ("claims/seeds"), a second table says what came of that.
+    """
+    results, seeds = load(folder), load(folder, "claims/seeds")
+    missing = [claim for claim in CLAIMS if claim not in results]
+    lines = [counts(results.values()) + (f", not run: {', '.join(missing)}" if missing else ""), "",
+             table(list(results.values())), "",
+             "A check that passed is marked +, one that failed -. Criteria: `evae_core/claims/criteria.py`."]
+    if seeds:
+        lines += ["", f"By every seed alone, a check being met where all seeds meet it: {counts(seeds.values())}", "",
+                  table(list(seeds.values()))]
+    return "\n".join(lines) + "\n"
+
+
+def counts(results: Iterable[Result]) -> str:
+    """How many claims have which verdict, in words."""
+    verdicts = [result.verdict for result in results]
+    return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("reproduced", "partly", "not reproduced"))

@@ -1,0 +1,87 @@
+"""The claims of Kwon et al., Advanced Science 2021, shortened, and what is said of one: its checks and its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+CLAIMS = {
+    "B1": ("2A", "beta 1e-6 to 1e-4: L_RC almost zero, outputs replicate inputs"),
+    "B2": ("2A", "L_RC and L_H rise with beta, L_KL falls: the standard VAE's outputs grow less stable"),
+    "B3": ("2A, S1", "posterior collapse at beta ~ 1e-2; beyond it every output is the uniform out-of-plane domain"),
+    "G1": ("2B", "L_H of the outputs falls as gamma grows, for both betas"),
+    "G2": ("2B", "L_RC hardly changes up to gamma ~ 1e2, then rises steeply"),
+    "G3": ("2B", "L_H of the outputs drops below the training data's mean"),
+    "G4": ("2B", "a sudden drop of L_H at gamma ~ 1e3 to 1e4 for both betas; L_RC saturates, L_KL grows exponentially"),
+    "N1": ("3A", "local-correlation maps grow cleaner with gamma = 0, 1, 100, for X_out and for X'_out"),
+    "N2": ("3B", "the theta densities sharpen and their peaks move to zero with gamma, for both"),
+    "L1": ("4B", "interpolating lattice <-> interstitial shows an energy barrier; it sharpens with gamma"),
+    "L2": ("4B", "the plateaus' energy falls with gamma"),
+    "L3": ("4C", "at R = 2 the defect is still there for gamma = 0 and gone for gamma = 100"),
+    "C1": ("5B", "above gamma_c one state only: pairwise MSE of the Fourier-transformed S^z maps of 100 samples -> 0"),
+    "C2": ("5A", "that state is a perfectly ordered skyrmion lattice, lower than every training configuration"),
+    "C3": ("5A", "two runs collapse to lattices of different orientation or position and the same energy"),
+    "C4": ("5B", "gamma_c depends on beta; small beta too collapses in the end"),
+    "S1": ("Note S2", "in square-bounded and wire-shaped samples with open edges the collapse finds the lowest-energy "
+                      "state"),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One criterion, what was measured against it, whether it was met, and the number that decided it.
+
+    ``evidence``: whether meeting it is evidence alone. ``value`` is of the worst run where there are several.
+    """
+
+    criterion: str
+    measured: str
+    passed: bool
+    value: float
+    evidence: bool = True
+
+
+@dataclass(frozen=True)
+class Result:
+    """A claim's checks; ``verdict`` follows from them."""
+
+    id: str
+    checks: tuple[Check, ...]
+
+    def __post_init__(self):
+        if self.id not in CLAIMS:
+            raise ValueError(f"id must be one of {tuple(CLAIMS)}, got {self.id!r}")
+        if not self.checks:
+            raise ValueError(f"claim {self.id} needs at least one check")
+
+    @property
+    def verdict(self) -> str:
+        if all(check.passed for check in self.checks):
+            return "reproduced"
+        return "partly" if any(check.passed and check.evidence for check in self.checks) else "not reproduced"
+
+
+def over_seeds(cards: Sequence[Sequence[Result]]) -> list[Result]:
+    """One result a claim from those of several seeds: a check is met where every seed meets it, and what is measured
+    are the mean and the standard deviation of its number.
+
+    Raises
+    ------
+    ValueError
+        no card, or cards that do not hold the same claims and criteria.
+    """
+    if not cards or len({tuple((r.id, *(c.criterion for c in r.checks)) for r in card) for card in cards}) != 1:
+        raise ValueError("cards must be one a seed, all of the same claims and criteria")
+    found = []
+    for results in zip(*cards, strict=True):
+        checks = []
+        for same in zip(*(result.checks for result in results), strict=True):
+            values = np.array([check.value for check in same])
+            met = sum(check.passed for check in same)
+            spread = f" ± {values.std(ddof=1):.2g}" if len(values) > 1 and np.isfinite(values).all() else ""
+            checks.append(Check(same[0].criterion, f"{values.mean():.4g}{spread} (met by {met} of {len(same)} seeds)",
+                                met == len(same), float(values.mean()), same[0].evidence))
+        found.append(Result(results[0].id, tuple(checks)))
+    return found
