@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 
 from evae_core.annealing import Schedule, anneal, loaded
 from evae_core.baselines.made import coupling, made_states
-from evae_core.baselines.settle import TORQUE, settle
+from evae_core.baselines.settle import settle
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
 
@@ -48,7 +48,7 @@ class Search:
     rounds: int = 4
     kicks: int = 32
     warm_sweeps: int = 200
-    keep: int = 6
+    keep: int = 4
     seed: int = 0
 
     def spec(self) -> dict:
@@ -100,7 +100,7 @@ class Certificate:
     def gap(self, state: Tensor) -> Gap:
         """:class:`Gap` of one configuration (3, Ny, Nx)."""
         rest, torque = at_rest(self.H, state)
-        raw, low = (float(self.H.energy_per_spin(s.double())) for s in (state, rest))
+        raw, low = (float(energies(self.H, s)) for s in (state, rest))
         return Gap(raw - self.best.energy, low - self.best.energy, torque, charge(self.H, rest))
 
 
@@ -116,6 +116,11 @@ def at_rest(H: Hamiltonian, state: Tensor, device: str = "auto") -> tuple[Tensor
 
 def _scale(H: Hamiltonian) -> float:
     return max(abs(H.J), abs(H.D), abs(H.B), abs(H.K))
+
+
+def energies(H: Hamiltonian, spins: Tensor) -> Tensor:
+    """E/N in J, float64, of spins made exactly unit vectors: float32 lengths are 1e-7 off, which E/N would show."""
+    return H.energy_per_spin(normalize(spins.double(), dim=-3))
 
 
 def descended(H: Hamiltonian, spins: Tensor, device: str = "auto") -> Tensor:
@@ -142,11 +147,11 @@ class _Pool:
         With ``among`` only such as belong to so many lowest candidates.
         """
         self.tries[kind] = self.tries.get(kind, 0) + len(spins)
-        energies = self.H.energy_per_spin(spins.double()).numpy()
+        E = energies(self.H, spins).numpy()
         charges = [charge(self.H, s) for s in spins]
         groups: list[list[int]] = []
-        for k in np.argsort(energies, kind="stable"):
-            if groups and self._alike(energies[k], charges[k], energies[groups[-1][-1]], charges[groups[-1][0]], ALIKE):
+        for k in np.argsort(E, kind="stable"):
+            if groups and self._alike(E[k], charges[k], E[groups[-1][-1]], charges[groups[-1][0]], ALIKE):
                 groups[-1].append(int(k))
             else:
                 groups.append([int(k)])
@@ -154,12 +159,12 @@ class _Pool:
         for group in groups:
             first = group[0]
             known = next((c for c, _ in self.candidates if self._alike(
-                energies[first], charges[first], c.energy, c.charge, ALIKE)), None)
+                E[first], charges[first], c.energy, c.charge, ALIKE)), None)
             high = among is not None and len(self.candidates) >= among and (
-                energies[first] > self.candidates[among - 1][0].energy)
+                E[first] > self.candidates[among - 1][0].energy)
             if known is None and new < keep and not high:
                 state, torque = settle(self.H, spins[first])
-                candidate = Candidate(kind, descriptions[first], float(self.H.energy_per_spin(state)),
+                candidate = Candidate(kind, descriptions[first], float(energies(self.H, state)),
                                       charge(self.H, state), torque, 0, {})
                 known = next((c for c, _ in self.candidates if self._alike(
                     candidate.energy, candidate.charge, c.energy, c.charge, SAME)), None)
