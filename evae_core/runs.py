@@ -19,7 +19,7 @@ def ladders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
     found |= {f"gamma, beta {beta:g}, seed 0": (ladder(p, beta), data) for beta in p.gamma_betas}
     found[f"control, beta {BETA:g}"] = (control(p, BETA), data)
     found[f"gamma, beta {p.gamma_betas[0]:g}, seed 1"] = (ladder(p, p.gamma_betas[0], seed=1), data)
-    for ny, nx in p.confined:
+    for ny, nx in (*p.confined, *p.strip_trained):
         found[f"confined {ny} x {nx}"] = (confined_ladder(p, BETA), confined_spec(p, (ny, nx)))
     return found
 

@@ -10,7 +10,6 @@ import numpy as np
 from evae_core import runs
 from evae_core.annealing import ALGORITHM, Schedule
 from evae_core.baselines.rivals import Trace, annealings, decoded, tempering
-from evae_core.baselines.search import Search
 from evae_core.dataset import DataSpec, confined_spec, data_spec
 from evae_core.files import read_json, write_json
 from evae_core.ladders import Stage, confined_ladder
@@ -34,12 +33,6 @@ def samples(p: Preset) -> dict[str, tuple[DataSpec, dict[str, list[Stage]]]]:
     return {f"periodic {p.size} x {p.size}": (data_spec(p), runs.collapsing(p)),
             f"square {square[0]} x {square[1]}": (confined_spec(p, square), confined),
             f"wire {wire[0]} x {wire[1]}": (confined_spec(p, wire), confined)}
-
-
-def search_here(p: Preset, data: DataSpec) -> Search:
-    """How long the sample is searched: open ones are as large as those of the strip, and searched as long."""
-    full = search_of(p)
-    return full if data.hamiltonian.periodic else Search(p.strip_anneals, full.schedule, full.rounds, full.kicks)
 
 
 def _spent(trained: Trained, store: Store) -> tuple[float, float]:
@@ -68,7 +61,7 @@ def budget(p: Preset, device: str = "auto", report: kept.Report = print) -> dict
 
 def _one(p, name, data, ladders, device, report) -> SimpleNamespace:
     H, shape, store = data.hamiltonian, data.shape, Store()
-    best = certified(H, shape, search_here(p, data), device).best.energy
+    best = certified(H, shape, search_of(p, H.periodic), device).best.energy
     fast = Schedule(T_start=1.0, sweeps=p.sweeps, overrelax=p.overrelax)
     slow = Schedule(T_start=1.0, sweeps=p.rival_sweeps)
     spec = {"kind": "budget", "version": VERSION, "annealer": ALGORITHM, "device": device, "samples": p.samples,
@@ -101,3 +94,34 @@ def _one(p, name, data, ladders, device, report) -> SimpleNamespace:
               for t in found["traces"]]
     return SimpleNamespace(best=best, traces=traces, training=found["training"],
                            ladder={key: np.array(value) for key, value in found["ladder"].items()})
+
+
+def curves(sample: SimpleNamespace) -> list[dict]:
+    """The traces of a sample as curves, for the figure and its reading; the E-VAE's trainings taken together.
+
+    Each a dict with label; seconds, updates (m,) and lowest (m, 3): E/N of the lowest state above the best known, J,
+    the 16, 50 and 84 % quantiles (over groups of runs; of the E-VAE the least, middle and largest of the trainings'
+    medians); mean, E/N of all runs above it, which cost what point mean_at says; and for the E-VAE once, True with its
+    training, False without.
+    """
+    found = []
+    for method in dict.fromkeys(trace.method for trace in sample.traces):
+        traces = [trace for trace in sample.traces if trace.method == method]
+        trained = traces[0].once[0] > 0
+        for once in ((True, False) if trained else (None,)):
+            along = len(traces[0].seconds) > 1  # one run and its checkpoints, or the best of more and more runs
+            each = [trace.in_time() if along else trace.best_of(COUNTS, once is not False)
+                    for trace in traces]
+            lowest = np.stack([one["lowest"] for one in each]) - sample.best
+            if trained:
+                lowest = np.quantile(lowest[..., 1], (0, 0.5, 1), axis=0).T[None]
+            found.append({"label": method, "once": once, "lowest": lowest[0], "mean_at": -1 if along else 0,
+                          "mean": float(np.mean([one["mean"] for one in each])) - sample.best,
+                          **{key: np.median([one[key] for one in each], axis=0) for key in ("seconds", "updates")}})
+    return found
+
+
+def arrival(curve: dict) -> float:
+    """Seconds after which the median of a curve of :func:`curves` is within FOUND of the best known; inf: never."""
+    there = curve["lowest"][:, 1] < FOUND
+    return float(curve["seconds"][there][0]) if there.any() else float("inf")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 
-from evae_core import runs
+from evae_core import recorded, runs
 from evae_core.annealing import ALGORITHM, Schedule
 from evae_core.baselines.search import Candidate, Certificate, Search, at_rest, certificate, descended, energies
 from evae_core.dataset import data_spec
@@ -23,10 +24,12 @@ VERSION = 1  # raise when the search changes what it finds
 SHOWN = 1e-6  # E/N, J: a state this near to the best candidate is counted as that state
 
 
-def search_of(p: Preset) -> Search:
-    """How long a preset searches its periodic box."""
-    return Search(anneals=p.search_anneals, schedule=Schedule(T_start=1.0, sweeps=p.search_sweeps),
-                  rounds=p.search_rounds, kicks=p.search_kicks)
+def search_of(p: Preset, periodic: bool = True) -> Search:
+    """How long a preset searches its periodic box, or one of its many open samples."""
+    schedule = Schedule(T_start=1.0, sweeps=p.search_sweeps)
+    if periodic:
+        return Search(p.search_anneals, schedule, p.search_rounds, p.search_kicks)
+    return Search(p.strip_anneals, schedule, p.strip_rounds, p.search_kicks, keep=2)
 
 
 def spec(H: Hamiltonian, shape, search: Search) -> dict:
@@ -44,10 +47,30 @@ def certified(H: Hamiltonian, shape, search: Search, device: str = "auto",
                                                  "tries": found.tries})
         save_arrays(folder / "certificate_state.npy", found.spins.numpy())
 
-    folder = Store().get(spec(H, shape, search), make)
+    return _load(H, Store().get(spec(H, shape, search), make))
+
+
+def _load(H: Hamiltonian, folder: Path) -> Certificate:
     table = read_json(folder / "certificate.json")
     return Certificate(H, [Candidate(**row) for row in table["candidates"]],
                        torch.from_numpy(load_arrays(folder / "certificate_state.npy")), table["tries"])
+
+
+def known_best(p: Preset) -> tuple[Certificate, str] | None:
+    """The recorded search of a preset's periodic box (data/known), and a line that says so; None where there is none.
+
+    It may have been made with another length of search or older code: the line names date and versions.
+    """
+    found = recorded.known(p.name)
+    if found is None:
+        return None
+    folder, entry = found
+    known = _load(data_spec(p).hamiltonian, folder)
+    if entry["spec"]["hamiltonian"] != known.H.spec() or entry["spec"]["shape"] != [p.size, p.size]:
+        raise ValueError(f"the record {folder} is of another system than preset {p.name}; "
+                         f"run python -m evae_core certify --preset {p.name}")
+    return known, (f"RECORDED, not computed here: {entry['created'][:10]}, {entry['wall_seconds']:.0f} s with torch "
+                   f"{entry['versions']['torch']}, python -m evae_core certify --preset {p.name}")
 
 
 def best_stage(climbed: list[Trained]) -> Trained:
