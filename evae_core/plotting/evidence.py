@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from evae_core.plotting.checks import as_spins, items, members, numbers
-from evae_core.plotting.layout import Panels
+from evae_core.plotting.layout import KEY, Panels
 from evae_core.plotting.scales import logarithmic_y, logarithmic_y_ticks
 from evae_core.plotting.spins import spin_map
 from evae_core.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, Figure, minus, styled
@@ -78,45 +78,52 @@ def budget_curves(samples, *, floor: float = 1e-6):
 
 
 @styled
-def phase_strip(rows, *, columns: int = 5):
+def phase_strip(rows, *, largest: float = 1.1):
     """Draw the lowest states found of samples of growing size, all to one scale.
 
     Parameters
     ----------
     rows : list of (title, samples), as squares and wires; samples is a list of (spins (3, Ny, Nx), words), drawn in
-        order, with the words below.
-    columns : samples in a row of a block.
+        order, with the words below, in as many lines as it takes.
+    largest : the longest side of all samples, in inches.
 
     Raises
     ------
     TypeError, ValueError
         bad configurations or an empty list.
     """
-    blocks = []
+    named = []
     for i, row in enumerate(items(rows, "rows", "(title, samples)")):
         title, samples = members(row, f"rows[{i}]", "title, samples")
         samples = [members(s, f"samples of {title}", "spins, words")
                    for s in items(samples, f"samples of {title}", "(spins, words)")]
-        maps = [(as_spins(spins, f"spins of {title}", 3), words) for spins, words in samples]
-        blocks += [(title if first == 0 else None, maps[first:first + columns])
-                   for first in range(0, len(maps), columns)]
-    wide = max(sum(s.shape[-1] for s, _ in block) for _, block in blocks)
-    most = max(len(block) for _, block in blocks)
-    scale = min((FULL - 0.2 - 0.25 * (most - 1)) / wide, 0.02)  # inches a site
-    tall = [max(s.shape[-2] for s, _ in block) * scale for _, block in blocks]
-    panels = Panels([FULL - 1.3], tall, 0.06, [0.62 if title else 0.48 for title, _ in blocks[1:]], left=0.1, top=0.3,
-                    bottom=0.45)
-    for row, (title, block) in enumerate(blocks):
+        named.append((title, [(as_spins(spins, f"spins of {title}", 3), words) for spins, words in samples]))
+    scale = largest / max(max(spins.shape[-2:]) for _, maps in named for spins, _ in maps)  # inches a site
+    room, gap, least = FULL - KEY - 0.1, 0.14, 0.36
+    lines = []  # (title or None, maps)
+    for title, maps in named:
+        used = room + 1
+        for spins, words in maps:
+            width = max(spins.shape[-1] * scale, least) + gap
+            if used + width > room + gap:
+                lines.append((title, []))
+                title, used = None, 0.0
+            lines[-1][1].append((spins, words))
+            used += width
+    tall = [max(spins.shape[-2] for spins, _ in maps) * scale for _, maps in lines]
+    panels = Panels([room], tall, 0.06, [0.64 if title else 0.4 for title, _ in lines[1:]], left=0.1, top=0.3,
+                    bottom=0.4)
+    for row, (title, maps) in enumerate(lines):
         x = panels.x[0]
         if title:
-            panels.text(x, panels.y[row] - 0.06, title, ha="left", va="bottom", fontweight="bold")
-        for spins, words in block:
-            ny, nx = spins.shape[-2:]
-            ax = panels.place(x, panels.y[row] + tall[row] - ny * scale, nx * scale, ny * scale)
-            spin_map(ax, spins, axes="none")
-            panels.text(x + nx * scale / 2, panels.y[row] + tall[row] + 0.04, minus(words), ha="center", va="top",
-                        fontsize=7, linespacing=1.2)
-            x += max(nx * scale, 0.75) + 0.2
+            panels.text(x, panels.y[row] - 0.06, title, ha="left", va="bottom")
+        for spins, words in maps:
+            ny, nx = (n * scale for n in spins.shape[-2:])
+            wide = max(nx, least)
+            spin_map(panels.place(x + (wide - nx) / 2, panels.y[row] + tall[row] - ny, nx, ny), spins, axes="none")
+            panels.text(x + wide / 2, panels.y[row] + tall[row] + 0.04, minus(words), ha="center", va="top", fontsize=7,
+                        linespacing=1.2)
+            x += wide + gap
     panels.wheel()
     return panels.figure
 

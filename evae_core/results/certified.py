@@ -12,7 +12,7 @@ import torch
 from evae_core import recorded, runs
 from evae_core.annealing import ALGORITHM, Schedule
 from evae_core.baselines.search import Candidate, Certificate, Search, at_rest, certificate, descended, energies
-from evae_core.dataset import data_spec
+from evae_core.dataset import data_spec, load_data
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import Preset
@@ -21,7 +21,7 @@ from evae_core.store import Store
 from evae_core.training import Trained, climb_all, stage_spec
 
 VERSION = 1  # raise when the search changes what it finds
-SHOWN = 1e-6  # E/N, J: a state this near to the best candidate is counted as that state
+SAME = 1e-6  # E/N, J: a state this near to the best candidate is counted as that state
 
 
 def search_of(p: Preset, periodic: bool = True) -> Search:
@@ -86,7 +86,8 @@ def gaps(p: Preset, device: str = "auto", report: kept.Report = print) -> Simple
     certificate; rows, one dict a training and stage (its last, and its best: :func:`best_stage`): run, gamma, mean and
     lowest (E/N of generated states above the best candidate, as decoded), relaxed_mean, relaxed_lowest (the same after
     the descent; the lowest to a torque below 1e-6 J), torque (J) and charge of that one, share (of states that relax
-    to within 1e-6 J of the best candidate), samples; state {run: (3, N, N)}, the lowest relaxed of the best stage.
+    to within 1e-6 J of the best candidate), samples; data_share, of the training states that are that candidate
+    already; state {run: (3, N, N)}, the lowest relaxed of the best stage.
     """
     data, ladders = data_spec(p), runs.collapsing(p)
     H, shape = data.hamiltonian, data.shape
@@ -107,14 +108,16 @@ def gaps(p: Preset, device: str = "auto", report: kept.Report = print) -> Simple
                 rows.append({"run": run, "stage": name, "gamma": trained.stage.gamma, "mean": float(raw.mean()) - zero,
                              "lowest": float(raw.min()) - zero, "relaxed_mean": float(relaxed.mean()) - zero,
                              "relaxed_lowest": gap.raw, "torque": torque, "charge": gap.charge,
-                             "share": float((relaxed < zero + SHOWN).double().mean()), "samples": p.samples})
+                             "share": float((relaxed < zero + SAME).double().mean()), "samples": p.samples})
             states.append(rest.float())
-        write_json(folder / "gaps.json", rows)
+        energy = load_data(data, device=device, report=report).train.statistics["energy"]
+        write_json(folder / "gaps.json", {"rows": rows,
+                                          "data_share": float((energy < found.best.energy + SAME).mean())})
         save_arrays(folder / "gaps_states.npy", kept.as_half(torch.stack(states)))
 
     last = [stage_spec(stages[-1], data) for stages in ladders.values()]
     folder = Store().get({"kind": "gaps", "version": VERSION, "last": last, "samples": p.samples,
                           "certificate": spec(H, shape, search_of(p))}, make)
     states = kept.as_spins(np.asarray(load_arrays(folder / "gaps_states.npy")))
-    return SimpleNamespace(certificate=found, rows=read_json(folder / "gaps.json"),
+    return SimpleNamespace(certificate=found, **read_json(folder / "gaps.json"),
                            state=dict(zip(ladders, states, strict=True)))

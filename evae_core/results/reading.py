@@ -21,7 +21,7 @@ def _above(energy: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.2g} s" if isfinite(value) else "not reached"
+    return "not reached" if not isfinite(value) else f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"
 
 
 def certificate_table(found: Certificate, most: int = 12) -> str:
@@ -34,15 +34,16 @@ def certificate_table(found: Certificate, most: int = 12) -> str:
              ", ".join(f"{number} {kind}" for kind, number in c.origins.items())]
             for c in [*lowest, *(c for c in others if c is not None)]]
     tries = ", ".join(f"{number} {kind}" for kind, number in found.tries.items())
-    return _table(["", "first found as", "E/N (J)", "above the best (J)", "charge", "torque (J)", "came down to it"],
-                  rows) + (f"\n\n{len(found.candidates)} different states at rest were kept, of {tries}. The first is lower than every "
-                           "other state known to us; that it is the ground state is not proven.")
+    head = ["", "first found as", "E/N (J)", "above the best (J)", "charge", "torque (J)", "came down to it"]
+    return (f"{_table(head, rows)}\n\n{len(found.candidates)} different states at rest were kept, of {tries} tries. "
+            "The first is lower than every other state known to us; that it is the ground state is not proven.")
 
 
 def gap_table(rows: list[dict]) -> str:
     """How far generated states lie above the best candidate, as decoded and relaxed."""
     return _table(
-        ["training", "stage", "γ", "as decoded: mean, lowest", "relaxed: mean, lowest", "charge", "relax to the best known"],
+        ["training", "stage", "γ", "as decoded: mean, lowest", "relaxed: mean, lowest", "charge",
+         "relax to the best known"],
         [[r["run"], r["stage"], f"{r['gamma']:g}", f"{_above(r['mean'])}, {_above(r['lowest'])}",
           f"{_above(r['relaxed_mean'])}, {_above(r['relaxed_lowest'])}", f"{r['charge']:.2f}",
           f"{100 * r['share']:.0f} % of {r['samples']}"] for r in rows])
@@ -54,8 +55,8 @@ def budget_table(samples: Mapping[str, SimpleNamespace]) -> str:
     for name, sample in samples.items():
         for c in curves(sample):
             method = c["label"] + {None: "", True: ", with its training", False: ", training not counted"}[c["once"]]
-            at = c["mean_at"]
-            rows.append([name, method, _seconds(c["seconds"][at]), f"{c['updates'][at]:.1e}" if c["updates"][at] else "-",
+            at, updates = c["mean_at"], c["updates"][c["mean_at"]]
+            rows.append([name, method, _seconds(c["seconds"][at]), f"{updates:.1e}" if updates else "-",
                          _above(c["mean"]), _above(c["lowest"][-1, 1]), _seconds(arrival(c))])
     return _table(["sample", "method", "one run", "spin updates", "mean E/N above the best known", "lowest of all runs",
                    "at the best known after"], rows)
@@ -66,34 +67,34 @@ def budget_reading(samples: Mapping[str, SimpleNamespace]) -> str:
     lines = []
     for name, sample in samples.items():
         found = {(c["label"], c["once"]): c for c in curves(sample)}
-        rivals = {label: arrival(c) for (label, once), c in found.items() if once is None}
-        rival, fastest = min(rivals.items(), key=lambda pair: pair[1])
+        rivals = {label: c for (label, once), c in found.items() if once is None}
+        rival = min(rivals, key=lambda label: arrival(rivals[label]))
         counted, free = (found["E-VAE + descent", once] for once in (True, False))
-        trained, decoded = arrival(counted), arrival(free)
+        fastest, trained, decoded = (arrival(c) for c in (rivals[rival], counted, free))
         if isfinite(trained) and isfinite(fastest):
-            verdict = (f"the collapse {'wins' if trained < fastest else 'loses'}: relaxed, it is at the best known state "
-                       f"after {_seconds(trained)} with its training, {rival} after {_seconds(fastest)}, with even odds")
+            text = (f"the collapse {'wins' if trained < fastest else 'loses'}: relaxed, it is at the best known state "
+                    f"after {_seconds(trained)} with its training, {rival} after {_seconds(fastest)}, with even odds")
         elif isfinite(trained):
-            verdict = f"the collapse wins: no rival reaches the best known state, it does after {_seconds(trained)}"
+            text = f"the collapse wins: no rival reaches the best known state, it does after {_seconds(trained)}"
         elif isfinite(fastest):
-            verdict = (f"the collapse loses: it ends {_above(counted['lowest'][-1, 1])} above the best known state, which "
-                       f"{rival} reaches after {_seconds(fastest)}")
+            text = (f"the collapse loses: relaxed, it ends {counted['lowest'][-1, 1]:.1e} J above the best known, "
+                    f"which {rival} reaches after {_seconds(fastest)}")
         else:
-            verdict = "a draw: neither the collapse nor a rival reaches the best known state"
-        after = ""
+            text = "neither the collapse nor a rival reaches the best known state"
         if isfinite(decoded):
-            better = "less" if decoded < fastest else "more"
-            after = (f"; once trained, it needs {_seconds(decoded)}, {better} than {rival} does")
-        raw = found["E-VAE", False]
-        annealed = [c for (label, once), c in found.items() if once is None]
-        best_mean = min(annealed, key=lambda c: c["mean"])
-        comparison = "below" if raw["mean"] < best_mean["mean"] else "above"
-        lines.append(f"* **{name}**: {verdict}{after}. Its states as decoded lie {_above(raw['mean'])} from the best known on "
-                     f"average, {comparison} the best average of a rival ({best_mean['label']}, {_above(best_mean['mean'])}).")
+            text += f"; once trained, it needs {_seconds(decoded)}, {'less' if decoded < fastest else 'more'} than that"
+        raw, best = found["E-VAE", False], min(rivals, key=lambda label: rivals[label]["mean"])
+        text += (f". Its states as decoded lie {raw['mean']:.1e} J above the best known on average, "
+                 f"{'below' if raw['mean'] < rivals[best]['mean'] else 'above'} the best average of a rival ({best}, "
+                 f"{rivals[best]['mean']:.1e} J).")
+        lower = min(trace.energies.min() for trace in sample.traces) - sample.best
+        if lower < -FOUND:
+            text += f" A method here found a state {-lower:.1e} J below the search's best: the search was too short."
+        lines.append(f"* **{name}**: {text}")
     return "\n".join(lines)
 
 
-def strip_reading(samples: list[Sample]) -> str:
+def strip_table(samples: list[Sample]) -> str:
     """Which sizes have an E-VAE and where it disagrees with the search: a table."""
     rows = [[f"{s.kind} {s.shape[0]} x {s.shape[1]}", f"{s.size:.2f}", f"{s.skyrmions}", f"{s.energy:.6f}",
              f"{s.runner_up - s.energy:.1e}", f"{100 * s.annealed:.0f} %",
