@@ -59,7 +59,7 @@ def certify(arguments, root: Path) -> int:
     with plainly():
         found = certified(data.hamiltonian, data.shape, search_of(preset), report=print)
         for number, c in enumerate(found.candidates, 1):
-            print(f"{number:3d}  {c.energy:.9f} J  charge {c.charge:7.2f}  torque {c.torque:.1e} J  "
+            print(f"{number:3d}  {c.energy:.9f} J  charge {round(c.charge, 2) + 0.0:7.2f}  torque {c.torque:.1e} J  "
                   f"found {c.found:4d} times  {c.kind}: {c.description}")
         for line in recording.record_known(preset, Store()):
             print(line)

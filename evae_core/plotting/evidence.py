@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from evae_core.plotting.checks import as_spins, items, members, numbers
 from evae_core.plotting.layout import KEY, Panels
 from evae_core.plotting.scales import logarithmic_y, logarithmic_y_ticks
-from evae_core.plotting.spins import spin_map
+from evae_core.plotting.spins import scale_bar, spin_map
 from evae_core.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, Figure, minus, styled
 
 AXES = {"seconds": "wall time on one core (s)", "updates": "spin updates"}
@@ -112,7 +112,7 @@ def phase_strip(rows, *, largest: float = 1.1):
             used += width
     tall = [max(spins.shape[-2] for spins, _ in maps) * scale for _, maps in lines]
     panels = Panels([room], tall, 0.06, [0.64 if title else 0.4 for title, _ in lines[1:]], left=0.1, top=0.3,
-                    bottom=0.4)
+                    bottom=0.65)
     for row, (title, maps) in enumerate(lines):
         x = panels.x[0]
         if title:
@@ -120,9 +120,12 @@ def phase_strip(rows, *, largest: float = 1.1):
         for spins, words in maps:
             ny, nx = (n * scale for n in spins.shape[-2:])
             wide = max(nx, least)
-            spin_map(panels.place(x + (wide - nx) / 2, panels.y[row] + tall[row] - ny, nx, ny), spins, axes="none")
-            panels.text(x + wide / 2, panels.y[row] + tall[row] + 0.04, minus(words), ha="center", va="top", fontsize=7,
-                        linespacing=1.2)
+            ax = panels.place(x + (wide - nx) / 2, panels.y[row] + tall[row] - ny, nx, ny)
+            spin_map(ax, spins, axes="none")
+            if row == len(lines) - 1 and spins is maps[0][0]:
+                scale_bar(ax, spins.shape[-1], 28)
+            panels.text(x + wide / 2, panels.y[row] + tall[row] + 0.04, minus(str(words)), ha="center", va="top",
+                        fontsize=7, linespacing=1.2)
             x += wide + gap
     panels.wheel()
     return panels.figure

@@ -30,7 +30,7 @@ def certificate_table(found: Certificate, most: int = 12) -> str:
     others = [next((c for c in found.candidates[most:] if c.kind == kind), None) for kind in found.tries
               if kind not in {c.kind for c in lowest}]
     rows = [[str(found.candidates.index(c) + 1), f"{c.kind}: {c.description}", f"{c.energy:.8f}",
-             f"{c.energy - found.best.energy:.1e}", f"{c.charge:.2f}".replace("-0.00", "0.00"), f"{c.torque:.0e}",
+             f"{c.energy - found.best.energy:.1e}", f"{round(c.charge, 2) + 0.0:.2f}", f"{c.torque:.0e}",
              ", ".join(f"{number} {kind}" for kind, number in c.origins.items())]
             for c in [*lowest, *(c for c in others if c is not None)]]
     tries = ", ".join(f"{number} {kind}" for kind, number in found.tries.items())

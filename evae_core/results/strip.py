@@ -19,6 +19,7 @@ from evae_core.presets import Preset
 from evae_core.results import kept
 from evae_core.results.certified import VERSION, best_stage, certified, search_of
 from evae_core.store import Store
+from evae_core.textures import helix_period
 from evae_core.training import climb_all, stage_spec
 
 SAME = 1e-6  # E/N, J: E-VAE and search agree
@@ -57,10 +58,16 @@ class Sample:
 
 
 def spacing(p: Preset, device: str = "auto", report: kept.Report | None = None) -> float:
-    """Distance of neighbouring skyrmions, in sites, at the density of the lowest state known of the periodic box."""
+    """Distance of neighbouring skyrmions, in sites, at the density of the lowest state known of the periodic box.
+
+    The helix period where that state holds none.
+    """
     data = data_spec(p)
     best = certified(data.hamiltonian, data.shape, search_of(p), device, report).best
-    return math.sqrt(2 / math.sqrt(3) * data.hamiltonian.sites(data.shape) / abs(round(best.charge)))
+    count = abs(round(best.charge))
+    if count == 0:
+        return helix_period(data.hamiltonian)
+    return math.sqrt(2 / math.sqrt(3) * data.hamiltonian.sites(data.shape) / count)
 
 
 def shapes(p: Preset, unit: float) -> list[tuple[str, tuple[int, int]]]:
