@@ -78,7 +78,8 @@ class DataSpec:
         return {"hamiltonian": self.hamiltonian.spec(), "shape": list(self.shape), "seed": self.seed,
                 "schedule": asdict(self.schedule), "annealer": ALGORITHM}
 
-    def _shards(self) -> list[dict]:
+    def shards(self) -> list[dict]:
+        """The specs of the artefacts that the set is kept in."""
         total = self.train + self.validation + self.test
         return [self._system() | {"kind": "shard", "first": first, "n": min(self.shard, total - first)}
                 for first in range(0, total, self.shard)]
@@ -151,7 +152,7 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
         a shard that fails verification (see :func:`verify`), or two equal configurations.
     """
     store = store or Store()
-    specs = spec._shards()
+    specs = spec.shards()
     missing = report is not None and None in in_threads(store.find, specs, AT_ONCE)
     done = 0
 

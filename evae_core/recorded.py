@@ -33,10 +33,35 @@ def find(preset: str, spec: Mapping) -> tuple[Path, dict] | None:
     place = folder(preset)
     if place is None or not (place / INDEX).is_file():
         return None
+    entry = _index(place)["entries"].get(identity(spec)[1])
+    return None if entry is None else _intact(place, entry)
+
+
+def known_folder(preset: str) -> Path:
+    """Where the search for the lowest state of a preset's periodic box is recorded: data/known/<preset>."""
+    return Path(__file__).resolve().parents[1] / "data" / "known" / preset
+
+
+def known(preset: str) -> tuple[Path, dict] | None:
+    """(folder, entry) of that search, None where there is none; errors as for :func:`find`.
+
+    It is shown beside what is computed here and never instead of it, so EVAE_RECORDED has no say in it.
+    """
+    place = known_folder(preset)
+    if not (place / INDEX).is_file():
+        return None
+    (entry,) = _index(place)["entries"].values()
+    return _intact(place, entry)
+
+
+def _index(place: Path) -> dict:
     index = read_meta(place / INDEX)
     if index is None:
         raise ValueError(f"{place / INDEX} is damaged; restore it from the repository")
-    entry = index["entries"].get(identity(spec)[1])
-    if entry is not None and (fault := files_fault(place, entry["files"])):
+    return index
+
+
+def _intact(place: Path, entry: dict) -> tuple[Path, dict]:
+    if fault := files_fault(place, entry["files"]):
         raise ValueError(f"the record {place} is damaged: {fault}; restore it from the repository")
-    return None if entry is None else (place, entry)
+    return place, entry

@@ -19,7 +19,7 @@ from evae_core.carry import block_means
 from evae_core.dataset import data_spec
 from evae_core.files import PARTIAL, read_json, save_table, write_json
 from evae_core.presets import Preset
-from evae_core.results import fig3_noise, fig4_walk, fig5_collapse
+from evae_core.results import certified, fig3_noise, fig4_walk, fig5_collapse
 from evae_core.store import Store
 from evae_core.training import LOSSES, Trained, stage_spec
 
@@ -59,6 +59,32 @@ def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
     sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
     yield from (f"{size / 1e6:8.3f} MB  {name}" for name, size in sizes.items())
     yield f"{sum(sizes.values()) / 1e6:8.3f} MB  in {target}"
+
+
+def record_known(p: Preset, store: Store) -> Iterator[str]:
+    """Write the search for the lowest state of a preset's periodic box, which ``store`` holds, into data/known."""
+    data = data_spec(p)
+    spec = certified.spec(data.hamiltonian, data.shape, certified.search_of(p))
+    source, target = store.find(spec), recorded.known_folder(p.name)
+    if source is None:
+        raise ValueError(f"the store {store.root} does not hold the search of preset {p.name}; "
+                         f"run python -m evae_core certify --preset {p.name}")
+    partial = target.with_name(f"{target.name}{PARTIAL}{os.getpid()}")
+    partial.mkdir(parents=True)
+    try:
+        body = read_meta(source / META)
+        for file in body["files"]:
+            shutil.copyfile(source / file, partial / file)
+        entry = {key: body[key] for key in ("spec", "created", "versions", "wall_seconds", "files")}
+        (partial / recorded.INDEX).write_bytes(meta_bytes({"spec": {"kind": "known", "preset": p.name},
+                                                           "files": body["files"],
+                                                           "entries": {identity(spec)[1]: entry}}))
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    yield f"written to {target}"
 
 
 def _tables(ladders: dict[str, list[Trained]], folder: Path) -> None:

@@ -21,7 +21,7 @@ def ladders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
     found[f"control, beta {BETA:g}"] = (control(p, BETA), data)
     found |= {f"gamma, beta {p.gamma_betas[0]:g}, seed {seed}": (ladder(p, p.gamma_betas[0], seed), data)
               for seed in range(1, p.seeds)}
-    for ny, nx in p.confined:
+    for ny, nx in (*p.confined, *p.strip_trained):
         found[f"confined {ny} x {nx}"] = (confined_ladder(p, BETA), confined_spec(p, (ny, nx)))
     return found
 

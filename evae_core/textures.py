@@ -48,8 +48,8 @@ def helix(H: Hamiltonian, shape, turns: int | None = None, axis: str = "x") -> T
     """Spins that turn ``turns`` times about the DM vector of the bonds along ``axis``; (3, Ny, Nx) float32.
 
     Not relaxed.
-    At B = K = 0 and tan(2 pi turns/n) = |D|/J this is the ground state, with energy
-    -(J + sqrt(J^2 + D^2)) per spin.
+    At B = K = 0 and tan(2 pi turns/n) = |D|/J it is at rest, with energy -(J + sqrt(J^2 + D^2)) per spin. A helix along
+    the diagonal, where that fits, is lower: -2 sqrt(J^2 + D^2/2).
 
     Parameters
     ----------

@@ -139,8 +139,8 @@ TIERS = [
     {"artefact"},
     {"timebox"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
-    {"observables", "annealing", "cells", "textures", "model", "ladders", "weights", "plan", "fused", "step",
-     "resident"},
+    {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
+     "step", "resident"},
     {"dataset", "training", "latent", "runs"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top

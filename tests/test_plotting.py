@@ -56,6 +56,15 @@ EDGES = np.linspace(0, np.pi, 41)
 DENSITY = np.exp(-EDGES[1:]) / (np.exp(-EDGES[1:]) * np.diff(EDGES)).sum()
 CONFINED = [("square", {"best": (states(ny=8, nx=8), -2.1), "model": (states(ny=8, nx=8), -2.2)}),
             ("wire", {"best": (states(ny=4, nx=16), -2.0), "model": (states(ny=4, nx=16), -1.9)})]
+def rival(label, **more):
+    return {"label": label, "seconds": [0.1, 1.0], "updates": [1e5, 1e6], "mean": 2e-3,
+            "lowest": [[1e-3, 2e-3, 3e-3], [0.0, 0.0, 1e-3]]} | more
+
+
+BUDGET = [("box", [rival("annealing"), rival("network", once=True, mean_at=-1),
+                   rival("network", once=False, updates=[0.0, 0.0])]), ("wire", [rival("annealing")])]
+SIZES = {"size": [1.5, 2.0, 3.0], "skyrmions": [1, 2, 5], "energy": [-2.1, -2.15, -2.2], "trained_size": [2.0, 3.0],
+         "trained_skyrmions": [2, 6], "trained_energy": [-2.15, -2.19], "agrees": [True, False]}
 CARD = [{"id": "B1", "claim": "small losses", "here": "0.01", "verdict": "reproduced"},
         {"id": "C3", "claim": "two runs differ", "here": "one run only", "verdict": "not measured"}]
 
@@ -98,6 +107,12 @@ FIGURES = {
     "confined_energies": lambda: plotting.confined_energies(
         [{"label": "square", "annealed": [-2.1, -2.0], "relaxed": -2.11, "collapsed": -1.9},
          {"label": "wire", "annealed": [-2.1, -2.1], "relaxed": -2.05}]),
+    "budget_curves": lambda: plotting.budget_curves(BUDGET),
+    "phase_strip": lambda: plotting.phase_strip([
+        ("squares", [(states(ny=n, nx=n), f"{n}\n-1") for n in range(4, 24, 2)]),
+        ("wires", [(states(ny=4, nx=20), "wide")])]),
+    "strip_curves": lambda: plotting.strip_curves([("squares", SIZES), ("wires", SIZES | {
+        key: [] for key in ("trained_size", "trained_skyrmions", "trained_energy", "agrees")})]),
     "score_card": lambda: plotting.score_card(CARD, title="claims"),
 }
 
@@ -297,6 +312,33 @@ def test_the_callers_style_is_neither_used_nor_changed():
 
 
 # ---- what the curves say
+
+def test_budget_curves_show_arrivals_on_the_floor_and_skip_what_costs_no_updates():
+    time, updates = FIGURES["budget_curves"]().axes[0], FIGURES["budget_curves"]().axes[2]
+    lines = [line for line in time.lines if len(line.get_xdata()) == 2 and line.get_linestyle() != "None"]
+    assert [list(line.get_ydata()) for line in lines[:3]] == [[2e-3, 1e-6]] * 3
+    assert sum(line.get_gid() == "floor" for line in time.lines) == 3
+    assert sum(line.get_gid() == "floor" for line in updates.lines) == 2
+    assert [line.get_xdata()[0] for line in time.lines if line.get_marker() == "x"] == [0.1, 1.0, 0.1]
+    with pytest.raises(ValueError, match=r"curve 0 of box lacks \['mean'\]"):
+        plotting.budget_curves([("box", [{k: v for k, v in rival("a").items() if k != "mean"}])])
+
+
+def test_the_strip_is_to_one_scale_in_the_given_order():
+    fig = FIGURES["phase_strip"]()
+    fig.draw_without_rendering()
+    maps = [ax for ax in fig.axes if ax.images and ax.axison]
+    sizes = [ax.images[0].get_array().shape[1] for ax in maps]
+    assert sizes == [*range(4, 24, 2), 20]
+    inches = [ax.get_position().width * fig.get_figwidth() / n for ax, n in zip(maps, sizes, strict=True)]
+    assert np.ptp(inches) < 1e-6
+
+
+def test_strip_curves_mark_agreement_by_the_filling():
+    ax = FIGURES["strip_curves"]().axes[0]
+    found = {line.get_markerfacecolor(): list(line.get_xdata()) for line in ax.lines if line.get_marker() == "D"}
+    assert found == {COLOURS[1]: [2.0], "none": [3.0]}
+
 
 def test_ladder_curves_show_the_numbers_they_are_given():
     s = ladder()

@@ -17,7 +17,7 @@ from evae_core.annealing import cpu
 from evae_core.annealing.schedule import LEAST_T, Schedule, check_count, check_number
 from evae_core.hamiltonian import Hamiltonian, check_spins
 
-__all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "relax", "runs_on"]
+__all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "loaded", "relax", "runs_on"]
 
 DEVICES = ("auto", "cpu", "cuda")
 ALGORITHM = 3  # raise when the same seed gives other spins: older data sets are then made anew
@@ -211,6 +211,15 @@ def _load(H, spins, device, **kw):
     replicas = _backend(device).Replicas(H, shape, len(flat), **kw)
     replicas.load(flat)
     return replicas, lambda: replicas.spins().to(spins).reshape(spins.shape)
+
+
+def loaded(H: Hamiltonian, spins: Tensor, seed: int = 0, device: str = "auto"):
+    """Replicas that hold ``spins`` (n, 3, Ny, Nx), for methods that sweep and descend on a plan of their own.
+
+    Their ``sweep(betas, overrelax)``, ``descend(tolerance, max_sweeps)``, ``load(spins)`` and ``spins()`` are those of
+    ``cpu.Replicas`` and ``gpu.Replicas``; arguments and errors as for :func:`heat_bath`.
+    """
+    return _load(H, spins, device, seed=_check_seed(seed))[0]
 
 
 def relax(H: Hamiltonian, spins: Tensor, tolerance: float = 1e-5, max_sweeps: int = 50_000,

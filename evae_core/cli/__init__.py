@@ -6,6 +6,7 @@
     python -m evae_core train [--preset ...] [--minutes M]   all training stages, without notebooks and Jupyter
     python -m evae_core claims [--preset ...]      the paper's claims, measured: the score card
     python -m evae_core record [--preset ...]      write a finished run's results into data/recorded
+    python -m evae_core certify [--preset ...]     search the lowest state of the periodic box, into data/known
     python -m evae_core pack FOLDER [--preset ...] what a later call elsewhere needs, in files of at most 16 MB
     python -m evae_core unpack FOLDER              take such a folder into the store
     python -m evae_core notebooks [--only ...]     make the .ipynb anew from the .py, executed at the laptop preset
@@ -82,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     record = commands.add_parser("record", help="write a finished run's results into data/recorded")
     record.add_argument("--preset", **preset)
     record.set_defaults(run=keeping.record)
+
+    certify = commands.add_parser("certify", help="search the lowest state of a preset, into data/known")
+    certify.add_argument("--preset", **preset)
+    certify.set_defaults(run=keeping.certify)
 
     pack = commands.add_parser("pack", help="what a later call on another machine needs, in files of at most 16 MB")
     pack.add_argument("folder", help="where to write them: new, or empty")

@@ -1,4 +1,4 @@
-"""The commands that look after what was computed: pack, unpack, record, clean, info."""
+"""The commands that look after what was computed: pack, unpack, record, certify, clean, info."""
 
 from __future__ import annotations
 
@@ -42,6 +42,26 @@ def record(arguments, root: Path) -> int:
     preset = PRESETS[chosen_preset(arguments.preset)]
     with plainly():
         for line in recording.record(preset, Store(), figures_folder(preset)):
+            print(line)
+    return 0
+
+
+def certify(arguments, root: Path) -> int:
+    """Search the lowest state of a preset's periodic box, print what was found and write it into data/known."""
+    from evae_core import recording
+    from evae_core.dataset import data_spec
+    from evae_core.presets import PRESETS
+    from evae_core.results.certified import certified, search_of
+    from evae_core.store import Store
+
+    preset = PRESETS[chosen_preset(arguments.preset)]
+    data = data_spec(preset)
+    with plainly():
+        found = certified(data.hamiltonian, data.shape, search_of(preset), report=print)
+        for number, c in enumerate(found.candidates, 1):
+            print(f"{number:3d}  {c.energy:.9f} J  charge {round(c.charge, 2) + 0.0:7.2f}  torque {c.torque:.1e} J  "
+                  f"found {c.found:4d} times  {c.kind}: {c.description}")
+        for line in recording.record_known(preset, Store()):
             print(line)
     return 0
 

@@ -1,13 +1,17 @@
-"""What the figures of notebooks 2, 4, 5 and 6 are drawn from: small artefacts, computed once from trained stages.
+"""What figures are drawn from: small artefacts, computed once from trained stages and searches.
 
-``outputs``, ``noise``, ``walk`` and ``collapse`` each return their numbers, tables and states in a namespace. They lie
-in the store like everything expensive; where the store has none and data/recorded holds them, the recorded ones are
-taken, and a printed line says so.
+Of notebooks 2, 4, 5 and 6: ``outputs``, ``noise``, ``walk`` and ``collapse`` each return their numbers, tables and
+states in a namespace. They lie in the store like everything expensive; where the store has none and data/recorded holds
+them, the recorded ones are taken, and a printed line says so. Of notebooks 7 and 8: ``strip``, ``gaps`` and ``budget``,
+from the store alone; ``known_best`` is the search recorded in data/known, which is always said to be recorded.
 """
 
+from evae_core.results.budget import budget
+from evae_core.results.certified import gaps, known_best
 from evae_core.results.fig3_noise import noise
 from evae_core.results.fig4_walk import walk
 from evae_core.results.fig5_collapse import collapse
 from evae_core.results.figs1_outputs import outputs
+from evae_core.results.strip import strip
 
-__all__ = ["collapse", "noise", "outputs", "walk"]
+__all__ = ["budget", "collapse", "gaps", "known_best", "noise", "outputs", "strip", "walk"]

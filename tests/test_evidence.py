@@ -1,0 +1,166 @@
+"""The results of notebooks 7 and 8 at a tiny size: what they hold, that they come from the store, how they read."""
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from evae_core import recorded, recording, runs
+from evae_core.baselines import Candidate, Certificate
+from evae_core.baselines.rivals import Trace
+from evae_core.cli import main
+from evae_core.dataset import confined_spec, data_spec
+from evae_core.presets import PRESETS
+from evae_core.results import budget, gaps, known_best, reading, strip
+from evae_core.results.budget import arrival, curves, samples
+from evae_core.results.certified import certified, search_of
+from evae_core.results.strip import shapes, spacing
+from evae_core.store import Store
+
+TINY = dataclasses.replace(
+    PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, overrelax=0, batch=8,
+    first_steps=4, beta_steps=2, gamma_steps=2, collapse_steps=2, samples=6, betas=(1e-4, 1e-3), gammas=(1.0, 1e6),
+    confined=((16, 16), (16, 32)), confined_train=20, confined_steps=2, search_anneals=4, search_sweeps=20,
+    search_kicks=4, rival_runs=4, rival_sweeps=20, tempering_runs=2, tempering_sweeps=20, strip_squares=(1.5,),
+    strip_wires=(0.75,), strip_anneals=4, strip_trained=((16, 48),))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVAE_STORE", str(tmp_path_factory.mktemp("evidence") / "store"))
+        made = SimpleNamespace(gaps=gaps(TINY, "cpu", lambda line: None), budget=budget(TINY, "cpu", lambda line: None),
+                               strip=strip(TINY, "cpu", lambda line: None))
+        before = Store().names()
+        again = SimpleNamespace(gaps=gaps(TINY, "cpu", pytest.fail), budget=budget(TINY, "cpu", pytest.fail),
+                                strip=strip(TINY, "cpu", lambda line: None))
+        assert Store().names() == before, "a second call makes nothing"
+        made.unit = spacing(TINY, "cpu")
+    assert again.gaps.rows == made.gaps.rows and torch.equal(again.strip[0].spins, made.strip[0].spins)
+    assert [t.energies.tolist() for t in again.budget["periodic 16 x 16"].traces] == [
+        t.energies.tolist() for t in made.budget["periodic 16 x 16"].traces]
+    return made
+
+
+def test_gaps_measure_every_training_at_its_last_and_best_stage(found):
+    rows = found.gaps.rows
+    assert [(row["run"], row["stage"]) for row in rows] == [
+        (run, stage) for run in runs.collapsing(TINY) for stage in ("last", "best")]
+    for row in rows:
+        assert row["mean"] >= row["lowest"] >= row["relaxed_lowest"] - 1e-9 and row["torque"] < 1e-6
+        assert row["relaxed_mean"] >= row["relaxed_lowest"] - 1e-6 and 0 <= row["share"] <= 1
+    assert set(found.gaps.state) == set(runs.collapsing(TINY))
+    H = data_spec(TINY).hamiltonian
+    best = rows[1]["relaxed_lowest"] + found.gaps.certificate.best.energy
+    assert float(H.energy_per_spin(next(iter(found.gaps.state.values())))) == pytest.approx(best, abs=1e-5)
+
+
+def test_budget_has_every_method_on_every_sample(found):
+    assert list(found.budget) == list(samples(TINY)) == ["periodic 16 x 16", "square 16 x 16", "wire 16 x 32"]
+    for sample in found.budget.values():
+        assert {t.method for t in sample.traces} == {
+            "annealing, fast", "annealing, fast + descent", "annealing, slow", "annealing, slow + descent",
+            "parallel tempering + descent", "E-VAE", "E-VAE + descent"}
+        for trace in sample.traces:
+            assert (trace.seconds > 0).all() and (trace.energies > -2.3).all()
+            assert (trace.once[0] > 0) == trace.method.startswith("E-VAE")
+    periodic = found.budget["periodic 16 x 16"]
+    (updates,) = {t.once[1] for t in periodic.traces if t.method == "E-VAE"}
+    assert updates == 10 * 256 * (24 + 6 + 8), "the sweeps behind the training data"
+    assert len(periodic.training) == 3 and min(periodic.training.values()) > 0
+
+
+def test_curves_with_and_without_the_training(found):
+    sample = found.budget["periodic 16 x 16"]
+    by_name = {(c["label"], c["once"]): c for c in curves(sample)}
+    assert len(by_name) == 9 and all(len(c["lowest"]) == len(c["seconds"]) for c in by_name.values())
+    counted, free = by_name["E-VAE", True], by_name["E-VAE", False]
+    assert np.array_equal(counted["lowest"], free["lowest"]) and (counted["seconds"] > free["seconds"]).all()
+    assert (free["updates"] == 0).all() and (counted["updates"] > 0).all()
+    assert all((np.diff(c["lowest"][:, 1]) <= 1e-12).all() for c in by_name.values())
+
+
+def test_strip_covers_the_sizes_and_says_which_have_a_network(found):
+    assert [(s.kind, s.shape) for s in found.strip] == shapes(TINY, found.unit)
+    trained = {s.shape for s in found.strip if s.agrees is not None}
+    assert trained == {*TINY.confined, *TINY.strip_trained}
+    for s in found.strip:
+        H = confined_spec(TINY, s.shape).hamiltonian
+        assert s.torque < 1e-6 and float(H.energy_per_spin(s.spins.double())) == pytest.approx(s.energy, abs=1e-6)
+        assert s.size == pytest.approx(s.shape[0] / found.unit)
+        if s.agrees is not None:
+            assert s.raw >= s.relaxed - 1e-9 and s.agrees == (abs(s.relaxed - s.energy) < 1e-6)
+
+
+def test_networks_of_the_strip_belong_to_the_run():
+    names = {name for name in runs.ladders(TINY) if name.startswith("confined")}
+    assert names == {"confined 16 x 16", "confined 16 x 32", "confined 16 x 48"}
+
+
+# Words --------------------------------------------------------------------------------------------------------------
+
+def test_tables_hold_what_was_found(found):
+    table = reading.certificate_table(found.gaps.certificate, most=2)
+    best = found.gaps.certificate.best
+    assert f"{best.energy:.8f}" in table and "not proven" in table and "| uniform: begun along" in table
+    assert reading.gap_table(found.gaps.rows).count("\n") == 1 + 6
+    assert reading.strip_table(found.strip).count("\n") == 1 + len(found.strip)
+    assert reading.budget_table(found.budget).count("\n") == 1 + 3 * 9
+    assert reading.budget_reading(found.budget).count("* **") == 3
+
+
+def sample(rival, network, once=100.0):
+    """A made-up sample: four runs of one rival and of the network, E/N above the best known."""
+    def trace(method, above, once):
+        return Trace(method, np.array([1.0]), np.array([1e6]), np.full((1, 4), above), once)
+    return {"box": SimpleNamespace(best=0.0, traces=[
+        trace("annealing", rival, (0.0, 0.0)), trace("E-VAE", network + 1e-4, (once, 1.0)),
+        trace("E-VAE + descent", network, (once, 1.0))])}
+
+
+@pytest.mark.parametrize("rival, network, words", [
+    (0.0, 0.0, "loses: relaxed, it is at the best known state after 101 s with its training, annealing after 1 s"),
+    (1e-3, 0.0, "wins: no rival reaches the best known state, it does after 101 s"),
+    (0.0, 1e-3, "loses: relaxed, it ends 1.0e-03 J above the best known, which annealing reaches after 1 s"),
+    (1e-3, 1e-3, "neither the collapse nor a rival reaches the best known state"),
+    (-1e-3, 0.0, "found a state 1.0e-03 J below the search's best: the search was too short")])
+def test_the_reading_follows_the_numbers(rival, network, words):
+    made = sample(rival, network)
+    assert words in reading.budget_reading(made)
+    for curve in curves(made["box"]):
+        above = {"annealing": rival, "E-VAE": network + 1e-4, "E-VAE + descent": network}[curve["label"]]
+        assert (arrival(curve) < math.inf) == (above < 1e-6)
+
+
+# Recorded searches ---------------------------------------------------------------------------------------------------
+
+def test_a_search_is_recorded_and_read_back(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(recorded, "known_folder", lambda preset: tmp_path / "known" / preset)
+    monkeypatch.setitem(PRESETS, "smoke", dataclasses.replace(TINY, name="smoke"))
+    p = PRESETS["smoke"]
+    assert known_best(p) is None
+    with pytest.raises(ValueError, match="does not hold the search"):
+        list(recording.record_known(p, Store()))
+    assert main(["certify", "--preset", "smoke"]) == 0
+    assert "written to" in capsys.readouterr().out
+    known, line = known_best(p)
+    data = data_spec(p)
+    here = certified(data.hamiltonian, data.shape, search_of(p), report=pytest.fail)
+    assert known.candidates == here.candidates and torch.equal(known.spins, here.spins)
+    assert line.startswith("RECORDED") and "certify --preset smoke" in line
+    (tmp_path / "known" / "smoke" / "certificate.json").write_text("{}")
+    with pytest.raises(ValueError, match="damaged"):
+        known_best(p)
+
+
+def test_the_recorded_search_of_the_papers_system_holds():
+    """What the repository states about 128 x 128: the state is there, at rest, and has the energy of the table."""
+    known, _ = known_best(PRESETS["paper"])
+    H = data_spec(PRESETS["paper"]).hamiltonian
+    assert isinstance(known, Certificate) and isinstance(known.best, Candidate)
+    assert float(H.torque(known.spins).max()) < 1e-6
+    assert float(H.energy_per_spin(known.spins)) == pytest.approx(known.best.energy, abs=1e-12)
+    assert known.best.energy < -2.0574842 and round(known.best.charge) == -30
