@@ -64,6 +64,12 @@ class Preset:
     strip_anneals: int  # search_anneals and
     strip_rounds: int  # search_rounds for these
     strip_trained: tuple[tuple[int, int], ...]  # open samples besides ``confined`` that get an E-VAE
+    critical_betas: tuple[float, ...]  # whose collapse is looked for besides that of gamma_betas
+    excess_size: int  # side of the lattices that are annealed
+    excess_sweeps: tuple[int, ...]  # so fast or slowly, to see gamma_c against their excess energy,
+    excess_train: int  # configurations of each
+    excess_first: int  # steps of the ladder's first stage
+    excess_steps: int  # and of every other
     # the ladders
     betas: tuple[float, ...] = DECADES_BETA
     gammas: tuple[float, ...] = DECADES_GAMMA
@@ -83,7 +89,8 @@ PRESETS = {preset.name: preset for preset in (
            confined=((32, 32), (16, 48)), confined_train=40, confined_steps=3,
            search_anneals=8, search_sweeps=60, search_rounds=1, search_kicks=8, rival_runs=8, rival_sweeps=120,
            tempering_runs=2, tempering_sweeps=40, strip_squares=(1.5, 2.5), strip_wires=(1.0,),
-           strip_anneals=8, strip_rounds=1, strip_trained=((16, 16),)),
+           strip_anneals=8, strip_rounds=1, strip_trained=((16, 16),), critical_betas=(1e-2,), excess_size=16,
+           excess_sweeps=(5, 20), excess_train=40, excess_first=3, excess_steps=3),
     Preset(name="laptop", size=48, D=0.6, B=0.2,
            train=4000, validation=500, test=500, shard=250, sweeps=60, overrelax=1,
            batch=32, learning_rate=5e-4, collapse_rate=1e-3, settled_rate=5e-4, final_rate=0.1, first_steps=2800,
@@ -93,7 +100,8 @@ PRESETS = {preset.name: preset for preset in (
            search_anneals=128, search_sweeps=300, search_rounds=6, search_kicks=32, rival_runs=64, rival_sweeps=2000,
            tempering_runs=16, tempering_sweeps=400, strip_squares=(1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0),
            strip_wires=(0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0), strip_anneals=64, strip_rounds=3,
-           strip_trained=((16, 16), (32, 64))),
+           strip_trained=((16, 16), (32, 64)), critical_betas=(1e-5, 1e-2), excess_size=32,
+           excess_sweeps=(6, 30, 150), excess_train=1000, excess_first=2000, excess_steps=150),
     Preset(name="paper", size=128, D=0.3, B=0.05,
            train=30_000, validation=5_000, test=4_300, shard=500, sweeps=1000, overrelax=3,
            batch=100, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=1.0, first_steps=30_000,
@@ -104,7 +112,8 @@ PRESETS = {preset.name: preset for preset in (
            rival_sweeps=10_000, tempering_runs=16, tempering_sweeps=2000,
            strip_squares=(1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0),
            strip_wires=(0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0), strip_anneals=128, strip_rounds=8,
-           strip_trained=((32, 32), (64, 128))),
+           strip_trained=((32, 32), (64, 128)), critical_betas=(1e-6, 1e-5, 1e-2), excess_size=64,
+           excess_sweeps=(30, 300, 3000), excess_train=5000, excess_first=10_000, excess_steps=3000),
 )}
 
 

@@ -33,6 +33,7 @@ from evae_core.dataset import data_spec
 from evae_core.latent import K_STEPS, barrier
 from evae_core.presets import figures_folder
 from evae_core.results import walk
+from evae_core.results.fig4_walk import measures
 from evae_core.runs import WALK as gammas
 
 p = load_preset(preset)
@@ -113,11 +114,7 @@ for g in gammas:
 # ## What the paper claims
 
 # %%
-results = claims.interpolation(
-    gammas, [read[g].height for g in gammas], [read[g].width for g in gammas], [read[g].start for g in gammas],
-    [read[g].end for g in gammas],
-    {g: tuple(abs(found.charges[g][k]) - abs(found.charges[g][-1]) if k is not None else np.nan
-              for k in (at(g, 2) if has(g, 2) else None, 0)) for g in shown})
+results = claims.interpolation(**measures(found))
 Markdown(claims.save(figures, "05_latent_interpolation", results))
 
 # %% [markdown]

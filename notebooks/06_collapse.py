@@ -106,8 +106,7 @@ def measured(name):
     return found.final[name] | found.runs[name] | {"beta": float(name.split()[2].rstrip(",")), "data_kspace_mse": data_mse}
 
 apart = found.distances[np.triu_indices(len(found.twins), 1)]
-results = claims.collapse([measured(name) for name in found.twins], [measured(small_beta)],
-                          [gamma_c[name] for name in found.twins], data["energy_min"], ideal, apart)
+results = claims.collapse([measured(name) for name in found.twins], [measured(small_beta)], data["energy_min"], ideal, apart)
 Markdown(claims.save(figures, "06_collapse", results))
 
 # %% [markdown]

@@ -21,14 +21,13 @@ device = "auto"
 beta = 1e-3
 
 # %%
-import torch
 from IPython.display import Markdown
 
-from evae_core import claims, load_preset, plotting, relax, widgets
-from evae_core.dataset import confined_spec, load_data
-from evae_core.observables import kspace_mse
+from evae_core import claims, load_preset, plotting, widgets
+from evae_core.dataset import confined_spec
 from evae_core.presets import figures_folder
 from evae_core.results import reading, strip
+from evae_core.results.figs_confined import collapsed
 from evae_core.training import climb_all, confined_ladder
 
 p = load_preset(preset)
@@ -48,26 +47,16 @@ runs = dict(zip(specs, climb_all([confined_ladder(p, beta)] * len(specs), list(s
 # ## The states found
 
 # %%
-columns, bars, found = [], [], []
-generated_states = {}
-for name, spec in specs.items():
-    H, data = spec.hamiltonian, load_data(spec, device=device)
-    annealed = data.train.statistics["energy"]
-    best = data.train[int(annealed.argmin())]
-    generated = runs[name][-1].model().generate(p.samples, torch.Generator().manual_seed(6))
-    energies = H.energy_per_spin(generated.double())
-    state = generated[energies.argmin()]
-    rest = relax(H, state)
-    raw, low = float(energies.min()), float(H.energy_per_spin(rest.double()))
-    generated_states[name] = generated
-    columns.append((name, {"an annealed state": (data.train[0].numpy(), float(annealed[0])),
-                           "best annealed": (best.numpy(), float(annealed.min())),
-                           "E-VAE, lowest": (state.numpy(), raw), "the same, relaxed": (rest.numpy(), low)}))
-    bars.append({"label": name, "annealed": annealed, "relaxed": low, "collapsed": raw})
-    found.append({"name": name, "energy": raw, "relaxed": low, "best_annealed": float(annealed.min())})
-    print(f"{name}: annealed {annealed.mean():.6f} ± {annealed.std():.6f} J, best of {len(annealed)} {annealed.min():.6f} J "
-          f"(reached by {100 * (annealed < annealed.min() + 1e-6).mean():.1f} %); E-VAE lowest {raw:.6f} J, relaxed {low:.6f} J, "
-          f"mean {float(energies.mean()):.6f} J; k-space MSE {kspace_mse(generated):.2g} against {kspace_mse(data.train[:100]):.2g} of the data")
+found = [collapsed(p, shape, run[-1], device) for shape, run in zip(p.confined, runs.values(), strict=True)]
+columns, bars = [], []
+for f in found:
+    name, states, annealed = f["name"], f["states"], f["annealed"]
+    energy = dict(zip(states, (annealed[0], f["best_annealed"], f["energy"], f["relaxed"]), strict=True))
+    columns.append((name, {key: (spins.numpy(), float(energy[key])) for key, spins in states.items()}))
+    bars.append({"label": name, "annealed": annealed, "relaxed": f["relaxed"], "collapsed": f["energy"]})
+    print(f"{name}: annealed {annealed.mean():.6f} ± {annealed.std():.6f} J, best of {len(annealed)} {f['best_annealed']:.6f} J "
+          f"(reached by {100 * f['reached']:.1f} %); E-VAE lowest {f['energy']:.6f} J, relaxed {f['relaxed']:.6f} J, "
+          f"mean {f['mean']:.6f} J; k-space MSE {f['kspace_mse']:.2g} against {f['data_kspace_mse']:.2g} of the data")
 fig = plotting.confined_states(columns)
 plotting.save(fig, figures, "figS_confined_states")
 fig
@@ -128,7 +117,9 @@ fig
 # Generated states of each sample at the end of its training.
 
 # %%
-def states(sample):
-    return plotting.gallery(generated_states[sample][:4].numpy(), columns=4, title=sample)
+few = {f["name"]: f["few"].numpy() for f in found}
 
-widgets.explorer(states, sample=list(specs))
+def states(sample):
+    return plotting.gallery(few[sample], columns=4, title=sample)
+
+widgets.explorer(states, sample=list(few))

@@ -80,14 +80,14 @@ def test_collapse_and_confined():
     run = {"beta": 1e-3, "gamma": [100, 1e3, 1e4, 1e5, 1e6], "kspace_mse": [0.2, 0.1, 1e-4, 1e-4, 1e-5],
            "data_kspace_mse": 0.2, "energy": -2.2244, "defects": 0.0, "charge": -23.0}
     other = run | {"beta": 1e-4, "kspace_mse": [0.2, 1e-4, 1e-4, 1e-4, 1e-5]}
-    numbers = dict(other=[other], gamma_c_seeds=(5e3, 4e3), best_data=-2.224, ideal=-2.22445, distances=[0.5, 0.7])
+    numbers = dict(other=[other], best_data=-2.224, ideal=-2.22445, distances=[0.5, 0.7])
     good = claims.collapse([run, run | {"energy": -2.22441}], **numbers)
     assert set(verdicts(good).values()) == {"reproduced"}
     assert set(verdicts(claims.collapse([run], **numbers)).values()) == {"reproduced"}
     relapsed = claims.collapse([run | {"kspace_mse": [0.2, 0.1, 1e-4, 0.1, 1e-5]}, run], **numbers)
     assert verdicts(relapsed)["C1"] == "partly"
     assert verdicts(claims.collapse([run, run | {"energy": -2.22}], **numbers))["C3"] == "not reproduced"
-    same = claims.collapse([run, run], **numbers | {"gamma_c_seeds": (5e3, 1e3)})
+    same = claims.collapse([run, run], **numbers, seeds=[run, other | {"kspace_mse": [0.2, 0.2, 0.2, 1e-4, 1e-5]}])
     assert verdicts(same)["C4"] == "partly"
     never = run | {"kspace_mse": [0.2] * 5, "defects": 0.2}
     bad = claims.collapse([never, run | {"energy": -2.2}], **numbers | {"other": [never], "best_data": -2.2245})

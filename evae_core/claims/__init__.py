@@ -10,15 +10,19 @@ claims are those of Kwon et al., Advanced Science 2021, shortened; the numbers i
 from evae_core.claims.card import card, counts, load, save, table
 from evae_core.claims.criteria import (
     COLLAPSED,
+    beta_by_kl,
     beta_sweep,
     collapse,
     confined,
     critical,
+    crossing,
+    gamma_by_kl,
     gamma_sweep,
     interpolation,
     noise,
 )
 from evae_core.claims.result import CLAIMS, Check, Result, over_seeds
 
-__all__ = ["CLAIMS", "COLLAPSED", "Check", "Result", "beta_sweep", "card", "collapse", "confined", "counts", "critical",
-           "gamma_sweep", "interpolation", "load", "noise", "over_seeds", "save", "table"]
+__all__ = ["CLAIMS", "COLLAPSED", "Check", "Result", "beta_by_kl", "beta_sweep", "card", "collapse", "confined",
+           "counts", "critical", "crossing", "gamma_by_kl", "gamma_sweep", "interpolation", "load", "noise",
+           "over_seeds", "save", "table"]

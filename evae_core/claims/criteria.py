@@ -55,6 +55,29 @@ def critical(x, kspace_mse, data_kspace_mse: float, lasting: bool = False) -> fl
     return float(np.sqrt(x[first - 1] * x[first]))
 
 
+def crossing(x, y, level: float) -> float:
+    """The first x where y passes ``level``, up or down, both taken as straight lines between stages on logarithmic
+    axes; NaN where it never does."""
+    x, y = np.log(np.asarray(x, float)), np.log(np.asarray(y, float)) - np.log(level)
+    change = np.flatnonzero(np.sign(y[1:]) != np.sign(y[:-1]))
+    if not len(change):
+        return float("nan")
+    k = int(change[0])
+    return float(np.exp(x[k] - y[k] * (x[k + 1] - x[k]) / (y[k + 1] - y[k])))
+
+
+def beta_by_kl(beta, kl, latents: int) -> float:
+    """beta_c by the posterior: where L_KL falls below 0.1 nats a latent number."""
+    return crossing(beta, kl, 0.1 * latents)
+
+
+def gamma_by_kl(gamma, kl) -> float:
+    """gamma_c by the posterior: where L_KL has grown to twice its value at gamma = 100."""
+    gamma, kl = np.asarray(gamma, float), np.asarray(kl, float)
+    start = int(np.argmin(np.abs(np.log(gamma / 100))))
+    return crossing(gamma[start:], kl[start:], 2 * kl[start])
+
+
 def beta_sweep(ladders: Sequence[Mapping]) -> list[Result]:
     """B1-B3 from beta ladders (one a seed): arrays beta, reconstruction, kl, energy, magnetisation, kspace_mse
     (generated states) and the number data_kspace_mse."""
@@ -172,15 +195,15 @@ def interpolation(gammas, height, width, start, end, extra: Mapping[float, tuple
     ]
 
 
-def collapse(runs: Sequence[Mapping], other: Sequence[Mapping], gamma_c_seeds: Sequence[float], best_data: float,
-             ideal: float, distances: Sequence[float]) -> list[Result]:
+def collapse(runs: Sequence[Mapping], other: Sequence[Mapping], best_data: float, ideal: float,
+             distances: Sequence[float], seeds: Sequence[Mapping] = ()) -> list[Result]:
     """C1-C4 from runs to the largest gamma at one beta, and from ``other`` runs, of other betas.
 
     A run: beta, gamma and kspace_mse of every stage (arrays), data_kspace_mse; those of ``runs`` also energy of the
     final states (mean, J per spin), defects (share of the median one's skyrmions without six neighbours) and its
-    charge. ``gamma_c_seeds``: gamma_c of several seeds at the first beta; ``best_data`` and ``ideal``: E/N of the best
-    training configuration and of the best commensurate lattice; ``distances``: squared chord per spin between the
-    final states of independent trainings.
+    charge. ``seeds``: the runs of all seeds at that beta, by default ``runs``; ``best_data`` and ``ideal``: E/N of the
+    best training configuration and of the best commensurate lattice; ``distances``: squared chord per spin between
+    the final states of independent trainings.
     """
     def gamma_c(run):
         return critical(run["gamma"], run["kspace_mse"], run["data_kspace_mse"])
@@ -190,6 +213,7 @@ def collapse(runs: Sequence[Mapping], other: Sequence[Mapping], gamma_c_seeds: S
     energy = [run["energy"] for run in runs]
     betas = {f"{np.ravel(run['beta'])[0]:g}": gamma_c(run) for run in (runs[0], *other)}
     named = ", ".join(f"beta = {beta}: {c:.3g}" for beta, c in betas.items())
+    gamma_c_seeds = [gamma_c(run) for run in seeds or runs]
     spread = np.ptp(energy) if len(energy) > 1 else abs(energy[0] - ideal)
     to_whom = "their E/N agree" if len(energy) > 1 else "E/N agrees with the best lattice's"
     return [

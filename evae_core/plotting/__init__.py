@@ -6,6 +6,7 @@ computes physics, and nothing is kept between calls.
 """
 
 from evae_core.plotting.cards import score_card
+from evae_core.plotting.critical import critical_gammas
 from evae_core.plotting.curves import collapse_measure, interpolation_energies, ladder_curves, theta_densities
 from evae_core.plotting.evidence import budget_curves, phase_strip, strip_curves
 from evae_core.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
@@ -24,6 +25,7 @@ __all__ = [
     "colour_wheel",
     "confined_energies",
     "confined_states",
+    "critical_gammas",
     "dataset_statistics",
     "gallery",
     "house_style",

@@ -8,10 +8,12 @@ from the store alone; ``known_best`` is the search recorded in data/known, which
 
 from evae_core.results.budget import budget
 from evae_core.results.certified import gaps, known_best
+from evae_core.results.critical import critical
 from evae_core.results.fig3_noise import noise
 from evae_core.results.fig4_walk import walk
 from evae_core.results.fig5_collapse import collapse
 from evae_core.results.figs1_outputs import outputs
+from evae_core.results.seeds import by_seed
 from evae_core.results.strip import strip
 
-__all__ = ["budget", "collapse", "gaps", "known_best", "noise", "outputs", "strip", "walk"]
+__all__ = ["budget", "by_seed", "collapse", "critical", "gaps", "known_best", "noise", "outputs", "strip", "walk"]

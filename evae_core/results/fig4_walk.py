@@ -11,7 +11,7 @@ from evae_core import runs
 from evae_core.dataset import DataSpec, data_spec
 from evae_core.files import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_core.ladders import Stage
-from evae_core.latent import K_STEPS, interpolate, inverse_map
+from evae_core.latent import K_STEPS, barrier, interpolate, inverse_map
 from evae_core.observables import topological_charge
 from evae_core.presets import Preset
 from evae_core.results import kept
@@ -131,3 +131,17 @@ def walk(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept.
         profile={g: table[f"E/N (J), gamma {g:g}"] for g in gammas},
         charges={g: table[f"charge, gamma {g:g}"] for g in gammas},
         **{name: kept.as_spins(half) for name, half in states.items()})
+
+
+def measures(found: SimpleNamespace) -> dict:
+    """The arguments of ``claims.interpolation`` for what :func:`walk` found."""
+    read = {g: barrier(found.profile[g]) for g in found.gammas}
+
+    def extra(g, R):
+        k = int(R - read[g].R[0])
+        charge = np.abs(found.charges[g])
+        return float(charge[k] - charge[-1]) if 0 <= k <= K_STEPS else float("nan")
+
+    return {"gammas": found.gammas, **{key: [getattr(read[g], key) for g in found.gammas]
+                                       for key in ("height", "width", "start", "end")},
+            "extra": {g: (extra(g, 2), extra(g, read[g].R[0])) for g in FRAMED}}
