@@ -59,8 +59,8 @@ class Preset:
     rival_sweeps: int  # heat-bath sweeps of the slow schedule; the fast one is that of the data
     tempering_runs: int  # parallel temperings
     tempering_sweeps: int  # heat-bath sweeps of each at every temperature
-    strip_squares: tuple[float, ...]  # sides of open squares, in spacings of the bulk's skyrmions
-    strip_wires: tuple[float, ...]  # widths of wires, likewise
+    strip_squares: tuple[float, ...]  # sides of open squares without an E-VAE, in spacings of the bulk's skyrmions
+    strip_wires: tuple[float, ...]  # widths of such wires
     strip_anneals: int  # search_anneals and
     strip_rounds: int  # search_rounds for these
     strip_trained: tuple[tuple[int, int], ...]  # open samples besides ``confined`` that get an E-VAE
@@ -91,8 +91,8 @@ PRESETS = {preset.name: preset for preset in (
            confined=((32, 32), (48, 48), (16, 64)), confined_train=1000, confined_steps=200,
            search_anneals=128, search_sweeps=300, search_rounds=6, search_kicks=32, search_keep=4,
            rival_runs=64, rival_sweeps=2000, tempering_runs=16, tempering_sweeps=400,
-           strip_squares=(1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0),
-           strip_wires=(0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0), strip_anneals=64, strip_rounds=3,
+           strip_squares=(1.5, 2.0, 3.0, 4.0, 4.5, 5.0),
+           strip_wires=(0.75, 1.0, 1.5, 2.0, 3.0), strip_anneals=64, strip_rounds=3,
            strip_trained=((16, 16), (32, 64))),
     Preset(name="paper", size=128, D=0.3, B=0.05,
            train=30_000, validation=5_000, test=4_300, shard=500, sweeps=1000, overrelax=3,
@@ -102,8 +102,8 @@ PRESETS = {preset.name: preset for preset in (
            confined=((64, 64), (96, 96), (128, 128), (32, 128)), confined_train=5000, confined_steps=10_000,
            search_anneals=512, search_sweeps=1000, search_rounds=20, search_kicks=64, search_keep=4,
            rival_runs=64, rival_sweeps=10_000, tempering_runs=16, tempering_sweeps=2000,
-           strip_squares=(1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0),
-           strip_wires=(0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0), strip_anneals=128, strip_rounds=8,
+           strip_squares=(1.5, 2.0, 3.0, 4.0, 4.5, 5.0),
+           strip_wires=(0.75, 1.0, 1.5, 2.0, 3.0), strip_anneals=128, strip_rounds=8,
            strip_trained=((32, 32), (64, 128))),
 )}
 
