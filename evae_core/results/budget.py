@@ -101,8 +101,8 @@ def curves(sample: SimpleNamespace) -> list[dict]:
 
     Each a dict with label; seconds, updates (m,) and lowest (m, 3): E/N of the lowest state above the best known, J,
     the 16, 50 and 84 % quantiles (over groups of runs; of the E-VAE the least, middle and largest of the trainings'
-    medians); mean and least, E/N of all runs above it; what a run of the mean costs is point mean_at; and for the E-VAE once, True with its
-    training, False without.
+    medians); mean and least, E/N of all runs above it (a run of the mean costs what point mean_at says); and for the
+    E-VAE once, True with its training, False without.
     """
     found = []
     for method in dict.fromkeys(trace.method for trace in sample.traces):
