@@ -54,13 +54,14 @@ class Preset:
     search_anneals: int  # of the search for the lowest state: annealings from random states,
     search_sweeps: int  # heat-bath sweeps of each,
     search_rounds: int  # rounds of basin hopping
-    search_kicks: int  # and kicks in each
+    search_kicks: int  # kicks in each,
+    search_keep: int  # and candidates of each kind that are brought to rest
     rival_runs: int  # annealings of each schedule, against which the collapse is measured
     rival_sweeps: int  # heat-bath sweeps of the slow schedule; the fast one is that of the data
     tempering_runs: int  # parallel temperings
     tempering_sweeps: int  # heat-bath sweeps of each at every temperature
-    strip_squares: tuple[float, ...]  # sides of open squares, in spacings of the bulk's skyrmions
-    strip_wires: tuple[float, ...]  # widths of wires, likewise
+    strip_squares: tuple[float, ...]  # sides of open squares without an E-VAE, in spacings of the bulk's skyrmions
+    strip_wires: tuple[float, ...]  # widths of such wires
     strip_anneals: int  # search_anneals and
     strip_rounds: int  # search_rounds for these
     strip_trained: tuple[tuple[int, int], ...]  # open samples besides ``confined`` that get an E-VAE
@@ -87,9 +88,10 @@ PRESETS = {preset.name: preset for preset in (
            batch=20, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=0.1, first_steps=12,
            beta_steps=4, gamma_steps=3, collapse_steps=3, translate=True, seeds=2, samples=16, invert_steps=20,
            confined=((32, 32), (16, 48)), confined_train=40, confined_steps=3,
-           search_anneals=8, search_sweeps=60, search_rounds=1, search_kicks=8, rival_runs=8, rival_sweeps=120,
-           tempering_runs=2, tempering_sweeps=40, strip_squares=(1.5, 2.5), strip_wires=(1.0,),
-           strip_anneals=8, strip_rounds=1, strip_trained=((16, 16),), critical_betas=(1e-2,), excess_size=16,
+           search_anneals=8, search_sweeps=60, search_rounds=1, search_kicks=8, search_keep=1,
+           rival_runs=8, rival_sweeps=120, tempering_runs=2, tempering_sweeps=40, strip_squares=(1.5, 2.5),
+           strip_wires=(1.0,), strip_anneals=8, strip_rounds=1, strip_trained=((16, 16),),
+           critical_betas=(1e-2,), excess_size=16,
            excess_sweeps=(5, 20), excess_train=40, excess_first=3, excess_steps=3),
     Preset(name="laptop", size=48, D=0.6, B=0.2,
            train=4000, validation=500, test=500, shard=250, sweeps=60, overrelax=1,
@@ -97,10 +99,12 @@ PRESETS = {preset.name: preset for preset in (
            beta_steps=300, gamma_steps=100, collapse_steps=300, translate=False, seeds=3,
            samples=100, invert_steps=1500,
            confined=((32, 32), (48, 48), (16, 64)), confined_train=1000, confined_steps=200,
-           search_anneals=128, search_sweeps=300, search_rounds=6, search_kicks=32, rival_runs=64, rival_sweeps=2000,
-           tempering_runs=16, tempering_sweeps=400, strip_squares=(1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0),
-           strip_wires=(0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0), strip_anneals=64, strip_rounds=3,
-           strip_trained=((16, 16), (32, 64)), critical_betas=(1e-5, 1e-2), excess_size=32,
+           search_anneals=128, search_sweeps=300, search_rounds=6, search_kicks=32, search_keep=4,
+           rival_runs=64, rival_sweeps=2000, tempering_runs=16, tempering_sweeps=400,
+           strip_squares=(1.5, 2.0, 3.0, 4.0, 4.5, 5.0),
+           strip_wires=(0.75, 1.0, 1.5, 2.0, 3.0), strip_anneals=64, strip_rounds=3,
+           strip_trained=((16, 16), (32, 64)),
+           critical_betas=(1e-5, 1e-2), excess_size=32,
            excess_sweeps=(6, 30, 150), excess_train=1000, excess_first=2000, excess_steps=150),
     Preset(name="paper", size=128, D=0.3, B=0.05,
            train=30_000, validation=5_000, test=4_300, shard=500, sweeps=1000, overrelax=3,
@@ -108,11 +112,12 @@ PRESETS = {preset.name: preset for preset in (
            beta_steps=30_000, gamma_steps=30_000, collapse_steps=30_000,
            translate=False, seeds=2, samples=100, invert_steps=5000,
            confined=((64, 64), (96, 96), (128, 128), (32, 128)), confined_train=5000, confined_steps=10_000,
-           search_anneals=512, search_sweeps=1000, search_rounds=20, search_kicks=64, rival_runs=64,
-           rival_sweeps=10_000, tempering_runs=16, tempering_sweeps=2000,
-           strip_squares=(1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0),
-           strip_wires=(0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0), strip_anneals=128, strip_rounds=8,
-           strip_trained=((32, 32), (64, 128)), critical_betas=(1e-6, 1e-5, 1e-2), excess_size=64,
+           search_anneals=512, search_sweeps=1000, search_rounds=20, search_kicks=64, search_keep=4,
+           rival_runs=64, rival_sweeps=10_000, tempering_runs=16, tempering_sweeps=2000,
+           strip_squares=(1.5, 2.0, 3.0, 4.0, 4.5, 5.0),
+           strip_wires=(0.75, 1.0, 1.5, 2.0, 3.0), strip_anneals=128, strip_rounds=8,
+           strip_trained=((32, 32), (64, 128)),
+           critical_betas=(1e-6, 1e-5, 1e-2), excess_size=64,
            excess_sweeps=(30, 300, 3000), excess_train=5000, excess_first=10_000, excess_steps=3000),
 )}
 

@@ -40,8 +40,9 @@ print("gamma climbs", ", ".join(f"{stage.gamma:g}" for stage in confined_ladder(
 
 # %%
 specs = {f"{'square' if ny == nx else 'wire'} {ny} x {nx}": confined_spec(p, (ny, nx)) for ny, nx in p.confined}
-runs = dict(zip(specs, climb_all([confined_ladder(p, beta)] * len(specs), list(specs.values()), device=device, report=print),
-                strict=True))
+more = [confined_spec(p, shape) for shape in p.strip_trained]  # for the sizes below: trained at once, on all cores
+climbed = climb_all([confined_ladder(p, beta)] * (len(specs) + len(more)), [*specs.values(), *more], device=device, report=print)
+runs = dict(zip(specs, climbed, strict=False))
 
 # %% [markdown]
 # ## The states found

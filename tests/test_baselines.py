@@ -8,6 +8,7 @@ import torch
 from scipy.special import erfc
 
 from evae_core import Hamiltonian, Schedule, heat_bath, topological_charge
+from evae_core.annealing import loaded
 from evae_core.baselines import Search, Tempering, certificate, overlap_rate, rate, settle, temperatures
 from evae_core.baselines.made import coupling, made_states, wave_vectors
 from evae_core.baselines.rivals import Trace, annealings, decoded, tempering
@@ -135,6 +136,12 @@ def test_search_is_deterministic(found):
 def test_the_helix_wins_without_a_field():
     found = certificate(Hamiltonian(D=0.6, B=0.0), (16, 16), SMALL)
     assert found.best.kind == "helix" and abs(found.best.charge) < 1e-6
+
+
+def test_loaded_replicas_hold_what_they_were_given():
+    H = Hamiltonian(D=0.6, B=0.2, dmi="neel")
+    spins = heat_bath(H, torch.ones(3, 3, 8, 8) / 3**0.5, math.inf, 1, seed=1)
+    assert torch.allclose(loaded(H, spins).spins(), spins, atol=1e-6)
 
 
 # Parallel tempering -------------------------------------------------------------------------------------------------

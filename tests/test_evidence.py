@@ -76,6 +76,8 @@ def test_budget_has_every_method_on_every_sample(found):
 def test_curves_with_and_without_the_training(found):
     sample = found.budget["periodic 16 x 16"]
     by_name = {(c["label"], c["once"]): c for c in curves(sample)}
+    lowest = min(c["least"] for c in by_name.values()) + sample.best
+    assert lowest == min(trace.energies.min() for trace in sample.traces)
     assert len(by_name) == 9 and all(len(c["lowest"]) == len(c["seconds"]) for c in by_name.values())
     counted, free = by_name["E-VAE", True], by_name["E-VAE", False]
     assert np.array_equal(counted["lowest"], free["lowest"]) and (counted["seconds"] > free["seconds"]).all()

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 
 from evae_core.annealing import Schedule, anneal, loaded
 from evae_core.baselines.made import coupling, made_states
-from evae_core.baselines.settle import settle
+from evae_core.baselines.minimum import settle
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
 
@@ -52,7 +52,7 @@ class Search:
     seed: int = 0
 
     def spec(self) -> dict:
-        """The numbers as plain JSON values, with those of this module that the result depends on."""
+        """The numbers as plain JSON values. The constants of this module are not among them."""
         return {"anneals": self.anneals, "sweeps": self.schedule.sweeps, "overrelax": self.schedule.overrelax,
                 "T_start": self.schedule.T_start, "T_end": self.schedule.T_end, "rounds": self.rounds,
                 "kicks": self.kicks, "warm_sweeps": self.warm_sweeps, "keep": self.keep, "seed": self.seed}
@@ -185,8 +185,9 @@ def certificate(H: Hamiltonian, shape, search: Search | None = None, device: str
                 report: Callable[[str], None] | None = None) -> Certificate:
     """Search the lowest states of H in a box of ``shape``; periodic boxes need even sides (as :func:`anneal` does).
 
-    Every candidate is brought to a torque below 1e-6 J, or says which torque it kept. The same ``search`` gives the
-    same bytes on the same device. ``report`` is called with a line after each part.
+    Every candidate is brought to a torque below 1e-6 J, or says which torque it kept. At rest does not mean stable: a
+    made state of high symmetry may rest on a saddle. The same ``search`` gives the same bytes on the same device.
+    ``report`` is called with a line after each part.
     """
     shape, search = H.check_shape(shape), search or Search()
     pool = _Pool(H)
@@ -206,14 +207,18 @@ def certificate(H: Hamiltonian, shape, search: Search | None = None, device: str
     spins = anneal(H, shape, search.anneals, seed=search.seed, device=device, schedule=search.schedule)
     pool.take("annealed", spins, [f"replica {k}" for k in range(len(spins))], search.keep)
     say(f"{search.anneals} x annealed")
+    length = wave_length(H, shape)
     for number in range(search.rounds):
-        _hop(pool, search, number, device)
+        _hop(pool, search, number, length, device)
         say(f"round {number + 1} of basin hopping")
     return Certificate(H, [c for c, _ in pool.candidates], pool.candidates[0][1], pool.tries)
 
 
-def _hop(pool: _Pool, search: Search, number: int, device: str) -> None:
-    """One round: the best few candidates are kicked, come down, and what is new goes into the pool."""
+def _hop(pool: _Pool, search: Search, number: int, length: float, device: str) -> None:
+    """One round: the best few candidates are kicked, come down, and what is new goes into the pool.
+
+    Discs have radii of 0.3 to 1.2 ``length``.
+    """
     H, rng = pool.H, np.random.default_rng([search.seed, 2, number])
     starts = torch.stack([state for _, state in pool.candidates[:POPULATION]]).float()
     chosen = torch.arange(search.kicks) % len(starts)
@@ -221,7 +226,7 @@ def _hop(pool: _Pool, search: Search, number: int, device: str) -> None:
     half = search.kicks // 2
     names = [FILLS[k % len(FILLS)] + " disc" for k in range(half)]
     for k in range(half):
-        kicked[k] = _disc(H, kicked[k], FILLS[k % len(FILLS)], rng)
+        kicked[k] = _disc(H, kicked[k], FILLS[k % len(FILLS)], length, rng)
     # Each quarter of the warm kicks has a temperature of its own.
     for part in np.array_split(np.arange(half, search.kicks), 4):
         if len(part):
@@ -243,12 +248,12 @@ def wave_length(H: Hamiltonian, shape) -> float:
     return 1 / k if k else float(max(shape))
 
 
-def _disc(H: Hamiltonian, spins: Tensor, fill: str, rng: np.random.Generator) -> Tensor:
-    """The state with a disc of 0.3 to 1.2 wave lengths around a random magnetic site filled anew."""
+def _disc(H: Hamiltonian, spins: Tensor, fill: str, length: float, rng: np.random.Generator) -> Tensor:
+    """The state with a disc around a random magnetic site filled anew."""
     ny, nx = shape = spins.shape[-2:]
     sites = np.argwhere(np.ones(shape, bool) if H.mask is None else H.mask)
     cy, cx = sites[rng.integers(len(sites))]
-    radius = wave_length(H, tuple(shape)) * rng.uniform(0.3, 1.2)
+    radius = length * rng.uniform(0.3, 1.2)
     y, x = np.mgrid[:ny, :nx]
     dy, dx = abs(y - cy), abs(x - cx)
     if H.periodic:

@@ -28,8 +28,8 @@ def search_of(p: Preset, periodic: bool = True) -> Search:
     """How long a preset searches its periodic box, or one of its many open samples."""
     schedule = Schedule(T_start=1.0, sweeps=p.search_sweeps)
     if periodic:
-        return Search(p.search_anneals, schedule, p.search_rounds, p.search_kicks)
-    return Search(p.strip_anneals, schedule, p.strip_rounds, p.search_kicks, keep=2)
+        return Search(p.search_anneals, schedule, p.search_rounds, p.search_kicks, keep=p.search_keep)
+    return Search(p.strip_anneals, schedule, p.strip_rounds, p.search_kicks, keep=max(1, p.search_keep // 2))
 
 
 def spec(H: Hamiltonian, shape, search: Search) -> dict:

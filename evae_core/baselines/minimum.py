@@ -55,17 +55,22 @@ def _in_one_chart(H: Hamiltonian, z: Tensor, tolerance: float) -> Tensor:
     u = normalize(torch.linalg.cross(pole, z, dim=0), dim=0)
     v = torch.linalg.cross(z, u, dim=0)
 
-    def at(coordinates: Tensor) -> Tensor:
-        a, b = coordinates.reshape(2, *z.shape[1:])
-        return normalize(z + a * u + b * v, dim=0)
+    def raised(coordinates: np.ndarray) -> Tensor:
+        a, b = torch.from_numpy(coordinates).reshape(2, *z.shape[1:])
+        return z + a * u + b * v
 
     def energy(coordinates: np.ndarray) -> tuple[float, np.ndarray]:
-        c = torch.from_numpy(coordinates).requires_grad_()
-        E = H.energy(at(c), check=False)
-        E.backward()
-        return float(E.detach()), c.grad.numpy()
+        """E and its gradient from one field h = -dE/dS, since E = -1/2 sum S.h - 1/2 B sum S^z."""
+        n = raised(coordinates)
+        length = torch.linalg.vector_norm(n, dim=0).clamp_min(1e-12)  # 0 on non-magnetic sites
+        S = n / length
+        h = H.field(S)
+        along = (S * h).sum(0)
+        slope = (along * S - h) / length
+        E = -0.5 * float(along.sum()) - 0.5 * H.B * float(S[2].sum())
+        return E, torch.stack(((slope * u).sum(0), (slope * v).sum(0))).numpy().reshape(-1)
 
     # gtol bounds every single coordinate's gradient; two of them make a torque.
     found = minimize(energy, np.zeros(2 * z[0].numel()), jac=True, method="L-BFGS-B", options={
         "maxcor": MEMORY, "maxiter": CHART, "maxfun": CHART, "gtol": tolerance / 2, "ftol": 0.0})
-    return at(torch.from_numpy(found.x))
+    return normalize(raised(found.x), dim=0)
