@@ -136,11 +136,11 @@ def test_kernels_and_every_package_are_shipped():
 
 TIERS = [
     {"files"},
-    {"artefact"},
+    {"artefact", "bonds"},
     {"timebox"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "model", "ladders", "weights", "plan", "fused", "step",
-     "resident"},
+     "resident", "spirals"},
     {"dataset", "training", "latent", "runs"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
