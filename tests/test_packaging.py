@@ -140,8 +140,8 @@ TIERS = [
     {"timebox"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "model", "ladders", "weights", "plan", "fused", "step",
-     "resident", "spirals"},
-    {"dataset", "training", "latent", "runs"},
+     "resident", "spirals", "vortices", "quality"},
+    {"dataset", "training", "latent", "runs", "systems"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
 ]
