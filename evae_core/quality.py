@@ -20,7 +20,7 @@ from torch import Tensor
 
 from evae_core.annealing import relax
 from evae_core.hamiltonian import Hamiltonian, check_spins
-from evae_core.observables import structure_factor, topological_charge
+from evae_core.observables import topological_charge
 
 POWER = 16  # p of the kernel: two annealed states of the laptop preset then have k near 0.1, a state with itself 1
 NEIGHBOURS = 5  # k of the nearest-neighbour balls, Naeem et al.'s choice
@@ -144,17 +144,16 @@ def mmd(of_a: Tensor, of_b: Tensor, between: Tensor) -> float:
 
 
 def radial_structure_factor(spins: Tensor) -> np.ndarray:
-    """|FFT2(S^z)|^2 over states, summed over rings of |k| one 2 pi/max(Nx, Ny) wide, k = 0 left out; sum 1.
+    """The spins' structure factor, averaged over states, in rings of |k| one 2 pi/max(Nx, Ny) wide.
 
-    Which distances between skyrmions occur; neither position nor orientation matters. ``spins`` (n, 3, Ny, Nx).
+    The sum over components of |FFT2(S)|^2/N^2, a distribution over k: it sums to 1 for unit spins. It says which
+    distances occur in a texture; neither position nor orientation matters. ``spins`` (n, 3, Ny, Nx).
     """
     ny, nx = spins.shape[-2:]
-    power = structure_factor(spins).mean(0).cpu().numpy()
+    power = torch.fft.fft2(spins.double(), norm="forward").abs().square().sum(1).mean(0).cpu().numpy()
     k = np.hypot(*np.meshgrid(np.fft.fftfreq(ny), np.fft.fftfreq(nx), indexing="ij")) * max(ny, nx)
     ring = np.rint(k).astype(int)
-    rings = np.bincount(ring.ravel(), power.ravel())
-    rings[0] = 0
-    return rings / rings.sum()
+    return np.bincount(ring.ravel(), power.ravel())
 
 
 def total_variation(p: np.ndarray, q: np.ndarray) -> float:

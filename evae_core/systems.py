@@ -42,10 +42,7 @@ def specs(p: Preset) -> dict[str, DataSpec]:
 
 
 def way_to_collapse(p: Preset, beta: float, seed: int = 0) -> list[Stage]:
-    """gamma = 0 from random weights, then six stages up to 1e5, of ``confined_steps``; the first takes four times them.
-
-    Every state is translated at random when it is drawn: the samples are periodic.
-    """
+    """gamma = 0 from random weights, four times ``confined_steps``, then six stages of them up to gamma = 1e5."""
     steps = p.confined_steps
     gammas = (0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
-    return climbing([(beta, gamma, steps if gamma else 4 * steps) for gamma in gammas], p, seed, translate=True)
+    return climbing([(beta, gamma, steps if gamma else 4 * steps) for gamma in gammas], p, seed)

@@ -7,6 +7,7 @@ computes physics, and nothing is kept between calls.
 
 from evae_core.plotting.cards import score_card
 from evae_core.plotting.curves import collapse_measure, interpolation_energies, ladder_curves, theta_densities
+from evae_core.plotting.evidence import quality_distributions, quality_front, systems_collapse
 from evae_core.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
 from evae_core.plotting.samples import annealing_watched, confined_energies, dataset_statistics
 from evae_core.plotting.spins import alignment_map, colour_wheel, spin_map, spin_rgb
@@ -30,10 +31,13 @@ __all__ = [
     "ladder_curves",
     "noise_reduction",
     "output_ladder",
+    "quality_distributions",
+    "quality_front",
     "reconstruction_pairs",
     "save",
     "score_card",
     "spin_map",
     "spin_rgb",
+    "systems_collapse",
     "theta_densities",
 ]
