@@ -13,7 +13,7 @@ from evae_core import claims
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NAMES = ["01_dataset", "02_beta_sweep", "03_gamma_sweep", "04_noise_reduction", "05_latent_interpolation",
-         "06_collapse", "07_confined_geometries"]
+         "06_collapse", "07_confined_geometries", "08_evidence"]
 
 
 @pytest.fixture(params=NAMES)
@@ -57,7 +57,7 @@ def test_a_static_figure_comes_before_the_widget(source):
 
 def test_every_claim_is_measured_in_one_notebook():
     prefixes = {"B": "02", "G": "03", "N": "04", "L": "05", "C": "06", "S": "07"}
-    for name in NAMES[1:]:
+    for name in NAMES[1:7]:
         text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
         assert f'claims.save(figures, "{name}", results)' in text
     assert {claim[0] for claim in claims.CLAIMS} == set(prefixes)
