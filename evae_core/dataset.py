@@ -60,7 +60,7 @@ class DataSpec:
         if not isinstance(self.hamiltonian, Hamiltonian):
             raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(self.hamiltonian).__name__}")
         object.__setattr__(self, "shape", self.hamiltonian.check_shape(self.shape))
-        if self.hamiltonian.periodic and any(n % 2 for n in self.shape):
+        if self.hamiltonian.periodic and not self.hamiltonian.further and any(n % 2 for n in self.shape):
             raise ValueError("shape must be even in both directions on a periodic lattice (two sublattices are "
                              f"updated in turn), got {self.shape}")
         for name, least in (("train", 1), ("validation", 0), ("test", 0), ("shard", 1), ("seed", 0)):
@@ -166,7 +166,8 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
             report(f"data: {min(done * spec.shard, spec.train + spec.validation + spec.test)} configurations of "
                    f"{spec.shape[0]} x {spec.shape[1]} annealed ({done} of {len(specs)} shards)")
 
-    folders = in_threads(get, specs, AT_ONCE if runs_on(device) == "cuda" else 1, finished)
+    at_once = AT_ONCE if runs_on(device) == "cuda" and not spec.hamiltonian.further else 1
+    folders = in_threads(get, specs, at_once, finished)
     shards = [load_arrays(folder / "spins.npy", mmap=True) for folder in folders]
     statistics = [load_arrays(folder / "statistics.npz") for folder in folders]
     digests = np.concatenate([part.pop("digest") for part in statistics])

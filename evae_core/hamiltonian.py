@@ -7,9 +7,10 @@ r"""The spin Hamiltonian: the one place where the physics is written.
 
 on a square lattice, every nearest-neighbour bond counted once, unit spins. The
 exchange, Dzyaloshinskii-Moriya (DM) and Zeeman terms are those of Kwon et al.,
-Advanced Science 2021; the uniaxial anisotropy is an addition of this project.
+Advanced Science 2021; the uniaxial anisotropy, and bonds to farther sites
+(:mod:`evae_core.bonds`), are additions of this project.
 
-The whole pair interaction is one 3x3 matrix a bond, :math:`E_{ij} = -S_i^T M_b S_{i+b}`,
+The pair interaction of nearest neighbours is one 3x3 matrix a bond, :math:`E_{ij} = -S_i^T M_b S_{i+b}`,
 with :math:`(M_b)_{\alpha\beta} = J\delta_{\alpha\beta} + \epsilon_{\kappa\alpha\beta}D_\kappa`,
 for the two bonds b = +x, +y that belong to a site.
 """
@@ -25,10 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_LEVI_CIVITA = np.zeros((3, 3, 3))
-for _i, _j, _k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-    _LEVI_CIVITA[_i, _j, _k] = 1.0
-    _LEVI_CIVITA[_i, _k, _j] = -1.0
+from evae_core.bonds import Bond, bond_field, bond_matrix, check_bonds, count
 
 DMI_TYPES = ("bloch", "neel")
 
@@ -84,6 +82,9 @@ class Hamiltonian:
     boundary : ``"periodic"``, ``"open"``, or a bool array (Ny, Nx) that is true on magnetic
         sites. A mask is cut out of an open sample: bonds that leave the array or touch a
         non-magnetic site do not exist, and an all-true mask is the same as ``"open"``.
+    further : bonds beside J and D: (dy, dx, J) or (dy, dx, J, (Dx, Dy, Dz)) each, from every site to the
+        one dy rows and dx columns on. ``further=shell(1, 1, J2)`` (:mod:`evae_core.bonds`) is exchange with
+        the four second neighbours. Bonds to nearest neighbours add to J and D.
 
     Spins have shape (..., 3, Ny, Nx) and unit length along axis -3; axis -1 is x, -2 is y.
     Values on non-magnetic sites are ignored. Everything is batched over the leading axes,
@@ -108,6 +109,7 @@ class Hamiltonian:
     K: float = 0.0
     dmi: str = "bloch"
     boundary: str | np.ndarray = "periodic"
+    further: tuple[Bond, ...] = ()
 
     def __post_init__(self):
         for name in ("J", "D", "B", "K"):
@@ -117,6 +119,7 @@ class Hamiltonian:
             if not isfinite(value):
                 raise ValueError(f"{name} must be finite, got {value!r}")
             object.__setattr__(self, name, float(value))
+        object.__setattr__(self, "further", check_bonds(self.further))
         if self.dmi not in DMI_TYPES:
             raise ValueError(f"dmi must be one of {DMI_TYPES}, got {self.dmi!r}")
         if isinstance(self.boundary, str):
@@ -135,7 +138,7 @@ class Hamiltonian:
 
     def _key(self):
         edge = self.boundary if isinstance(self.boundary, str) else (self.boundary.shape, self.boundary.tobytes())
-        return self.J, self.D, self.B, self.K, self.dmi, edge
+        return self.J, self.D, self.B, self.K, self.dmi, edge, self.further
 
     def __eq__(self, other):
         return self._key() == other._key() if isinstance(other, Hamiltonian) else NotImplemented
@@ -154,17 +157,23 @@ class Hamiltonian:
         return None if isinstance(self.boundary, str) else self.boundary
 
     def spec(self) -> dict:
-        """The parameters as plain JSON values, for file names and records."""
+        """The parameters as plain JSON values, for file names and records; ``further`` where there are such bonds."""
         mask = self.mask
         edge = self.boundary if mask is None else {"shape": list(mask.shape), "bits": np.packbits(mask).tobytes().hex()}
-        return {"J": self.J, "D": self.D, "B": self.B, "K": self.K, "dmi": self.dmi, "boundary": edge}
+        spec = {"J": self.J, "D": self.D, "B": self.B, "K": self.K, "dmi": self.dmi, "boundary": edge}
+        return spec | ({"further": [[*bond[:3], list(bond.dm)] for bond in self.further]} if self.further else {})
 
     @cached_property
     def bond_matrices(self) -> np.ndarray:
-        """(2, 3, 3) float64: M_x and M_y of E_bond = -S_i^T M_b S_{i+b}, for the bonds +x and +y."""
-        x, y = np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
-        dm_vectors = (x, y) if self.dmi == "bloch" else (y, -x)  # e_ij, or z x e_ij
-        return np.stack([self.J * np.eye(3) + self.D * np.einsum("k,kij->ij", d, _LEVI_CIVITA) for d in dm_vectors])
+        """(2, 3, 3) float64: M_x and M_y of E_bond = -S_i^T M_b S_{i+b}, for J and D on the bonds +x and +y."""
+        return np.stack([bond_matrix(bond) for bond in self.nearest])
+
+    @property
+    def nearest(self) -> tuple[Bond, Bond]:
+        """J and D as bonds +x and +y; with :attr:`further`, all there are."""
+        D = self.D
+        x, y = ((D, 0.0, 0.0), (0.0, D, 0.0)) if self.dmi == "bloch" else ((0.0, D, 0.0), (-D, 0.0, 0.0))
+        return Bond(0, 1, self.J, x), Bond(1, 0, self.J, y)
 
     def check_shape(self, shape) -> tuple[int, int]:
         """Return ``shape`` as (Ny, Nx); raise ValueError where this Hamiltonian cannot live on it."""
@@ -177,6 +186,9 @@ class Hamiltonian:
             raise ValueError(f"shape must be at least {least} x {least} for this boundary, got {(ny, nx)}")
         if self.mask is not None and self.mask.shape != (ny, nx):
             raise ValueError(f"shape {(ny, nx)} differs from the boundary mask's shape {self.mask.shape}")
+        for bond in self.further if self.periodic else ():
+            if bond.dy % ny == 0 and bond.dx % nx == 0:
+                raise ValueError(f"shape {(ny, nx)} is periodic and its bond {bond[:2]} leads back to the same site")
         return ny, nx
 
     def _prepare(self, spins: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -192,7 +204,7 @@ class Hamiltonian:
         return spins * mask, mask
 
     def _pair_field(self, spins: Tensor, mask: Tensor | None) -> Tensor:
-        """sum_b (M_b S_{i+b} + M_b^T S_{i-b}), written without the matrices: a few passes over memory."""
+        """sum_b (M_b S_{i+b} + M_b^T S_{i-b}), written without the matrices (a few passes), and the further bonds."""
         batch = spins.shape[:-3]
         padded = torch.nn.functional.pad(spins.reshape(-1, *spins.shape[-3:]), (1, 1, 1, 1),
                                          mode="circular" if self.periodic else "constant").unflatten(0, batch or (1,))
@@ -215,6 +227,8 @@ class Hamiltonian:
                 hx.add_(lz, alpha=self.D).sub_(rz, alpha=self.D)
                 hy.add_(dz, alpha=self.D).sub_(uz, alpha=self.D)
                 hz.add_(rx, alpha=self.D).sub_(lx, alpha=self.D).add_(uy, alpha=self.D).sub_(dy, alpha=self.D)
+        if self.further:
+            h = h + bond_field(spins, self.further, self.periodic)
         return h if mask is None else h * mask
 
     def energy_density(self, spins: Tensor) -> Tensor:
@@ -274,8 +288,16 @@ class Hamiltonian:
         return int((mask[1:] & mask[:-1]).sum() + (mask[:, 1:] & mask[:, :-1]).sum())
 
     def reference_energy(self, shape) -> float:
-        """E0 = -J x number of bonds: the exchange energy of the uniform state (-2JN when periodic), units of J."""
-        return -self.J * self.bonds(shape)
+        """E0 = -J x number of bonds: the exchange energy of the uniform state (-2JN when periodic), units of J.
+
+        Each of the further bonds counts with its own J.
+        """
+        exchange = self.J * self.bonds(shape)
+        if self.further:
+            ny, nx = self.check_shape(shape)
+            magnetic = np.ones((ny, nx), bool) if self.mask is None else self.mask
+            exchange += sum(bond.J * count(bond, magnetic, self.periodic) for bond in self.further)
+        return -exchange
 
 
 class _Energy(torch.autograd.Function):

@@ -31,7 +31,9 @@ __all__ = ["LatticeState", "commensurate_cells", "helix", "helix_period", "inter
 
 
 def helix_period(H: Hamiltonian) -> float:
-    """Period of the helix, 2 pi / atan(|D|/J), in lattice sites; ValueError unless J > 0 and D is not 0."""
+    """Period of the helix, 2 pi / atan(|D|/J), in lattice sites; ValueError unless J > 0 and D != 0 alone."""
+    if H.further:
+        raise ValueError("H must have nearest-neighbour bonds only: with further ones J and D do not give the period")
     if H.J <= 0 or H.D == 0:
         raise ValueError(f"H must have J > 0 and D != 0 to hold a helix or skyrmions, got J={H.J}, D={H.D}")
     return 2 * math.pi / math.atan(abs(H.D) / H.J)

@@ -13,6 +13,7 @@ from evae_core import VAE, Hamiltonian, fused
 from evae_core.fused.library import FUSED, call
 
 needs_compiler = pytest.mark.skipif(fused.problem() is not None, reason=str(fused.problem()))
+FURTHER = [(1, 1, -0.4), (1, 2, 0.3, (0.1, 0.2, -0.3))]
 MASK = torch.zeros(32, 32, dtype=torch.bool)
 MASK[4:28, 8:24] = True
 
@@ -33,7 +34,8 @@ def same_noise(monkeypatch):
 @pytest.mark.parametrize("size, system", [
     ((32, 32), dict(D=0.6, B=0.2)), ((16, 16), dict(D=0.6, B=0.2)), ((16, 48), dict(J=1.3, D=0.3, K=0.2, dmi="neel")),
     ((48, 16), dict(D=0.6, B=0.2, boundary="open")), ((32, 32), dict(D=0.6, B=0.2, K=-0.1, boundary=MASK)),
-    ((64, 64), dict(D=0.0, B=0.1))])
+    ((64, 64), dict(D=0.0, B=0.1)), ((32, 16), dict(D=0.6, B=0.2, further=FURTHER)),
+    ((32, 32), dict(D=0.6, B=0.2, boundary=MASK, further=FURTHER))])
 @pytest.mark.parametrize("gamma", [0.0, 10.0])
 def test_losses_gradients_and_averages_are_the_plain_layers(size, system, gamma, same_noise):
     """Twice over, so that the second step sees the first one's running averages.

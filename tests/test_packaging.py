@@ -136,12 +136,12 @@ def test_kernels_and_every_package_are_shipped():
 
 TIERS = [
     {"files", "library"},
-    {"artefact"},
+    {"artefact", "bonds"},
     {"timebox"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
-     "step", "resident"},
-    {"dataset", "training", "latent", "runs"},
+     "step", "resident", "spirals", "vortices", "quality"},
+    {"dataset", "training", "latent", "runs", "systems"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
 ]

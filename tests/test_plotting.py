@@ -52,6 +52,13 @@ def collapse(**more):
             "energy": np.array([-2.1, -2.15, -2.2, -2.225])} | more
 
 
+def system(**more):
+    return {"label": "run", "gamma": np.array([0.0, 1.0, 100.0, 1e4]), "mse": np.array([1.0, 0.5, 1e-2, 1e-5]),
+            "excess": np.array([1.0, 0.1, 1e-2, 1e-4]), "data": (1e-3, 1e-2)} | more
+
+
+FRONT = [("data", 0.9, 20.0, 1e-3), ("γ = 0", 0.2, 60.0, 0.04), ("γ = 1", 0.2, 50.0, 0.03)]
+SAMPLES = {"energy": np.linspace(0, 0.1, 9), "theta": np.linspace(0, 0.1, 201), "charge": -np.arange(9.0)}
 EDGES = np.linspace(0, np.pi, 41)
 DENSITY = np.exp(-EDGES[1:]) / (np.exp(-EDGES[1:]) * np.diff(EDGES)).sum()
 CONFINED = [("square", {"best": (states(ny=8, nx=8), -2.1), "model": (states(ny=8, nx=8), -2.2)}),
@@ -114,6 +121,10 @@ FIGURES = {
     "strip_curves": lambda: plotting.strip_curves([("squares", SIZES), ("wires", SIZES | {
         key: [] for key in ("trained_size", "trained_skyrmions", "trained_energy", "agrees")})]),
     "score_card": lambda: plotting.score_card(CARD, title="claims"),
+    "quality_front": lambda: plotting.quality_front({"as generated": FRONT, "at rest": FRONT}),
+    "quality_distributions": lambda: plotting.quality_distributions({"data": SAMPLES, "gamma 1": SAMPLES}),
+    "systems_collapse": lambda: plotting.systems_collapse(
+        [system(), system(label="other", excess=[1.0, 0.1, 1e-3, 1e-9])], threshold=1e-2),
 }
 
 
@@ -429,6 +440,21 @@ def test_confined_samples_have_one_scale():
     assert "\N{MINUS SIGN}2.20000 J" in words and "\N{MINUS SIGN}1.90000 J" in words
 
 
+def test_the_front_and_the_systems_show_their_numbers():
+    upper, _, lower, _ = plotting.quality_front({"raw": FRONT, "at rest": FRONT}).axes
+    assert [line.get_xydata()[0].tolist() for line in upper.lines[1:]] == [[p[1], p[3]] for p in FRONT]
+    assert upper.get_yscale() == "log" and lower.get_xlabel() == "coverage of the data"
+    energy, theta, charge = plotting.quality_distributions({"data": SAMPLES}).axes
+    np.testing.assert_allclose(charge.lines[0].get_xdata(), np.arange(-8.0, 1))
+    np.testing.assert_allclose(theta.lines[0].get_xdata()[-1], np.degrees(0.1))
+    assert energy.lines[0].get_ydata()[-1] == 1
+    fig = plotting.systems_collapse(system(excess=[1.0, 0.1, 1e-2, 1e-9]), floor=1e-6)
+    (floored,) = [line for line in fig.axes[1].lines if line.get_gid() == "floor"]
+    assert floored.get_ydata().tolist() == [1e-6]
+    bar = fig.axes[1].lines[2]
+    assert bar.get_ydata().tolist() == [1e-3, 1e-2] and bar.get_xdata()[0] > 1e4
+
+
 def test_confined_energies_are_measured_from_the_best_annealed_state():
     fig = plotting.confined_energies({"label": "s", "annealed": [-2.0, -2.1], "relaxed": -2.1005})
     diamonds = [line for line in fig.axes[0].lines if line.get_marker() == "D"]
@@ -551,6 +577,11 @@ AX = Figure().subplots()
     (ValueError, "defects must be", lambda: plotting.interpolation_frames(states(1, 2), [0, 1], ["a"], defects=[[]])),
     (TypeError, "runs must be a dict", lambda: plotting.collapse_states(["a"], [states(1, 1)])),
     (ValueError, "one entry a label", lambda: plotting.collapse_states(["a"], {"1": states(2, 1)})),
+    (ValueError, "at rest must have the labels", lambda: plotting.quality_front({"raw": FRONT, "at rest": FRONT[:2]})),
+    (ValueError, "above the reference", lambda: plotting.quality_front({"raw": [*FRONT, ("γ = 2", 0.2, 50.0, 0.0)]})),
+    (ValueError, "lacks .'charge'.", lambda: plotting.quality_distributions({"a": {"energy": [1.0], "theta": [1.0]}})),
+    (ValueError, "must have shape", lambda: plotting.quality_distributions({"a": SAMPLES | {"charge": [1.0]}})),
+    (ValueError, r"series\[0\] lacks \['excess'\]", lambda: plotting.systems_collapse(collapse())),
     (ValueError, "data must be .lowest, mean, highest", lambda: plotting.collapse_measure(collapse(), data=(0, 1, -1))),
     (ValueError, "must have the rows", lambda: plotting.confined_states([CONFINED[0], ("b", {"x": (states(), 0.0)})])),
     (TypeError, "states of b must be a dict", lambda: plotting.confined_states([("b", [states()])])),

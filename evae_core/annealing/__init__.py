@@ -1,7 +1,8 @@
 """Simulated annealing of spin configurations: random states cooled to metastable states at T = 0.
 
 One front door, two backends with the same algorithm: numba on the CPU (``cpu.py``, ``kernels.py``) and CUDA
-through CuPy (``gpu.py``, ``kernels.cu``). Checkerboard heat bath (exact single-spin Boltzmann
+through CuPy (``gpu.py``, ``kernels.cu``); and a third, on the CPU alone, for Hamiltonians with further bonds
+(``bonds.py``), which the other two do not know. Checkerboard heat bath (exact single-spin Boltzmann
 sampling in the local field, Miyatake et al., J. Phys. C 19, 2539 (1986)), over-relaxation
 (reflection about the local field, Creutz, Phys. Rev. D 36, 515 (1987)), and a descent that turns
 every spin into its field, over-shooting, until the largest torque is below a tolerance.
@@ -9,11 +10,14 @@ every spin into its field, over-shooting, until the largest torque is below a to
 
 from __future__ import annotations
 
+import sys
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from evae_core.annealing import cpu
+from evae_core.annealing import bonds, cpu
 from evae_core.annealing.schedule import LEAST_T, Schedule, check_count, check_number
 from evae_core.hamiltonian import Hamiltonian, check_spins
 
@@ -23,18 +27,31 @@ DEVICES = ("auto", "cpu", "cuda")
 ALGORITHM = 3  # raise when the same seed gives other spins: older data sets are then made anew
 
 
-def _backend(device: str):
-    """The module that computes on ``device``: cpu or gpu."""
+def _backend(device: str, H: Hamiltonian | None = None):
+    """The module that computes on ``device``: cpu or gpu, or bonds where ``H`` has further bonds."""
     if device not in DEVICES:
         raise ValueError(f"device must be one of {DEVICES}, got {device!r}")
+    further = H is not None and bool(H.further)
     if device == "cpu":
-        return cpu
+        return bonds if further else cpu
+    if further and device == "cuda":
+        raise ValueError('device "cuda" knows nearest neighbours only, and H has further bonds; use "cpu" or "auto"')
     from evae_core.annealing import gpu  # here, because it is of no use without a GPU
 
+    if further:
+        if gpu.usable():
+            _say("annealing on the CPU: the GPU's kernels know nearest neighbours only, and H has further bonds")
+        return bonds
     if device == "cuda":
         gpu.require()
         return gpu
     return gpu if gpu.usable() else cpu
+
+
+@cache
+def _say(line: str) -> None:
+    """Once a process."""
+    print(line, file=sys.stderr)
 
 
 def runs_on(device: str) -> str:
@@ -45,11 +62,11 @@ def runs_on(device: str) -> str:
 def _check(H: Hamiltonian, shape) -> tuple[int, int]:
     if not isinstance(H, Hamiltonian):
         raise TypeError(f"H must be a Hamiltonian, got {type(H).__name__}")
-    scale = max(abs(H.J), abs(H.D), abs(H.B), abs(H.K))
+    scale = max(abs(H.J), abs(H.D), abs(H.B), abs(H.K), *(abs(c) for bond in H.further for c in (bond.J, *bond.dm)))
     if scale and not 1e-6 <= scale <= 1e6:  # squares of fields must neither vanish nor overflow in float32
         raise ValueError(f"H must have its largest coupling between 1e-6 and 1e6, got {scale:g}; use J as the unit")
     ny, nx = H.check_shape(shape)
-    if H.periodic and (ny % 2 or nx % 2):
+    if H.periodic and not H.further and (ny % 2 or nx % 2):
         raise ValueError(f"shape must be even by even on a periodic lattice, which is swept in two colours, got "
                          f'{(ny, nx)}; use even sizes or boundary="open"')
     return ny, nx
@@ -94,7 +111,7 @@ class Annealing:
         n, seed, first = check_count("n", n, 1), _check_seed(seed), check_count("first", first)
         self.H, self.schedule = H, schedule or Schedule()
         self._temperatures = self.schedule.temperatures()
-        self._replicas = _backend(device).Replicas(H, shape, n, first, seed)
+        self._replicas = _backend(device, H).Replicas(H, shape, n, first, seed)
         self._replicas.sweep([0.0], 0)  # infinite temperature: uniform on the sphere
         self.sweep, self.temperature = 0, float("inf")
 
@@ -150,7 +167,8 @@ def anneal(H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto", s
 
     Parameters
     ----------
-    H : the Hamiltonian; periodic lattices need even Ny and Nx, since they are swept in two colours.
+    H : the Hamiltonian; periodic lattices need even Ny and Nx, since they are swept in two colours, unless H has
+        further bonds. Those are annealed on the CPU only: ``"auto"`` says so where there is a GPU.
     shape : (Ny, Nx).
     n : number of replicas.
     seed : integer in [0, 2**64). Replica r of a seed is the same, bit for bit, whatever n, ``first``,
@@ -179,8 +197,8 @@ def anneal(H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto", s
         raise TypeError(f"progress must be a callable (done, total) or None, got {progress!r}")
     if not isinstance(keep, bool):
         raise TypeError(f"keep must be True or False, got {keep!r}")
-    backend = _backend(device)
-    spins = torch.empty(n, 3, ny, nx, device=backend.home() if keep and backend is not cpu else "cpu")
+    backend = _backend(device, H)
+    spins = torch.empty(n, 3, ny, nx, device=backend.home() if keep and hasattr(backend, "home") else "cpu")
 
     done = 0
 
@@ -208,7 +226,7 @@ def _load(H, spins, device, **kw):
     flat = spins.detach().reshape(-1, 3, *shape)
     if not len(flat):
         raise ValueError(f"spins must hold at least one configuration, got shape {tuple(spins.shape)}")
-    replicas = _backend(device).Replicas(H, shape, len(flat), **kw)
+    replicas = _backend(device, H).Replicas(H, shape, len(flat), **kw)
     replicas.load(flat)
     return replicas, lambda: replicas.spins().to(spins).reshape(spins.shape)
 

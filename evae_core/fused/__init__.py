@@ -8,7 +8,8 @@ Differences in form, none in meaning:
 * batch norm, leaky ReLU and maximum (encoder) or pixel shuffle (decoder) are one pass forward and two backward;
 * the last two decoder layers live on the half-size lattice with 4 x 3 channels (row parity, column parity, component),
   where the 5x5 convolution of 3 channels is a 3x3 one of 12;
-* unit spins, squared chords, energies and their gradients are one pass.
+* unit spins, squared chords, energies and their gradients are one pass (plain torch for a Hamiltonian with further
+  bonds, which that pass does not know).
 
 The library is compiled by the machine's C++ compiler on first use (some 6 s) and kept in the user's cache; see
 :mod:`evae_core.library`.
@@ -179,6 +180,10 @@ def losses(model: VAE, batch: Tensor, hamiltonian: Hamiltonian, beta: float, gam
         maps = _Norm.apply(y.float() if last else y, norm.weight, norm.bias, norm, "keep" if last else "shuffle", 1,
                            periodic)
     v = F.conv2d(maps, _last(halved(output.weight)), output.bias.repeat(4))
+    if hamiltonian.further:
+        spins = v.unflatten(1, (2, 2, 3)).permute(0, 3, 4, 1, 5, 2).reshape(n, 3, ny, nx)
+        spins = F.normalize(spins, dim=1) * (1 if model.magnetic is None else model.magnetic)
+        return model.compare(batch, spins, mu, logvar, hamiltonian, beta, gamma)
     chords, energies = _Spins.apply(v, batch, hamiltonian, model.magnetic)
 
     reconstruction, kl = chords / (model.sites * n), kl_loss(mu, logvar)

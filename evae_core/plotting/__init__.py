@@ -10,6 +10,7 @@ from evae_core.plotting.critical import critical_gammas
 from evae_core.plotting.curves import collapse_measure, interpolation_energies, ladder_curves, theta_densities
 from evae_core.plotting.evidence import budget_curves, phase_strip, strip_curves
 from evae_core.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
+from evae_core.plotting.quality import quality_distributions, quality_front, systems_collapse
 from evae_core.plotting.samples import annealing_watched, confined_energies, dataset_statistics
 from evae_core.plotting.spins import alignment_map, colour_wheel, spin_map, spin_rgb
 from evae_core.plotting.states import collapse_states, confined_states, gallery, interpolation_frames
@@ -35,11 +36,14 @@ __all__ = [
     "noise_reduction",
     "output_ladder",
     "phase_strip",
+    "quality_distributions",
+    "quality_front",
     "reconstruction_pairs",
     "save",
     "score_card",
     "spin_map",
     "spin_rgb",
     "strip_curves",
+    "systems_collapse",
     "theta_densities",
 ]

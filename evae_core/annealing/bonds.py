@@ -1,0 +1,262 @@
+"""The CPU backend for Hamiltonians with further bonds: the same algorithm, for any bonds and any lattice.
+
+Sites are updated one after the other and W replicas side by side, so that no colouring is needed: nothing is updated
+together that could be coupled, whatever the bonds, and sizes may be odd. The order of the sites is random and always
+the same: it prefers no direction, and descents of frustrated exchange settle sooner than in rows or colours. Each site
+has a list of neighbours, with the coupling to each; a neighbour beyond an open edge is a site that holds zeros, and so
+are non-magnetic ones. ``S`` has the axes (Ny Nx + 1 sites, 3 components, W replicas); its last site holds the zeros.
+
+The functions below are compiled anew in every process (some seconds): numba's cache would not notice a change of
+``kernels.py``, whose random numbers and elementary functions are compiled into them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+
+from evae_core.annealing.cpu import PATIENCE, STRIDE, in_threads, seed_streams, workers
+from evae_core.annealing.kernels import (
+    EXACT,
+    FAST,
+    HX,
+    HY,
+    HZ,
+    OVER,
+    S0,
+    S1,
+    S2,
+    S3,
+    SX,
+    SY,
+    SZ,
+    WORST,
+    F,
+    _exp,
+    _log,
+    _next,
+    _sin_cos,
+    _unit,
+    get,
+    put,
+)
+
+W = 16  # replicas a block: float32 vectors of the widest processors
+# As cpu.SLACK, but larger: bonds of both signs stiffen the short waves. Of 0.3, 0.1 and 0.03 it settled the spirals of
+# J1 = 1, J2 = -0.25, J3 = -0.2 soonest (16 and 32 sites wide), and skyrmions not later.
+SLACK = 0.1
+
+__all__ = ["Replicas", "pieces", "workers"]
+
+
+@njit(inline="always")
+def _field(S, at, neighbours, couplings, chiral, B, h):
+    """h (3, W) = the field at site ``at`` without the K term: sum_k (J_k S_k + S_k x D_k) + B z."""
+    hx, hy, hz = h[0], h[1], h[2]
+    for w in range(W):
+        put(hx, w, HX, 0)
+        put(hy, w, HY, 0)
+        put(hz, w, HZ, B)
+    for k in range(neighbours.shape[1]):
+        j = neighbours[at, k] * 3 * W
+        J, dx, dy, dz = couplings[k]
+        if chiral[k]:
+            for w in range(W):
+                x, y, z = get(S, j + w, SX), get(S, j + W + w, SY), get(S, j + 2 * W + w, SZ)
+                put(hx, w, HX, get(hx, w, HX) + J * x + (y * dz - z * dy))
+                put(hy, w, HY, get(hy, w, HY) + J * y + (z * dx - x * dz))
+                put(hz, w, HZ, get(hz, w, HZ) + J * z + (x * dy - y * dx))
+        else:
+            for w in range(W):
+                put(hx, w, HX, get(hx, w, HX) + J * get(S, j + w, SX))
+                put(hy, w, HY, get(hy, w, HY) + J * get(S, j + W + w, SY))
+                put(hz, w, HZ, get(hz, w, HZ) + J * get(S, j + 2 * W + w, SZ))
+
+
+@njit(inline="always")
+def _turned(x, y, z, T, r, c, s):
+    """A spin drawn from exp(S.h/T), h = (x, y, z): r uniform in (0, 1], (c, s) a direction. See ``kernels._draw_angle``
+    and ``kernels._rotate``, whose formulas these are."""
+    square = x * x + y * y + z * z
+    gone = square < F(1e-20)  # no field: any axis serves
+    x, y, z = F(0) if gone else x, F(0) if gone else y, F(1e-10) if gone else z
+    inverse = F(1) / np.sqrt(F(1e-20) if gone else square)
+    warmth = min(T * inverse, F(1e15))
+    a = F(1) / warmth
+    far = -_log(r + (F(1) - r) * _exp(F(-2) * a)) * warmth
+    u = F(2) * r - F(1)
+    near = (F(1) - u) - F(0.5) * a * (F(1) - u * u)
+    drop = min(max(near if a < F(0.005) else far, F(0)), F(2))
+    x, y, z = x * inverse, y * inverse, z * inverse
+    q = np.sqrt(drop * (F(2) - drop))
+    p, q, c = q * c, q * s, F(1) - drop
+    sign = F(1) if z >= F(0) else F(-1)
+    f = F(-1) / (sign + z)
+    g = x * y * f
+    return (c * x + p * (F(1) + sign * x * x * f) + q * g, c * y + p * sign * g + q * (sign + y * y * f),
+            c * z - p * sign * x - q * y)
+
+
+@njit(nogil=True, **FAST)
+def _sweep(S, state, h, sites, neighbours, couplings, chiral, B, K, betas, heat):
+    """One sweep for each inverse temperature of ``betas``: heat bath where ``heat`` is true, else over-relaxation.
+
+    S : float32, flat; state : (4, W) uint32; h : (3, W) float32; sites : the magnetic ones, in the order of updates.
+    With K every new spin is accepted with probability min(1, exp(beta K (new_z^2 - old_z^2))), see ``kernels._accept``.
+    """
+    hx, hy, hz = h[0], h[1], h[2]
+    s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
+    for step in range(betas.size):
+        T, beta_K, warm = F(1) / betas[step], betas[step] * K, heat[step]
+        for site in sites:
+            _field(S, site, neighbours, couplings, chiral, B, h)
+            at = site * 3 * W
+            for w in range(W):
+                x, y, z = get(hx, w, HX), get(hy, w, HY), get(hz, w, HZ)
+                ox, oy, oz = get(S, at + w, SX), get(S, at + W + w, SY), get(S, at + 2 * W + w, SZ)
+                if warm or K != 0:
+                    a, b, c, d = get(s0, w, S0), get(s1, w, S1), get(s2, w, S2), get(s3, w, S3)
+                if warm:
+                    word, a, b, c, d = _next(a, b, c, d)
+                    r = _unit(word)
+                    word, a, b, c, d = _next(a, b, c, d)
+                    sine, cosine = _sin_cos(word)
+                    x, y, z = _turned(x, y, z, T, r, cosine, sine)
+                else:
+                    f = F(2) * (ox * x + oy * y + oz * z) / max(x * x + y * y + z * z, F(1e-20))
+                    x, y, z = f * x - ox, f * y - oy, f * z - oz
+                if K != 0:
+                    word, a, b, c, d = _next(a, b, c, d)
+                    keep = _unit(word) <= _exp(min(beta_K * (z * z - oz * oz), F(0)))
+                    x, y, z = x if keep else ox, y if keep else oy, z if keep else oz
+                if warm or K != 0:
+                    put(s0, w, S0, a)
+                    put(s1, w, S1, b)
+                    put(s2, w, S2, c)
+                    put(s3, w, S3, d)
+                put(S, at + w, SX, x)
+                put(S, at + W + w, SY, y)
+                put(S, at + 2 * W + w, SZ, z)
+
+
+@njit(nogil=True, **EXACT)
+def _descend(S, worst, overshoot, h, sites, neighbours, couplings, chiral, own, sweeps):
+    """``sweeps`` sweeps that turn every spin beyond its field by ``overshoot`` (W,), and the largest |S x h|^2 of each
+    replica into ``worst`` (W,). own : B, K, max(-2K, 0) and the least squared length that can be normalised, in the
+    dtype of S. Why the energy cannot rise: ``kernels._align`` and ``kernels._descent_field``."""
+    B, K, fall, tiny = own
+    hx, hy, hz = h[0], h[1], h[2]
+    for w in range(W):
+        put(worst, w, WORST, 0)
+    for step in range(sweeps + 1):
+        for site in sites:
+            _field(S, site, neighbours, couplings, chiral, B, h)
+            at = site * 3 * W
+            for w in range(W):
+                sx, sy, sz = get(S, at + w, SX), get(S, at + W + w, SY), get(S, at + 2 * W + w, SZ)
+                x, y = get(hx, w, HX) + fall * sx, get(hy, w, HY) + fall * sy
+                z = get(hz, w, HZ) + (fall + K + K) * sz
+                if step == sweeps:
+                    p, q, r = sy * z - sz * y, sz * x - sx * z, sx * y - sy * x
+                    put(worst, w, WORST, max(get(worst, w, WORST), p * p + q * q + r * r))
+                else:
+                    factor = get(overshoot, w, OVER)
+                    along = sx * x + sy * y + sz * z
+                    back = along - factor * along
+                    x, y, z = factor * x + back * sx, factor * y + back * sy, factor * z + back * sz
+                    square = x * x + y * y + z * z
+                    move = (square > tiny) & (factor > 0)
+                    length = np.sqrt(max(square, tiny))
+                    put(S, at + w, SX, x / length if move else sx)
+                    put(S, at + W + w, SY, y / length if move else sy)
+                    put(S, at + 2 * W + w, SZ, z / length if move else sz)
+
+
+def neighbour_table(H, shape) -> tuple[np.ndarray, np.ndarray]:
+    """(Ny Nx, 2 bonds) int64: the sites a site is coupled to, Ny Nx where there is none; and (2 bonds, 4): J, D."""
+    ny, nx = shape
+    y, x = np.mgrid[:ny, :nx]
+    sites, couplings = [], []
+    for dy, dx, J, dm in (*H.nearest, *H.further):
+        if J == 0 and not any(dm):
+            continue
+        for sign in (1, -1):
+            v, u = y + sign * dy, x + sign * dx
+            inside = (0 <= v) & (v < ny) & (0 <= u) & (u < nx)
+            place = v % ny * nx + u % nx
+            sites.append((place if H.periodic else np.where(inside, place, ny * nx)).ravel())
+            couplings.append([J, *(sign * d for d in dm)])
+    return np.stack(sites, 1), np.array(couplings)
+
+
+def pieces(shape, first: int, n: int) -> list[tuple[int, int]]:
+    """The replicas first ... first + n - 1, divided into blocks of W: (first, n) of each."""
+    return [(at, min(W, first + n - at)) for at in range(first, first + n, W)]
+
+
+class Replicas:
+    """Replicas of a lattice with any bonds: the parameters, methods and promises of :class:`cpu.Replicas`.
+
+    A replica has a random stream of its own, so its spins do not depend on which others are computed beside it.
+    """
+
+    def __init__(self, H, shape, n, first=0, seed=0, dtype=np.float32):
+        self.H, self.n, self.dtype = H, n, np.dtype(dtype)
+        ny, nx = self.shape = H.check_shape(shape)
+        alive = np.ones((ny, nx), bool) if H.mask is None else H.mask
+        self.sites = np.random.default_rng(0).permutation(np.flatnonzero(alive))
+        self.neighbours, couplings = neighbour_table(H, self.shape)
+        self.chiral = couplings[:, 1:].any(1)
+        self.couplings = couplings.astype(self.dtype)
+        self.own = np.array([H.B, H.K, max(-2 * H.K, 0.0), 1e-24], self.dtype)
+        blocks = -(-n // W)
+        self.S = np.zeros((blocks, ny * nx + 1, 3, W), self.dtype)
+        self.state = np.stack([seed_streams(seed, np.arange(first + b * W, first + (b + 1) * W), 1)[:, 0]
+                               for b in range(blocks)])
+
+    def _each(self, work) -> list:
+        return in_threads(work, range(len(self.S)), min(workers(), len(self.S)))
+
+    def _lattice(self):
+        return self.sites, self.neighbours, self.couplings, self.chiral
+
+    def load(self, spins: torch.Tensor) -> None:
+        """Take the spins of all replicas, (n, 3, Ny, Nx)."""
+        spins = spins.detach().cpu().numpy().astype(self.dtype).reshape(self.n, 3, -1)
+        for block, start in zip(self.S, range(0, self.n, W), strict=True):
+            part = spins[start:start + W].transpose(2, 1, 0)
+            block[self.sites, :, :part.shape[2]] = part[self.sites]
+
+    def spins(self) -> torch.Tensor:
+        """A copy of the spins, (n, 3, Ny, Nx), zero on non-magnetic sites."""
+        spins = self.S[:, :-1].transpose(0, 3, 2, 1).reshape(-1, 3, *self.shape)[:self.n]
+        return torch.from_numpy(np.ascontiguousarray(spins))
+
+    def sweep(self, betas, overrelax: int, heat: bool = True) -> None:
+        """As :meth:`cpu.Replicas.sweep`."""
+        kinds = (np.arange(len(betas) * (overrelax + 1)) % (overrelax + 1) == 0) & heat
+        betas = np.repeat(np.asarray(betas, np.float32), overrelax + 1)
+
+        def work(i):
+            h = np.empty((3, W), np.float32)
+            _sweep(self.S[i].reshape(-1), self.state[i], h, *self._lattice(), self.own[0], self.own[1], betas, kinds)
+        self._each(work)
+
+    def descend(self, tolerance: float, max_sweeps: int) -> float:
+        """As :meth:`cpu.Replicas.descend`; a block moves until all of its replicas have arrived, each stops by itself.
+        """
+        def work(i):
+            S, h, worst = self.S[i].reshape(-1), np.empty((3, W), self.dtype), np.empty(W, self.dtype)
+            moving = np.arange(W) < self.n - i * W
+            torque, done, sweeps = np.zeros(W), 0, 0
+            while True:
+                overshoot = np.where(moving, 2 - SLACK / 2.0 ** (done // PATIENCE % 4), 0).astype(self.dtype)
+                _descend(S, worst, overshoot, h, *self._lattice(), self.own, sweeps)
+                torque[moving] = np.sqrt(worst[moving])
+                done += sweeps
+                moving &= ~(torque <= tolerance)
+                sweeps = min(STRIDE, max_sweeps - done)
+                if not moving.any() or sweeps <= 0:
+                    return torque.max()
+        return float(np.max(self._each(work)))  # NaN, if there is one

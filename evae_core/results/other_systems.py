@@ -1,0 +1,165 @@
+"""Does it carry over? The same code on helices, merons, stripes and spirals, against the lowest states known."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from evae_core import runs
+from evae_core.annealing import Schedule, anneal, relax
+from evae_core.dataset import DataSpec, load_data
+from evae_core.files import load_arrays, read_json, save_arrays, write_json
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.observables import topological_charge
+from evae_core.presets import Preset
+from evae_core.quality import pairs
+from evae_core.results import kept
+from evae_core.spirals import lower_bound, spirals
+from evae_core.systems import AT_REST, specs, way_to_collapse
+from evae_core.training import Trained, climb_all, energy_per_spin, stage_spec, table
+from evae_core.vortices import meron_counts
+
+SLOW = Schedule(sweeps=240, overrelax=3, tolerance=AT_REST)  # of the search: some ten times the laptop data's work
+TRIES = 64  # anneals of the search
+STRETCH = 5  # of them relaxed further
+SEARCHED = 3  # raise when the search changes
+SETTLED = 1e-5  # torque, J, of the states that are compared
+PATIENT = 10_000  # sweeps to get there
+SAME = 1e-6  # energies, J per spin, that are one to the rounding of float32 spins
+UNLEARNED = 1.9  # L_RC, of at most 2 for outputs that have nothing to do with the inputs
+
+
+class Known(NamedTuple):
+    """A candidate for the lowest state: what it is, E/N (J) at rest, spins (3, Ny, Nx) float64."""
+
+    name: str
+    energy: float
+    spins: Tensor
+
+
+def best_known(H: Hamiltonian, shape, device: str = "auto", tries: int = TRIES, seed: int = 1) -> list[Known]:
+    """States at rest, lowest first: uniform ones, single waves, and the best of ``tries`` anneals, slower than the
+    data's. Not a proof; compare with :func:`~evae_core.spirals.lower_bound`."""
+    tilted = F.normalize(torch.tensor([1.0, 0.0, 0.3], dtype=torch.float64), dim=0).view(3, 1, 1).expand(3, *shape)
+    along = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).view(3, 1, 1).expand(3, *shape)
+    starts = [("uniform along the field", along), ("uniform in the plane, canted", tilted), *spirals(H, shape)]
+    annealed = anneal(H, shape, tries, seed=seed, device=device, schedule=SLOW).double()
+    lowest = H.energy(annealed).argsort()[:STRETCH]
+    starts += [(f"number {k} of {tries} slow anneals", annealed[i]) for k, i in enumerate(lowest, 1)]
+    rest = at_rest(H, torch.stack([spins for _, spins in starts]), device)
+    energies = H.energy_per_spin(rest).tolist()
+    return sorted((Known(name, energy, spins) for (name, _), energy, spins in zip(starts, energies, rest, strict=True)),
+                  key=lambda known: known.energy)
+
+
+def at_rest(H: Hamiltonian, spins: Tensor, device: str) -> Tensor:
+    """``spins`` (..., 3, Ny, Nx) relaxed to a torque of SETTLED; one that creeps on for longer, to that of the data."""
+    rest = relax(H, spins, tolerance=AT_REST, device=device)
+    try:
+        return relax(H, rest, tolerance=SETTLED, max_sweeps=PATIENT, device=device)
+    except RuntimeError:  # one of them at least
+        return rest if rest.ndim == 3 else torch.stack([at_rest(H, one, device) for one in rest])
+
+
+def spec(p: Preset) -> dict:
+    """What :func:`other_systems` depends on."""
+    last = {name: stage_spec(way_to_collapse(p, runs.BETA)[-1], data) for name, data in specs(p).items()}
+    return {"kind": "systems", "version": kept.VERSION, "search": SEARCHED, "last": last, "samples": p.samples}
+
+
+def other_systems(p: Preset, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
+    """The ladder of every system to its collapse, and the states it ends in beside the lowest ones known.
+
+    Returns
+    -------
+    names; numbers {name: {data (energy_min, energy_mean, charge), bound (what E/N cannot lie below), best and what
+    (lowest E/N known, and what it is), candidates {name: E/N}, apart_data, apart (mean distance of a pair of data, of
+    generated states), raw (mean E/N generated), lowest (of them), relaxed (E/N of the state of median energy at rest),
+    merons {data, final: {kind: mean number}}}}; ladder {name: {gamma, energy (mean E/N generated), reconstruction,
+    kspace_mse over the data's}}; states {name: {row: (spins, E/N)}} to draw.
+    """
+    systems, way = specs(p), way_to_collapse(p, runs.BETA)
+
+    def make(folder):
+        climbed = dict(zip(systems, climb_all([way] * len(systems), list(systems.values()), device=device,
+                                              report=report), strict=True))
+        numbers, states = {}, []
+        for name, data in systems.items():
+            numbers[name], shown = _system(data, climbed[name], p.samples, device, report)
+            states.append(kept.as_half(torch.stack(list(shown.values()))))
+        write_json(folder / "systems.json", numbers)
+        save_arrays(folder / "systems.npz", {"states": np.stack(states)})
+
+    folder, _ = kept.get(p, spec(p), make, report)
+    numbers, states = read_json(folder / "systems.json"), kept.as_spins(load_arrays(folder / "systems.npz")["states"])
+    ladder = {name: {key: np.array(values) for key, values in found.pop("ladder").items()}
+              for name, found in numbers.items()}
+    return SimpleNamespace(names=list(systems), numbers=numbers, ladder=ladder, states={
+        name: {row: (spins, energy) for spins, (row, energy) in zip(of_system, found["shown"].items(), strict=True)}
+        for of_system, (name, found) in zip(states, numbers.items(), strict=True)})
+
+
+def _system(data: DataSpec, climbed: list[Trained], samples: int, device: str, report) -> tuple[dict, dict]:
+    H, shape = data.hamiltonian, data.shape
+    train = load_data(data, device=device, report=report).train
+    energy, few = train.statistics["energy"], train[:min(samples, len(train))]
+    generated = kept.generate(climbed[-1].model(device), samples, seed=5)
+    raw = H.energy_per_spin(generated.double())
+    median = int(raw.argsort()[len(raw) // 2])
+    rest = at_rest(H, generated[median], device)
+    best = train[int(energy.argmin())]
+    lowest = at_rest(H, best.double(), device)
+    known = sorted([*best_known(H, shape, device, min(TRIES, samples)),
+                    Known("the lowest training state at rest", float(H.energy_per_spin(lowest)), lowest)],
+                   key=lambda one: one.energy)
+    measured = table(climbed)
+    shown = {"an annealed state": (train[0], energy[0]), "lowest annealed": (best, energy.min()),
+             "E-VAE, median": (generated[median], float(raw[median])),
+             "the same at rest": (rest, float(H.energy_per_spin(rest.double()))),
+             "lowest known": (known[0].spins.float(), known[0].energy)}
+    numbers = {
+        "data": {"energy_min": energy.min(), "energy_mean": energy.mean(), "charge": train.statistics["charge"].mean()},
+        "bound": lower_bound(H, shape), "best": known[0].energy, "what": known[0].name,
+        "candidates": {one.name: one.energy for one in known},
+        "apart_data": _apart(few), "apart": _apart(generated), "raw": float(raw.mean()), "lowest": float(raw.min()),
+        "relaxed": shown["the same at rest"][1], "charge": float(topological_charge(generated).mean()),
+        "merons": {"data": _merons(few), "final": _merons(generated)},
+        "ladder": {"gamma": measured["gamma"].tolist(), "reconstruction": measured["reconstruction"].tolist(),
+                   "energy": energy_per_spin(H, measured["energy_generated"], shape).tolist(),
+                   "kspace_mse": (measured["kspace_mse"] / measured["data_kspace_mse"]).tolist()},
+        "shown": {row: value for row, (_, value) in shown.items()}}
+    return numbers, {row: spins for row, (spins, _) in shown.items()}
+
+
+def _apart(spins: Tensor) -> float:
+    distance = pairs(spins, spins).distance
+    return float((distance.sum() - distance.trace()) / (len(spins) * (len(spins) - 1)))
+
+
+def _merons(spins: Tensor) -> dict[str, float]:
+    return {kind: float(count.double().mean()) for kind, count in meron_counts(spins).items()}
+
+
+def reading(name: str, found: dict, ladder: dict, one_state: float) -> str:
+    """One system's outcome in words, from its numbers; ``one_state``: the share of the data's k-space MSE below which
+    generated states count as one."""
+    share, gap = ladder["kspace_mse"][-1], found["relaxed"] - found["best"]
+    proof = ("a ground state: it has the energy of the lower bound" if found["best"] - found["bound"] < SAME else
+             f"{found['best'] - found['bound']:.4f} J above a bound that no state need reach")
+    below = found["relaxed"] - found["data"]["energy_min"]
+    words = [f"{name}: " + ("one state" if share < one_state else "no collapse")
+             + f" at gamma = {ladder['gamma'][-1]:g} (k-space MSE {share:.2g} of the data's)",
+             f"E/N = {found['raw']:.6f} J as generated, {found['relaxed']:.6f} J at rest",
+             f"lowest known {found['best']:.6f} J ({found['what']}), {proof}",
+             "at rest it is " + ("lower than every other state known to us" if gap < -SAME else
+                                 "the lowest state known" if gap < SAME else f"{gap:.2g} J above it") + " and "
+             + ("as low as" if abs(below) < SAME else f"{abs(below):.2g} J {'above' if below > 0 else 'below'}")
+             + " the lowest training state"]
+    if (learned := ladder["reconstruction"][0]) > UNLEARNED:
+        words.append(f"the data were not learned: L_RC = {learned:.2f} at gamma = 0, 2 for unrelated spins")
+    return "; ".join(words)

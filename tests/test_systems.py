@@ -1,0 +1,87 @@
+"""The other systems: what they are, the states they are compared with, and the words about the outcome."""
+
+import numpy as np
+import pytest
+import torch
+
+from evae_core.observables import kspace
+from evae_core.presets import PRESETS
+from evae_core.results import other_systems, quality
+from evae_core.results.other_systems import best_known, reading
+from evae_core.spirals import lower_bound
+from evae_core.systems import hamiltonians, specs, way_to_collapse
+
+SMOKE = PRESETS["smoke"]
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_systems_scale_with_the_preset(preset):
+    p = PRESETS[preset]
+    systems = hamiltonians(p)
+    assert {name for name, H in systems.items() if H.further} == {"stripes", "spirals"}
+    assert all(H.D == 0 for H in systems.values() if H.further) and systems["helices"].B == 0
+    merons = systems["merons"]
+    assert merons.K / p.D**2 == pytest.approx(-1.2) and merons.B / p.D**2 == pytest.approx(0.4)
+    assert all(H.periodic and data.shape == p.confined[0] for data in specs(p).values() for H in [data.hamiltonian])
+    way = way_to_collapse(p, 1e-3)
+    assert [stage.gamma for stage in way] == [0, 1, 10, 100, 1e3, 1e4, 1e5] and way[0].parent is None
+
+
+def test_lowest_known_states_on_a_small_box():
+    """Helices and spirals reach the proven bound, nothing lies below it, and the list is sorted."""
+    for name, H in hamiltonians(SMOKE).items():
+        known = best_known(H, (12, 12), device="cpu")
+        bound, energies = lower_bound(H, (12, 12)), [one.energy for one in known]
+        assert energies == sorted(energies) and energies[0] > bound - 1e-9
+        assert all(float(H.torque(one.spins).max()) < 1e-3 for one in known)
+        if name != "merons":
+            assert energies[0] == pytest.approx(bound, abs=1e-9), name
+
+
+def test_smoke_run_is_complete_and_kept():
+    said = []
+    found = other_systems(SMOKE, device="cpu", report=said.append)
+    assert said and found.names == list(hamiltonians(SMOKE))
+    for name in found.names:
+        numbers, ladder = found.numbers[name], found.ladder[name]
+        assert numbers["bound"] <= min(numbers["best"], numbers["relaxed"]) + 1e-6
+        assert len(ladder["gamma"]) == len(ladder["energy"]) == len(ladder["kspace_mse"]) == 7
+        assert numbers["best"] == pytest.approx(min(numbers["candidates"].values()))
+        for row, (spins, energy) in found.states[name].items():
+            H = hamiltonians(SMOKE)[name]
+            assert float(H.energy_per_spin(spins.double())) == pytest.approx(energy, abs=2e-3), row
+    said.clear()
+    assert other_systems(SMOKE, device="cpu", report=said.append).numbers == found.numbers and not said
+
+
+def test_smoke_quality_has_the_data_as_its_reference():
+    found = quality(SMOKE, device="cpu", report=lambda line: None)
+    assert found.names == ["data", "gamma 0", "gamma 1", "gamma 10", "gamma 100", "gamma 1000"] and found.n == 16
+    data = found.measures["data"]
+    assert data["as generated"]["coverage"] > 0.5 and found.way["data"]["same_charge"] == 1
+    assert found.way["data"]["lost"] == pytest.approx(0, abs=1e-6)
+    for name in found.names[1:]:  # hardly trained: far from the data, and it shows in every measure
+        made, rest = found.measures[name]["as generated"], found.measures[name]["at rest"]
+        assert made["energy"] > rest["energy"] and made["energy_distance"] > 10 * data["at rest"]["energy_distance"]
+        assert made["mmd"] > data["as generated"]["mmd"] and 0 <= made["structure"] <= 1
+        assert found.states[name].shape == (2, 2, 3, 32, 32)
+        energies = found.distributions[name]["energy"]
+        assert np.mean(energies) == pytest.approx(made["energy"]) and len(energies) == found.n
+        assert (np.diff(found.distributions[name]["theta"]) >= 0).all()
+    assert torch.isfinite(kspace(found.states["data"][0])).all()
+
+
+OUTCOME = {"raw": -1.0, "relaxed": -1.5, "best": -1.5, "bound": -1.5, "what": "wave (1, 0)",
+           "data": {"energy_min": -1.4}}
+LADDER = {"gamma": [0.0, 10.0], "kspace_mse": [1.0, 1e-3], "reconstruction": [0.1, 1.0]}
+
+
+def test_readings_follow_the_numbers():
+    words = reading("x", OUTCOME, LADDER, 0.01)
+    assert "one state at gamma = 10" in words and "a ground state" in words and "lowest state known" in words
+    assert "0.1 J below the lowest training state" in words and "learned" not in words
+    worse = OUTCOME | {"relaxed": -1.3, "bound": -1.6}
+    words = reading("x", worse, LADDER | {"kspace_mse": [1.0, 0.2], "reconstruction": [2.0, 2.0]}, 0.01)
+    assert "lower than every" in reading("x", OUTCOME | {"relaxed": -1.6, "bound": -1.7}, LADDER, 0.01)
+    assert "no collapse" in words and "a ground state" not in words and "0.2 J above it" in words
+    assert "0.1 J above the lowest training state" in words and "not learned" in words
