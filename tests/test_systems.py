@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
-from evae_core.observables import kspace
+from evae_core import systems
 from evae_core.presets import PRESETS
-from evae_core.results import other_systems, quality
+from evae_core.results import other_systems, quality, sample_quality
 from evae_core.results.other_systems import best_known, reading
 from evae_core.spirals import lower_bound
 from evae_core.systems import hamiltonians, specs, way_to_collapse
@@ -17,10 +16,10 @@ SMOKE = PRESETS["smoke"]
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_systems_scale_with_the_preset(preset):
     p = PRESETS[preset]
-    systems = hamiltonians(p)
-    assert {name for name, H in systems.items() if H.further} == {"stripes", "spirals"}
-    assert all(H.D == 0 for H in systems.values() if H.further) and systems["helices"].B == 0
-    merons = systems["merons"]
+    found = hamiltonians(p)
+    assert {name for name, H in found.items() if H.further} == {"stripes", "spirals"}
+    assert all(H.D == 0 for H in found.values() if H.further) and found["helices"].B == 0
+    merons = found["merons"]
     assert merons.K / p.D**2 == pytest.approx(-1.2) and merons.B / p.D**2 == pytest.approx(0.4)
     assert all(H.periodic and data.shape == p.confined[0] for data in specs(p).values() for H in [data.hamiltonian])
     way = way_to_collapse(p, 1e-3)
@@ -30,7 +29,7 @@ def test_systems_scale_with_the_preset(preset):
 def test_lowest_known_states_on_a_small_box():
     """Helices and spirals reach the proven bound, nothing lies below it, and the list is sorted."""
     for name, H in hamiltonians(SMOKE).items():
-        known = best_known(H, (12, 12), device="cpu")
+        known = best_known(H, (12, 12), device="cpu", tries=5)
         bound, energies = lower_bound(H, (12, 12)), [one.energy for one in known]
         assert energies == sorted(energies) and energies[0] > bound - 1e-9
         assert all(float(H.torque(one.spins).max()) < 1e-3 for one in known)
@@ -38,25 +37,28 @@ def test_lowest_known_states_on_a_small_box():
             assert energies[0] == pytest.approx(bound, abs=1e-9), name
 
 
-def test_smoke_run_is_complete_and_kept():
+def test_smoke_run_is_complete_and_kept(monkeypatch):
+    """Two of the systems, one for each annealer."""
+    both = {name: hamiltonians(SMOKE)[name] for name in ("merons", "stripes")}
+    monkeypatch.setattr(systems, "hamiltonians", lambda p: both)
     said = []
     found = other_systems(SMOKE, device="cpu", report=said.append)
-    assert said and found.names == list(hamiltonians(SMOKE))
+    assert said and found.names == list(both)
     for name in found.names:
         numbers, ladder = found.numbers[name], found.ladder[name]
         assert numbers["bound"] <= min(numbers["best"], numbers["relaxed"]) + 1e-6
         assert len(ladder["gamma"]) == len(ladder["energy"]) == len(ladder["kspace_mse"]) == 7
         assert numbers["best"] == pytest.approx(min(numbers["candidates"].values()))
         for row, (spins, energy) in found.states[name].items():
-            H = hamiltonians(SMOKE)[name]
-            assert float(H.energy_per_spin(spins.double())) == pytest.approx(energy, abs=2e-3), row
+            assert float(both[name].energy_per_spin(spins.double())) == pytest.approx(energy, abs=2e-3), row
     said.clear()
     assert other_systems(SMOKE, device="cpu", report=said.append).numbers == found.numbers and not said
 
 
-def test_smoke_quality_has_the_data_as_its_reference():
+def test_smoke_quality_has_the_data_as_its_reference(monkeypatch):
+    monkeypatch.setattr(sample_quality, "GAMMAS", (0.0, 1.0))
     found = quality(SMOKE, device="cpu", report=lambda line: None)
-    assert found.names == ["data", "gamma 0", "gamma 1", "gamma 10", "gamma 100", "gamma 1000"] and found.n == 16
+    assert found.names == ["data", "gamma 0", "gamma 1"] and found.n == 16
     data = found.measures["data"]
     assert data["as generated"]["coverage"] > 0.5 and found.way["data"]["same_charge"] == 1
     assert found.way["data"]["lost"] == pytest.approx(0, abs=1e-6)
@@ -68,7 +70,6 @@ def test_smoke_quality_has_the_data_as_its_reference():
         energies = found.distributions[name]["energy"]
         assert np.mean(energies) == pytest.approx(made["energy"]) and len(energies) == found.n
         assert (np.diff(found.distributions[name]["theta"]) >= 0).all()
-    assert torch.isfinite(kspace(found.states["data"][0])).all()
 
 
 OUTCOME = {"raw": -1.0, "relaxed": -1.5, "best": -1.5, "bound": -1.5, "what": "wave (1, 0)",

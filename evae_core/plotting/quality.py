@@ -6,7 +6,7 @@ import numpy as np
 
 from evae_core.plotting.checks import items, ladders, numbers
 from evae_core.plotting.scales import logarithmic_x, logarithmic_y, logarithmic_y_ticks
-from evae_core.plotting.style import FULL, GUIDE, NARROW, Figure, line_style, minus, styled
+from evae_core.plotting.style import FULL, GUIDE, NARROW, Figure, line_style, power, styled
 
 LEAST = 1e-5  # J per spin: states nearer to the lattice stand at the left edge
 
@@ -108,7 +108,7 @@ def systems_collapse(series, *, threshold=None, floor: float = 1e-7):
         MSE of generated states over the data's), ``excess`` (their mean E/N above the lowest state known, J), and
         ``data`` (lowest, mean) of the training states' E/N above it, a bar at the right.
     threshold : the MSE below which a system counts as collapsed, a dashed line.
-    floor : a smaller excess, J, stands at this value, as a triangle.
+    floor : a smaller excess, J, stands at this value, as a triangle; bars end there.
 
     Raises
     ------
@@ -136,6 +136,6 @@ def systems_collapse(series, *, threshold=None, floor: float = 1e-7):
     lower.set_xlabel(r"$\gamma$ (bars: training data, lowest to mean)")
     logarithmic_y_ticks(upper)
     logarithmic_y_ticks(lower)
-    lower.annotate(minus(f"triangle: below {floor:g}"), (0.02, 0.03), xycoords="axes fraction", fontsize=8)
+    lower.annotate(f"nothing is drawn below {power(floor)} J", (0.02, 0.03), xycoords="axes fraction", fontsize=8)
     fig.legend(loc="outside upper center", ncols=len(series))
     return fig
