@@ -21,7 +21,7 @@ import safetensors.torch
 from evae_core import runs, weights
 from evae_core.artefact import META, described, files_fault, identity, meta_bytes, read_meta
 from evae_core.dataset import DataSpec, data_spec
-from evae_core.files import load_arrays, read_json, save_arrays, write_json
+from evae_core.files import PARTIAL, load_arrays, read_json, save_arrays, write_json, write_whole
 from evae_core.ladders import Stage, ladder
 from evae_core.presets import Preset
 from evae_core.results import fig3_noise, fig4_walk, fig5_collapse, figs1_outputs, kept
@@ -31,6 +31,7 @@ from evae_core.weights import DECODER, NONE, WHOLE
 
 INDEX = "pack.json"
 MOST = 16_000_000  # bytes a file
+_PART = re.compile(rf"part-\d{{3,}}|{re.escape(INDEX + PARTIAL)}.*")
 _FILE = re.compile(r"\w+\.\w+")  # plain names of files: nothing is written elsewhere
 _ABOUT = ("versions", "created", "wall_seconds")  # of the original's meta.json
 ROWS = 100  # of a history, at most
@@ -42,9 +43,10 @@ def pack(p: Preset, store: Store, folder: Path) -> Iterator[str]:
     Raises
     ------
     ValueError
-        a folder that holds files already, nothing to pack, or weights that half precision cannot hold.
+        a folder that holds other files than what a killed ``pack`` left, nothing to pack, or weights that half
+        precision cannot hold.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and all(_PART.fullmatch(path.name) for path in folder.iterdir())):
         raise ValueError(f"folder must be new or empty, got {folder}")
     levels = needs(p, store)
     specs = [*(stage_spec(*stage) for stage in _stages(p).values()), *_results(p)]
@@ -68,10 +70,13 @@ def pack(p: Preset, store: Store, folder: Path) -> Iterator[str]:
             size += len(content)
     stream = b"".join(contents)  # of all files, cut into parts
     parts = {f"part-{k:03d}": stream[first:first + MOST] for k, first in enumerate(range(0, size, MOST))}
+    for left in folder.iterdir():
+        left.unlink()
     for part, content in parts.items():
         (folder / part).write_bytes(content)
-    (folder / INDEX).write_bytes(meta_bytes({"spec": {"kind": "pack", "preset": p.name}, "entries": entries,
-                                             "files": described({part: folder / part for part in parts})}))
+    # Written last: without it the folder is no pack, and the next pack begins anew.
+    write_whole(folder / INDEX, meta_bytes({"spec": {"kind": "pack", "preset": p.name}, "entries": entries,
+                                            "files": described({part: folder / part for part in parts})}))
     size = sum(path.stat().st_size for path in folder.iterdir())
     counts = {level: sum(entry["about"]["packed"].get("weights") == level for entry in entries.values())
               for level in (WHOLE, DECODER, NONE)}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import secrets
+import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -46,20 +49,47 @@ def plain_values(value, where: str, *, strict: bool):
                     "use float(...), str(...) or .tolist()")
 
 
+def partial_path(path: Path) -> Path:
+    """Where this process writes what is then renamed to ``path``. What killed processes left there is removed first.
+    """
+    left = re.compile(re.escape(path.name + PARTIAL) + r"(\d+)-[0-9a-f]{8}")
+    for other in path.parent.iterdir():
+        if (match := left.fullmatch(other.name)) and not _alive(int(match[1])):
+            shutil.rmtree(other, ignore_errors=True) if other.is_dir() else other.unlink(missing_ok=True)
+    return path.with_name(f"{path.name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def _alive(process: int) -> bool:
+    if os.name != "posix":
+        return True  # there is no harmless way to ask
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def write_whole(path: str | os.PathLike, content: bytes) -> None:
+    """Write a file that appears whole or not at all, whoever else writes it and whenever this process is killed."""
+    path = Path(path)
+    partial = partial_path(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_json(path: str | os.PathLike, value) -> None:
     """Write ``value`` (dict, list, str, numbers, numpy scalars, bool, None) as JSON, whole or not at all.
 
     NaN and the infinities are not JSON numbers; they are kept as {"__float__": "inf"} and come back as floats.
     Raises TypeError or ValueError naming the entry that is not plain.
     """
-    path = Path(path)
     text = json.dumps(plain_values(value, "value", strict=False), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    partial = path.with_name(f"{path.name}{PARTIAL}{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, text.encode())
 
 
 def read_json(path: str | os.PathLike, max_bytes: int = 64 * 2**20):

@@ -6,7 +6,6 @@ what was measured after every stage, its history as block means, and the claims.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from evae_core import recorded, runs, weights
 from evae_core.artefact import META, described, identity, meta_bytes, read_meta
 from evae_core.carry import block_means
 from evae_core.dataset import data_spec
-from evae_core.files import PARTIAL, read_json, save_table, write_json
+from evae_core.files import partial_path, read_json, save_table, write_json
 from evae_core.presets import Preset
 from evae_core.results import fig3_noise, fig4_walk, fig5_collapse
 from evae_core.store import Store
@@ -45,15 +44,18 @@ def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
     if missing:
         raise ValueError(f"the run of preset {p.name} is not complete in {store.root}: {len(missing)} missing, first "
                          f"{missing[0]}; run python -m evae_core figures --preset {p.name}")
-    partial = target.with_name(f"{target.name}{PARTIAL}{os.getpid()}")
-    partial.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(target)
+    partial.mkdir()
     try:
         _tables(ladders, partial)
         write_json(partial / "claims.json", [claim for path in claims for claim in read_json(path)])
         _index(p, store, results, partial)
+        before = partial_path(target)
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(before)
         partial.rename(target)
+        shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir())}

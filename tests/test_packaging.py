@@ -135,12 +135,12 @@ def test_kernels_and_every_package_are_shipped():
 # Who may import whom ------------------------------------------------------------------------------------------------
 
 TIERS = [
-    {"files"},
+    {"files", "lifeline"},
     {"artefact"},
     {"timebox"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "model", "ladders", "weights", "plan", "fused", "step",
-     "resident"},
+     "resident", "divergence"},
     {"dataset", "training", "latent", "runs"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
