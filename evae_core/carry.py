@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -96,15 +96,21 @@ def unpack(folder: Path, store: Store) -> Iterator[str]:
     index = read_meta(folder / INDEX) if (folder / INDEX).is_file() else None
     if index is None or index["spec"].get("kind") != "pack":
         raise ValueError(f"{folder} is not a packed folder: its {INDEX} is missing or damaged")
-    if fault := files_fault(folder, index["files"]):
-        raise ValueError(f"{folder} is damaged: {fault}; carry it here again")
-    stream = b"".join((folder / part).read_bytes() for part in sorted(index["files"]))
-    for entry in index["entries"].values():
-        for file, told in entry["files"].items():
-            if not _FILE.fullmatch(file):
-                raise ValueError(f"{folder} is not a packed folder: {file!r} is no plain file name")
-            if hashlib.sha256(_cut(stream, told)).hexdigest() != told["sha256"]:
-                raise ValueError(f"{folder} is damaged: {file} of {entry['spec']['kind']} has another SHA-256")
+    try:
+        for files in (index["files"], *(entry["files"] for entry in index["entries"].values())):
+            _check_names(folder, files)
+        if fault := files_fault(folder, index["files"]):
+            raise ValueError(f"{folder} is damaged: {fault}; carry it here again")
+        stream = b"".join((folder / part).read_bytes() for part in sorted(index["files"]))
+        for entry in index["entries"].values():
+            kind = identity(entry["spec"])[1].rsplit("-", 1)[0]
+            for key in (*_ABOUT, "packed"):
+                entry["about"][key]
+            for file, told in entry["files"].items():
+                if hashlib.sha256(_cut(stream, told)).hexdigest() != told["sha256"]:
+                    raise ValueError(f"{folder} is damaged: {file} of {kind} has another SHA-256")
+    except (KeyError, TypeError, AttributeError) as error:  # what somebody else wrote, with a right check sum
+        raise ValueError(f"{folder} is not a packed folder: {INDEX} has not the entries of one ({error!r})") from error
     taken = 0
     for entry in index["entries"].values():
         def make(target, files=entry["files"]):
@@ -112,6 +118,12 @@ def unpack(folder: Path, store: Store) -> Iterator[str]:
                 (target / file).write_bytes(_cut(stream, told))
         taken += store.put(entry["spec"], make, {key: entry["about"][key] for key in (*_ABOUT, "packed")})
     yield f"{taken} artefacts taken into {store.root}, {len(index['entries']) - taken} were there already"
+
+
+def _check_names(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if not (_FILE.fullmatch(name) or _PART.fullmatch(name)):
+            raise ValueError(f"{folder} is not a packed folder: {name!r} is no plain file name")
 
 
 def _cut(stream: bytes, told: dict) -> bytes:
@@ -174,7 +186,7 @@ def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes
     weights_file = source / "weights.safetensors"
     state = {}
     if level != NONE and weights_file.is_file():  # a stage that came without weights goes on without
-        state = weights.halved(safetensors.torch.load_file(weights_file), decoder_only=level == DECODER)
+        state = weights.halved(weights.read(weights_file), decoder_only=level == DECODER)
     level = weights.extent(state)
     last, means = block_means(load_arrays(source / "history.npy"), steps)
     packed = {"weights": level, "precision": "float16" if state else None, "history_block": int(last[0])}

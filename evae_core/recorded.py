@@ -36,7 +36,13 @@ def find(preset: str, spec: Mapping) -> tuple[Path, dict] | None:
     index = read_meta(place / INDEX)
     if index is None:
         raise ValueError(f"{place / INDEX} is damaged; restore it from the repository")
-    entry = index["entries"].get(identity(spec)[1])
+    try:
+        entry = index["entries"].get(identity(spec)[1])
+        outside = [name for name in (entry or {"files": ()})["files"] if Path(name).name != name]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{place / INDEX} is not a record: {error!r}; restore it from the repository") from error
+    if outside:
+        raise ValueError(f"{place / INDEX} is not a record: {outside[0]!r} is no plain file name")
     if entry is not None and (fault := files_fault(place, entry["files"])):
         raise ValueError(f"the record {place} is damaged: {fault}; restore it from the repository")
     return None if entry is None else (place, entry)
