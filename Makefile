@@ -1,6 +1,6 @@
 # make figures [PRESET=smoke|laptop|paper]   run the notebooks in order, write figures/ and the score card
 # make test        ruff, the tests, and every notebook at the smallest preset
-# make lab         JupyterLab on the notebooks
+# make lab         JupyterLab on the notebooks: for this machine alone, with a token of its own
 # make notebooks   the .ipynb anew from the .py, executed at the laptop preset
 # make bench       the measurements in benchmarks/, written to benchmarks/RESULTS.md
 # make clean       remove build/ and, after asking (or with YES=1), every artefact of the store
@@ -21,6 +21,8 @@ TEST := build/test
 
 .venv: $(READY)
 
+# What the lock pins is installed by its hashes. The second line adds this package, and what is pinned nowhere because it
+# differs from machine to machine: the CUDA libraries that torch itself names by exact versions.
 # The stamp is written last and removed first, so an environment that was interrupted never counts as ready.
 $(READY): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not found; say which one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
@@ -28,8 +30,8 @@ $(READY): requirements.lock pyproject.toml
 	@echo "building .venv from requirements.lock (a few minutes, mostly download)"
 	@rm -f $@
 	$(PYTHON) -m venv --clear .venv
-	$(PY) -m pip --disable-pip-version-check install --quiet --requirement requirements.lock
-	$(PY) -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	$(PY) -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --requirement requirements.lock
+	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[test]"
 	@touch $@
 
 figures: $(READY)
@@ -45,7 +47,7 @@ lint: $(READY)
 	$(PY) -m ruff check
 
 lab: $(READY)
-	$(PY) -m jupyter lab notebooks
+	$(PY) -m jupyter lab notebooks --ServerApp.ip=127.0.0.1 --ServerApp.allow_remote_access=False
 
 notebooks: $(READY)
 	$(PY) -m evae_core notebooks

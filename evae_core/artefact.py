@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from evae_core.files import plain_values
+from evae_core.files import plain_values, read_limited
 
 META = "meta.json"
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -49,13 +49,13 @@ def meta_bytes(body: dict) -> bytes:
 
 def read_meta(path: Path) -> dict | None:
     """The body of a meta.json, or None where it is not, byte for byte, what this module writes."""
-    raw = path.read_bytes()
     try:
+        raw = read_limited(path)
         body = json.loads(raw)
         del body["sha256"]
         whole = meta_bytes(body) == raw and isinstance(body["spec"], dict) and isinstance(body["files"], dict)
         return body if whole else None
-    except (ValueError, KeyError, TypeError, RecursionError):  # not UTF-8, not JSON, not a dict, too deep
+    except (ValueError, KeyError, TypeError, RecursionError):  # too large, not UTF-8, not JSON, not a dict, too deep
         return None
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ import safetensors.torch
 from evae_core import runs, weights
 from evae_core.artefact import META, described, files_fault, identity, meta_bytes, read_meta
 from evae_core.dataset import DataSpec, data_spec
-from evae_core.files import load_arrays, read_json, save_arrays, write_json
+from evae_core.files import PARTIAL, load_arrays, read_json, save_arrays, write_json, write_whole
 from evae_core.ladders import Stage, ladder
 from evae_core.presets import Preset
 from evae_core.results import fig3_noise, fig4_walk, fig5_collapse, figs1_outputs, kept
@@ -31,6 +31,7 @@ from evae_core.weights import DECODER, NONE, WHOLE
 
 INDEX = "pack.json"
 MOST = 16_000_000  # bytes a file
+_PART = re.compile(rf"part-\d{{3,}}|{re.escape(INDEX + PARTIAL)}.*")
 _FILE = re.compile(r"\w+\.\w+")  # plain names of files: nothing is written elsewhere
 _ABOUT = ("versions", "created", "wall_seconds")  # of the original's meta.json
 ROWS = 100  # of a history, at most
@@ -42,9 +43,10 @@ def pack(p: Preset, store: Store, folder: Path) -> Iterator[str]:
     Raises
     ------
     ValueError
-        a folder that holds files already, nothing to pack, or weights that half precision cannot hold.
+        a folder that holds other files than what a killed ``pack`` left, nothing to pack, or weights that half
+        precision cannot hold.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and all(_PART.fullmatch(path.name) for path in folder.iterdir())):
         raise ValueError(f"folder must be new or empty, got {folder}")
     levels = needs(p, store)
     specs = [*(stage_spec(*stage) for stage in _stages(p).values()), *_results(p)]
@@ -68,10 +70,13 @@ def pack(p: Preset, store: Store, folder: Path) -> Iterator[str]:
             size += len(content)
     stream = b"".join(contents)  # of all files, cut into parts
     parts = {f"part-{k:03d}": stream[first:first + MOST] for k, first in enumerate(range(0, size, MOST))}
+    for left in folder.iterdir():
+        left.unlink()
     for part, content in parts.items():
         (folder / part).write_bytes(content)
-    (folder / INDEX).write_bytes(meta_bytes({"spec": {"kind": "pack", "preset": p.name}, "entries": entries,
-                                             "files": described({part: folder / part for part in parts})}))
+    # Written last: without it the folder is no pack, and the next pack begins anew.
+    write_whole(folder / INDEX, meta_bytes({"spec": {"kind": "pack", "preset": p.name}, "entries": entries,
+                                            "files": described({part: folder / part for part in parts})}))
     size = sum(path.stat().st_size for path in folder.iterdir())
     counts = {level: sum(entry["about"]["packed"].get("weights") == level for entry in entries.values())
               for level in (WHOLE, DECODER, NONE)}
@@ -91,15 +96,21 @@ def unpack(folder: Path, store: Store) -> Iterator[str]:
     index = read_meta(folder / INDEX) if (folder / INDEX).is_file() else None
     if index is None or index["spec"].get("kind") != "pack":
         raise ValueError(f"{folder} is not a packed folder: its {INDEX} is missing or damaged")
-    if fault := files_fault(folder, index["files"]):
-        raise ValueError(f"{folder} is damaged: {fault}; carry it here again")
-    stream = b"".join((folder / part).read_bytes() for part in sorted(index["files"]))
-    for entry in index["entries"].values():
-        for file, told in entry["files"].items():
-            if not _FILE.fullmatch(file):
-                raise ValueError(f"{folder} is not a packed folder: {file!r} is no plain file name")
-            if hashlib.sha256(_cut(stream, told)).hexdigest() != told["sha256"]:
-                raise ValueError(f"{folder} is damaged: {file} of {entry['spec']['kind']} has another SHA-256")
+    try:
+        for files in (index["files"], *(entry["files"] for entry in index["entries"].values())):
+            _check_names(folder, files)
+        if fault := files_fault(folder, index["files"]):
+            raise ValueError(f"{folder} is damaged: {fault}; carry it here again")
+        stream = b"".join((folder / part).read_bytes() for part in sorted(index["files"]))
+        for entry in index["entries"].values():
+            kind = identity(entry["spec"])[1].rsplit("-", 1)[0]
+            for key in (*_ABOUT, "packed"):
+                entry["about"][key]
+            for file, told in entry["files"].items():
+                if hashlib.sha256(_cut(stream, told)).hexdigest() != told["sha256"]:
+                    raise ValueError(f"{folder} is damaged: {file} of {kind} has another SHA-256")
+    except (KeyError, TypeError, AttributeError) as error:  # what somebody else wrote, with a right check sum
+        raise ValueError(f"{folder} is not a packed folder: {INDEX} has not the entries of one ({error!r})") from error
     taken = 0
     for entry in index["entries"].values():
         def make(target, files=entry["files"]):
@@ -107,6 +118,12 @@ def unpack(folder: Path, store: Store) -> Iterator[str]:
                 (target / file).write_bytes(_cut(stream, told))
         taken += store.put(entry["spec"], make, {key: entry["about"][key] for key in (*_ABOUT, "packed")})
     yield f"{taken} artefacts taken into {store.root}, {len(index['entries']) - taken} were there already"
+
+
+def _check_names(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if not (_FILE.fullmatch(name) or _PART.fullmatch(name)):
+            raise ValueError(f"{folder} is not a packed folder: {name!r} is no plain file name")
 
 
 def _cut(stream: bytes, told: dict) -> bytes:
@@ -169,7 +186,7 @@ def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes
     weights_file = source / "weights.safetensors"
     state = {}
     if level != NONE and weights_file.is_file():  # a stage that came without weights goes on without
-        state = weights.halved(safetensors.torch.load_file(weights_file), decoder_only=level == DECODER)
+        state = weights.halved(weights.read(weights_file), decoder_only=level == DECODER)
     level = weights.extent(state)
     last, means = block_means(load_arrays(source / "history.npy"), steps)
     packed = {"weights": level, "precision": "float16" if state else None, "history_block": int(last[0])}

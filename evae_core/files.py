@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 import os
+import re
+import secrets
+import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from types import SimpleNamespace
+from typing import IO
 
 import numpy as np
 
+MOST = 64 * 2**20  # bytes of a record or table that is read unless told otherwise
 PARTIAL = ".partial-"  # between a name and the process id of who is still writing it
 _FLOAT = "__float__"  # {"__float__": "inf"} is how JSON files keep what JSON has no number for
 
@@ -28,9 +34,9 @@ def plain_values(value, where: str, *, strict: bool):
         return int(value)
     if isinstance(value, float) or (isinstance(value, np.floating) and not strict):
         value = float(value)
-        if strict and not isfinite(value):
+        if strict and not math.isfinite(value):
             raise ValueError(f"{where} must be finite, got {value!r}; use None or leave it out")
-        if not isfinite(value):
+        if not math.isfinite(value):
             return {_FLOAT: repr(value)}
         return int(value) if strict and value.is_integer() else value
     if isinstance(value, Mapping):
@@ -46,30 +52,63 @@ def plain_values(value, where: str, *, strict: bool):
                     "use float(...), str(...) or .tolist()")
 
 
+def partial_path(path: Path) -> Path:
+    """Where this process writes what is then renamed to ``path``. What killed processes left there is removed first.
+    """
+    left = re.compile(re.escape(path.name + PARTIAL) + r"(\d+)-[0-9a-f]{8}")
+    for other in path.parent.iterdir():
+        if (match := left.fullmatch(other.name)) and not _alive(int(match[1])):
+            shutil.rmtree(other, ignore_errors=True) if other.is_dir() else other.unlink(missing_ok=True)
+    return path.with_name(f"{path.name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def _alive(process: int) -> bool:
+    if os.name != "posix":
+        return True  # there is no harmless way to ask
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def write_whole(path: str | os.PathLike, content: bytes) -> None:
+    """Write a file that appears whole or not at all, whoever else writes it and whenever this process is killed."""
+    path = Path(path)
+    partial = partial_path(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_json(path: str | os.PathLike, value) -> None:
     """Write ``value`` (dict, list, str, numbers, numpy scalars, bool, None) as JSON, whole or not at all.
 
     NaN and the infinities are not JSON numbers; they are kept as {"__float__": "inf"} and come back as floats.
     Raises TypeError or ValueError naming the entry that is not plain.
     """
-    path = Path(path)
     text = json.dumps(plain_values(value, "value", strict=False), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    partial = path.with_name(f"{path.name}{PARTIAL}{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, text.encode())
 
 
-def read_json(path: str | os.PathLike, max_bytes: int = 64 * 2**20):
+def read_limited(path: Path, max_bytes: int = MOST) -> bytes:
+    """The bytes of a file; ValueError where it has more than ``max_bytes``."""
+    if (size := path.stat().st_size) > max_bytes:
+        raise ValueError(f"{path} has {size} bytes, more than max_bytes = {max_bytes}; raise max_bytes if you trust it")
+    return path.read_bytes()
+
+
+def read_json(path: str | os.PathLike, max_bytes: int = MOST):
     """Read what :func:`write_json` wrote.
 
     Raises ValueError for a file larger than ``max_bytes``, not JSON, with NaN tokens or with repeated keys.
     """
     path = Path(path)
-    if (size := path.stat().st_size) > max_bytes:
-        raise ValueError(f"{path} has {size} bytes, more than max_bytes = {max_bytes}; raise max_bytes if you trust it")
+    content = read_limited(path, max_bytes)
 
     def pairs(items):
         if len(items) == 1 and items[0][0] == _FLOAT:
@@ -84,7 +123,7 @@ def read_json(path: str | os.PathLike, max_bytes: int = 64 * 2**20):
         raise ValueError(f"{token} is not JSON")
 
     try:
-        return json.loads(path.read_bytes(), object_pairs_hook=pairs, parse_constant=constant)
+        return json.loads(content, object_pairs_hook=pairs, parse_constant=constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a JSON file this module wrote: {error}") from error
 
@@ -118,7 +157,8 @@ def load_arrays(path: str | os.PathLike, mmap: bool = False) -> np.ndarray | dic
     """Load what :func:`save_arrays` wrote: an array (.npy) or a dict of arrays (.npz); pickle is refused.
 
     With ``mmap`` a .npy stays on disk and is read, read-only, as it is used. Raises ValueError for a file that is not
-    what its suffix says, or for ``mmap`` with .npz.
+    what its suffix says, that is compressed or claims more than it holds (nothing is allocated then), or for ``mmap``
+    with .npz.
     """
     path = Path(path)
     if path.suffix not in (".npy", ".npz"):
@@ -126,17 +166,41 @@ def load_arrays(path: str | os.PathLike, mmap: bool = False) -> np.ndarray | dic
     if mmap and path.suffix == ".npz":
         raise ValueError(f"mmap needs a .npy file, got {path}: arrays inside .npz cannot be mapped")
     try:
-        if mmap:
-            return np.lib.format.open_memmap(path, mode="r")
-        with path.open("rb") as file:  # opened here: numpy leaves a damaged .npz open
+        with path.open("rb") as file:
+            size = path.stat().st_size
             if path.suffix == ".npy":
+                _check_header(file, size)
+                if mmap:
+                    return np.lib.format.open_memmap(path, mode="r")
                 return np.lib.format.read_array(file, allow_pickle=False)
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise ValueError("it holds a single array, as a .npy does")
-            return {name: loaded[name] for name in loaded.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+                if any(one.compress_type != zipfile.ZIP_STORED or one.compress_size != one.file_size
+                       for one in members) or sum(one.file_size for one in members) > size:
+                    raise ValueError("it is compressed, or claims more bytes than it has; this module writes none such")
+                found = {}
+                for one in members:
+                    with archive.open(one) as array:
+                        _check_header(array, one.file_size)
+                        found[one.filename.removesuffix(".npy")] = np.lib.format.read_array(array, allow_pickle=False)
+                return found
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OverflowError,
+            SyntaxError, TypeError, RecursionError, MemoryError) as error:  # what damaged bytes make of zip and header
         raise ValueError(f"{path} is not a readable {path.suffix} file without pickle: {error}") from error
+
+
+def _check_header(file: IO[bytes], size: int) -> None:
+    """Raise ValueError unless a .npy of ``size`` bytes is as long as its header says; then rewind."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"version {version} of the format is none that this module writes")
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError(f"dtype {dtype} could only be read by pickle")
+    if file.tell() + math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"its header claims shape {shape} of {dtype}, and it has {size} bytes")
+    file.seek(0)
 
 
 def save_table(path: str | os.PathLike, columns: Mapping[str, Sequence]) -> None:
@@ -153,12 +217,14 @@ def save_table(path: str | os.PathLike, columns: Mapping[str, Sequence]) -> None
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def load_table(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read what :func:`save_table` wrote: float64 columns, those that hold words as str. ValueError for anything else.
+def load_table(path: str | os.PathLike, max_bytes: int = MOST) -> dict[str, np.ndarray]:
+    """Read what :func:`save_table` wrote: float64 columns, those that hold words as str.
+
+    Raises ValueError for anything else, and for more than ``max_bytes``.
     """
+    content = read_limited(Path(path), max_bytes)
     try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            names, *rows = csv.reader(file, strict=True)
+        names, *rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
         columns = zip(*(row for row in rows), strict=True) if rows else [()] * len(names)
         return {name: _column(values) for name, values in zip(names, columns, strict=True)}
     except (ValueError, csv.Error) as error:

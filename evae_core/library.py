@@ -12,13 +12,17 @@ import os
 import shlex
 import shutil
 import subprocess
-import tempfile
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from torch import Tensor
+
+from evae_core.artefact import sha256
+from evae_core.files import partial_path, write_whole
 
 # No -ffast-math: linked into a library it changes the rounding of the whole process, and NaN must stay visible.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC")
@@ -77,13 +81,8 @@ class Library:
             text = [path.read_bytes() for path in (*self.sources, *self.headers)]
             key = hashlib.sha256(b"\0".join([*text, " ".join(FLAGS).encode(), macros])).hexdigest()[:16]
             path = cache_folder() / f"{self.name}-{key}.so"
-            if not path.is_file():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                    made = Path(folder) / path.name
-                    subprocess.run([*command, *FLAGS, *map(str, self.sources), "-o", str(made)], capture_output=True,
-                                   check=True)
-                    made.replace(path)  # atomic: another process sees all of it or nothing
+            if not _whole(path):
+                _make(path, [*command, *FLAGS, *map(str, self.sources)])
             # Its OpenMP runtime is the one that torch has loaded: the loader goes by the library's name.
             return ctypes.CDLL(str(path))
         except subprocess.CalledProcessError as error:
@@ -91,6 +90,32 @@ class Library:
             return f"{shlex.join(command)} failed: {lines[0]}"
         except OSError as error:
             return f"the compiled library cannot be made or loaded: {error}"
+
+
+def _whole(path: Path) -> bool:
+    """Whether the library is there as it was made: the SHA-256 that was written beside it, last, is its own."""
+    try:
+        return path.with_suffix(".sha256").read_text() == sha256(path)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _make(path: Path, command: list[str]) -> None:
+    """Compile the library into ``path``. One process does it, others wait; what a killed one left goes first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if _whole(path):
+            return
+        if path.with_suffix(".sha256").exists():
+            print(f"{path} is damaged; making it anew", file=sys.stderr, flush=True)
+        made = partial_path(path)
+        try:
+            subprocess.run([*command, "-o", str(made)], capture_output=True, check=True)
+            path.with_suffix(".sha256").unlink(missing_ok=True)
+            made.replace(path)  # a new file: whoever has loaded the old one keeps it
+            write_whole(path.with_suffix(".sha256"), sha256(path).encode())
+        finally:
+            made.unlink(missing_ok=True)
 
 
 def argument(x):

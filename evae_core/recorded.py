@@ -58,10 +58,18 @@ def _index(place: Path) -> dict:
     index = read_meta(place / INDEX)
     if index is None:
         raise ValueError(f"{place / INDEX} is damaged; restore it from the repository")
+    if not isinstance(index.get("entries"), dict):
+        raise ValueError(f"{place / INDEX} is not a record: it has no entries; restore it from the repository")
     return index
 
 
 def _intact(place: Path, entry: dict) -> tuple[Path, dict]:
+    try:
+        outside = [name for name in entry["files"] if Path(name).name != name]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{place / INDEX} is not a record: {error!r}; restore it from the repository") from error
+    if outside:
+        raise ValueError(f"{place / INDEX} is not a record: {outside[0]!r} is no plain file name")
     if fault := files_fault(place, entry["files"]):
         raise ValueError(f"the record {place} is damaged: {fault}; restore it from the repository")
     return place, entry

@@ -6,7 +6,6 @@ what was measured after every stage, its history as block means, and the claims.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from evae_core import recorded, runs, weights
 from evae_core.artefact import META, described, identity, meta_bytes, read_meta
 from evae_core.carry import block_means
 from evae_core.dataset import data_spec
-from evae_core.files import PARTIAL, read_json, save_table, write_json
+from evae_core.files import partial_path, read_json, save_table, write_json
 from evae_core.presets import Preset
 from evae_core.results import certified, fig3_noise, fig4_walk, fig5_collapse
 from evae_core.store import Store
@@ -45,15 +44,18 @@ def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
     if missing:
         raise ValueError(f"the run of preset {p.name} is not complete in {store.root}: {len(missing)} missing, first "
                          f"{missing[0]}; run python -m evae_core figures --preset {p.name}")
-    partial = target.with_name(f"{target.name}{PARTIAL}{os.getpid()}")
-    partial.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(target)
+    partial.mkdir()
     try:
         _tables(ladders, partial)
         write_json(partial / "claims.json", [claim for path in claims for claim in read_json(path)])
         _index(p, store, results, partial)
+        before = partial_path(target)
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(before)
         partial.rename(target)
+        shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
@@ -69,8 +71,9 @@ def record_known(p: Preset, store: Store) -> Iterator[str]:
     if source is None:
         raise ValueError(f"the store {store.root} does not hold the search of preset {p.name}; "
                          f"run python -m evae_core certify --preset {p.name}")
-    partial = target.with_name(f"{target.name}{PARTIAL}{os.getpid()}")
-    partial.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(target)
+    partial.mkdir()
     try:
         body = read_meta(source / META)
         for file in body["files"]:
@@ -129,7 +132,7 @@ def _index(p: Preset, store: Store, results: list[dict], folder: Path) -> None:
     decoders["decoder_collapsed"] = next(iter(collapsing.values()))[-1]
     for name, stage in decoders.items():
         trained = _trained(stage, data, store)
-        state = safetensors.torch.load_file(trained.folder / "weights.safetensors")
+        state = weights.read(trained.folder / "weights.safetensors")
         path = folder / f"{name}.safetensors"
         safetensors.torch.save_file(weights.halved(state, decoder_only=True), path)
         add(stage_spec(stage, data), {path.name: path}, [trained])

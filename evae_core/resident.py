@@ -17,7 +17,7 @@ from evae_core.step import Step, numerics
 
 LOSSES = ("reconstruction", "kl", "energy", "total")
 UNCAPTURED = 3  # first steps of a stage, taken before the capture: libraries and Adam set themselves up in them
-CHECK = 1000  # steps between two looks at the losses: each look waits for the device
+CHECK = 100  # steps between two looks at the losses: each look waits for the device
 
 
 def upload(spins, device: torch.device, piece: int = 1000) -> Tensor:

@@ -15,8 +15,9 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,11 @@ from torch import Tensor
 
 from evae_core import weights
 from evae_core.dataset import Data, DataSpec, load_data
+from evae_core.divergence import Diverged, check, check_measured, check_state, retried
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.ladders import Stage, climbing, confined_ladder, control, ladder
+from evae_core.lifeline import end_with_parent
 from evae_core.model import VAE, energy_loss, energy_scale
 from evae_core.observables import kspace_mse
 from evae_core.plan import Plan, plan
@@ -53,10 +56,6 @@ ENERGY_LABEL = r"$L_\mathrm{H}$ ($J$ per spin $\times\,(0.3J/D)^2$)"  # for axes
 COMPILED_WORK = 5e6
 
 
-class Diverged(RuntimeError):
-    """A loss that is not finite; the message names stage and step."""
-
-
 @dataclass(frozen=True)
 class Trained:
     """A finished stage in the store.
@@ -66,7 +65,7 @@ class Trained:
     C1's measure, kspace_mse_complex), of the ``data`` (energy, best), all L_H in the units of the loss; and of the
     training: ``seconds``, ``device``, ``mode`` (eager, compiled, graph), ``precision``, ``threads`` and
     ``starts``, the L_RC by which one of several random starts was chosen; ``parent_weights`` where the stage before it
-    was carried here.
+    was carried here; ``diverged`` where it was begun again with a lower learning rate (:mod:`evae_core.divergence`).
     """
 
     stage: Stage
@@ -102,7 +101,7 @@ def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, devic
     Raises
     ------
     RuntimeError
-        a loss that is not finite; names stage and step.
+        a stage that diverges at every learning rate tried; names the stage and the numbers.
     """
     return _climb(stages, data, store or Store(), device, report, compile, precision, {})
 
@@ -139,7 +138,7 @@ def stage_spec(stage: Stage, data: DataSpec) -> dict:
 
 
 def _worker(stages, data, root, device, queue, compile, precision) -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # and it was started with end_with_parent
     climb(stages, data, Store(root), device, queue.put, compile=compile, precision=precision)
 
 
@@ -169,7 +168,8 @@ def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store
         context = multiprocessing.get_context("spawn")
         for spec in {id(specs[n]): specs[n] for n in todo}.values():
             load_data(spec, store, device, report)  # once, on all cores
-        with context.Manager() as manager, ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
+        with _manager(context) as manager, ProcessPoolExecutor(min(workers, len(todo)), mp_context=context,
+                                                               initializer=end_with_parent) as pool:
             queue = manager.Queue()
             futures = [pool.submit(_worker, ladders[n], specs[n], store.root, device, queue, compile, precision)
                        for n in todo]
@@ -180,6 +180,12 @@ def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store
                 for stages, spec in zip(ladders, specs, strict=True)]
     finally:
         loaded.clear()  # gigabytes of a GPU, perhaps
+
+
+def _manager(context) -> SyncManager:
+    """As context.Manager(), but it ends with this process."""
+    (manager := SyncManager(ctx=context)).start(end_with_parent)
+    return manager
 
 
 def _listen(futures, queue, report) -> None:
@@ -211,7 +217,7 @@ def _seed(stage: Stage, data: DataSpec, purpose: str) -> int:
 def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | None, folder: Path, device: str, report,
            compile: bool, precision: str | None) -> None:
     """``spins``: the training set on the GPU, None on a CPU."""
-    H, shape = data.spec.hamiltonian, data.spec.shape
+    H, shape, say = data.spec.hamiltonian, data.spec.shape, report or (lambda line: None)
     if stage.translate and not H.periodic:
         raise ValueError("translate needs a periodic sample; an open one has no translations")
 
@@ -221,34 +227,40 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
         step = make_step(shape, H, stage.beta, stage.gamma, device, learning_rate=stage.learning_rate,
                          seed=_seed(stage, data.spec, "noise"), model=model, compile=compile, precision=precision)
         if spins is None:
-            return step, _loop(step, todo, data, lambda losses: _check(losses, stage)), step.mode
+            return step, _loop(step, todo, data), step.mode
         captured = H.mask is None  # a mask is copied from the host in every step
-        history = Resident(step, spins, todo).run(captured, lambda losses: _check(losses, stage))
-        return step, history, "graph" if captured else "eager"
+        return step, Resident(step, spins, todo).run(captured, check), "graph" if captured else "eager"
 
-    todo = plan(stage, len(data.train), shape, np.random.default_rng(_seed(stage, data.spec, "batches")))
-    start, starts = time.perf_counter(), [0.0]
-    if parent is None and stage.steps >= 10 * TRIAL_STEPS:
-        starts = [_trial(taken, todo.first(TRIAL_STEPS), k) for k in range(STARTS)]
-        if report:
-            report(f"{stage}: L_RC {', '.join(f'{loss:.3f}' for loss in starts)} after {TRIAL_STEPS} steps from "
-                   f"{STARTS} random starts; going on with the best")
-    step, history, mode = taken(todo, int(np.argmin(starts)))
-    model = step.model
-    seconds = time.perf_counter() - start
-    measured = measure(model.eval(), data) | {
-        "seconds": round(seconds, 3), "device": device_name(step.device), "mode": mode, "precision": step.precision,
-        "threads": torch.get_num_threads(), "starts": starts}
+    def attempt(rate: float) -> tuple[VAE, Tensor, dict]:
+        """The stage at this learning rate, always with the same batches and noise: (model, losses, measured)."""
+        start = time.perf_counter()
+        todo = plan(replace(stage, learning_rate=rate), len(data.train), shape,
+                    np.random.default_rng(_seed(stage, data.spec, "batches")))
+        starts = [0.0]
+        if parent is None and stage.steps >= 10 * TRIAL_STEPS:
+            starts = [_trial(taken, todo.first(TRIAL_STEPS), k) for k in range(STARTS)]
+            say(f"{stage}: L_RC {', '.join(f'{loss:.3f}' for loss in starts)} after {TRIAL_STEPS} steps from {STARTS} "
+                "random starts; going on with the best")
+        step, history, mode = taken(todo, int(np.argmin(starts)))
+        check_state(step.model.state_dict())
+        about = {"seconds": round(time.perf_counter() - start, 3), "device": device_name(step.device), "mode": mode,
+                 "precision": step.precision, "threads": torch.get_num_threads(), "starts": starts}
+        measured = measure(step.model.eval(), data)
+        check_measured(measured)
+        return step.model, history, measured | about
+
+    (model, history, measured), failures = retried(stage, attempt, say)
+    if failures:
+        measured["diverged"] = failures
     if parent and "weights" in parent.measured:  # carried here in half precision
         measured["parent_weights"] = parent.measured["weights"]
     safetensors.torch.save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()},
                                 folder / "weights.safetensors")
     save_arrays(folder / "history.npy", history.numpy())
     write_json(folder / "measured.json", measured)
-    if report:
-        last = measured["train"]
-        report(f"{stage}: L_RC {last['reconstruction']:.3f}, L_KL {last['kl']:.1f}, L_H {last['energy']:.4f}, "
-               f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {seconds:.0f} s)")
+    last = measured["train"]
+    say(f"{stage}: L_RC {last['reconstruction']:.3f}, L_KL {last['kl']:.1f}, L_H {last['energy']:.4f}, "
+        f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {measured['seconds']:.0f} s)")
 
 
 def _trial(taken, todo: Plan, start: int) -> float:
@@ -264,7 +276,7 @@ def worth(stage: Stage, data: DataSpec) -> bool:
     return stage.steps * stage.batch * data.shape[0] * data.shape[1] >= COMPILED_WORK
 
 
-def _loop(step: Step, todo: Plan, data: Data, check: Callable[[Tensor], None]) -> Tensor:
+def _loop(step: Step, todo: Plan, data: Data) -> Tensor:
     """Take the steps, batches read from the store as they are used; return their losses, (steps, 4)."""
     history = torch.empty(len(todo.rates), len(LOSSES))
     for number, rate in enumerate(todo.rates):
@@ -277,17 +289,8 @@ def _loop(step: Step, todo: Plan, data: Data, check: Callable[[Tensor], None]) -
             shifts = todo.shifts[number].tolist()
             batch = torch.stack([one.roll(shift, (-2, -1)) for one, shift in zip(batch, shifts, strict=True)])
         history[number] = torch.stack(step.update(batch))
-        if number % 50 == 49 or number == len(history) - 1:
-            check(history[:number + 1])
+        check(history[number:number + 1], number)
     return history
-
-
-def _check(losses: Tensor, stage: Stage) -> None:
-    """Raise RuntimeError, naming the first step, unless all of the losses (steps, 4) are finite."""
-    finite = torch.isfinite(losses).all(1)
-    if not bool(finite.all()):
-        raise Diverged(f"stage ({stage}) diverged: a loss is not finite at step {int((~finite).nonzero()[0])}; "
-                       f"lower learning_rate (now {stage.learning_rate:g})")
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -58,12 +59,29 @@ def extent(state: Mapping[str, Tensor]) -> str:
 def load(model: VAE, path: Path) -> None:
     """Load what was trained, carried or recorded into ``model``; its encoder becomes NoEncoder where there is none.
 
-    Raises RuntimeError where the file is not there, or holds another network.
+    Raises RuntimeError where the file is not there, ValueError where it is no safetensors file, holds another network
+    or numbers that are not finite.
     """
     if not path.is_file():
         raise RuntimeError(f"{path.parent.name} was carried here without its weights, no later stage needed them; to "
                            f"train it anew remove {path.parent}")
-    state = safetensors.torch.load_file(path)
+    state = read(path)
     if extent(state) == DECODER:
         model.encoder = NoEncoder()
+    wanted = {name: value.shape for name, value in model.state_dict().items()}
+    if wrong := sorted(name for name in wanted.keys() | state.keys()
+                       if name not in state or state[name].shape != wanted.get(name)):
+        raise ValueError(f"{path} holds another network than this model's: {wrong[0]}, and {len(wrong) - 1} more")
     model.load_state_dict(state)
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; ValueError where it is none, or where a number in it is not finite."""
+    try:
+        state = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+    for name, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{path} holds a number that is not finite, in {name}")
+    return state

@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = SETTINGS["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-PINS = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+LINES = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+PINS = [line.removesuffix(" \\") for line in LINES if not line.startswith(" ")]
 LOCK = {canonicalize_name(name): version for name, version in (line.split("==") for line in PINS)}
 
 # Packages under another name at conda-forge, and what an environment needs there besides.
@@ -42,7 +43,13 @@ def wanted(*extras: str) -> list[Requirement]:
 
 
 def test_lock_is_plain_exact_pins():
-    """No address, path, build tag or marker: the file must mean the same everywhere."""
+    """No address, path, build tag or marker: the file must mean the same everywhere. And no pin without a hash."""
+    assert all(re.fullmatch(r"(    --hash=sha256:[0-9a-f]{64}|[^ ]+==[^ ]+)( \\)?", line) for line in LINES)
+    assert not LINES[-1].endswith("\\")
+    for line, after in zip(LINES, [*LINES[1:], "end"], strict=True):
+        hashed = after.startswith("    --hash")
+        assert line.endswith(" \\") is hashed, f"{line}: every pin has a hash, and only pins have"
+    assert not [line for line in LINES if line in PINS], "a pin without a hash"
     assert len(PINS) > 50 and all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line) for line in PINS)
     assert len(LOCK) == len(PINS) and not [name for name in LOCK if UNPINNED.fullmatch(name)]
 
@@ -135,12 +142,12 @@ def test_kernels_and_every_package_are_shipped():
 # Who may import whom ------------------------------------------------------------------------------------------------
 
 TIERS = [
-    {"files", "library"},
+    {"files", "lifeline"},
     {"artefact", "bonds"},
-    {"timebox"},
+    {"timebox", "library"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
-     "step", "resident", "spirals", "vortices", "quality"},
+     "step", "resident", "spirals", "vortices", "quality", "divergence"},
     {"dataset", "training", "latent", "runs", "systems"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
@@ -293,8 +300,8 @@ def build(tmp_path):
 def test_make_builds_the_environment_once(build):
     code, said, log = build(".venv")
     assert code == 0 and [line for line in log if "install" in line] == [
-        "-m pip --disable-pip-version-check install --quiet --requirement requirements.lock",
-        "-m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable ."]
+        "-m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --requirement requirements.lock",
+        "-m pip --disable-pip-version-check install --quiet --no-build-isolation --editable .[test]"]
     assert build(".venv")[::2] == (0, [])
     assert build("figures")[::2] == (0, ["-m evae_core figures --preset laptop"])
     assert build("figures", EVAE_PRESET="smoke")[2] == ["-m evae_core figures --preset smoke"]

@@ -66,7 +66,12 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
     before = store.names()
     code = _digest(*sorted((Path(__file__).parents[1]).rglob("*.py"))) + f" {store.root} {_folder(preset)} "
     stamps = {path.stem: code + _digest(path) for path in paths}
-    done = read_json(built / COMPLETE) if (built / COMPLETE).is_file() else {}
+    done = {}
+    if (built / COMPLETE).is_file():
+        try:
+            done = dict(read_json(built / COMPLETE))
+        except (ValueError, TypeError):
+            print(f"{built / COMPLETE} is damaged; every notebook is looked at again", flush=True)
     for path in paths:
         if done.get(path.stem) == stamps[path.stem]:
             print(f"{path.stem} is complete", flush=True)
@@ -151,15 +156,14 @@ def _folder(preset: str) -> Path:
 
 def _print_card(folder: Path) -> int:
     from evae_core import claims
+    from evae_core.files import write_whole
 
     try:
         card = claims.card(folder)
     except ValueError as error:  # a damaged record of claims
         raise Failure(str(error)) from error
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "claims.md.partial"
-    partial.write_text(card, encoding="utf-8")
-    os.replace(partial, folder / "claims.md")
+    write_whole(folder / "claims.md", card.encode())
     print(card)
     print(f"written to {folder / 'claims.md'}")
     return 0

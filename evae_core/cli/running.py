@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +17,9 @@ from evae_core.timebox import OutOfTime
 # papermill and the like are imported where they are needed, so that --help answers at once.
 
 _NOTEBOOK = re.compile(r"\d\d_.+")
-# ipykernel warns at each start that it listens on this machine without encryption; its errors are still shown.
-KERNEL_ARGUMENTS = ["--log-level=ERROR"]
+# ipykernel warns at each start that it listens on this machine without encryption; its errors are still shown. Its own
+# watch over its parent only knows of process 1 as the one that takes in orphans.
+KERNEL_ARGUMENTS = ["--log-level=ERROR", "--IPKernelApp.extra_extensions=evae_core.lifeline"]
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -94,15 +96,23 @@ def run(path: Path, output: Path, root: Path, parameters: dict | None) -> None:
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
     from evae_core.cli.waiting import Manager
+    from evae_core.files import partial_path
 
     output.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(output)  # a folder: papermill wants the name to end in .ipynb
+    partial.mkdir()
     terminal = sys.stderr.isatty()
     print(f"{path.stem.removesuffix('.paired')} ...", end="\n" if terminal else " ", flush=True)
     start = time.perf_counter()
     try:
-        papermill.execute_notebook(_escape(path), _escape(output), parameters, kernel_name="python3", cwd=str(root),
-                                   progress_bar=terminal, extra_arguments=KERNEL_ARGUMENTS,
-                                   kernel_manager_class=Manager)
+        try:
+            papermill.execute_notebook(_escape(path), _escape(partial / output.name), parameters,
+                                       kernel_name="python3", cwd=str(root), progress_bar=terminal,
+                                       extra_arguments=KERNEL_ARGUMENTS, kernel_manager_class=Manager)
+        finally:
+            if (partial / output.name).is_file():
+                (partial / output.name).replace(output)
+            shutil.rmtree(partial, ignore_errors=True)
     except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
         if getattr(error, "ename", "") == OutOfTime.__name__:
             print("stopped", flush=True)

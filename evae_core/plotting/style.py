@@ -11,12 +11,13 @@ import io
 import logging
 import math
 import os
-import tempfile
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.figure
 import matplotlib.style
+
+from evae_core.files import write_whole
 
 # Full text width of a two-column page is 7 inches; curves at 5 inches are read on a phone held upright.
 FULL, NARROW = 7.0, 5.0
@@ -154,17 +155,10 @@ def save(fig, folder, name: str, *, dpi: int = 180) -> tuple[Path, Path]:
     paths = []
     for suffix, content in contents.items():
         path = folder / f"{name}.{suffix}"
-        temporary = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}.", delete=False) as file:
-                temporary = file.name
-                file.write(content)
-            os.chmod(temporary, 0o644)  # temporary files are private; a figure is for everyone
-            os.replace(temporary, path)
+            write_whole(path, content)
         except OSError as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
             raise OSError(f"cannot write figure {path}: {error.strerror or error}; "
                           "choose a folder that can be written and has room") from error
         paths.append(path)
