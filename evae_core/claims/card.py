@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -19,10 +18,7 @@ def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
     """
     path = Path(folder) / "claims" / f"{notebook}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    plain = [asdict(result) for result in results]
-    for check in (check for result in plain for check in result["checks"]):
-        check["value"] = check["value"] if math.isfinite(check["value"]) else None  # JSON has no NaN
-    write_json(path, plain)
+    write_json(path, [asdict(result) for result in results])
     return table(results)
 
 
@@ -32,9 +28,7 @@ def load(folder: str | Path, where: str = "claims") -> dict[str, Result]:
     for path in sorted((Path(folder) / where).glob("*.json")):
         try:
             for one in read_json(path):
-                checks = (check | {"value": math.nan if check["value"] is None else check["value"]}
-                          for check in one["checks"])
-                found[one["id"]] = Result(one["id"], tuple(Check(**check) for check in checks))
+                found[one["id"]] = Result(one["id"], tuple(Check(**check) for check in one["checks"]))
         except (TypeError, KeyError) as error:
             raise ValueError(f"{path} does not hold claims; delete it and run its notebook again") from error
     return {claim: found[claim] for claim in CLAIMS if claim in found}
