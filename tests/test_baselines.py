@@ -8,8 +8,8 @@ import torch
 from scipy.special import erfc
 
 from evae_core import Hamiltonian, Schedule, heat_bath, topological_charge
-from evae_core.annealing import loaded
-from evae_core.baselines import Search, Tempering, certificate, overlap_rate, rate, settle, temperatures
+from evae_core.annealing import loaded, settle
+from evae_core.baselines import Search, Tempering, certificate, overlap_rate, rate, temperatures
 from evae_core.baselines.made import coupling, made_states, wave_vectors
 from evae_core.baselines.rivals import Trace, annealings, decoded, tempering
 from evae_core.baselines.search import descended, energies, wave_length

@@ -4,9 +4,8 @@
 :mod:`~evae_core.baselines.rivals` are measured on the same budget.
 """
 
-from evae_core.baselines.minimum import settle
 from evae_core.baselines.search import Candidate, Certificate, Gap, Search, at_rest, certificate, descended
 from evae_core.baselines.tempering import Tempering, overlap_rate, rate, temperatures
 
 __all__ = ["Candidate", "Certificate", "Gap", "Search", "Tempering", "at_rest", "certificate", "descended",
-           "overlap_rate", "rate", "settle", "temperatures"]
+           "overlap_rate", "rate", "temperatures"]

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from evae_core.annealing import Schedule, anneal, loaded
+from evae_core.annealing import Schedule, anneal, loaded, settle
 from evae_core.baselines.made import coupling, made_states
-from evae_core.baselines.minimum import settle
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
 

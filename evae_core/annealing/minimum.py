@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from evae_core.hamiltonian import Hamiltonian, check_spins
 
-TORQUE = 9e-7  # J: below the 1e-6 J that candidates are promised to have
+TORQUE = 9e-7  # J: below the 1e-6 J that states at rest are promised to have
 MEMORY = 10  # pairs of steps and gradients that L-BFGS remembers
 CHART = 2000  # evaluations in one tangent frame; then a new one
 CHARTS = 3  # frames tried before giving up
@@ -49,7 +49,7 @@ def settle(H: Hamiltonian, spins: Tensor, tolerance: float = TORQUE) -> tuple[Te
     return S, float(H.torque(S).max())
 
 
-def _in_one_chart(H: Hamiltonian, z: Tensor, tolerance: float) -> Tensor:
+def _in_one_chart(H: Hamiltonian, z: Tensor, tolerance: float = TORQUE) -> Tensor:
     pole = torch.where(z[2:].abs() < 0.7, z.new_tensor([0.0, 0, 1])[:, None, None],
                        z.new_tensor([1.0, 0, 0])[:, None, None])
     u = normalize(torch.linalg.cross(pole, z, dim=0), dim=0)
