@@ -218,7 +218,8 @@ Markdown("| claim | " + " | ".join(f"seed {k}" for k in range(len(cards))) + " |
 # $\beta_c$ and $\gamma_c$ by two rules: the states become one (the pairwise k-space MSE of generated states falls below a hundredth of
 # the data's), and the posterior changes ($L_\mathrm{KL}$ falls below 0.1 nats a latent number; it doubles over its value at γ = 100).
 # The band is what a linear VAE on the data's spectrum expects (`evae_core/results/critical.py`): its lower edge for a collapse onto the
-# mean of the data, its upper one for a collapse onto the best lattice. Left: against β. Right: against the excess of the data's mean
+# mean of the data, its upper one for a collapse onto the best lattice. It knows nothing of training: a stage has a few hundred
+# steps, and what it has not reached by then counts as not collapsed. Left: against β. Right: against the excess of the data's mean
 # $L_H$ over the best lattice's, for small data sets annealed faster and slower, at β = 1e-3.
 
 # %%
@@ -257,9 +258,9 @@ fig
 # * **stripes**: $J_1$-$J_2$ exchange without DM, $J_2=-J_1$;
 # * **spirals**: $J_2=-0.4\,J_1$ and $J_3=-0.15\,J_1$ ($J_1$-$J_2$ alone has no spiral on the square lattice).
 #
-# *Lowest known*: the best of uniform states, single waves, slow anneals and training states, all at rest. On a periodic box
-# Luttinger and Tisza's argument gives a bound that no state lies below; where a wave has that energy, it is a ground state and
-# no search could find better.
+# *Lowest known*: the certificate of section 1 for each (uniform states, helices and their sums, lattices, anneals, basin hopping),
+# or the lowest training state, all at rest. On a periodic box Luttinger and Tisza's argument gives a bound that no state lies
+# below; where a wave has that energy, it is a ground state and no search could find better.
 
 # %%
 # NBVAL_CHECK_OUTPUT

@@ -3,73 +3,43 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from evae_core import runs
-from evae_core.annealing import Schedule, anneal, relax
+from evae_core.annealing import Schedule
+from evae_core.baselines import Search, at_rest
 from evae_core.dataset import DataSpec, load_data
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
-from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
 from evae_core.presets import Preset
 from evae_core.quality import pairs
 from evae_core.results import kept
-from evae_core.spirals import lower_bound, spirals
-from evae_core.systems import AT_REST, specs, way_to_collapse
+from evae_core.results.certified import certified
+from evae_core.results.certified import spec as certified_spec
+from evae_core.spirals import lower_bound
+from evae_core.systems import specs, way_to_collapse
 from evae_core.training import Trained, climb_all, energy_per_spin, stage_spec, table
 from evae_core.vortices import meron_counts
 
-SLOW = Schedule(sweeps=240, overrelax=3, tolerance=AT_REST)  # of the search: some ten times the laptop data's work
-TRIES = 64  # anneals of the search
-STRETCH = 5  # of them relaxed further
-SEARCHED = 3  # raise when the search changes
-SETTLED = 1e-5  # torque, J, of the states that are compared
-PATIENT = 10_000  # sweeps to get there
+SEARCH = Search(anneals=64, schedule=Schedule(T_start=1.0, sweeps=240), rounds=1, kicks=16, keep=2)
+SMOKE = Search(anneals=4, schedule=Schedule(T_start=1.0, sweeps=30), rounds=0, kicks=0, keep=1)  # for tests
 SAME = 1e-6  # energies, J per spin, that are one to the rounding of float32 spins
 UNLEARNED = 1.9  # L_RC, of at most 2 for outputs that have nothing to do with the inputs
-
-
-class Known(NamedTuple):
-    """A candidate for the lowest state: what it is, E/N (J) at rest, spins (3, Ny, Nx) float64."""
-
-    name: str
-    energy: float
-    spins: Tensor
-
-
-def best_known(H: Hamiltonian, shape, device: str = "auto", tries: int = TRIES, seed: int = 1) -> list[Known]:
-    """States at rest, lowest first: uniform ones, single waves, and the best of ``tries`` anneals, slower than the
-    data's. Not a proof; compare with :func:`~evae_core.spirals.lower_bound`."""
-    tilted = F.normalize(torch.tensor([1.0, 0.0, 0.3], dtype=torch.float64), dim=0).view(3, 1, 1).expand(3, *shape)
-    along = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).view(3, 1, 1).expand(3, *shape)
-    starts = [("uniform along the field", along), ("uniform in the plane, canted", tilted), *spirals(H, shape)]
-    annealed = anneal(H, shape, tries, seed=seed, device=device, schedule=SLOW).double()
-    lowest = H.energy(annealed).argsort()[:STRETCH]
-    starts += [(f"number {k} of {tries} slow anneals", annealed[i]) for k, i in enumerate(lowest, 1)]
-    rest = at_rest(H, torch.stack([spins for _, spins in starts]), device)
-    energies = H.energy_per_spin(rest).tolist()
-    return sorted((Known(name, energy, spins) for (name, _), energy, spins in zip(starts, energies, rest, strict=True)),
-                  key=lambda known: known.energy)
-
-
-def at_rest(H: Hamiltonian, spins: Tensor, device: str) -> Tensor:
-    """``spins`` (..., 3, Ny, Nx) relaxed to a torque of SETTLED; one that creeps on for longer, to that of the data."""
-    rest = relax(H, spins, tolerance=AT_REST, device=device)
-    try:
-        return relax(H, rest, tolerance=SETTLED, max_sweeps=PATIENT, device=device)
-    except RuntimeError:  # one of them at least
-        return rest if rest.ndim == 3 else torch.stack([at_rest(H, one, device) for one in rest])
 
 
 def spec(p: Preset) -> dict:
     """What :func:`other_systems` depends on."""
     last = {name: stage_spec(way_to_collapse(p, runs.BETA)[-1], data) for name, data in specs(p).items()}
-    return {"kind": "systems", "version": kept.VERSION, "search": SEARCHED, "last": last, "samples": p.samples}
+    searched = {name: certified_spec(data.hamiltonian, data.shape, search_of(p)) for name, data in specs(p).items()}
+    return {"kind": "systems", "version": kept.VERSION, "last": last, "samples": p.samples, "searched": searched}
+
+
+def search_of(p: Preset) -> Search:
+    """How long every system's lowest state is searched for."""
+    return SMOKE if p.name == "smoke" else SEARCH
 
 
 def other_systems(p: Preset, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
@@ -90,7 +60,7 @@ def other_systems(p: Preset, device: str = "auto", report: kept.Report = print) 
                                               report=report), strict=True))
         numbers, states = {}, []
         for name, data in systems.items():
-            numbers[name], shown = _system(data, climbed[name], p.samples, device, report)
+            numbers[name], shown = _system(p, data, climbed[name], device, report)
             states.append(kept.as_half(torch.stack(list(shown.values()))))
         write_json(folder / "systems.json", numbers)
         save_arrays(folder / "systems.npz", {"states": np.stack(states)})
@@ -104,28 +74,30 @@ def other_systems(p: Preset, device: str = "auto", report: kept.Report = print) 
         for of_system, (name, found) in zip(states, numbers.items(), strict=True)})
 
 
-def _system(data: DataSpec, climbed: list[Trained], samples: int, device: str, report) -> tuple[dict, dict]:
-    H, shape = data.hamiltonian, data.shape
+def _system(p: Preset, data: DataSpec, climbed: list[Trained], device: str, report) -> tuple[dict, dict]:
+    H, shape, samples = data.hamiltonian, data.shape, p.samples
     train = load_data(data, device=device, report=report).train
     energy, few = train.statistics["energy"], train[:min(samples, len(train))]
     generated = kept.generate(climbed[-1].model(device), samples, seed=5)
     raw = H.energy_per_spin(generated.double())
     median = int(raw.argsort()[len(raw) // 2])
-    rest = at_rest(H, generated[median], device)
-    best = train[int(energy.argmin())]
-    lowest = at_rest(H, best.double(), device)
-    known = sorted([*best_known(H, shape, device, min(TRIES, samples)),
-                    Known("the lowest training state at rest", float(H.energy_per_spin(lowest)), lowest)],
-                   key=lambda one: one.energy)
+    rest, best = at_rest(H, generated[median], device)[0], train[int(energy.argmin())]
+    known = certified(H, shape, search_of(p), device)
+    candidates = [(f"{one.kind}: {one.description}", one.energy) for one in known.candidates]
+    lowest = at_rest(H, best, device)[0]
+    candidates.append(("the lowest training state at rest", float(H.energy_per_spin(lowest))))
+    state = lowest if candidates[-1][1] < known.best.energy else known.spins
+    candidates.sort(key=lambda one: one[1])
+    what, least = candidates[0]
     measured = table(climbed)
     shown = {"an annealed state": (train[0], energy[0]), "lowest annealed": (best, energy.min()),
              "E-VAE, median": (generated[median], float(raw[median])),
-             "the same at rest": (rest, float(H.energy_per_spin(rest.double()))),
-             "lowest known": (known[0].spins.float(), known[0].energy)}
+             "the same at rest": (rest.float(), float(H.energy_per_spin(rest))),
+             "lowest known": (state.float(), least)}
     numbers = {
         "data": {"energy_min": energy.min(), "energy_mean": energy.mean(), "charge": train.statistics["charge"].mean()},
-        "bound": lower_bound(H, shape), "best": known[0].energy, "what": known[0].name,
-        "candidates": {one.name: one.energy for one in known},
+        "bound": lower_bound(H, shape), "best": least, "what": what,
+        "candidates": dict(candidates[:5]),
         "apart_data": _apart(few), "apart": _apart(generated), "raw": float(raw.mean()), "lowest": float(raw.min()),
         "relaxed": shown["the same at rest"][1], "charge": float(topological_charge(generated).mean()),
         "merons": {"data": _merons(few), "final": _merons(generated)},
