@@ -17,6 +17,7 @@ for the two bonds b = +x, +y that belong to a site.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -29,6 +30,7 @@ from torch import Tensor
 from evae_core.bonds import Bond, bond_field, bond_matrix, check_bonds, count
 
 DMI_TYPES = ("bloch", "neel")
+MOST_SITES = 2**28  # of one configuration: 3 GB
 
 
 def check_spins(spins: Tensor, name: str = "spins", *, unit: bool = False, magnetic=None) -> None:
@@ -64,6 +66,12 @@ def check_spins(spins: Tensor, name: str = "spins", *, unit: bool = False, magne
         if worst > 1e-3:
             raise ValueError(f"{name} must be unit vectors along axis -3; the worst length is off by {worst:.3g}; "
                              f"use torch.nn.functional.normalize({name}, dim=-3)")
+
+
+def check_hamiltonian(H, name: str = "H") -> None:
+    """Raise TypeError unless ``H`` is a :class:`Hamiltonian`."""
+    if not isinstance(H, Hamiltonian):
+        raise TypeError(f"{name} must be a Hamiltonian, got {type(H).__name__} {H!r:.60}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,9 +186,11 @@ class Hamiltonian:
     def check_shape(self, shape) -> tuple[int, int]:
         """Return ``shape`` as (Ny, Nx); raise ValueError where this Hamiltonian cannot live on it."""
         try:
-            ny, nx = (int(n) for n in shape)
-        except (TypeError, ValueError):
+            ny, nx = (operator.index(n) for n in shape)
+        except (TypeError, ValueError, RuntimeError):
             raise ValueError(f"shape must be (Ny, Nx), two positive integers, got {shape!r}") from None
+        if abs(ny) > MOST_SITES or abs(nx) > MOST_SITES or abs(ny * nx) > MOST_SITES:
+            raise ValueError(f"shape must have at most {MOST_SITES} sites, got {(ny, nx)}")
         least = 2 if self.periodic else 1
         if ny < least or nx < least:
             raise ValueError(f"shape must be at least {least} x {least} for this boundary, got {(ny, nx)}")

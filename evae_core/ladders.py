@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from evae_core.presets import Preset
 
@@ -35,13 +36,23 @@ class Stage:
     parent: Stage | None = None
 
     def __post_init__(self):
+        for name in ("beta", "gamma", "learning_rate", "final_rate"):
+            if isinstance(value := getattr(self, name), bool) or not isinstance(value, Real):
+                raise TypeError(f"{name} must be a number, got {value!r:.60}")
+        for name in ("steps", "batch", "seed"):
+            if isinstance(value := getattr(self, name), bool) or not isinstance(value, Integral):
+                raise TypeError(f"{name} must be an integer, got {value!r:.60}")
+        if not isinstance(self.translate, bool):
+            raise TypeError(f"translate must be True or False, got {self.translate!r:.60}")
+        if not isinstance(self.parent, Stage | None):
+            raise TypeError(f"parent must be a Stage or None, got {self.parent!r:.60}")
         for name in ("beta", "gamma"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)!r}")
         for name, least in (("steps", 1), ("batch", 2), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}")
-        if not self.learning_rate > 0 or not 0 <= self.final_rate <= 1:
+        if not 0 < self.learning_rate < float("inf") or not 0 <= self.final_rate <= 1:
             raise ValueError("learning_rate must be positive and final_rate between 0 and 1, "
                              f"got {self.learning_rate!r} and {self.final_rate!r}")
 
@@ -80,6 +91,10 @@ def ladder(preset: Preset, beta: float | None = None, seed: int = 0,
     ValueError
         a beta that the preset's beta ladder does not hold.
     """
+    if not isinstance(preset, Preset):
+        raise TypeError(f"preset must be a Preset, got {preset!r:.60}; use load_preset(name)")
+    if beta is not None and (isinstance(beta, bool) or not isinstance(beta, Real)):
+        raise TypeError(f"beta must be a number or None, got {beta!r:.60}")
     steps = [preset.first_steps] + [preset.beta_steps] * (len(preset.betas) - 1)
     betas = climbing(zip(preset.betas, [0.0] * len(steps), steps, strict=True), preset, seed)
     if beta is None:
@@ -97,6 +112,8 @@ def control(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
 
     What differs between its last model and the one of gamma = 100 is due to gamma, not to the added steps.
     """
+    if beta is None:
+        raise TypeError("beta must be a number, got None: a control belongs to a gamma ladder")
     up = [stage for stage in ladder(preset, beta, seed) if stage.gamma <= GAMMA_LOW]
     return climbing([(beta, 0.0, stage.steps) for stage in up], preset, seed, parent=up[0].parent)
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from evae_core.hamiltonian import Hamiltonian, check_spins
-from evae_core.model import VAE
+from evae_core.model import VAE, check_weight
+from evae_core.observables import finite_array
 
 K_STEPS = 200
 PATIENCE = 100  # the mapping has saturated when this many steps gain less than ...
@@ -49,12 +50,13 @@ def inverse_map(model: VAE, targets: Tensor, steps: int = 1000, learning_rate: f
     TypeError, ValueError
         targets of another size than the model's, or not unit spins; steps below 1.
     """
+    _check(model, steps)
+    check_weight("learning_rate", learning_rate)
     H = Hamiltonian(boundary=model.boundary)
     check_spins(targets, "targets", unit=True, magnetic=H.mask)
     if targets.ndim != 4 or tuple(targets.shape[-2:]) != model.size:
         raise ValueError(f"targets must have shape (n, 3, {model.size[0]}, {model.size[1]}), "
                          f"got {tuple(targets.shape)}")
-    _check(model, steps)
     if not len(targets):
         raise ValueError("targets must hold at least one configuration, got none")
     device = next(model.parameters()).device
@@ -80,6 +82,8 @@ def inverse_map(model: VAE, targets: Tensor, steps: int = 1000, learning_rate: f
 
 
 def _check(model: VAE, steps) -> None:
+    if not isinstance(model, VAE):
+        raise TypeError(f"model must be a VAE, got {type(model).__name__}")
     if model.training:
         raise ValueError("model must be in eval mode, or a decoded state depends on its neighbours; call model.eval()")
     if isinstance(steps, bool) or not isinstance(steps, int):
@@ -94,12 +98,12 @@ def interpolate(model: VAE, z_start: Tensor, z_end: Tensor, steps: int = K_STEPS
 
     Raises ValueError unless both are (latent,) vectors of the model and steps is at least 1.
     """
+    _check(model, steps)
     for name, z in (("z_start", z_start), ("z_end", z_end)):
         if not isinstance(z, Tensor):
             raise TypeError(f"{name} must be a torch.Tensor of shape ({model.latent},), got {type(z).__name__}")
         if tuple(z.shape) != (model.latent,) or not bool(torch.isfinite(z).all()):
             raise ValueError(f"{name} must be finite, of shape ({model.latent},), got shape {tuple(z.shape)}")
-    _check(model, steps)
     share = torch.linspace(0, 1, steps + 1, device=z_start.device)[:, None]
     z = torch.lerp(z_start[None], z_end[None], share)
     return torch.cat([model.decode(part) for part in z.split(100)]).cpu()
@@ -122,8 +126,8 @@ class Barrier(NamedTuple):
 
 def barrier(energy) -> Barrier:
     """Read a profile (K + 1,) as a :class:`Barrier`; ValueError for fewer than 11 points or not finite ones."""
-    energy = np.asarray(energy, float)
-    if energy.ndim != 1 or len(energy) < 11 or not np.isfinite(energy).all():
+    energy = finite_array("energy", energy)
+    if energy.ndim != 1 or len(energy) < 11:
         raise ValueError("energy must be a finite array of at least 11 values along the path, "
                          f"got shape {energy.shape}")
     tenth = len(energy) // 10

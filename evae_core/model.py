@@ -239,6 +239,8 @@ class VAE(nn.Module):
 
     def encode(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """mu and log sigma^2 of q(z|spins), each (n, latent); spins (n, 3, Ny, Nx) of the model's size and dtype."""
+        if not isinstance(spins, Tensor):
+            raise TypeError(f"spins must be a torch.Tensor, got {type(spins).__name__}")
         if spins.ndim != 4 or tuple(spins.shape[1:]) != (3, *self.size):
             raise ValueError(f"spins must have shape (n, 3, {self.size[0]}, {self.size[1]}) for this model, "
                              f"got {tuple(spins.shape)}")
@@ -246,6 +248,8 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Spins (n, 3, Ny, Nx) of latent vectors (n, latent)."""
+        if not isinstance(z, Tensor):
+            raise TypeError(f"z must be a torch.Tensor, got {type(z).__name__}")
         if z.ndim != 2 or z.shape[1] != self.latent:
             raise ValueError(f"z must have shape (n, {self.latent}), got {tuple(z.shape)}")
         spins = self.decoder(z)

@@ -15,21 +15,32 @@ from scipy import ndimage, spatial
 from scipy.sparse import coo_array, csgraph
 from torch import Tensor
 
-from evae_core.hamiltonian import Hamiltonian, check_spins
+from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
+
+MOST_BINS = 10**6
 
 
 def _checked(spins: Tensor, mask=None) -> tuple[Tensor, Tensor | None]:
     """Spins in float64 of exactly unit length (zero outside the mask), and the mask as a bool tensor (or None)."""
     check_spins(spins)
     if mask is not None:
-        mask = (mask if isinstance(mask, Tensor) else torch.from_numpy(np.array(mask))).to(spins.device)
-        if mask.dtype != torch.bool:
-            raise TypeError(f"mask must have dtype bool, got {mask.dtype}; true marks magnetic sites")
+        if not isinstance(mask, Tensor) and np.asarray(mask).dtype == bool:
+            mask = torch.from_numpy(np.array(mask))
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            raise TypeError("mask must be an array of dtype bool, true on magnetic sites, got "
+                            f"{getattr(mask, 'dtype', type(mask).__name__)}")
+        mask = mask.to(spins.device)
         if mask.shape != spins.shape[-2:]:
             raise ValueError(f"mask must have shape (Ny, Nx) = {tuple(spins.shape[-2:])}, got {tuple(mask.shape)}")
     check_spins(spins, unit=True, magnetic=None if mask is None else mask.cpu().numpy())
     spins = torch.nn.functional.normalize(spins.double(), dim=-3)
     return (spins, None) if mask is None else (spins * mask, mask)
+
+
+def _flag(name: str, value) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {type(value).__name__} {value!r:.60}")
+    return bool(value)
 
 
 def _one(spins: Tensor) -> np.ndarray:
@@ -70,10 +81,10 @@ def charge_density(spins: Tensor, mask=None, periodic: bool | None = None) -> Te
         see :func:`~evae_core.hamiltonian.check_spins`; spins that are not unit vectors on magnetic
         sites, a mask of another shape or dtype, or ``periodic=True`` together with a mask.
     """
-    if mask is not None and periodic:
+    wraps = mask is None if periodic is None else _flag("periodic", periodic)
+    if mask is not None and wraps:
         raise ValueError("periodic=True contradicts mask: a masked sample is open; leave periodic out")
     spins, mask = _checked(spins, mask)
-    wraps = mask is None if periodic is None else bool(periodic)
     right, up = spins.roll(-1, -1), spins.roll(-1, -2)
     corner = right.roll(-1, -2)
     q = (_half_solid_angle(spins, right, corner) + _half_solid_angle(spins, corner, up)) / (2 * math.pi)
@@ -119,9 +130,9 @@ def skyrmion_centres(spins: Tensor, threshold: float = 0.0, periodic: bool = Tru
     TypeError, ValueError
         see :func:`~evae_core.hamiltonian.check_spins`; a batch, or a threshold out of range.
     """
-    if not -1 < threshold < 1:
+    if not isinstance(threshold, (int, float, np.number)) or not -1 < threshold < 1:
         raise ValueError(f"threshold must lie between -1 and 1, got {threshold!r}")
-    S = _one(spins)
+    S, periodic = _one(spins), _flag("periodic", periodic)
     shape = S.shape[1:]
     labels, count = ndimage.label((S[2] < threshold) & (np.abs(S).sum(0) > 0))
     if count == 0:
@@ -152,12 +163,21 @@ def skyrmion_centres(spins: Tensor, threshold: float = 0.0, periodic: bool = Tru
 
 
 def _check_centres(centres, shape) -> tuple[np.ndarray, float, float]:
-    centres = np.asarray(centres, float)
-    if centres.ndim != 2 or centres.shape[1] != 2 or not np.isfinite(centres).all():
-        raise ValueError(f"centres must be a finite array (n, 2) of (x, y), got shape {centres.shape}")
-    if len(shape) != 2 or min(shape) < 1:
-        raise ValueError(f"shape must be (Ny, Nx), two positive integers, got {shape!r}")
-    return centres, float(shape[0]), float(shape[1])
+    ny, nx = Hamiltonian(boundary="open").check_shape(shape)
+    return finite_array("centres", centres, 2), float(ny), float(nx)
+
+
+def finite_array(name: str, values, columns: int | None = None) -> np.ndarray:
+    """``values`` as a finite float64 array, (n, ``columns``) where that is given; ValueError naming it otherwise."""
+    try:
+        found = np.asarray(values, float)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} must be an array of numbers, got {values!r:.60}") from None
+    if columns is not None and (found.ndim != 2 or found.shape[1] != columns):
+        raise ValueError(f"{name} must have shape (n, {columns}), got {found.shape}")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name} must be finite, got {values!r:.60}")
+    return found
 
 
 def periodic_images(centres, shape) -> np.ndarray:
@@ -191,7 +211,7 @@ def coordination(centres, shape, periodic: bool = True) -> np.ndarray:
         centres that are not (n, 2), not finite or not distinct; shape that is not (Ny, Nx).
     """
     centres, *_ = _check_centres(centres, shape)
-    n = len(centres)
+    n, periodic = len(centres), _flag("periodic", periodic)
     if len(np.unique(centres, axis=0)) < n:
         raise ValueError(f"centres must be distinct, got {n - len(np.unique(centres, axis=0))} repeated")
     points = periodic_images(centres, shape) if periodic else centres
@@ -225,6 +245,7 @@ def kspace(spins: Tensor, complex: bool = False, shift: bool = False) -> Tensor:
     in the middle. Raises as :func:`~evae_core.hamiltonian.check_spins`.
     """
     check_spins(spins)
+    complex, shift = _flag("complex", complex), _flag("shift", shift)
     waves = torch.fft.fft2(spins.select(-3, 2).double(), norm="ortho")
     if shift:
         waves = torch.fft.fftshift(waves, dim=(-2, -1))
@@ -290,6 +311,7 @@ def theta(H: Hamiltonian, spins: Tensor) -> Tensor:
     TypeError, ValueError
         as :func:`~evae_core.hamiltonian.check_spins`; not unit vectors on magnetic sites.
     """
+    check_hamiltonian(H)
     spins, mask = _checked(spins, H.mask)
     h = H.field(spins)
     angle = torch.atan2(torch.linalg.vector_norm(torch.linalg.cross(spins, h, dim=-3), dim=-3), (spins * h).sum(-3))
@@ -316,14 +338,15 @@ def theta_density(H: Hamiltonian, spins: Tensor, bins=200, log: bool = False, lo
     TypeError, ValueError
         as :func:`theta`; bins that are neither an integer >= 2 nor increasing edges.
     """
+    log = _flag("log", log)
     if np.ndim(bins) == 0:
-        if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 2:
-            raise ValueError(f"bins must be an integer >= 2 or an array of edges, got {bins!r}")
-        if log and not 0 < lowest < math.pi:
+        if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or not 2 <= bins <= MOST_BINS:
+            raise ValueError(f"bins must be an integer from 2 to {MOST_BINS} or an array of edges, got {bins!r}")
+        if log and (not isinstance(lowest, (int, float, np.number)) or not 0 < lowest < math.pi):
             raise ValueError(f"lowest must lie between 0 and pi, got {lowest!r}")
         edges = np.concatenate(([0.0], np.geomspace(lowest, np.pi, bins))) if log else np.linspace(0, np.pi, bins + 1)
     else:
-        edges = np.asarray(bins, float)
+        edges = finite_array("bins", bins)
         if log:
             raise ValueError("log=True needs a number of bins, got edges; leave log out")
         if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():

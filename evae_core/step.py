@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -138,6 +139,11 @@ def make_step(size, hamiltonian: Hamiltonian, beta: float, gamma: float, device:
         raise ValueError(f"precision must be one of {PRECISIONS[where.type]} on this device, got {precision!r}")
     if compile and where.type == "cuda":
         raise ValueError("compile=True is for the CPU; on a GPU climb() captures the step as a CUDA graph")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {seed!r:.60}")
+    if not isinstance(model, VAE | None):
+        raise TypeError(f"model must be a VAE or None, got {type(model).__name__}")
+    check_weight("learning_rate", learning_rate)
     ny, nx = check_size(size if model is None else model.size)
     if model is None:
         model = new_model(size, hamiltonian, seed)

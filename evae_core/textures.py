@@ -23,8 +23,8 @@ from torch import Tensor
 
 from evae_core.annealing import relax
 from evae_core.cells import commensurate_cells
-from evae_core.hamiltonian import Hamiltonian, check_spins
-from evae_core.observables import defects, periodic_images, skyrmion_centres, topological_charge
+from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
+from evae_core.observables import defects, finite_array, periodic_images, skyrmion_centres, topological_charge
 
 __all__ = ["LatticeState", "commensurate_cells", "helix", "helix_period", "interstitial_pair", "relax",
            "skyrmion_lattice", "skyrmion_lattices", "skyrmions", "uniform", "with_interstitial", "with_vacancy"]
@@ -32,6 +32,7 @@ __all__ = ["LatticeState", "commensurate_cells", "helix", "helix_period", "inter
 
 def helix_period(H: Hamiltonian) -> float:
     """Period of the helix, 2 pi / atan(|D|/J), in lattice sites; ValueError unless J > 0 and D != 0 alone."""
+    check_hamiltonian(H)
     if H.further:
         raise ValueError("H must have nearest-neighbour bonds only: with further ones J and D do not give the period")
     if H.J <= 0 or H.D == 0:
@@ -64,11 +65,11 @@ def helix(H: Hamiltonian, shape, turns: int | None = None, axis: str = "x") -> T
     TypeError, ValueError
         turns that are not a whole number, an unknown axis, a shape that does not fit H, or J <= 0 or D = 0.
     """
+    period = helix_period(H)
     ny, nx = H.check_shape(shape)
     if axis not in ("x", "y"):
         raise ValueError(f'axis must be "x" or "y", got {axis!r}')
     n = nx if axis == "x" else ny
-    period = helix_period(H)
     if turns is None:
         turns = max(1, round(n / period))
     if isinstance(turns, bool) or not isinstance(turns, (int, np.integer)):
@@ -140,12 +141,10 @@ def skyrmions(H: Hamiltonian, shape, centres, radius: float | None = None) -> Te
     ValueError
         a shape that does not fit H, centres that are not (n, 2), a radius that is not positive, J <= 0 or D = 0.
     """
-    shape = H.check_shape(shape)
-    centres = np.asarray(centres, float)
-    if centres.ndim != 2 or centres.shape[1] != 2 or not np.isfinite(centres).all():
-        raise ValueError(f"centres must be finite, (n, 2) pairs of (x, y), got shape {centres.shape}")
     radius = 0.3 * helix_period(H) if radius is None else radius
-    if not 0 < radius < math.inf:
+    check_hamiltonian(H)
+    shape, centres = H.check_shape(shape), finite_array("centres", centres, 2)
+    if not isinstance(radius, (int, float, np.number)) or not 0 < radius < math.inf:
         raise ValueError(f"radius must be positive, got {radius!r}")
     return _masked(H, _from_plane(H, _poles(H, shape, centres, radius)).float())
 
@@ -236,9 +235,9 @@ def skyrmion_lattices(H: Hamiltonian, shape, counts=None, keep: int = 8, toleran
     if counts is None:
         search = range(max(1, math.floor(area / SPACINGS[0] ** 2)), math.ceil(area / SPACINGS[1] ** 2) + 1)
     else:
-        search = sorted(set(np.atleast_1d(counts).tolist()))
-        if not search:
-            raise ValueError("counts must hold at least one number of skyrmions, got none")
+        search = sorted(set(np.atleast_1d(counts).tolist())) if np.asarray(counts).dtype.kind in "iu" else []
+        if not search or search[0] < 1 or search[-1] > ny * nx:
+            raise ValueError(f"counts must be numbers of skyrmions from 1 to {ny * nx}, got {counts!r:.60}")
     states = []
     while search:
         for count in search:
@@ -265,6 +264,7 @@ def skyrmion_lattice(H: Hamiltonian, shape, device: str = "cpu") -> Tensor:
 
 
 def _box(H: Hamiltonian, shape) -> tuple[int, int]:
+    check_hamiltonian(H)
     if not H.periodic:
         raise ValueError('H must have boundary="periodic" for a skyrmion lattice: the edges of other samples deform it')
     helix_period(H)  # raises where H holds no skyrmion

@@ -21,6 +21,8 @@ class OutOfTime(Exception):
 
 def opened(minutes: float) -> str:
     """The value of EVAE_DEADLINE for a box of ``minutes`` that begins now; ValueError for negative or endless ones."""
+    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
+        raise TypeError(f"minutes must be a number, got {minutes!r:.60}")
     if not 0 <= minutes < float("inf"):
         raise ValueError(f"minutes must be a finite number >= 0, got {minutes!r}")
     return f"{time.time()!r}+{60.0 * minutes!r}"

@@ -47,8 +47,7 @@ def test_lock_is_plain_exact_pins():
     assert all(re.fullmatch(r"(    --hash=sha256:[0-9a-f]{64}|[^ ]+==[^ ]+)( \\)?", line) for line in LINES)
     assert not LINES[-1].endswith("\\")
     for line, after in zip(LINES, [*LINES[1:], "end"], strict=True):
-        hashed = after.startswith("    --hash")
-        assert line.endswith(" \\") is hashed, f"{line}: every pin has a hash, and only pins have"
+        assert line.endswith(" \\") is after.startswith("    --hash"), f"{line}: every pin has a hash"
     assert not [line for line in LINES if line in PINS], "a pin without a hash"
     assert len(PINS) > 50 and all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line) for line in PINS)
     assert len(LOCK) == len(PINS) and not [name for name in LOCK if UNPINNED.fullmatch(name)]

@@ -25,6 +25,7 @@ from evae_core.hamiltonian import Hamiltonian, check_spins
 __all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "loaded", "relax", "runs_on", "settle"]
 
 DEVICES = ("auto", "cpu", "cuda")
+MOST_SITES = 2**34  # of all replicas of a call: 200 GB of spins
 GLIDING = 8000  # sweeps after which a texture that still moves glides
 ALGORITHM = 3  # raise when the same seed gives other spins: older data sets are then made anew
 
@@ -111,6 +112,9 @@ class Annealing:
         if schedule is not None and not isinstance(schedule, Schedule):
             raise TypeError(f"schedule must be a Schedule or None, got {type(schedule).__name__}")
         n, seed, first = check_count("n", n, 1), _check_seed(seed), check_count("first", first)
+        if n * shape[0] * shape[1] > MOST_SITES or first >= 2**62:
+            raise ValueError(f"n must be at most {MOST_SITES // (shape[0] * shape[1])} at this shape, and first below "
+                             f"2**62, got n={n}, first={first}")
         self.H, self.schedule = H, schedule or Schedule()
         self._temperatures = self.schedule.temperatures()
         self._replicas = _backend(device, H).Replicas(H, shape, n, first, seed)
@@ -200,6 +204,8 @@ def anneal(H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto", s
     if not isinstance(keep, bool):
         raise TypeError(f"keep must be True or False, got {keep!r}")
     backend = _backend(device, H)
+    if n * ny * nx > MOST_SITES:
+        raise ValueError(f"n must be at most {MOST_SITES // (ny * nx)} at this shape, got {n}; anneal in parts")
     spins = torch.empty(n, 3, ny, nx, device=backend.home() if keep and hasattr(backend, "home") else "cpu")
 
     done = 0
