@@ -79,17 +79,25 @@ def same(plain, others) -> None:
 
 
 def cpu() -> int:
-    """The numba kernels."""
+    """The numba kernels, and the compiled descent where there is a compiler."""
+    from pytest import MonkeyPatch
+
     from evae_core.annealing import cpu as backend
-    shapes = [*SHAPES, (2, 2), (2, 4), (4, 2), (6, 34), (34, 6)]
-    plain, results = anneals("cpu", shapes), []
-    for at_end in (True, False):
-        kernels = backend.sweep, backend.descend
-        backend.sweep, backend.descend = (between_fences(kernel, at_end) for kernel in kernels)
-        results.append(anneals("cpu", shapes))
-        backend.sweep, backend.descend = kernels
-    same(plain, results)
-    return len(plain)
+    shapes, number = [*SHAPES, (2, 2), (2, 4), (4, 2), (6, 34), (34, 6)], 0
+    for compiled in {backend.COMPILED.problem() is None, False}:
+        with MonkeyPatch.context() as patch:
+            if not compiled:
+                patch.setattr(backend.COMPILED, "problem", lambda: "no compiler")
+            plain, results = anneals("cpu", shapes), []
+            for at_end in (True, False):
+                kernels = backend.sweep, backend.descend
+                backend.sweep, backend.descend = (between_fences(kernel, at_end) for kernel in kernels)
+                patch.setattr(backend, "_zeros", lambda *of, at_end=at_end: fenced(np.zeros(*of), at_end))
+                results.append(anneals("cpu", shapes))
+                backend.sweep, backend.descend = kernels
+            same(plain, results)
+            number += len(plain)
+    return number
 
 
 def cuda() -> int:
@@ -118,7 +126,7 @@ def fused() -> int:
     """The compiled passes of a training step, forward and back."""
     from evae_core import VAE, Hamiltonian
     from evae_core import fused as passes
-    from evae_core.fused import library
+    from evae_core.fused.library import call as compiled_call
 
     def steps():
         found = []
@@ -142,7 +150,7 @@ def fused() -> int:
                                                        x.detach().permute(0, 2, 3, 1).reshape(-1).numpy(), (x.numel(),))
             flat = [storage(x) if isinstance(x, torch.Tensor) else x for x in args]
             moved = [fenced(x, at_end) if isinstance(x, np.ndarray) else x for x in flat]
-            library.call(name, dtype, *(torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in moved))
+            compiled_call(name, dtype, *(torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in moved))
             for mine, theirs in zip(flat, moved, strict=True):
                 if isinstance(mine, np.ndarray):
                     mine[...] = theirs
