@@ -163,8 +163,10 @@ def skyrmion_centres(spins: Tensor, threshold: float = 0.0, periodic: bool = Tru
 
 
 def _check_centres(centres, shape) -> tuple[np.ndarray, float, float]:
-    ny, nx = Hamiltonian(boundary="open").check_shape(shape)
-    return finite_array("centres", centres, 2), float(ny), float(nx)
+    box = finite_array("shape", shape)
+    if box.shape != (2,) or box.min() < 1:
+        raise ValueError(f"shape must be (Ny, Nx), two numbers of at least 1, got {shape!r:.60}")
+    return finite_array("centres", centres, 2), float(box[0]), float(box[1])
 
 
 def finite_array(name: str, values, columns: int | None = None) -> np.ndarray:
