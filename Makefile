@@ -21,15 +21,18 @@ TEST := build/test
 
 .venv: $(READY)
 
-# What the lock pins is installed by its hashes. The second line adds this package, and what is pinned nowhere because it
-# differs from machine to machine: the CUDA libraries that torch itself names by exact versions.
+# What the lock pins is installed by its hashes; first, where pip has it at hand, torch without CUDA. The last line adds
+# this package, and what is pinned nowhere because it differs from machine to machine: the CUDA libraries that torch
+# itself names by exact versions.
 # The stamp is written last and removed first, so an environment that was interrupted never counts as ready.
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock requirements-cpu.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not found; say which one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; say which one: make PYTHON=/path/to/python3.12")'
 	@echo "building .venv from requirements.lock (a few minutes, mostly download)"
 	@rm -f $@
 	$(PYTHON) -m venv --clear .venv
+	@$(PY) -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --no-index \
+		--requirement requirements-cpu.lock 2>/dev/null || true
 	$(PY) -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --requirement requirements.lock
 	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[test]"
 	@touch $@

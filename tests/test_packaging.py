@@ -53,6 +53,11 @@ def test_lock_is_plain_exact_pins():
     assert len(LOCK) == len(PINS) and not [name for name in LOCK if UNPINNED.fullmatch(name)]
 
 
+def test_the_cpu_build_is_the_same_torch():
+    pin, hash_ = (ROOT / "requirements-cpu.lock").read_text().splitlines()[-2:]
+    assert pin == f"torch=={LOCK['torch']} \\" and re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}", hash_)
+
+
 def test_lock_is_within_the_ranges():
     for requirement in wanted("test"):
         assert LOCK[canonicalize_name(requirement.name)] in requirement.specifier, requirement
@@ -278,7 +283,7 @@ def build(tmp_path):
     """Runs make with a python that only takes notes, in a path that is hard on make; returns (code, output, log)."""
     folder = tmp_path / "a folder's $name (é)"
     folder.mkdir()
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", "requirements.lock", "requirements-cpu.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     fake = folder / "python3"
     fake.write_text(FAKE)
@@ -299,6 +304,8 @@ def build(tmp_path):
 def test_make_builds_the_environment_once(build):
     code, said, log = build(".venv")
     assert code == 0 and [line for line in log if "install" in line] == [
+        "-m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --no-index --requirement "
+        "requirements-cpu.lock",
         "-m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --requirement requirements.lock",
         "-m pip --disable-pip-version-check install --quiet --no-build-isolation --editable .[test]"]
     assert build(".venv")[::2] == (0, [])
