@@ -28,6 +28,8 @@ EXTRAS = PROJECT["optional-dependencies"]
 PINS = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
 LOCK = {canonicalize_name(name): version for name, version in (line.split("==") for line in PINS)}
 
+LOCKED = ("test", "book")  # the extras that requirements.lock and the conda environments hold
+
 # Packages under another name at conda-forge, and what an environment needs there besides.
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "cupy-cuda13x": "cupy"}
 CONDA_EXTRA = {"python": PROJECT["requires-python"], "pip": "", "setuptools": ">=77"}
@@ -48,18 +50,18 @@ def test_lock_is_plain_exact_pins():
 
 
 def test_lock_is_within_the_ranges():
-    for requirement in wanted("test"):
+    for requirement in wanted(*LOCKED):
         assert LOCK[canonicalize_name(requirement.name)] in requirement.specifier, requirement
     (backend,) = (Requirement(text) for text in SETTINGS["build-system"]["requires"])
     assert LOCK[backend.name] in backend.specifier  # the Makefile installs this package without build isolation
 
 
 def closure() -> set[str]:
-    """All that pyproject's packages and extra "test" need on Linux and Python 3.11, by what the installed ones say."""
+    """All that pyproject's packages and the locked extras need on Linux and Python 3.11, by what the installed ones say."""
     platform = {"python_version": "3.11", "python_full_version": "3.11.0", "implementation_name": "cpython",
                 "platform_python_implementation": "CPython", "sys_platform": "linux", "platform_system": "Linux",
                 "os_name": "posix"}
-    found, todo = set(), [(requirement.name, frozenset(requirement.extras)) for requirement in wanted("test")]
+    found, todo = set(), [(requirement.name, frozenset(requirement.extras)) for requirement in wanted(*LOCKED)]
     while todo:
         name, extras = todo.pop()
         if (canonicalize_name(name), extras) in found or UNPINNED.fullmatch(canonicalize_name(name)):
@@ -94,7 +96,7 @@ def test_one_cupy():
     assert len(named) == 1 and not [name for name in LOCK if "cupy" in name]
 
 
-@pytest.mark.parametrize("file, extras", [("environment.yml", ["test"]), ("environment-gpu.yml", ["test", "gpu"])])
+@pytest.mark.parametrize("file, extras", [("environment.yml", LOCKED), ("environment-gpu.yml", (*LOCKED, "gpu"))])
 def test_conda_environment_is_pyproject(file, extras):
     environment = yaml.safe_load((ROOT / file).read_text())
     assert environment["channels"] == ["conda-forge", "nodefaults"]
@@ -141,7 +143,7 @@ TIERS = [
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "model", "ladders", "weights", "plan", "fused", "step",
      "resident"},
-    {"dataset", "training", "latent", "runs"},
+    {"dataset", "training", "latent", "runs", "formats"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
 ]
