@@ -2,6 +2,7 @@
 # make test        ruff, the tests, and every notebook at the smallest preset
 # make lab         JupyterLab on the notebooks
 # make notebooks   the .ipynb anew from the .py, executed at the laptop preset
+# make book        the executed notebooks and the package's documentation as a static site, build/book/index.html
 # make bench       the measurements in benchmarks/, written to benchmarks/RESULTS.md
 # make clean       remove build/ and, after asking (or with YES=1), every artefact of the store
 # make .venv       the environment alone: exactly requirements.lock, and this package from its folder
@@ -17,7 +18,7 @@ TEST := build/test
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: .venv figures test lint lab notebooks bench clean
+.PHONY: .venv figures test lint types lab notebooks book bench clean
 
 .venv: $(READY)
 
@@ -49,6 +50,9 @@ lab: $(READY)
 
 notebooks: $(READY)
 	$(PY) -m evae_core notebooks
+
+book: $(READY)
+	$(PY) docs/book.py
 
 bench: $(READY)
 	$(PY) benchmarks/report.py

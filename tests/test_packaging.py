@@ -57,7 +57,7 @@ def test_lock_is_within_the_ranges():
 
 
 def closure() -> set[str]:
-    """All that pyproject's packages and the locked extras need on Linux and Python 3.11, by what the installed ones say."""
+    """All that pyproject's packages and the locked extras need on Linux and Python 3.11, as the installed ones say."""
     platform = {"python_version": "3.11", "python_full_version": "3.11.0", "implementation_name": "cpython",
                 "platform_python_implementation": "CPython", "sys_platform": "linux", "platform_system": "Linux",
                 "os_name": "posix"}
@@ -363,3 +363,32 @@ def test_python_in_the_makefile_is_the_projects():
 def test_ci_runs_the_readers_test_command():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK) and script.read_text().splitlines()[-1] == "exec make test"
+
+
+# Contributors, and launching elsewhere ------------------------------------------------------------------------------
+
+def test_hooks_use_the_environments_own_tools_and_pair_notebooks(tmp_path):
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local" and all(hook["language"] == "system" for hook in repository["hooks"])
+    entries = {hook["id"]: hook for hook in repository["hooks"]}
+    assert all(hook["entry"].startswith(".venv/bin/python -m ") for hook in entries.values())
+    names = [path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").iterdir()]
+    paired = [name for name in names if re.search(entries["pair"]["files"], name)]
+    assert sorted(paired) == sorted(name for name in names if name.endswith(".py")) and len(paired) >= 7
+    # The hook's own command, on a copy: outputs stay where the cell is as it was, and go where it was changed.
+    for name in ("02_beta_sweep.py", "02_beta_sweep.ipynb", "jupytext.toml"):
+        shutil.copy(ROOT / "notebooks" / name, tmp_path)
+    source = tmp_path / "02_beta_sweep.py"
+    source.write_text(source.read_text() + "\n# %%\nprint('a new cell')\n")
+    command = [sys.executable, *entries["pair"]["entry"].split()[1:], str(source)]
+    subprocess.run(command, check=True, capture_output=True, timeout=100)
+    notebook = nbformat.read(tmp_path / "02_beta_sweep.ipynb", as_version=4)
+    assert notebook.cells[-1].source == "print('a new cell')" and not notebook.cells[-1].outputs
+    before = nbformat.read(ROOT / "notebooks" / "02_beta_sweep.ipynb", as_version=4)
+    assert [cell.get("outputs") for cell in notebook.cells[:-1]] == [cell.get("outputs") for cell in before.cells]
+
+
+def test_binder_gets_the_conda_environment_and_this_package():
+    assert (ROOT / ".binder" / "environment.yml").resolve() == ROOT / "environment.yml"
+    script = ROOT / ".binder" / "postBuild"
+    assert os.access(script, os.X_OK) and "pip install --no-deps --no-build-isolation -e ." in script.read_text()
