@@ -142,7 +142,7 @@ TIERS = [
     {"timebox"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "model", "ladders", "weights", "plan", "fused", "step",
-     "resident"},
+     "resident", "materials"},
     {"dataset", "training", "latent", "runs", "formats"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
