@@ -1,6 +1,6 @@
 # make figures [PRESET=smoke|laptop|paper]   run the notebooks in order, write figures/ and the score card
-# make test        ruff, the tests, and every notebook at the smallest preset
-# make lab         JupyterLab on the notebooks
+# make test        ruff, mypy, the tests with doctests, and every notebook at the smallest preset
+# make lab         JupyterLab on the notebook to start with (on this machine only, with a token)
 # make notebooks   the .ipynb anew from the .py, executed at the laptop preset
 # make book        the executed notebooks and the package's documentation as a static site, build/book/index.html
 # make bench       the measurements in benchmarks/, written to benchmarks/RESULTS.md
@@ -36,17 +36,20 @@ $(READY): requirements.lock pyproject.toml
 figures: $(READY)
 	$(PY) -m evae_core figures --preset $(PRESET)
 
-test: lint
+test: lint types
 	rm -rf $(TEST)
 	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core
-	EVAE_PRESET=smoke EVAE_STORE="$(CURDIR)/$(TEST)/store" EVAE_FIGURES="$(CURDIR)/$(TEST)/figures" \
+	EVAE_PRESET=smoke EVAE_PROGRESS=lines EVAE_STORE="$(CURDIR)/$(TEST)/store" EVAE_FIGURES="$(CURDIR)/$(TEST)/figures" \
 		$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
 
 lint: $(READY)
 	$(PY) -m ruff check
 
+types: $(READY)
+	$(PY) -m mypy
+
 lab: $(READY)
-	$(PY) -m jupyter lab notebooks
+	$(PY) -m jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)/notebooks" notebooks/00_start_here.ipynb
 
 notebooks: $(READY)
 	$(PY) -m evae_core notebooks

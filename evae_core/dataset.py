@@ -22,6 +22,7 @@ from evae_core.files import load_arrays, save_arrays
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
 from evae_core.presets import Preset
+from evae_core.progress import SHARDS, timed
 from evae_core.store import Store
 
 SETS = ("train", "validation", "test")
@@ -142,8 +143,8 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
               report: Callable[[str], None] | None = None) -> Data:
     """Load the data set from the store; anneal, verify and store the shards that are missing.
 
-    ``report`` is called with a line of text a fifth of the work. A run that was killed continues with the
-    first missing shard.
+    ``report`` is called with a line of text a fifth of the work, with the time left. A run that was killed
+    continues with the first missing shard.
 
     Raises
     ------
@@ -154,6 +155,7 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
     specs = spec._shards()
     missing = report is not None and None in in_threads(store.find, specs, AT_ONCE)
     done = 0
+    report = timed(report, len(specs), SHARDS) if missing else None
 
     def get(shard):
         return store.get(shard, lambda folder: _make_shard(spec, shard, folder, device))
@@ -161,7 +163,7 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
     def finished(folder):
         nonlocal done
         done += 1
-        if missing and (done % max(1, len(specs) // 5) == 0 or done == len(specs)):
+        if report and (done % max(1, len(specs) // 5) == 0 or done == len(specs)):
             report(f"data: {min(done * spec.shard, spec.train + spec.validation + spec.test)} configurations of "
                    f"{spec.shape[0]} x {spec.shape[1]} annealed ({done} of {len(specs)} shards)")
 

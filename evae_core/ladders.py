@@ -6,11 +6,13 @@ The paper climbs beta from 1e-6 to 1, then starts from the beta = 1e-3 and the b
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from evae_core.presets import Preset
 
+_Data = TypeVar("_Data", bound=Hashable)  # what says which data set a ladder is trained on
 GAMMA_LOW = 100.0  # above it the model changes fast, and presets may give it other steps and another learning rate
 
 
@@ -103,3 +105,19 @@ def confined_ladder(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
     rungs = [(beta, 0.0, 3 * steps), (beta, 100.0, steps), (beta, 1e3, steps), (beta, 3e3, steps),
              (beta, 1e4, steps), (beta, 1e5, steps)]
     return climbing(rungs, preset, seed, translate=False)
+
+
+def steps_to_take(ladders: Sequence[Sequence[Stage]], data: Sequence[_Data],
+                  kept: Callable[[Stage, _Data], bool]) -> int:
+    """Optimiser steps of all stages that are not ``kept``, with their parents, each counted once.
+
+    ``data``: what each ladder is trained on.
+    """
+    todo: set[tuple[Stage, _Data]] = set()
+    for stages, own in zip(ladders, data, strict=True):
+        for stage in stages:
+            found: Stage | None = stage
+            while found is not None and (found, own) not in todo and not kept(found, own):
+                todo.add((found, own))
+                found = found.parent
+    return sum(stage.steps for stage, _ in todo)

@@ -28,10 +28,11 @@ from evae_core import weights
 from evae_core.dataset import Data, DataSpec, load_data
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.ladders import Stage, climbing, confined_ladder, control, ladder
+from evae_core.ladders import Stage, climbing, confined_ladder, control, ladder, steps_to_take
 from evae_core.model import VAE, energy_loss, energy_scale
 from evae_core.observables import kspace_mse
 from evae_core.plan import Plan, plan
+from evae_core.progress import STEPS, timed
 from evae_core.resident import LOSSES, Resident, upload
 from evae_core.step import Step, compilable, device_name, make_step, new_model, pick_device
 from evae_core.store import Store
@@ -94,7 +95,7 @@ def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, devic
           precision: str | None = None) -> list[Trained]:
     """Train every stage that the store does not hold, after its parents; return them in order.
 
-    Killed at any moment, it loses the stage in progress. ``report`` is called with one line a stage. ``compile`` and
+    Killed at any moment, it loses the stage in progress. ``report`` gets one line a stage. ``compile`` and
     ``precision`` are :func:`make_step`'s; by default kernels are compiled for stages of COMPILED_WORK on a CPU, and on
     a GPU every stage is a CUDA graph. What was used is in the stage's ``measured``: the same seed gives the same bytes
     on the same machine in the same mode.
@@ -104,7 +105,16 @@ def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, devic
     RuntimeError
         a loss that is not finite; names stage and step.
     """
-    return _climb(stages, data, store or Store(), device, report, compile, precision, {})
+    store = store or Store()
+    return _climb(stages, data, store, device, _timed(report, [stages], [data], store), compile, precision, {})
+
+
+def _timed(report, ladders, specs, store: Store):
+    """``report`` with the time left of the stages that the store does not hold."""
+    def kept(stage, spec):
+        return store.find(stage_spec(stage, spec)) is not None
+
+    return timed(report, steps_to_take(ladders, specs, kept), STEPS)
 
 
 def _climb(stages, data, store, device, report, compile, precision, loaded: dict) -> list[Trained]:
@@ -140,7 +150,7 @@ def stage_spec(stage: Stage, data: DataSpec) -> dict:
 
 def _worker(stages, data, root, device, queue, compile, precision) -> None:
     torch.set_num_threads(1)
-    climb(stages, data, Store(root), device, queue.put, compile=compile, precision=precision)
+    _climb(stages, data, Store(root), device, queue.put, compile, precision, {})
 
 
 def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store: Store | None = None,
@@ -162,6 +172,7 @@ def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store
     if workers is None:
         workers = 1 if pick_device(device).type == "cuda" else os.cpu_count() or 1
     steps = sum(stage.steps for number in todo for stage in ladders[number])
+    report = _timed(report, ladders, specs, store)
     long = any(worth(stage, specs[number]) for number in todo for stage in ladders[number])
     if compile is None and long and pick_device(device).type == "cpu" and not compilable(report):
         compile = False  # made, or said to be missing, once for all

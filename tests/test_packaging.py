@@ -139,7 +139,7 @@ def test_kernels_and_every_package_are_shipped():
 TIERS = [
     {"files"},
     {"artefact"},
-    {"timebox"},
+    {"timebox", "progress"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "model", "ladders", "weights", "plan", "fused", "step",
      "resident", "materials"},
@@ -334,9 +334,9 @@ def test_make_says_which_python_it_needs(build):
 
 @needs_make
 @pytest.mark.parametrize("target, commands", [
-    ("test", ["-m ruff check", "-m pytest", "-m pytest"]), ("lab", ["-m jupyter lab notebooks"]),
+    ("test", ["-m ruff check", "-m mypy", "-m pytest", "-m pytest"]), ("lab", ["-m jupyter lab"]),
     ("notebooks", ["-m evae_core notebooks"]), ("clean", ["-m evae_core clean"]), ("lint", ["-m ruff check"]),
-    ("bench", ["benchmarks/report.py"]),
+    ("bench", ["benchmarks/report.py"]), ("book", ["docs/book.py"]),
 ])
 def test_make_targets(build, target, commands):
     (build.folder / "notebooks").mkdir()
@@ -349,7 +349,7 @@ def test_make_targets(build, target, commands):
 
 
 @needs_make
-@pytest.mark.parametrize("step", ["-m ruff", "evae_core", "nbval"])
+@pytest.mark.parametrize("step", ["-m ruff", "-m mypy", "evae_core", "nbval"])
 def test_make_test_fails_where_a_part_fails(build, step):
     build(".venv")
     assert build("test", FAIL=step)[0] != 0

@@ -52,9 +52,20 @@ def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
         return 130
 
 
+_ABOUT = "Figures, claims and store of the E-VAE companion: a VAE with the magnetic Hamiltonian in its loss."
+_BEGIN = """to begin with:
+  python -m evae_core figures --list            the notebooks and what they show
+  python -m evae_core figures --preset smoke    all of them in a few minutes, hardly trained
+  make lab                                      JupyterLab, on the notebook to start with
+  python -m evae_core COMMAND --help            a command's options
+
+exit codes: 0 done, 1 failed (the last line says what), 2 wrong command line, 3 the minutes are over and the same
+command goes on, 130 stopped by hand. What is computed is kept: a second run goes on where the first one ended."""
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m evae_core", description="Figures, claims and store of the E-VAE "
-                                     "companion.")
+    parser = argparse.ArgumentParser(prog="python -m evae_core", description=_ABOUT, epilog=_BEGIN,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="command")
     preset = {"help": "smoke, laptop or paper (default: EVAE_PRESET where it is set, else laptop)"}
     only = {"nargs": "+", "metavar": "NN", "default": [], "help": "numbers of the notebooks to run (default: all)"}

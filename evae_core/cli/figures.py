@@ -22,7 +22,7 @@ def figures(arguments, root: Path) -> int:
     only = arguments.only or (_RECORDED if arguments.recorded else [])
     if arguments.list:
         for path in running.sources(root, only):
-            print(path.stem)
+            print(f"{path.stem:<26}{running.title(path)}".rstrip())
         return 0
     folder = _folder(preset)
     paths = running.sources(root, only)

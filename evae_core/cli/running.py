@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from evae_core import progress
 from evae_core.cli.words import DEFAULT_PRESET, Failure
 from evae_core.timebox import OutOfTime
 
@@ -36,6 +37,13 @@ def sources(root: Path, only: Sequence[str]) -> list[Path]:
     return [folder / f"{stem}.ipynb" for stem in stems if not numbers or stem[:2] in numbers]
 
 
+def title(path: Path) -> str:
+    """The heading of a notebook, from its .py; empty where it has none."""
+    source = path.with_suffix(".py")
+    found = re.search(r"^# # (.+)$", source.read_text(encoding="utf-8"), re.MULTILINE) if source.is_file() else None
+    return found[1] if found else ""
+
+
 def _escape(path: Path) -> str:
     """The path for papermill, which takes braces in paths for fields to fill in."""
     return str(path).replace("{", "{{").replace("}", "}}")
@@ -60,10 +68,10 @@ def check_parameter(path: Path) -> None:
 
 @contextmanager
 def kernel_environment(preset: str, settings: Mapping[str, str | None]) -> Iterator[None]:
-    """Set what the kernels inherit: EVAE_PRESET, which goes before the parameter, ``settings``, and no MPLBACKEND."""
+    """Set what kernels inherit: EVAE_PRESET, which goes before the parameter, ``settings``, no MPLBACKEND, no bars."""
     if backend := os.environ.get("MPLBACKEND"):  # Agg, say, gives executed notebooks without figures
         print(f"MPLBACKEND={backend} is left out: notebooks draw with the inline backend", flush=True)
-    with environment({"EVAE_PRESET": preset, "MPLBACKEND": None, **settings}):
+    with environment({"EVAE_PRESET": preset, "MPLBACKEND": None, progress.ENV: "lines", **settings}):
         yield
 
 
