@@ -49,7 +49,8 @@ types: $(READY)
 	$(PY) -m mypy
 
 lab: $(READY)
-	$(PY) -m jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)/notebooks" notebooks/00_start_here.ipynb
+	$(PY) -m jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)/notebooks" \
+		--LabApp.default_url=/lab/tree/00_start_here.ipynb
 
 notebooks: $(READY)
 	$(PY) -m evae_core notebooks
