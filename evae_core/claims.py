@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ class Result:
     id: str
     checks: tuple[Check, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.id not in CLAIMS:
             raise ValueError(f"id must be one of {tuple(CLAIMS)}, got {self.id!r}")
         if not self.checks:
@@ -71,26 +72,26 @@ class Result:
         return "partly" if any(check.passed and check.evidence for check in self.checks) else "not reproduced"
 
 
-def _result(claim: str, *checks: tuple) -> Result:
+def _result(claim: str, *checks: tuple[Any, ...]) -> Result:
     """Checks are (criterion, measured, passed), with a fourth member False where passing is no evidence alone."""
     return Result(claim, tuple(Check(text, measured, bool(passed), *rest) for text, measured, passed, *rest in checks))
 
 
-def _rises(values, slack: float) -> bool:
+def _rises(values: Any, slack: float) -> bool:
     """No value is below the largest before it by more than ``slack`` times the range."""
     values = np.asarray(values, float)
     return bool((np.maximum.accumulate(values) - values).max() <= slack * np.ptp(values)) and values[-1] > values[0]
 
 
-def _falls(values, slack: float) -> bool:
+def _falls(values: Any, slack: float) -> bool:
     return _rises(-np.asarray(values, float), slack)
 
 
-def _list(values, form: str = ".3g") -> str:
+def _list(values: Any, form: str = ".3g") -> str:
     return ", ".join(format(float(v), form) for v in values)
 
 
-def critical(x, kspace_mse, data_kspace_mse: float, lasting: bool = False) -> float:
+def critical(x: Any, kspace_mse: Any, data_kspace_mse: float, lasting: bool = False) -> float:
     """Where a ladder collapses onto one state: x of the crossing below ``COLLAPSED`` times the data's k-space MSE.
 
     The geometric mean of x at the first stage whose generated states differ by less, and at the stage before it; with
@@ -107,7 +108,7 @@ def critical(x, kspace_mse, data_kspace_mse: float, lasting: bool = False) -> fl
     return float(np.sqrt(x[first - 1] * x[first]))
 
 
-def beta_sweep(ladders: Sequence[Mapping]) -> list[Result]:
+def beta_sweep(ladders: Sequence[Mapping[str, Any]]) -> list[Result]:
     """B1-B3 from beta ladders (one a seed): arrays beta, reconstruction, kl, energy, magnetisation, kspace_mse
     (generated states) and the number data_kspace_mse."""
     ratio = [np.max(np.asarray(s["reconstruction"])[np.asarray(s["beta"]) <= 1.01e-4]) / s["reconstruction"][-1]
@@ -129,13 +130,13 @@ def beta_sweep(ladders: Sequence[Mapping]) -> list[Result]:
     ]
 
 
-def gamma_sweep(ladders: Sequence[Mapping], data_energy: float) -> list[Result]:
+def gamma_sweep(ladders: Sequence[Mapping[str, Any]], data_energy: float) -> list[Result]:
     """G1-G4 from gamma ladders (one a beta); ``data_energy`` is the training data's mean L_H.
 
     A ladder holds the arrays gamma, reconstruction, kl, energy (of X_out), energy_generated, kspace_mse and beta (the
     same in every stage), and the number data_kspace_mse.
     """
-    def at(s, key, gamma):
+    def at(s: Any, key: Any, gamma: Any) -> float:
         return float(np.asarray(s[key])[np.argmin(np.abs(np.log(np.asarray(s["gamma"]) / gamma)))])
 
     gamma_c = [critical(s["gamma"], s["kspace_mse"], s["data_kspace_mse"]) for s in ladders]
@@ -173,7 +174,7 @@ def gamma_sweep(ladders: Sequence[Mapping], data_energy: float) -> list[Result]:
     ]
 
 
-def noise(gammas, median: Mapping[str, Sequence[float]], peak: Mapping[str, Sequence[float]],
+def noise(gammas: Any, median: Mapping[str, Sequence[float]], peak: Mapping[str, Sequence[float]],
           height: Mapping[str, Sequence[float]]) -> list[Result]:
     """N1-N2: the median theta (radians) and the place and height of the theta density's peak, in the order of
     ``gammas``, for the keys "X_out" and "X'_out"."""
@@ -190,7 +191,8 @@ def noise(gammas, median: Mapping[str, Sequence[float]], peak: Mapping[str, Sequ
     ]
 
 
-def interpolation(gammas, height, width, start, end, extra: Mapping[float, tuple[float, float]]) -> list[Result]:
+def interpolation(gammas: Any, height: Any, width: Any, start: Any, end: Any,
+                  extra: Mapping[float, tuple[float, float]]) -> list[Result]:
     """L1-L3: barrier height, width (steps) and plateau energies (J per spin) in the order of ``gammas``.
 
     ``extra``: for gamma = 0 and 100 a pair, how much larger the |charge| at R = 2, and at the interstitial's end, is
@@ -213,7 +215,7 @@ def interpolation(gammas, height, width, start, end, extra: Mapping[float, tuple
     ]
 
 
-def collapse(above: Sequence[Mapping], gamma_c: Mapping[str, float], gamma_c_seeds: Sequence[float],
+def collapse(above: Sequence[Mapping[str, Any]], gamma_c: Mapping[str, float], gamma_c_seeds: Sequence[float],
              best_data: float, ideal: float, distance: float) -> list[Result]:
     """C1-C4 from runs to the largest gamma at one beta, and from gamma_c of several.
 
@@ -251,7 +253,7 @@ def collapse(above: Sequence[Mapping], gamma_c: Mapping[str, float], gamma_c_see
     ]
 
 
-def confined(samples: Sequence[Mapping]) -> list[Result]:
+def confined(samples: Sequence[Mapping[str, Any]]) -> list[Result]:
     """S1 from dicts: name, energy (J per spin, of the collapsed state), relaxed (after relaxation), best_annealed."""
     return [_result("S1", *((f"{s['name']}: the collapsed state relaxes to the best annealed energy or lower",
                              f"{s['relaxed']:.6f} (as generated {s['energy']:.6f}) against {s['best_annealed']:.6f}",

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ class DataSpec:
     schedule: Schedule = field(default_factory=Schedule)
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.hamiltonian, Hamiltonian):
             raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(self.hamiltonian).__name__}")
         object.__setattr__(self, "shape", self.hamiltonian.check_shape(self.shape))
@@ -71,15 +72,15 @@ class DataSpec:
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
 
-    def spec(self) -> dict:
+    def spec(self) -> dict[str, Any]:
         """Everything as plain JSON values."""
         return self._system() | {"train": self.train, "validation": self.validation, "test": self.test}
 
-    def _system(self) -> dict:
+    def _system(self) -> dict[str, Any]:
         return {"hamiltonian": self.hamiltonian.spec(), "shape": list(self.shape), "seed": self.seed,
                 "schedule": asdict(self.schedule), "annealer": ALGORITHM}
 
-    def _shards(self) -> list[dict]:
+    def _shards(self) -> list[dict[str, Any]]:
         total = self.train + self.validation + self.test
         return [self._system() | {"kind": "shard", "first": first, "n": min(self.shard, total - first)}
                 for first in range(0, total, self.shard)]
@@ -108,7 +109,7 @@ class SpinSet:
     magnetisation (mean S^z) and torque (largest |S x h|, J).
     """
 
-    def __init__(self, name: str, shards: list[np.ndarray], statistics: list[dict], first: int, n: int):
+    def __init__(self, name: str, shards: list[np.ndarray], statistics: list[dict[str, Any]], first: int, n: int):
         self.name = name
         self._shards, self._first, self._n = shards, first, n
         self._starts = np.cumsum([0] + [len(shard) for shard in shards])
@@ -118,7 +119,7 @@ class SpinSet:
     def __len__(self) -> int:
         return self._n
 
-    def __getitem__(self, index) -> Tensor:
+    def __getitem__(self, index: Any) -> Tensor:
         indices = np.arange(self._n)[index]  # checks and resolves slices, lists, negatives
         flat = np.atleast_1d(indices) + self._first
         shard = np.searchsorted(self._starts, flat, side="right") - 1
@@ -157,10 +158,10 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
     done = 0
     report = timed(report, len(specs), SHARDS) if missing else None
 
-    def get(shard):
+    def get(shard: Any) -> Path:
         return store.get(shard, lambda folder: _make_shard(spec, shard, folder, device))
 
-    def finished(folder):
+    def finished(folder: Path) -> None:
         nonlocal done
         done += 1
         if report and (done % max(1, len(specs) // 5) == 0 or done == len(specs)):
@@ -180,7 +181,7 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
                         for name, first, n in zip(SETS, firsts, sizes, strict=False)))
 
 
-def _make_shard(spec: DataSpec, shard: dict, folder: Path, device: str) -> None:
+def _make_shard(spec: DataSpec, shard: dict[str, Any], folder: Path, device: str) -> None:
     spins = anneal(spec.hamiltonian, spec.shape, shard["n"], seed=spec.seed, device=device,
                    schedule=spec.schedule, first=shard["first"], keep=True)
     statistics = verify(spec.hamiltonian, spins, spec.schedule.tolerance)
@@ -226,4 +227,4 @@ def _statistics(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, Te
 
 
 def _digest(array: np.ndarray) -> int:
-    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(array), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=8).digest(), "little")

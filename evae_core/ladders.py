@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from evae_core.presets import Preset
 
@@ -35,7 +35,7 @@ class Stage:
     seed: int
     parent: Stage | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("beta", "gamma"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)!r}")
@@ -46,7 +46,7 @@ class Stage:
             raise ValueError("learning_rate must be positive and final_rate between 0 and 1, "
                              f"got {self.learning_rate!r} and {self.final_rate!r}")
 
-    def spec(self) -> dict:
+    def spec(self) -> dict[str, Any]:
         """Everything the stage adds to its data set, as plain JSON values."""
         own = {name: getattr(self, name) for name in ("beta", "gamma", "steps", "batch", "learning_rate",
                                                       "final_rate", "translate", "seed")}

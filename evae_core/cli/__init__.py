@@ -22,6 +22,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from evae_core.cli import figures as showing
 from evae_core.cli import keeping, training
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
     root = Path(__file__).resolve().parents[2] if root is None else Path(root)
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.run(arguments, root)
+        return int(arguments.run(arguments, root))
     except Failure as failure:
         print(f"evae_core: {failure}", file=sys.stderr)
         return failure.code
@@ -67,15 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m evae_core", description=_ABOUT, epilog=_BEGIN,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="command")
-    preset = {"help": "smoke, laptop or paper (default: EVAE_PRESET where it is set, else laptop)"}
-    only = {"nargs": "+", "metavar": "NN", "default": [], "help": "numbers of the notebooks to run (default: all)"}
+    preset: dict[str, Any] = {"help": "smoke, laptop or paper (default: EVAE_PRESET where it is set, else laptop)"}
+    only: dict[str, Any] = {"nargs": "+", "metavar": "NN", "default": [],
+                            "help": "numbers of the notebooks to run (default: all)"}
 
     figures = commands.add_parser("figures", help="run the notebooks in order and write the figures")
     figures.add_argument("--preset", **preset)
     figures.add_argument("--only", **only)
     figures.add_argument("--list", action="store_true", help="list the notebooks and run none")
-    minutes = {"type": float, "metavar": "M", "help": "begin nothing after M minutes; what is finished by then is "
-               "kept, and the same command goes on (exit code 3 until all is complete)"}
+    minutes: dict[str, Any] = {"type": float, "metavar": "M", "help": "begin nothing after M minutes; what is finished "
+                               "by then is kept, and the same command goes on (exit code 3 until all is complete)"}
     figures.add_argument("--minutes", **minutes)
     figures.add_argument("--recorded", action="store_true", help="draw notebooks 04 to 06 from data/recorded where "
                          "the store does not hold their results")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from evae_core import progress
 from evae_core.cli.words import DEFAULT_PRESET, Failure
@@ -93,7 +94,7 @@ def _set(settings: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def run(path: Path, output: Path, root: Path, parameters: dict | None) -> None:
+def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None) -> None:
     """Execute one notebook into ``output``; raise Failure with the notebook, the cell and the error in plain words.
 
     OutOfTime where the time box ended in it.
@@ -114,7 +115,7 @@ def run(path: Path, output: Path, root: Path, parameters: dict | None) -> None:
     except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
         if getattr(error, "ename", "") == OutOfTime.__name__:
             print("stopped", flush=True)
-            raise OutOfTime(error.evalue) from error
+            raise OutOfTime(getattr(error, "evalue", "")) from error
         print("failed", flush=True)
         if isinstance(error, papermill.PapermillExecutionError):
             what = f"{error.ename}: {_ANSI.sub('', error.evalue)}"
@@ -141,7 +142,7 @@ def _failed_cell(output: Path) -> str:
     return f"code cell {begun[-1] + 1} ({(cells[begun[-1]].source.strip().splitlines() or ['empty'])[0]!r})"
 
 
-def strip(notebook) -> None:
+def strip(notebook: Any) -> None:
     """Remove from an executed notebook what a committed one must not carry: widget state, times, paths (in place)."""
     for name in ("widgets", "papermill"):
         notebook.metadata.pop(name, None)

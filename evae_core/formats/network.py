@@ -24,8 +24,7 @@ class _Decode(nn.Module):
 
     def __init__(self, model: VAE):
         super().__init__()
-        self.decoder = model.decoder
-        self.register_buffer("magnetic", model.magnetic)
+        self.decoder, self.magnetic = model.decoder, model.magnetic
 
     def forward(self, z: Tensor) -> Tensor:
         spins = self.decoder(z)
@@ -60,6 +59,8 @@ def export_decoder(model: VAE, path: str | os.PathLike[str]) -> None:
         program = torch.onnx.export(_Decode(model).eval(), (example,), dynamo=True, opset_version=OPSET,
                                     input_names=["z"], output_names=["spins"], dynamic_shapes=({0: "n"},),
                                     external_data=False, verbose=False)
+        if program is None:
+            raise RuntimeError("torch.onnx.export returned no program")
         proto = program.model_proto
         edge = model.boundary if isinstance(model.boundary, str) else np.asarray(model.boundary).astype(int).tolist()
         about = {"size": json.dumps(list(model.size)), "latent": str(model.latent), "boundary": json.dumps(edge),

@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 import torch
@@ -26,7 +26,8 @@ from evae_core.files import PARTIAL
 from evae_core.hamiltonian import check_spins
 
 REPRESENTATIONS = ("text", "binary 4", "binary 8")
-_BINARY = {"binary 4": (np.dtype("<f4"), 1234567.0), "binary 8": (np.dtype("<f8"), 123456789012345.0)}
+_BINARY: dict[str, tuple[np.dtype[Any], float]] = {"binary 4": (np.dtype("<f4"), 1234567.0),
+                                                   "binary 8": (np.dtype("<f8"), 123456789012345.0)}
 _LINE, _HEADER = 2**16, 2**20  # bytes: the longest line and header that are read
 _NODES = ("xnodes", "ynodes", "znodes")
 _STEPS = ("xstepsize", "ystepsize", "zstepsize")
@@ -200,7 +201,8 @@ class _Reader:
         return OVF(found, step, header)
 
     def header(self) -> dict[str, str]:
-        start, found = self.file.tell(), {}
+        start = self.file.tell()
+        found: dict[str, str] = {}
         for wanted in (("begin", "segment"), ("begin", "header")):
             key, value = self.entry()
             if (key, value.lower()) != wanted:

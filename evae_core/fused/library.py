@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,7 +74,7 @@ def problem() -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _argument(x):
+def _argument(x: Any) -> Any:
     if isinstance(x, Tensor):
         return ctypes.c_void_p(x.data_ptr())
     if isinstance(x, float):
@@ -81,7 +82,7 @@ def _argument(x):
     return ctypes.c_void_p(None) if x is None else ctypes.c_int(x)
 
 
-def call(name: str, dtype: torch.dtype | None, *args) -> None:
+def call(name: str, dtype: torch.dtype | None, *args: Any) -> None:
     """Call ``name`` of the library, for maps of ``dtype`` where it has a version for each; threads as torch has them.
 
     Tensors are passed as pointers: layout and type are the caller's business.
