@@ -62,5 +62,5 @@ bench: $(READY)
 	$(PY) benchmarks/report.py
 
 clean: $(READY)
-	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	$(PY) -m evae_core clean $(if $(YES),--yes)
