@@ -7,7 +7,7 @@ reconstruction, the text only names the interpolation).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ def inverse_map(model: VAE, targets: Tensor, steps: int = 1000, learning_rate: f
         return Inverse(best_z, model.decode(best_z).cpu(), best.cpu(), number, saturated)
 
 
-def _check(model: VAE, steps) -> None:
+def _check(model: VAE, steps: Any) -> None:
     if model.training:
         raise ValueError("model must be in eval mode, or a decoded state depends on its neighbours; call model.eval()")
     if isinstance(steps, bool) or not isinstance(steps, int):
@@ -120,7 +120,7 @@ class Barrier(NamedTuple):
     width: float
 
 
-def barrier(energy) -> Barrier:
+def barrier(energy: Any) -> Barrier:
     """Read a profile (K + 1,) as a :class:`Barrier`; ValueError for fewer than 11 points or not finite ones."""
     energy = np.asarray(energy, float)
     if energy.ndim != 1 or len(energy) < 11 or not np.isfinite(energy).all():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from evae_core.artefact import files_fault, identity, read_meta
 
@@ -24,7 +25,7 @@ def folder(preset: str) -> Path | None:
     return (Path(root) if root else Path(__file__).resolve().parents[1] / "data" / "recorded") / preset
 
 
-def find(preset: str, spec: Mapping) -> tuple[Path, dict] | None:
+def find(preset: str, spec: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
     """(folder, entry) of what ``spec`` describes where the preset's record holds it, else None.
 
     The entry is its meta.json (spec, versions, created, files). Raises ValueError for a record that is damaged: what
