@@ -111,7 +111,7 @@ class Hamiltonian:
     K: float = 0.0
     dmi: str = "bloch"
     boundary: str | np.ndarray = "periodic"
-    further: tuple[Bond, ...] = ()
+    further: Any = ()  # tuple[Bond, ...] once checked; plain tuples come in
 
     def __post_init__(self) -> None:
         for name in ("J", "D", "B", "K"):

@@ -43,7 +43,7 @@ def known_folder(preset: str) -> Path:
     return Path(__file__).resolve().parents[1] / "data" / "known" / preset
 
 
-def known(preset: str) -> tuple[Path, dict] | None:
+def known(preset: str) -> tuple[Path, dict[str, Any]] | None:
     """(folder, entry) of that search, None where there is none; errors as for :func:`find`.
 
     It is shown beside what is computed here and never instead of it, so EVAE_RECORDED has no say in it.
@@ -55,7 +55,7 @@ def known(preset: str) -> tuple[Path, dict] | None:
     return _intact(place, entry)
 
 
-def _index(place: Path) -> dict:
+def _index(place: Path) -> dict[str, Any]:
     index = read_meta(place / INDEX)
     if index is None:
         raise ValueError(f"{place / INDEX} is damaged; restore it from the repository")
@@ -64,7 +64,7 @@ def _index(place: Path) -> dict:
     return index
 
 
-def _intact(place: Path, entry: dict) -> tuple[Path, dict]:
+def _intact(place: Path, entry: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     try:
         outside = [name for name in entry["files"] if Path(name).name != name]
     except (KeyError, TypeError) as error:

@@ -120,7 +120,7 @@ def _index(p: Preset, store: Store, results: list[dict[str, Any]], folder: Path)
     entries: dict[str, dict[str, Any]] = {}
 
     def add(spec: dict[str, Any], files: dict[str, Path], stages: list[Trained]) -> None:
-        body = kept_meta(_held(store, spec))
+        body = kept_meta(store.held(spec))
         entries[identity(spec)[1]] = {
             "spec": body["spec"], "created": body["created"], "versions": body["versions"],
             "wall_seconds": body["wall_seconds"], "on": ", ".join(sorted({t.measured["device"] for t in stages})),
@@ -129,7 +129,7 @@ def _index(p: Preset, store: Store, results: list[dict[str, Any]], folder: Path)
     noise, collapsing = runs.compared(p, runs.BETA, runs.NOISE), runs.collapsing(p)
     used = (noise, runs.compared(p, runs.BETA, runs.WALK), [stages[-1] for stages in collapsing.values()])
     for spec, stages in zip(results, used, strict=True):
-        source = _held(store, spec)
+        source = store.held(spec)
         for file in (found := kept_meta(source)["files"]):
             shutil.copyfile(source / file, folder / file)
         add(spec, {file: folder / file for file in found}, [_trained(stage, data, store) for stage in stages])
@@ -147,11 +147,4 @@ def _index(p: Preset, store: Store, results: list[dict[str, Any]], folder: Path)
 
 
 def _trained(stage: Stage, data: DataSpec, store: Store) -> Trained:
-    return Trained(stage, data, _held(store, stage_spec(stage, data)))
-
-
-def _held(store: Store, spec: dict[str, Any]) -> Path:
-    """The folder of an artefact that was there a moment ago."""
-    if (folder := store.find(spec)) is None:
-        raise RuntimeError(f"{identity(spec)[1]} has gone from the store {store.root} meanwhile; run this again")
-    return folder
+    return Trained(stage, data, store.held(stage_spec(stage, data)))

@@ -118,6 +118,12 @@ class Store:
         folder = self.find(spec)
         return None if folder is None else read_meta(folder / META)
 
+    def held(self, spec: Mapping[str, Any]) -> Path:
+        """The folder of an artefact that was there a moment ago; RuntimeError where it has gone meanwhile."""
+        if (folder := self.find(spec)) is None:
+            raise RuntimeError(f"{identity(spec)[1]} has gone from the store {self.root} meanwhile; run this again")
+        return folder
+
     def names(self) -> set[str]:
         """Names of the artefacts in this folder, intact or not."""
         return {path.name for path in self.root.iterdir() if NAME.fullmatch(path.name)} if self.root.is_dir() else set()

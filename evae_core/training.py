@@ -245,7 +245,7 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
         captured = H.mask is None  # a mask is copied from the host in every step
         return step, Resident(step, spins, todo).run(captured, check), "graph" if captured else "eager"
 
-    def attempt(rate: float) -> tuple[VAE, Tensor, dict]:
+    def attempt(rate: float) -> tuple[VAE, Tensor, dict[str, Any]]:
         """The stage at this learning rate, always with the same batches and noise: (model, losses, measured)."""
         start = time.perf_counter()
         todo = plan(replace(stage, learning_rate=rate), len(data.train), shape,

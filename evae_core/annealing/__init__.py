@@ -235,7 +235,7 @@ def _load(H: Hamiltonian, spins: Any, device: str, **kw: Any) -> tuple[Any, Call
     return replicas, lambda: replicas.spins().to(spins).reshape(spins.shape)
 
 
-def loaded(H: Hamiltonian, spins: Tensor, seed: int = 0, device: str = "auto"):
+def loaded(H: Hamiltonian, spins: Tensor, seed: int = 0, device: str = "auto") -> Any:
     """Replicas that hold ``spins`` (n, 3, Ny, Nx), for methods that sweep and descend on a plan of their own.
 
     Their ``sweep(betas, overrelax)``, ``descend(tolerance, max_sweeps)``, ``load(spins)`` and ``spins()`` are those of

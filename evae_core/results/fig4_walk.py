@@ -136,11 +136,11 @@ def walk(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept.
         **{name: kept.as_spins(half) for name, half in states.items()})
 
 
-def measures(found: SimpleNamespace) -> dict:
+def measures(found: SimpleNamespace) -> dict[str, Any]:
     """The arguments of ``claims.interpolation`` for what :func:`walk` found."""
     read = {g: barrier(found.profile[g]) for g in found.gammas}
 
-    def extra(g, R):
+    def extra(g: float, R: float) -> float:
         k = int(R - read[g].R[0])
         charge = np.abs(found.charges[g])
         return float(charge[k] - charge[-1]) if 0 <= k <= K_STEPS else float("nan")

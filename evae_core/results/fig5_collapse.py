@@ -73,10 +73,10 @@ def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> Si
         save_table(folder / "collapse.csv", {
             "run": np.concatenate([[name] * len(run) for name, run in climbed.items()]),
             **{key: np.concatenate([columns[name][key] for name in climbed]) for key in MEASURES}})
-        states = [[kept.generate(climbed[name][p.gammas.index(g)].model(device), 2, seed=4) for g in shown]
-                  for name in twins]
+        drawn = [[kept.generate(climbed[name][p.gammas.index(g)].model(device), 2, seed=4) for g in shown]
+                 for name in twins]
         save_arrays(folder / "collapse_states.npz", {
-            "states": kept.as_half(torch.stack([torch.stack(of_run) for of_run in states])),
+            "states": kept.as_half(torch.stack([torch.stack(of_run) for of_run in drawn])),
             "last": kept.as_half(torch.stack((*last, lattice)))})
 
     folder, is_recorded = kept.get(p, spec(p), make, report)
