@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import ipywidgets
 from IPython.display import display
 
 
-def explorer(draw: Callable, **controls: Iterable) -> ipywidgets.VBox:
+def explorer(draw: Callable[..., Any], **controls: Iterable[Any]) -> ipywidgets.VBox:
     """Sliders that choose one of the given values each, and the figure ``draw(name=value, ...)`` below them.
 
     ``draw`` returns a matplotlib Figure and takes all it needs as arguments. An exception in it is shown below
@@ -31,7 +32,7 @@ def explorer(draw: Callable, **controls: Iterable) -> ipywidgets.VBox:
         sliders[name] = ipywidgets.SelectionSlider(description=name, options=options, continuous_update=False)
     out = ipywidgets.Output()
 
-    def redraw(_change=None):
+    def redraw(_change: Any = None) -> None:
         with out:
             out.clear_output(wait=True)
             display(draw(**{name: slider.value for name, slider in sliders.items()}))
