@@ -44,7 +44,8 @@ def test_the_table_of_sizes_is_the_presets():
     assert cells("training / validation") == [f"{q.train}/{q.validation}/{q.test}" for q in p]
     assert cells("optimiser steps") == [f"{q.first_steps},{q.beta_steps},{q.gamma_steps},{q.collapse_steps}" for q in p]
     assert cells("batch") == [str(q.batch) for q in p]
-    assert cells("learning rate") == [f"{q.learning_rate:g},{q.collapse_rate:g}" for q in p]
+    assert cells("learning rate") == [
+        f"{q.learning_rate:g},{q.collapse_rate:g},{q.settled_rate:g}" for q in p]
 
 
 def test_the_score_card_is_the_measured_one():
