@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evae_core.files import read_json, write_json
+from evae_core.files import read_sealed, write_sealed
 
 CLAIMS = {
     "B1": ("2A", "beta 1e-6 to 1e-4: L_RC almost zero, outputs replicate inputs"),
@@ -262,7 +262,7 @@ def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
     """Keep a notebook's results as claims/<notebook>.json under ``folder``; return their table as markdown."""
     path = Path(folder) / "claims" / f"{notebook}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, [asdict(result) for result in results])
+    write_sealed(path, [asdict(result) for result in results])
     return table(results)
 
 
@@ -271,10 +271,11 @@ def load(folder: str | Path) -> dict[str, Result]:
     found = {}
     for path in sorted((Path(folder) / "claims").glob("*.json")):
         try:
-            for one in read_json(path):
+            for one in read_sealed(path):
                 found[one["id"]] = Result(one["id"], tuple(Check(**check) for check in one["checks"]))
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"{path} does not hold claims; delete it and run its notebook again") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} does not hold claims as they were measured; delete it and run its notebook "
+                             f"again ({error})") from error
     return {claim: found[claim] for claim in CLAIMS if claim in found}
 
 
