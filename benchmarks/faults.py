@@ -81,6 +81,9 @@ def long_run(steps: int, shards: int) -> dict[str, dict]:
 
 def _part(function, arguments, queue) -> None:
     import torch
+
+    from evae_core.lifeline import end_with_parent
+    end_with_parent()
     torch.set_num_threads(1)
     queue.put(function(*arguments))
 
