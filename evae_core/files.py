@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -204,7 +205,8 @@ def load_arrays(path: str | os.PathLike, mmap: bool = False) -> np.ndarray | dic
                         found[one.filename.removesuffix(".npy")] = np.lib.format.read_array(array, allow_pickle=False)
                 return found
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OverflowError,
-            SyntaxError, TypeError, RecursionError, MemoryError) as error:  # what damaged bytes make of zip and header
+            SyntaxError, TypeError, RecursionError, MemoryError,
+            tokenize.TokenError) as error:  # what damaged bytes make of zip and header
         raise ValueError(f"{path} is not a readable {path.suffix} file without pickle: {error}") from error
 
 

@@ -38,7 +38,7 @@ def find(preset: str, spec: Mapping) -> tuple[Path, dict] | None:
         raise ValueError(f"{place / INDEX} is damaged; restore it from the repository")
     try:
         entry = index["entries"].get(identity(spec)[1])
-        outside = [name for name in (entry or {"files": ()})["files"] if Path(name).name != name]
+        outside = [name for name in ([] if entry is None else entry["files"]) if Path(name).name != name]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{place / INDEX} is not a record: {error!r}; restore it from the repository") from error
     if outside:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from test_training import SMALL, TINY
 
 from evae_core import training
 from evae_core.annealing import Schedule, anneal
@@ -57,11 +58,12 @@ def test_neither_threads_nor_the_split_change_a_replica(threads, shape, boundary
 
 
 def test_training_with_other_threads_agrees_to_rounding(tmp_path, threads):
-    """torch divides its sums by threads: after a few steps the losses agree to a relative 1e-3, not to the last bit."""
+    """torch divides its sums by threads: the first losses agree to rounding, which Adam then amplifies."""
     histories = []
     for number in (1, 2):
         threads(number)
-        (trained,) = training.climb(training.ladder(SMOKE)[:1], data_spec(SMOKE), Store(tmp_path / str(number)), "cpu")
+        (trained,) = training.climb(training.ladder(TINY)[:1], SMALL, Store(tmp_path / str(number)), "cpu")
         assert trained.measured["threads"] == number
         histories.append(trained.history)
-    np.testing.assert_allclose(histories[0][:3], histories[1][:3], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(histories[0][:1], histories[1][:1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(histories[0], histories[1], rtol=0.05, atol=0.01)
