@@ -92,6 +92,8 @@ def files_fault(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | N
 
     The hashes are read once a process: afterwards sizes and time stamps tell whether a file was written.
     """
+    if not files:
+        return "no file of it is named"
     key = (str(folder), *files)
     try:
         stats = [(folder / name).stat() for name in files]  # before the hashes: what is written meanwhile shows later

@@ -105,7 +105,9 @@ def unpack(folder: Path, store: Store) -> Iterator[str]:
             raise ValueError(f"{folder} is damaged: {fault}; carry it here again")
         stream = b"".join((folder / part).read_bytes() for part in sorted(index["files"]))
         for entry in index["entries"].values():
-            kind = identity(entry["spec"])[1].rsplit("-", 1)[0]
+            kind = identity(entry["spec"])[1].rsplit("-", 1)[0]  # raises where the spec is none
+            if not entry["files"]:
+                raise ValueError(f"{folder} is not a packed folder: its {kind} has no files")
             for key in (*_ABOUT, "packed"):
                 entry["about"][key]
             for file, told in entry["files"].items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -10,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -93,6 +95,24 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """
     text = json.dumps(plain_values(value, "value", strict=False), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     write_whole(path, text.encode())
+
+
+def _seal(plain: Any) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def write_sealed(path: str | os.PathLike[str], value: Any) -> None:
+    """:func:`write_json` of ``value`` with its SHA-256, for :func:`read_sealed`."""
+    write_json(path, {"sha256": _seal(plain_values(value, "value", strict=False)), "value": value})
+
+
+def read_sealed(path: str | os.PathLike[str]) -> Any:
+    """Read what :func:`write_sealed` wrote; ValueError where a byte of the value is another."""
+    found = read_json(path)
+    if not isinstance(found, dict) or set(found) != {"sha256", "value"} or (
+            _seal(plain_values(found["value"], "value", strict=False)) != found["sha256"]):
+        raise ValueError(f"{path} is damaged: what it holds has not the SHA-256 that was written with it")
+    return found["value"]
 
 
 def read_limited(path: Path, max_bytes: int = MOST) -> bytes:
@@ -186,7 +206,8 @@ def load_arrays(path: str | os.PathLike[str], mmap: bool = False) -> Any:
                         found[one.filename.removesuffix(".npy")] = np.lib.format.read_array(array, allow_pickle=False)
                 return found
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OverflowError,
-            SyntaxError, TypeError, RecursionError, MemoryError) as error:  # what damaged bytes make of zip and header
+            SyntaxError, TypeError, RecursionError, MemoryError,
+            tokenize.TokenError) as error:  # what damaged bytes make of zip and header
         raise ValueError(f"{path} is not a readable {path.suffix} file without pickle: {error}") from error
 
 

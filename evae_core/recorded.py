@@ -67,7 +67,7 @@ def _index(place: Path) -> dict[str, Any]:
 def _intact(place: Path, entry: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     try:
         outside = [name for name in entry["files"] if Path(name).name != name]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{place / INDEX} is not a record: {error!r}; restore it from the repository") from error
     if outside:
         raise ValueError(f"{place / INDEX} is not a record: {outside[0]!r} is no plain file name")

@@ -17,7 +17,7 @@ from evae_core import recorded, runs, weights
 from evae_core.artefact import described, identity, kept_meta, meta_bytes
 from evae_core.carry import block_means
 from evae_core.dataset import DataSpec, data_spec
-from evae_core.files import partial_path, read_json, save_table, write_json
+from evae_core.files import partial_path, read_sealed, save_table, write_json
 from evae_core.ladders import Stage
 from evae_core.presets import Preset
 from evae_core.resident import LOSSES
@@ -53,7 +53,7 @@ def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
     partial.mkdir()
     try:
         _tables(ladders, partial)
-        write_json(partial / "claims.json", [claim for path in claims for claim in read_json(path)])
+        write_json(partial / "claims.json", [claim for path in claims for claim in read_sealed(path)])
         _index(p, store, results, partial)
         before = partial_path(target)
         if target.exists():

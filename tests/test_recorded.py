@@ -13,7 +13,7 @@ from matplotlib.image import imread
 
 from evae_core import VAE, carry, recorded, recording, runs, training, weights
 from evae_core.dataset import data_spec
-from evae_core.files import load_table, read_json
+from evae_core.files import load_table, read_json, write_sealed
 from evae_core.observables import theta
 from evae_core.presets import PRESETS
 from evae_core.results import collapse, fig4_walk, fig5_collapse, noise, outputs, walk
@@ -39,7 +39,7 @@ def run(tmp_path_factory):
     store = Store(folder / "store")
     (folder / "figures" / "claims").mkdir(parents=True)
     for number in range(2, 8):
-        (folder / "figures" / "claims" / f"{number:02d}_x.json").write_text(f'[{{"id": "{number}"}}]')
+        write_sealed(folder / "figures" / "claims" / f"{number:02d}_x.json", [{"id": str(number)}])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVAE_STORE", str(store.root))
         patch.setenv("EVAE_RECORDED", str(folder / "records"))

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from evae_core.claims.result import CLAIMS, Check, Result
-from evae_core.files import read_json, write_json
+from evae_core.files import read_sealed, write_sealed
 
 
 def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
@@ -18,7 +18,7 @@ def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
     """
     path = Path(folder) / "claims" / f"{notebook}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, [asdict(result) for result in results])
+    write_sealed(path, [asdict(result) for result in results])
     return table(results)
 
 
@@ -27,10 +27,11 @@ def load(folder: str | Path, where: str = "claims") -> dict[str, Result]:
     found = {}
     for path in sorted((Path(folder) / where).glob("*.json")):
         try:
-            for one in read_json(path):
+            for one in read_sealed(path):
                 found[one["id"]] = Result(one["id"], tuple(Check(**check) for check in one["checks"]))
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"{path} does not hold claims; delete it and run its notebook again") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} does not hold claims as they were measured; delete it and run its notebook "
+                             f"again ({error})") from error
     return {claim: found[claim] for claim in CLAIMS if claim in found}
 
 
