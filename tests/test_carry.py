@@ -86,7 +86,7 @@ def test_the_run_goes_on_from_what_was_carried(run, tmp_path):
     here = training.climb(training.ladder(TINY, 1e-3)[:2], DATA, run, "cpu")[-1]
     there = training.climb(training.ladder(TINY, 1e-3)[:2], DATA, other, "cpu", said.append)[-1]
     assert len(said) == 1
-    np.testing.assert_allclose(there.history[:, :3], here.history[:, :3], rtol=2e-2)
+    np.testing.assert_allclose(there.history[:, :3], here.history[:, :3], rtol=2e-2, atol=1e-4)
     model, twin = here.model(), there.model()
     z = torch.randn(8, 100, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
