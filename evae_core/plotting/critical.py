@@ -12,6 +12,13 @@ from evae_core.plotting.style import COLOURS, FULL, GUIDE, MARKERS, Figure, styl
 RULES = {"kspace": "states become one", "kl": r"$L_\mathrm{KL}$ has doubled"}
 
 
+def _few(x: float, position: int | None = None) -> str:
+    """Labels of twice and five times a power of ten: there is no room for more."""
+    mantissa = x / 10.0 ** np.floor(np.log10(x))
+    power = int(np.floor(np.log10(x)))
+    return rf"${mantissa:.0f}\times10^{{{power}}}$" if round(mantissa) in (2, 5) else ""
+
+
 @styled
 def critical_gammas(panels: Any) -> Figure:
     """Draw gamma_c by both rules, and the band that linear theory expects, one panel an abscissa.
@@ -46,6 +53,8 @@ def critical_gammas(panels: Any) -> Figure:
                     color=COLOURS[k], markerfacecolor="none" if k else COLOURS[k], label=label)
         ax.set_xscale("log")
         ax.set_yscale("log")
+        if x.max() < 30 * x.min():
+            ax.xaxis.set_minor_formatter(_few)
         ax.set_xlabel(words)
     axes[0].set_ylabel(r"$\gamma_c$")
     handles, labels = axes[0].get_legend_handles_labels()
