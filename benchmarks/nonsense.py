@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def functions() -> dict[str, Call]:
                                                         "schedule": schedule, "first": 0}),
         evae_core.heat_bath: Call(evae_core.heat_bath, {**on, "T": 0.5, "sweeps": 1, "seed": 0, "overrelax": 0,
                                                         "device": "cpu"}),
-        evae_core.relax: Call(evae_core.relax, {**on, "tolerance": 1.0, "max_sweeps": 10, "device": "cpu"}),
+        evae_core.relax: Call(evae_core.relax, {**on, "tolerance": 1.0, "max_sweeps": 500, "device": "cpu"}),
         evae_core.load_preset: Call(evae_core.load_preset, {"name": "smoke"}, {"name": "preset"}),
         evae_core.VAE: Call(evae_core.VAE, {"size": 16, "latent": 100, "boundary": "periodic"},
                             {"boundary": "mask"}),
@@ -181,9 +182,17 @@ def command_lines() -> st.SearchStrategy:
     return st.tuples(st.sampled_from([*COMMANDS, "dance", ""]), st.lists(word, max_size=4)).map(lambda p: [p[0], *p[1]])
 
 
+@cache
+def _imported() -> None:
+    """What the commands import when they are first given: not a matter of the arguments."""
+    for name in ("jupytext.cli", "nbformat", "papermill", "evae_core.carry", "evae_core.recording"):
+        import_module(name)
+
+
 def wrong_command(argv: list[str], root: Path) -> str | None:
     """What is wrong with how the command line takes ``argv`` in a repository without notebooks; None if nothing."""
     from evae_core import cli
+    _imported()
     said, start = io.StringIO(), time.process_time()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         try:

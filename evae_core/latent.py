@@ -52,6 +52,8 @@ def inverse_map(model: VAE, targets: Tensor, steps: int = 1000, learning_rate: f
     """
     _check(model, steps)
     check_weight("learning_rate", learning_rate)
+    if learning_rate > 1e3:
+        raise ValueError(f"learning_rate must be at most 1000, got {learning_rate!r}; z is of order 1")
     H = Hamiltonian(boundary=model.boundary)
     check_spins(targets, "targets", unit=True, magnetic=H.mask)
     if targets.ndim != 4 or tuple(targets.shape[-2:]) != model.size:
