@@ -1,5 +1,6 @@
 # make figures [PRESET=smoke|laptop|paper]   run the notebooks in order, write figures/ and the score card
 # make test        ruff, the tests, and every notebook at the smallest preset
+# make test-browser   every notebook in JupyterLab and a headless Chromium, at the smallest preset; screenshots in build/browser
 # make lab         JupyterLab on the notebooks: for this machine alone, with a token of its own
 # make notebooks   the .ipynb anew from the .py, executed at the laptop preset
 # make bench       the measurements in benchmarks/, written to benchmarks/RESULTS.md
@@ -17,7 +18,7 @@ TEST := build/test
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: .venv figures test lint lab notebooks bench clean
+.PHONY: .venv figures test test-browser lint lab notebooks bench clean
 
 .venv: $(READY)
 
@@ -45,6 +46,13 @@ test: lint
 	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core
 	EVAE_PRESET=smoke EVAE_STORE="$(CURDIR)/$(TEST)/store" EVAE_FIGURES="$(CURDIR)/$(TEST)/figures" \
 		$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
+
+# Playwright and its browser are large, few need them, and the browser comes from Playwright's own address: not in the lock.
+# EVAE_CHROMIUM names a Chromium that is there already, and nothing is loaded down.
+test-browser: $(READY)
+	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[test,browser]"
+	@[ -n "$$EVAE_CHROMIUM" ] || $(PY) -m playwright install --only-shell chromium
+	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/test_browser.py
 
 lint: $(READY)
 	$(PY) -m ruff check
