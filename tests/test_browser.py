@@ -34,6 +34,9 @@ def lab(tmp_path_factory):
     folder.mkdir()
     for name in NAMES:
         (folder / f"{name}.ipynb").write_bytes((ROOT / "notebooks" / f"{name}.ipynb").read_bytes())
+    chosen = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    chosen.parent.mkdir(parents=True)
+    chosen.write_text('{"fetchNews": "false"}')  # else a question about news covers the page
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -47,7 +50,7 @@ def lab(tmp_path_factory):
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1", "--allow-root",
              f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
              f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True",
-             "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
+             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
             env=environment, stdout=log, stderr=subprocess.STDOUT)
         address = f"http://127.0.0.1:{port}"
         try:

@@ -89,12 +89,12 @@ def test_bad_arguments():
         widgets.explorer(print, n=())
 
 
-def test_a_button_shows_its_error():
+def test_a_button_shows_its_error(caplog):
+    """It is raised too, and ipywidgets, which runs clicks, writes it to the log."""
     explorer = frame.Explorer()
-    button = explorer.button("press", lambda: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        button.click()
+    explorer.button("press", lambda: 1 / 0).click()
     assert explorer.errors.outputs[0]["ename"] == "ZeroDivisionError"
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_no_explorer_swallows_exceptions():
@@ -311,6 +311,7 @@ def latent(model):
 
 
 def test_latent_sliders_move_the_state(latent, model):
+    latent.axes = replace(latent.axes, widths=torch.ones(3))  # those of an untrained encoder would be too small to see
     for k, slider in enumerate(latent.sliders):
         before, others = latent.image.value, latent.axes.coordinates(latent.z)
         slider.value = 0.37 * (k + 1)

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from evae_core.plotting.style import house_style
 from evae_core.widgets.pictures import png
 
-COLOUR = (213, 94, 0)  # the second of plotting's colours: seen on curves of the first
+COLOUR = (200, 0, 60)  # none of the curves
 
 
 class CursorPlot:

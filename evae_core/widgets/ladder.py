@@ -80,5 +80,5 @@ class LadderExplorer(Explorer):
         numbers = [described(H, state) for state in states]
         self.words.value = "<br>".join([f"{self.along} = {self.place.value:g}", *(
             f"{what}: " + ", ".join(minus(form.format(one[key])) for one in numbers)
-            for what, key, form in (("E/N (J)", "energy", "{:.4f}"), ("charge", "charge", "{:.0f}"),
+            for what, key, form in (("E/N (J)", "energy", "{:.4f}"), ("charge", "charge", "{:z.0f}"),
                                     ("mean angle to the field (degrees)", "angle", "{:.2f}")))])

@@ -97,4 +97,4 @@ class AnnealingExplorer(Explorer):
         T = "∞" if np.isinf(frame.temperature) else f"{frame.temperature:.3f}"
         state = "at rest" if frame.done else f"sweep {frame.sweep} of {self.cooling.sweeps}"
         self.words.value = (f"T = {T} J/k<sub>B</sub>, {state}<br>E/N = {minus(f'{frame.energy:.4f}')} J, "
-                            f"charge {minus(f'{frame.charge:.1f}')}")
+                            f"charge {minus(f'{frame.charge:z.1f}')}")

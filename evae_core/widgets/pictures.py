@@ -80,5 +80,5 @@ def np_mask(H: Hamiltonian) -> np.ndarray:
 
 def in_words(numbers: dict[str, float]) -> str:
     """What :func:`described` found, in a line for the reader."""
-    return minus(f"E/N = {numbers['energy']:.5f} J, charge {numbers['charge']:.1f}, mean angle to the field "
+    return minus(f"E/N = {numbers['energy']:.5f} J, charge {numbers['charge']:z.1f}, mean angle to the field "
                  f"{numbers['angle']:.2f}°")
