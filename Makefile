@@ -1,8 +1,9 @@
 # make figures [PRESET=smoke|laptop|paper]   run the notebooks in order, write figures/ and the score card
-# make test        ruff, the tests, and every notebook at the smallest preset
-# make test-browser   every notebook in JupyterLab and a headless Chromium, at the smallest preset; screenshots in build/browser
-# make lab         JupyterLab on the notebooks: for this machine alone, with a token of its own
+# make test        ruff, mypy, the tests with doctests, and every notebook at the smallest preset
+# make test-browser   every notebook in JupyterLab and a headless Chromium, smallest preset; screenshots in build/browser
+# make lab         JupyterLab on the notebook to start with: for this machine alone, with a token of its own
 # make notebooks   the .ipynb anew from the .py, executed at the laptop preset
+# make book        the executed notebooks and the package's documentation as a static site, build/book/index.html
 # make bench       the measurements in benchmarks/, written to benchmarks/RESULTS.md
 # make clean       remove build/ and, after asking (or with YES=1), every artefact of the store
 # make .venv       the environment alone: exactly requirements.lock, and this package from its folder
@@ -18,7 +19,7 @@ TEST := build/test
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: .venv figures test test-browser lint lab notebooks bench clean
+.PHONY: .venv figures test test-browser lint types lab notebooks book bench clean
 
 .venv: $(READY)
 
@@ -35,16 +36,16 @@ $(READY): requirements.lock requirements-cpu.lock pyproject.toml
 	@$(PY) -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --no-index \
 		--requirement requirements-cpu.lock 2>/dev/null || true
 	$(PY) -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --requirement requirements.lock
-	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[test]"
+	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[test,book]"
 	@touch $@
 
 figures: $(READY)
 	$(PY) -m evae_core figures --preset $(PRESET)
 
-test: lint
+test: lint types
 	rm -rf $(TEST)
 	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core
-	EVAE_PRESET=smoke EVAE_STORE="$(CURDIR)/$(TEST)/store" EVAE_FIGURES="$(CURDIR)/$(TEST)/figures" \
+	EVAE_PRESET=smoke EVAE_PROGRESS=lines EVAE_STORE="$(CURDIR)/$(TEST)/store" EVAE_FIGURES="$(CURDIR)/$(TEST)/figures" \
 		$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
 
 # Playwright and its browser are large, few need them, and the browser comes from Playwright's own address: not in the lock.
@@ -57,15 +58,22 @@ test-browser: $(READY)
 lint: $(READY)
 	$(PY) -m ruff check
 
+types: $(READY)
+	$(PY) -m mypy
+
 lab: $(READY)
-	$(PY) -m jupyter lab notebooks --ServerApp.ip=127.0.0.1 --ServerApp.allow_remote_access=False
+	$(PY) -m jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.allow_remote_access=False \
+		--ServerApp.root_dir="$(CURDIR)/notebooks" --LabApp.default_url=/lab/tree/00_start_here.ipynb
 
 notebooks: $(READY)
 	$(PY) -m evae_core notebooks
+
+book: $(READY)
+	$(PY) docs/book.py
 
 bench: $(READY)
 	$(PY) benchmarks/report.py
 
 clean: $(READY)
-	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	$(PY) -m evae_core clean $(if $(YES),--yes)

@@ -1,6 +1,7 @@
 """E-VAE: a variational autoencoder guided by the magnetic Hamiltonian (Kwon et al., Advanced Science 2021)."""
 
 from importlib import import_module
+from typing import Any
 
 # Where each public name lives. They are imported when first asked for: torch takes seconds, --help needs none of it.
 _HOME = {"VAE": "model", "Annealing": "annealing", "Hamiltonian": "hamiltonian", "Losses": "model",
@@ -11,7 +12,7 @@ __all__ = ["VAE", "Annealing", "Hamiltonian", "Losses", "Schedule", "anneal", "h
            "skyrmion_lattice", "topological_charge"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     if name in _HOME.values():

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from evae_core.files import plain_values, read_limited
 
@@ -22,10 +23,11 @@ _KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}-[0-9a-f]{16}")
 _RECENT_NS = 2_000_000_000  # file systems round time stamps to as much as this
 
-_verified: dict[tuple, bytes] = {}  # folder, files -> sizes and times of those whose hashes this process has checked
+# folder, files -> sizes and times of those whose hashes this process has checked
+_verified: dict[tuple[str, ...], bytes] = {}
 
 
-def identity(spec: Mapping) -> tuple[dict, str]:
+def identity(spec: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The spec as canonical JSON values, and the artefact's name: its kind and a hash of that JSON."""
     if not isinstance(spec, Mapping):
         raise TypeError(f'spec must be a dict with a "kind", got {type(spec).__name__}')
@@ -37,17 +39,17 @@ def identity(spec: Mapping) -> tuple[dict, str]:
     return plain, f"{kind}-{hashlib.sha256(canonical(plain)).hexdigest()[:16]}"
 
 
-def canonical(plain) -> bytes:
+def canonical(plain: Any) -> bytes:
     """The one JSON text of plain values: what is hashed and compared."""
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def meta_bytes(body: dict) -> bytes:
+def meta_bytes(body: dict[str, Any]) -> bytes:
     """meta.json: the body and, last, the SHA-256 of the body, so that damage to meta.json itself is seen."""
     return (json.dumps({**body, "sha256": hashlib.sha256(canonical(body)).hexdigest()}, indent=1) + "\n").encode()
 
 
-def read_meta(path: Path) -> dict | None:
+def read_meta(path: Path) -> dict[str, Any] | None:
     """The body of a meta.json, or None where it is not, byte for byte, what this module writes."""
     try:
         raw = read_limited(path)
@@ -59,7 +61,15 @@ def read_meta(path: Path) -> dict | None:
         return None
 
 
-def fault(folder: Path, spec: dict) -> str | None:
+def kept_meta(folder: Path) -> dict[str, Any]:
+    """The body of an artefact's meta.json; RuntimeError where it is damaged."""
+    body = read_meta(folder / META)
+    if body is None:
+        raise RuntimeError(f"{folder / META} is damaged; run the same command again, which makes the artefact anew")
+    return body
+
+
+def fault(folder: Path, spec: dict[str, Any]) -> str | None:
     """What keeps ``folder`` from being the intact artefact of ``spec``, naming the file; None if nothing."""
     try:
         body = read_meta(folder / META)
@@ -72,12 +82,12 @@ def fault(folder: Path, spec: dict) -> str | None:
     return files_fault(folder, body["files"])
 
 
-def described(files: Mapping[str, Path]) -> dict[str, dict]:
+def described(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     """{name: size and SHA-256}, as meta.json holds them, of files given as {name: path}."""
     return {name: {"size": path.stat().st_size, "sha256": sha256(path)} for name, path in files.items()}
 
 
-def files_fault(folder: Path, files: Mapping[str, Mapping]) -> str | None:
+def files_fault(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
     """The first of ``files`` (:func:`described`) that is not as it was when it was written, in words; None if none.
 
     The hashes are read once a process: afterwards sizes and time stamps tell whether a file was written.

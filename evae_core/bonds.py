@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ def bond_matrix(bond: Bond) -> np.ndarray:
     return bond.J * np.eye(3) + np.array([[0, c, -b], [-c, 0, a], [b, -a, 0]])
 
 
-def check_bonds(bonds) -> tuple[Bond, ...]:
+def check_bonds(bonds: Any) -> tuple[Bond, ...]:
     """``bonds``, (dy, dx, J) or (dy, dx, J, (Dx, Dy, Dz)) each, in their one form and order; without those that are 0.
 
     Raises
@@ -78,7 +78,8 @@ def check_bonds(bonds) -> tuple[Bond, ...]:
         if (dy, dx) == (0, 0):
             raise ValueError(f"further must couple different sites, got displacement (0, 0) in {given!r}")
         sign = 1 if (dy, dx) > (0, 0) else -1
-        bond = Bond(sign * int(dy), sign * int(dx), float(J), tuple(sign * float(d) + 0.0 for d in dm))
+        a, b, c = (sign * float(d) + 0.0 for d in dm)
+        bond = Bond(sign * int(dy), sign * int(dx), float(J), (a, b, c))
         if bond[:2] in found:
             raise ValueError(f"further must hold each bond once, got ({dy}, {dx}) again (it is also ({-dy}, {-dx}) "
                              "seen from its other end)")

@@ -14,12 +14,13 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 
 from evae_core import runs, weights
-from evae_core.artefact import META, described, files_fault, identity, meta_bytes, read_meta
+from evae_core.artefact import described, files_fault, identity, kept_meta, meta_bytes, read_meta
 from evae_core.dataset import DataSpec, data_spec
 from evae_core.files import PARTIAL, load_arrays, read_json, save_arrays, write_json, write_whole
 from evae_core.ladders import Stage, ladder
@@ -54,9 +55,10 @@ def pack(p: Preset, store: Store, folder: Path) -> Iterator[str]:
     if not artefacts:
         raise ValueError(f"the store {store.root} holds nothing of preset {p.name} that is worth carrying")
     folder.mkdir(parents=True, exist_ok=True)
-    entries, contents, size = {}, [], 0
+    entries: dict[str, dict[str, Any]] = {}
+    contents, size = [], 0
     for name, (spec, source) in artefacts.items():
-        body = read_meta(source / META)
+        body = kept_meta(source)
         about = {key: body[key] for key in _ABOUT}
         if spec["kind"] == "stage":
             files, packed = _packed_stage(spec["steps"], source, levels.get(name, NONE))
@@ -113,7 +115,7 @@ def unpack(folder: Path, store: Store) -> Iterator[str]:
         raise ValueError(f"{folder} is not a packed folder: {INDEX} has not the entries of one ({error!r})") from error
     taken = 0
     for entry in index["entries"].values():
-        def make(target, files=entry["files"]):
+        def make(target: Path, files: Any = entry["files"]) -> None:
             for file, told in files.items():
                 (target / file).write_bytes(_cut(stream, told))
         taken += store.put(entry["spec"], make, {key: entry["about"][key] for key in (*_ABOUT, "packed")})
@@ -126,7 +128,7 @@ def _check_names(folder: Path, names: Iterable[str]) -> None:
             raise ValueError(f"{folder} is not a packed folder: {name!r} is no plain file name")
 
 
-def _cut(stream: bytes, told: dict) -> bytes:
+def _cut(stream: bytes, told: dict[str, Any]) -> bytes:
     return stream[told["first"]:told["first"] + told["size"]]
 
 
@@ -137,7 +139,7 @@ def needs(p: Preset, store: Store) -> dict[str, str]:
     """
     data = data_spec(p)
 
-    def names(stages):
+    def names(stages: Iterable[Stage]) -> set[str]:
         return {identity(stage_spec(stage, data))[1] for stage in stages}
 
     noise_stages, walk_stages = (runs.compared(p, runs.BETA, gammas) for gammas in (runs.NOISE, runs.WALK))
@@ -149,9 +151,9 @@ def needs(p: Preset, store: Store) -> dict[str, str]:
     if store.find(fig5_collapse.spec(p)) is None:
         decoders |= names(stage for run in climbs for stage in run if stage.gamma in runs.COLLAPSE)
     whole = set()
-    for spec, stages in ((figs1_outputs.spec(p), ladder(p)), (fig3_noise.spec(p, runs.BETA), noise_stages),
-                         (fig4_walk.spec(p, runs.BETA), walk_stages)):
-        if store.find(spec) is None:
+    for result, stages in ((figs1_outputs.spec(p), ladder(p)), (fig3_noise.spec(p, runs.BETA), noise_stages),
+                           (fig4_walk.spec(p, runs.BETA), walk_stages)):
+        if store.find(result) is None:
             whole |= names(stages)
     for stage, spec in _stages(p).values():
         if stage.parent and store.find(stage_spec(stage, spec)) is None:
@@ -163,7 +165,7 @@ def _stages(p: Preset) -> dict[str, tuple[Stage, DataSpec]]:
     """{artefact name: (stage, data set)} of every stage of a preset's run, once each, parents first."""
     found = {}
 
-    def add(stage, data):
+    def add(stage: Stage, data: Any) -> None:
         if stage.parent:
             add(stage.parent, data)
         found[identity(stage_spec(stage, data))[1]] = stage, data
@@ -173,7 +175,7 @@ def _stages(p: Preset) -> dict[str, tuple[Stage, DataSpec]]:
     return found
 
 
-def _results(p: Preset) -> list[dict]:
+def _results(p: Preset) -> list[dict[str, Any]]:
     """Specs of all results of a preset's run, and of what they are made from."""
     data = data_spec(p)
     return [figs1_outputs.spec(p), fig3_noise.spec(p, runs.BETA), fig4_walk.spec(p, runs.BETA), fig5_collapse.spec(p),
@@ -181,7 +183,7 @@ def _results(p: Preset) -> list[dict]:
             kept.system("pair", data), kept.system("lattice", data)]
 
 
-def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes], dict]:
+def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes], dict[str, Any]]:
     """A finished stage's files as they are carried, and what has become of its weights and its history."""
     weights_file = source / "weights.safetensors"
     state = {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from evae_core.hamiltonian import Hamiltonian
 
 
-def commensurate_cells(shape, count: int) -> list[tuple[float, np.ndarray, np.ndarray]]:
+def commensurate_cells(shape: Sequence[int], count: int) -> list[tuple[float, np.ndarray, np.ndarray]]:
     """Every lattice with ``count`` points in the periodic box, nearest to the triangular one first.
 
     Lattices that contain the box vectors with index n = a d are the Hermite normal forms (a b; 0 d), 0 <= b < a:

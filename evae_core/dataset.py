@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from evae_core.files import load_arrays, save_arrays
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
 from evae_core.presets import Preset
+from evae_core.progress import SHARDS, timed
 from evae_core.store import Store
 
 SETS = ("train", "validation", "test")
@@ -56,7 +58,7 @@ class DataSpec:
     schedule: Schedule = field(default_factory=Schedule)
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.hamiltonian, Hamiltonian):
             raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(self.hamiltonian).__name__}")
         object.__setattr__(self, "shape", self.hamiltonian.check_shape(self.shape))
@@ -70,15 +72,15 @@ class DataSpec:
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
 
-    def spec(self) -> dict:
+    def spec(self) -> dict[str, Any]:
         """Everything as plain JSON values."""
         return self._system() | {"train": self.train, "validation": self.validation, "test": self.test}
 
-    def _system(self) -> dict:
+    def _system(self) -> dict[str, Any]:
         return {"hamiltonian": self.hamiltonian.spec(), "shape": list(self.shape), "seed": self.seed,
                 "schedule": asdict(self.schedule), "annealer": ALGORITHM}
 
-    def shards(self) -> list[dict]:
+    def shards(self) -> list[dict[str, Any]]:
         """The specs of the artefacts that the set is kept in."""
         total = self.train + self.validation + self.test
         return [self._system() | {"kind": "shard", "first": first, "n": min(self.shard, total - first)}
@@ -108,7 +110,7 @@ class SpinSet:
     magnetisation (mean S^z) and torque (largest |S x h|, J).
     """
 
-    def __init__(self, name: str, shards: list[np.ndarray], statistics: list[dict], first: int, n: int):
+    def __init__(self, name: str, shards: list[np.ndarray], statistics: list[dict[str, Any]], first: int, n: int):
         self.name = name
         self._shards, self._first, self._n = shards, first, n
         self._starts = np.cumsum([0] + [len(shard) for shard in shards])
@@ -118,7 +120,7 @@ class SpinSet:
     def __len__(self) -> int:
         return self._n
 
-    def __getitem__(self, index) -> Tensor:
+    def __getitem__(self, index: Any) -> Tensor:
         indices = np.arange(self._n)[index]  # checks and resolves slices, lists, negatives
         flat = np.atleast_1d(indices) + self._first
         shard = np.searchsorted(self._starts, flat, side="right") - 1
@@ -143,8 +145,8 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
               report: Callable[[str], None] | None = None) -> Data:
     """Load the data set from the store; anneal, verify and store the shards that are missing.
 
-    ``report`` is called with a line of text a fifth of the work. A run that was killed continues with the
-    first missing shard.
+    ``report`` is called with a line of text a fifth of the work, with the time left. A run that was killed
+    continues with the first missing shard.
 
     Raises
     ------
@@ -155,14 +157,15 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
     specs = spec.shards()
     missing = report is not None and None in in_threads(store.find, specs, AT_ONCE)
     done = 0
+    report = timed(report, len(specs), SHARDS) if missing else None
 
-    def get(shard):
+    def get(shard: Any) -> Path:
         return store.get(shard, lambda folder: _make_shard(spec, shard, folder, device))
 
-    def finished(folder):
+    def finished(folder: Path) -> None:
         nonlocal done
         done += 1
-        if missing and (done % max(1, len(specs) // 5) == 0 or done == len(specs)):
+        if report and (done % max(1, len(specs) // 5) == 0 or done == len(specs)):
             report(f"data: {min(done * spec.shard, spec.train + spec.validation + spec.test)} configurations of "
                    f"{spec.shape[0]} x {spec.shape[1]} annealed ({done} of {len(specs)} shards)")
 
@@ -180,7 +183,7 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
                         for name, first, n in zip(SETS, firsts, sizes, strict=False)))
 
 
-def _make_shard(spec: DataSpec, shard: dict, folder: Path, device: str) -> None:
+def _make_shard(spec: DataSpec, shard: dict[str, Any], folder: Path, device: str) -> None:
     spins = anneal(spec.hamiltonian, spec.shape, shard["n"], seed=spec.seed, device=device,
                    schedule=spec.schedule, first=shard["first"], keep=True)
     statistics = verify(spec.hamiltonian, spins, spec.schedule.tolerance)
@@ -226,4 +229,4 @@ def _statistics(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, Te
 
 
 def _digest(array: np.ndarray) -> int:
-    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(array), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=8).digest(), "little")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ def check_state(state: Mapping[str, Tensor]) -> None:
             raise Diverged(f"the weights {name} are not finite")
 
 
-def check_measured(measured: Mapping) -> None:
+def check_measured(measured: Mapping[str, Any]) -> None:
     """Raise :class:`Diverged` where what was measured after a stage on data or generated states is not finite."""
     for of in ("train", "validation", "generated"):
         if not all(math.isfinite(value) for value in measured.get(of, {}).values()):
@@ -62,7 +62,7 @@ def check_measured(measured: Mapping) -> None:
 
 
 def retried(stage: Stage, attempt: Callable[[float], Result],
-            report: Callable[[str], None]) -> tuple[Result, list[dict]]:
+            report: Callable[[str], None]) -> tuple[Result, list[dict[str, Any]]]:
     """``attempt(learning_rate)``, again at a lower rate for as long as it diverges; its result, and what failed before.
 
     Each failure is a dict: learning_rate, what, step, losses.
@@ -72,7 +72,7 @@ def retried(stage: Stage, attempt: Callable[[float], Result],
     Diverged
         the last attempt diverged too; the message names the stage, the rates and the numbers.
     """
-    failures = []
+    failures: list[dict[str, Any]] = []
     while True:
         rate = stage.learning_rate * LOWER ** len(failures)
         try:

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO
+from typing import IO, Any, NoReturn
 
 import numpy as np
 
@@ -24,7 +24,7 @@ PARTIAL = ".partial-"  # between a name and the process id of who is still writi
 _FLOAT = "__float__"  # {"__float__": "inf"} is how JSON files keep what JSON has no number for
 
 
-def plain_values(value, where: str, *, strict: bool):
+def plain_values(value: Any, where: str, *, strict: bool) -> Any:
     """``value`` as plain JSON values. ``strict`` (specs): no NaN, infinity or rounded floats, and 1.0 becomes 1."""
     if value is None or isinstance(value, (bool, np.bool_)):
         return None if value is None else bool(value)
@@ -74,7 +74,7 @@ def _alive(process: int) -> bool:
     return True
 
 
-def write_whole(path: str | os.PathLike, content: bytes) -> None:
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file that appears whole or not at all, whoever else writes it and whenever this process is killed."""
     path = Path(path)
     partial = partial_path(path)
@@ -85,7 +85,7 @@ def write_whole(path: str | os.PathLike, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def write_json(path: str | os.PathLike, value) -> None:
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` (dict, list, str, numbers, numpy scalars, bool, None) as JSON, whole or not at all.
 
     NaN and the infinities are not JSON numbers; they are kept as {"__float__": "inf"} and come back as floats.
@@ -102,7 +102,7 @@ def read_limited(path: Path, max_bytes: int = MOST) -> bytes:
     return path.read_bytes()
 
 
-def read_json(path: str | os.PathLike, max_bytes: int = MOST):
+def read_json(path: str | os.PathLike[str], max_bytes: int = MOST) -> Any:
     """Read what :func:`write_json` wrote.
 
     Raises ValueError for a file larger than ``max_bytes``, not JSON, with NaN tokens or with repeated keys.
@@ -110,7 +110,7 @@ def read_json(path: str | os.PathLike, max_bytes: int = MOST):
     path = Path(path)
     content = read_limited(path, max_bytes)
 
-    def pairs(items):
+    def pairs(items: Any) -> Any:
         if len(items) == 1 and items[0][0] == _FLOAT:
             if items[0][1] not in ("nan", "inf", "-inf"):
                 raise ValueError(f"{_FLOAT} must be nan, inf or -inf, got {items[0][1]!r}")
@@ -119,7 +119,7 @@ def read_json(path: str | os.PathLike, max_bytes: int = MOST):
             raise ValueError(f"a key is repeated among {[key for key, _ in items]}")
         return found
 
-    def constant(token):
+    def constant(token: str) -> NoReturn:
         raise ValueError(f"{token} is not JSON")
 
     try:
@@ -128,17 +128,18 @@ def read_json(path: str | os.PathLike, max_bytes: int = MOST):
         raise ValueError(f"{path} is not a JSON file this module wrote: {error}") from error
 
 
-def save_arrays(path: str | os.PathLike, arrays: np.ndarray | Mapping[str, np.ndarray]) -> None:
+def save_arrays(path: str | os.PathLike[str], arrays: np.ndarray | Mapping[str, np.ndarray]) -> None:
     """Save one array as ``path`` .npy, or a dict of named arrays as ``path`` .npz; never with pickle.
 
     The same arrays give the same bytes. Raises TypeError for anything but plain numpy arrays, ValueError for a suffix
     that does not fit.
     """
     path = Path(path)
+    held: Any = arrays
     named = isinstance(arrays, Mapping)
     if path.suffix != (".npz" if named else ".npy"):
         raise ValueError(f"path must end in .npz for a dict of arrays and in .npy for one array, got {path}")
-    for name, array in (arrays.items() if named else [("arrays", arrays)]):
+    for name, array in (held.items() if named else [("arrays", held)]):
         if not isinstance(name, str) or not name.isidentifier() or name == "file":  # np.savez keeps "file" to itself
             raise ValueError(f'the name of an array must be a Python identifier other than "file", got {name!r}')
         if not isinstance(array, np.ndarray):
@@ -146,14 +147,14 @@ def save_arrays(path: str | os.PathLike, arrays: np.ndarray | Mapping[str, np.nd
         if array.dtype.hasobject:
             raise TypeError(f"{name} has dtype {array.dtype}, which only pickle could save; use numbers or fixed str")
     if named:
-        np.savez(path, **arrays)
+        np.savez(path, **held)
     else:
         with path.open("wb") as file:
             # Through a bare write(): given the file itself numpy reports a full disk without saying that it is that.
-            np.save(SimpleNamespace(write=file.write), arrays, allow_pickle=False)
+            np.save(SimpleNamespace(write=file.write), held, allow_pickle=False)
 
 
-def load_arrays(path: str | os.PathLike, mmap: bool = False) -> np.ndarray | dict[str, np.ndarray]:
+def load_arrays(path: str | os.PathLike[str], mmap: bool = False) -> Any:
     """Load what :func:`save_arrays` wrote: an array (.npy) or a dict of arrays (.npz); pickle is refused.
 
     With ``mmap`` a .npy stays on disk and is read, read-only, as it is used. Raises ValueError for a file that is not
@@ -203,7 +204,7 @@ def _check_header(file: IO[bytes], size: int) -> None:
     file.seek(0)
 
 
-def save_table(path: str | os.PathLike, columns: Mapping[str, Sequence]) -> None:
+def save_table(path: str | os.PathLike[str], columns: Mapping[str, Any]) -> None:
     """Write columns of equal length as CSV, their names in the first line.
 
     Floats are written so that they come back to the last bit. Raises ValueError for columns of unequal length.
@@ -217,7 +218,7 @@ def save_table(path: str | os.PathLike, columns: Mapping[str, Sequence]) -> None
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def load_table(path: str | os.PathLike, max_bytes: int = MOST) -> dict[str, np.ndarray]:
+def load_table(path: str | os.PathLike[str], max_bytes: int = MOST) -> dict[str, np.ndarray]:
     """Read what :func:`save_table` wrote: float64 columns, those that hold words as str.
 
     Raises ValueError for anything else, and for more than ``max_bytes``.

@@ -18,10 +18,12 @@ for the two bonds b = +x, +y that belong to a site.
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +35,7 @@ DMI_TYPES = ("bloch", "neel")
 MOST_SITES = 2**28  # of one configuration: 3 GB
 
 
-def check_spins(spins: Tensor, name: str = "spins", *, unit: bool = False, magnetic=None) -> None:
+def check_spins(spins: Tensor, name: str = "spins", *, unit: bool = False, magnetic: Any = None) -> None:
     """Raise unless ``spins`` is a finite floating tensor of shape (..., 3, Ny, Nx).
 
     With ``unit=True`` also require unit length (to 1e-3) on every site, or on the sites
@@ -68,7 +70,7 @@ def check_spins(spins: Tensor, name: str = "spins", *, unit: bool = False, magne
                              f"use torch.nn.functional.normalize({name}, dim=-3)")
 
 
-def check_hamiltonian(H, name: str = "H") -> None:
+def check_hamiltonian(H: Any, name: str = "H") -> None:
     """Raise TypeError unless ``H`` is a :class:`Hamiltonian`."""
     if not isinstance(H, Hamiltonian):
         raise TypeError(f"{name} must be a Hamiltonian, got {type(H).__name__} {H!r:.60}")
@@ -117,9 +119,9 @@ class Hamiltonian:
     K: float = 0.0
     dmi: str = "bloch"
     boundary: str | np.ndarray = "periodic"
-    further: tuple[Bond, ...] = ()
+    further: Any = ()  # tuple[Bond, ...] once checked; plain tuples come in
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("J", "D", "B", "K"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (Real, np.floating, np.integer)):
@@ -144,14 +146,14 @@ class Hamiltonian:
             mask.setflags(write=False)
             object.__setattr__(self, "boundary", mask)
 
-    def _key(self):
+    def _key(self) -> tuple[Any, ...]:
         edge = self.boundary if isinstance(self.boundary, str) else (self.boundary.shape, self.boundary.tobytes())
         return self.J, self.D, self.B, self.K, self.dmi, edge, self.further
 
-    def __eq__(self, other):
+    def __eq__(self, other: Any) -> bool:
         return self._key() == other._key() if isinstance(other, Hamiltonian) else NotImplemented
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self._key())
 
     @property
@@ -164,7 +166,7 @@ class Hamiltonian:
         """The bool array (Ny, Nx) of magnetic sites, or None where every site is magnetic."""
         return None if isinstance(self.boundary, str) else self.boundary
 
-    def spec(self) -> dict:
+    def spec(self) -> dict[str, Any]:
         """The parameters as plain JSON values, for file names and records; ``further`` where there are such bonds."""
         mask = self.mask
         edge = self.boundary if mask is None else {"shape": list(mask.shape), "bits": np.packbits(mask).tobytes().hex()}
@@ -183,7 +185,7 @@ class Hamiltonian:
         x, y = ((D, 0.0, 0.0), (0.0, D, 0.0)) if self.dmi == "bloch" else ((0.0, D, 0.0), (-D, 0.0, 0.0))
         return Bond(0, 1, self.J, x), Bond(1, 0, self.J, y)
 
-    def check_shape(self, shape) -> tuple[int, int]:
+    def check_shape(self, shape: Sequence[int]) -> tuple[int, int]:
         """Return ``shape`` as (Ny, Nx); raise ValueError where this Hamiltonian cannot live on it."""
         try:
             ny, nx = (operator.index(n) for n in shape)
@@ -257,7 +259,7 @@ class Hamiltonian:
         if check:
             check_spins(spins)
             self.check_shape(spins.shape[-2:])
-        return _Energy.apply(spins, self)
+        return _Energy.apply(spins, self)  # type: ignore[no-untyped-call]  # torch's own
 
     def energy_per_spin(self, spins: Tensor) -> Tensor:
         """E divided by the number of magnetic sites, (...,) in units of J."""
@@ -284,12 +286,12 @@ class Hamiltonian:
         spins, _ = self._prepare(spins)
         return torch.linalg.vector_norm(torch.linalg.cross(spins, self.field(spins), dim=-3), dim=-3)
 
-    def sites(self, shape) -> int:
+    def sites(self, shape: Sequence[int]) -> int:
         """Number of magnetic sites N on a lattice of ``shape`` (Ny, Nx)."""
         ny, nx = self.check_shape(shape)
         return ny * nx if self.mask is None else int(self.mask.sum())
 
-    def bonds(self, shape) -> int:
+    def bonds(self, shape: Sequence[int]) -> int:
         """Number of nearest-neighbour bonds between magnetic sites; 2 Ny Nx when periodic."""
         ny, nx = self.check_shape(shape)
         if self.periodic:
@@ -297,7 +299,7 @@ class Hamiltonian:
         mask = np.ones((ny, nx), bool) if self.mask is None else self.mask
         return int((mask[1:] & mask[:-1]).sum() + (mask[:, 1:] & mask[:, :-1]).sum())
 
-    def reference_energy(self, shape) -> float:
+    def reference_energy(self, shape: Sequence[int]) -> float:
         """E0 = -J x number of bonds: the exchange energy of the uniform state (-2JN when periodic), units of J.
 
         Each of the further bonds counts with its own J.
@@ -314,7 +316,7 @@ class _Energy(torch.autograd.Function):
     """Total energy with its gradient in closed form, dE/dS = -h: a third of the time of autograd through the bonds."""
 
     @staticmethod
-    def forward(ctx, spins, hamiltonian):
+    def forward(ctx: Any, spins: Any, hamiltonian: Hamiltonian) -> Tensor:
         inside, mask = hamiltonian._inside(spins)
         field = hamiltonian._pair_field(inside, mask)
         sz, h_z = inside.select(-3, 2), field.select(-3, 2)
@@ -326,7 +328,7 @@ class _Energy(torch.autograd.Function):
         return -0.5 * pair - own
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Any) -> tuple[Tensor, None]:
         spins, field = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted: the field must carry its own graph
             field = ctx.hamiltonian.field(spins)

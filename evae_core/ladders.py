@@ -6,12 +6,14 @@ The paper climbs beta from 1e-6 to 1, then starts from the beta = 1e-3 and the b
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any, TypeVar
 
 from evae_core.presets import Preset
 
+_Data = TypeVar("_Data", bound=Hashable)  # what says which data set a ladder is trained on
 GAMMA_LOW = 100.0  # above it the model changes fast, and presets may give it other steps and another learning rate
 GAMMA_SETTLED = 5e3  # above it the model has collapsed, and presets may give it yet another learning rate
 
@@ -35,7 +37,7 @@ class Stage:
     seed: int
     parent: Stage | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("beta", "gamma", "learning_rate", "final_rate"):
             if isinstance(value := getattr(self, name), bool) or not isinstance(value, Real):
                 raise TypeError(f"{name} must be a number, got {value!r:.60}")
@@ -56,7 +58,7 @@ class Stage:
             raise ValueError("learning_rate must be positive and final_rate between 0 and 1, "
                              f"got {self.learning_rate!r} and {self.final_rate!r}")
 
-    def spec(self) -> dict:
+    def spec(self) -> dict[str, Any]:
         """Everything the stage adds to its data set, as plain JSON values."""
         own = {name: getattr(self, name) for name in ("beta", "gamma", "steps", "batch", "learning_rate",
                                                       "final_rate", "translate", "seed")}
@@ -124,3 +126,19 @@ def confined_ladder(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
     rungs = [(beta, 0.0, 3 * steps), (beta, 100.0, steps), (beta, 1e3, steps), (beta, 3e3, steps),
              (beta, 1e4, steps), (beta, 1e5, steps)]
     return climbing(rungs, preset, seed, translate=False)
+
+
+def steps_to_take(ladders: Sequence[Sequence[Stage]], data: Sequence[_Data],
+                  kept: Callable[[Stage, _Data], bool]) -> int:
+    """Optimiser steps of all stages that are not ``kept``, with their parents, each counted once.
+
+    ``data``: what each ladder is trained on.
+    """
+    todo: set[tuple[Stage, _Data]] = set()
+    for stages, own in zip(ladders, data, strict=True):
+        for stage in stages:
+            found: Stage | None = stage
+            while found is not None and (found, own) not in todo and not kept(found, own):
+                todo.add((found, own))
+                found = found.parent
+    return sum(stage.steps for stage, _ in todo)

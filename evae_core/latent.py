@@ -7,7 +7,7 @@ reconstruction, the text only names the interpolation).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ def inverse_map(model: VAE, targets: Tensor, steps: int = 1000, learning_rate: f
         return Inverse(best_z, model.decode(best_z).cpu(), best.cpu(), number, saturated)
 
 
-def _check(model: VAE, steps) -> None:
+def _check(model: VAE, steps: Any) -> None:
     if not isinstance(model, VAE):
         raise TypeError(f"model must be a VAE, got {type(model).__name__}")
     if model.training:
@@ -124,7 +124,7 @@ class Barrier(NamedTuple):
     width: float
 
 
-def barrier(energy) -> Barrier:
+def barrier(energy: Any) -> Barrier:
     """Read a profile (K + 1,) as a :class:`Barrier`; ValueError for fewer than 11 points or not finite ones."""
     energy = finite_array("energy", energy)
     if energy.ndim != 1 or len(energy) < 11:

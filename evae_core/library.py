@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -64,7 +65,7 @@ class Library:
                 self._found = self.load()
         return self._found if isinstance(self._found, str) else None
 
-    def function(self, name: str):
+    def function(self, name: str) -> Any:
         """The function ``name``; RuntimeError where the library cannot be used."""
         if problem := self.problem():
             raise RuntimeError(problem)
@@ -118,7 +119,7 @@ def _make(path: Path, command: list[str]) -> None:
             made.unlink(missing_ok=True)
 
 
-def argument(x):
+def argument(x: Any) -> Any:
     """What C++ takes for x: the address of a tensor's or an array's numbers, a float, an int, a null pointer for None.
 
     Layout and type are the caller's business; anything else (a ctypes number) is passed as it is.

@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 LOOK = 0.5  # seconds between two looks at who the parent is
 
@@ -22,7 +24,7 @@ def end_with_parent() -> None:
     """
     parent = multiprocessing.parent_process()
     if parent is not None:
-        wait = parent.join
+        wait: Callable[[], object] = parent.join
     elif os.name == "posix":
         wait = _until_adopted
     else:
@@ -37,6 +39,6 @@ def _until_adopted() -> None:
         time.sleep(LOOK)
 
 
-def load_ipython_extension(shell) -> None:
+def load_ipython_extension(shell: Any) -> None:
     """What a kernel started with ``--IPKernelApp.extra_extensions=evae_core.lifeline`` does first."""
     end_with_parent()

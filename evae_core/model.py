@@ -15,7 +15,7 @@ every output is the uniform state.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ class UpConv(nn.Module):
     ``weight`` keeps its 5x5 form, so that a state dict reads like the plain layer's.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, pad):
+    def __init__(self, channels_in: int, channels_out: int, pad: Any) -> None:
         super().__init__()
         plain = nn.Conv2d(channels_in, channels_out, 5, bias=False)  # for its initialisation
         self.weight = plain.weight
@@ -103,7 +103,7 @@ class UpConv(nn.Module):
 class PaddedConv(nn.Conv2d):
     """5x5 convolution with the sample's own padding: the lattice keeps its size."""
 
-    def __init__(self, channels_in: int, channels_out: int, pad, bias: bool = False):
+    def __init__(self, channels_in: int, channels_out: int, pad: Any, bias: bool = False) -> None:
         super().__init__(channels_in, channels_out, 5, bias=bias)
         self.pad = pad
 
@@ -121,7 +121,7 @@ def pad_open(x: Tensor, width: int) -> Tensor:
     return F.pad(x, (width,) * 4)
 
 
-def check_size(size) -> tuple[int, int]:
+def check_size(size: Any) -> tuple[int, int]:
     """Return ``size`` (an int or (Ny, Nx)) as a pair; both must be positive multiples of 16 (four poolings).
 
     Raises
@@ -148,7 +148,7 @@ def leaky() -> nn.LeakyReLU:
     return nn.LeakyReLU(SLOPE, inplace=True)
 
 
-def check_count(name: str, value) -> int:
+def check_count(name: str, value: Any) -> int:
     """Return ``value`` as an int; raise TypeError or ValueError unless it is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, got {value!r}")
@@ -157,7 +157,7 @@ def check_count(name: str, value) -> int:
     return int(value)
 
 
-def check_weight(name: str, value) -> None:
+def check_weight(name: str, value: Any) -> None:
     """Raise TypeError or ValueError unless ``value`` is a finite number >= 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise TypeError(f"{name} must be a number, got {value!r}")
@@ -168,7 +168,7 @@ def check_weight(name: str, value) -> None:
 class Encoder(nn.Module):
     """Spins (n, 3, Ny, Nx) -> mu, log sigma^2, each (n, latent)."""
 
-    def __init__(self, size: tuple[int, int], latent: int, pad):
+    def __init__(self, size: tuple[int, int], latent: int, pad: Any) -> None:
         super().__init__()
         width = FILTERS[-1] * (size[0] // 16) * (size[1] // 16)
         layers: list[nn.Module] = []
@@ -189,7 +189,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latent vectors (n, latent) -> unit spins (n, 3, Ny, Nx)."""
 
-    def __init__(self, size: tuple[int, int], latent: int, pad):
+    def __init__(self, size: tuple[int, int], latent: int, pad: Any) -> None:
         super().__init__()
         low = size[0] // 16, size[1] // 16
         width = FILTERS[-1] * low[0] * low[1]
@@ -223,7 +223,11 @@ class VAE(nn.Module):
     >>> losses.total.backward()
     """
 
-    def __init__(self, size, latent: int = LATENT, boundary="periodic"):
+    magnetic: Tensor | None
+    encoder: Any  # an Encoder, or what stands for one that was not carried here
+    sites: int
+
+    def __init__(self, size: Any, latent: int = LATENT, boundary: Any = "periodic") -> None:
         super().__init__()
         self.size = check_size(size)
         self.latent = check_count("latent", latent)
@@ -280,7 +284,8 @@ class VAE(nn.Module):
     def losses(self, spins: Tensor, hamiltonian: Hamiltonian, beta: float, gamma: float,
                generator: torch.Generator | None = None) -> Losses:
         """:meth:`loss` without its checks, for batches known to be right."""
-        return self.compare(spins, *self(spins, generator), hamiltonian, beta, gamma)
+        x_out, mu, logvar = self(spins, generator)
+        return self.compare(spins, x_out, mu, logvar, hamiltonian, beta, gamma)
 
     def compare(self, spins: Tensor, x_out: Tensor, mu: Tensor, logvar: Tensor, hamiltonian: Hamiltonian, beta: float,
                 gamma: float) -> Losses:

@@ -8,6 +8,8 @@ Skyrmions are taken to have their core along -z in a +z background, as for B > 0
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
 MOST_BINS = 10**6
 
 
-def _checked(spins: Tensor, mask=None) -> tuple[Tensor, Tensor | None]:
+def _checked(spins: Tensor, mask: Any = None) -> tuple[Tensor, Tensor | None]:
     """Spins in float64 of exactly unit length (zero outside the mask), and the mask as a bool tensor (or None)."""
     check_spins(spins)
     if mask is not None:
@@ -37,7 +39,7 @@ def _checked(spins: Tensor, mask=None) -> tuple[Tensor, Tensor | None]:
     return (spins, None) if mask is None else (spins * mask, mask)
 
 
-def _flag(name: str, value) -> bool:
+def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {type(value).__name__} {value!r:.60}")
     return bool(value)
@@ -57,7 +59,7 @@ def _half_solid_angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return torch.atan2(triple, 1 + (a * b).sum(-3) + (b * c).sum(-3) + (c * a).sum(-3))
 
 
-def charge_density(spins: Tensor, mask=None, periodic: bool | None = None) -> Tensor:
+def charge_density(spins: Tensor, mask: Any = None, periodic: bool | None = None) -> Tensor:
     r"""Topological charge of the plaquette to the upper right of every site, (..., Ny, Nx) float64.
 
     .. math::
@@ -96,7 +98,7 @@ def charge_density(spins: Tensor, mask=None, periodic: bool | None = None) -> Te
     return torch.where(whole, q, 0.0)
 
 
-def topological_charge(spins: Tensor, mask=None, periodic: bool | None = None) -> Tensor:
+def topological_charge(spins: Tensor, mask: Any = None, periodic: bool | None = None) -> Tensor:
     """Topological charge Q, (...,) float64: the sum of :func:`charge_density`, with its arguments and errors.
 
     An integer to rounding on a periodic lattice; one skyrmion with its core down counts -1. Not
@@ -162,14 +164,14 @@ def skyrmion_centres(spins: Tensor, threshold: float = 0.0, periodic: bool = Tru
     return centres
 
 
-def _check_centres(centres, shape) -> tuple[np.ndarray, float, float]:
+def _check_centres(centres: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, float, float]:
     box = finite_array("shape", shape)
     if box.shape != (2,) or box.min() < 1:
         raise ValueError(f"shape must be (Ny, Nx), two numbers of at least 1, got {shape!r:.60}")
     return finite_array("centres", centres, 2), float(box[0]), float(box[1])
 
 
-def finite_array(name: str, values, columns: int | None = None) -> np.ndarray:
+def finite_array(name: str, values: Any, columns: int | None = None) -> np.ndarray:
     """``values`` as a finite float64 array, (n, ``columns``) where that is given; ValueError naming it otherwise."""
     try:
         found = np.asarray(values, float)
@@ -182,7 +184,7 @@ def finite_array(name: str, values, columns: int | None = None) -> np.ndarray:
     return found
 
 
-def periodic_images(centres, shape) -> np.ndarray:
+def periodic_images(centres: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """The centres (n, 2) and their periodic copies all around, (m, 2), originals first.
 
     The copies reach a box diagonal beyond the box. No empty circle of a periodic set is wider than that, so the
@@ -196,7 +198,7 @@ def periodic_images(centres, shape) -> np.ndarray:
     return np.concatenate([centres + (i * nx, j * ny) for i, j in [(0, 0), *around]])
 
 
-def coordination(centres, shape, periodic: bool = True) -> np.ndarray:
+def coordination(centres: np.ndarray, shape: Sequence[int], periodic: bool = True) -> np.ndarray:
     """Number of Delaunay neighbours of every skyrmion, (n,) int; 6 everywhere in a perfect triangular lattice.
 
     Periodic images count as neighbours of their own. In an open sample the outermost skyrmions have
@@ -229,7 +231,7 @@ def coordination(centres, shape, periodic: bool = True) -> np.ndarray:
     return np.diff(starts)[:n]
 
 
-def defects(centres, shape) -> float:
+def defects(centres: np.ndarray, shape: Sequence[int]) -> float:
     """Share of skyrmions without six neighbours on a periodic lattice, between 0 and 1; 0 in a perfect lattice.
 
     Raises ValueError as :func:`coordination`, and without any skyrmion.
@@ -321,7 +323,8 @@ def theta(H: Hamiltonian, spins: Tensor) -> Tensor:
     return angle if mask is None else torch.where(mask, angle, math.nan)
 
 
-def theta_density(H: Hamiltonian, spins: Tensor, bins=200, log: bool = False, lowest: float = 1e-6):
+def theta_density(H: Hamiltonian, spins: Tensor, bins: Any = 200, log: bool = False,
+                  lowest: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
     """Probability density of :func:`theta` over the magnetic sites of all configurations, per radian.
 
     Parameters

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 DECADES_BETA = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 DECADES_GAMMA = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e5, 1e6)
@@ -77,7 +78,7 @@ class Preset:
     gamma_betas: tuple[float, ...] = (1e-3, 1e-4)  # where the gamma ladders start
     J: float = 1.0
 
-    def spec(self) -> dict:
+    def spec(self) -> dict[str, Any]:
         """The numbers as plain JSON values."""
         return asdict(self)
 

@@ -64,7 +64,7 @@ def _waves(spins: Tensor, name: str) -> Tensor:
     return torch.fft.rfft2(spins.float())
 
 
-def _correlations(first: Tensor, second: Tensor, shape) -> Tensor:
+def _correlations(first: Tensor, second: Tensor, shape: torch.Size) -> Tensor:
     """C (..., Ny Nx) of waves (..., 3, Ny, Nx/2 + 1) at every shift; components one by one, to save memory."""
     waves = first[..., 0, :, :].conj() * second[..., 0, :, :]
     for c in (1, 2):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from evae_core.artefact import files_fault, identity, read_meta
 
@@ -24,7 +25,7 @@ def folder(preset: str) -> Path | None:
     return (Path(root) if root else Path(__file__).resolve().parents[1] / "data" / "recorded") / preset
 
 
-def find(preset: str, spec: Mapping) -> tuple[Path, dict] | None:
+def find(preset: str, spec: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
     """(folder, entry) of what ``spec`` describes where the preset's record holds it, else None.
 
     The entry is its meta.json (spec, versions, created, files). Raises ValueError for a record that is damaged: what
@@ -42,7 +43,7 @@ def known_folder(preset: str) -> Path:
     return Path(__file__).resolve().parents[1] / "data" / "known" / preset
 
 
-def known(preset: str) -> tuple[Path, dict] | None:
+def known(preset: str) -> tuple[Path, dict[str, Any]] | None:
     """(folder, entry) of that search, None where there is none; errors as for :func:`find`.
 
     It is shown beside what is computed here and never instead of it, so EVAE_RECORDED has no say in it.
@@ -54,7 +55,7 @@ def known(preset: str) -> tuple[Path, dict] | None:
     return _intact(place, entry)
 
 
-def _index(place: Path) -> dict:
+def _index(place: Path) -> dict[str, Any]:
     index = read_meta(place / INDEX)
     if index is None:
         raise ValueError(f"{place / INDEX} is damaged; restore it from the repository")
@@ -63,7 +64,7 @@ def _index(place: Path) -> dict:
     return index
 
 
-def _intact(place: Path, entry: dict) -> tuple[Path, dict]:
+def _intact(place: Path, entry: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     try:
         outside = [name for name in entry["files"] if Path(name).name != name]
     except (KeyError, TypeError) as error:

@@ -9,18 +9,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 
 from evae_core import recorded, runs, weights
-from evae_core.artefact import META, described, identity, meta_bytes, read_meta
+from evae_core.artefact import described, identity, kept_meta, meta_bytes
 from evae_core.carry import block_means
-from evae_core.dataset import data_spec
+from evae_core.dataset import DataSpec, data_spec
 from evae_core.files import partial_path, read_json, save_table, write_json
+from evae_core.ladders import Stage
 from evae_core.presets import Preset
+from evae_core.resident import LOSSES
 from evae_core.results import certified, fig3_noise, fig4_walk, fig5_collapse
 from evae_core.store import Store
-from evae_core.training import LOSSES, Trained, stage_spec
+from evae_core.training import Trained, stage_spec
 
 
 def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
@@ -34,16 +37,17 @@ def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
     target = recorded.folder(p.name)
     if target is None:
         raise ValueError(f'{recorded.ENV} is "off"; unset it, or set it to the folder that records go to')
-    ladders = {name: [Trained(stage, data, store.find(stage_spec(stage, data))) for stage in stages]
-               for name, (stages, data) in runs.ladders(p).items()}
+    planned = runs.ladders(p)
     results = [fig3_noise.spec(p, runs.BETA), fig4_walk.spec(p, runs.BETA), fig5_collapse.spec(p)]
-    missing = [f"stage ({t.stage})" for ladder in ladders.values() for t in ladder if t.folder is None]
+    missing = [f"stage ({stage})" for stages, data in planned.values() for stage in stages
+               if store.find(stage_spec(stage, data)) is None]
     missing += [spec["kind"] for spec in results if store.find(spec) is None]
     claims = sorted((figures / "claims").glob("*.json"))
     missing += [] if len(claims) == 6 else [f"claims in {figures}"]
     if missing:
         raise ValueError(f"the run of preset {p.name} is not complete in {store.root}: {len(missing)} missing, first "
                          f"{missing[0]}; run python -m evae_core figures --preset {p.name}")
+    ladders = {name: [_trained(stage, data, store) for stage in stages] for name, (stages, data) in planned.items()}
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(target)
     partial.mkdir()
@@ -75,7 +79,7 @@ def record_known(p: Preset, store: Store) -> Iterator[str]:
     partial = partial_path(target)
     partial.mkdir()
     try:
-        body = read_meta(source / META)
+        body = kept_meta(source)
         for file in body["files"]:
             shutil.copyfile(source / file, partial / file)
         entry = {key: body[key] for key in ("spec", "created", "versions", "wall_seconds", "files")}
@@ -110,12 +114,13 @@ def _tables(ladders: dict[str, list[Trained]], folder: Path) -> None:
         save_table(folder / file, {key: [row[key] for row in table] for key in table[0]})
 
 
-def _index(p: Preset, store: Store, results: list[dict], folder: Path) -> None:
+def _index(p: Preset, store: Store, results: list[dict[str, Any]], folder: Path) -> None:
     """The results' own files, the decoders, and record.json."""
-    data, entries = data_spec(p), {}
+    data = data_spec(p)
+    entries: dict[str, dict[str, Any]] = {}
 
-    def add(spec: dict, files: dict[str, Path], stages: list[Trained]) -> None:
-        body = read_meta(store.find(spec) / META)
+    def add(spec: dict[str, Any], files: dict[str, Path], stages: list[Trained]) -> None:
+        body = kept_meta(store.held(spec))
         entries[identity(spec)[1]] = {
             "spec": body["spec"], "created": body["created"], "versions": body["versions"],
             "wall_seconds": body["wall_seconds"], "on": ", ".join(sorted({t.measured["device"] for t in stages})),
@@ -124,8 +129,8 @@ def _index(p: Preset, store: Store, results: list[dict], folder: Path) -> None:
     noise, collapsing = runs.compared(p, runs.BETA, runs.NOISE), runs.collapsing(p)
     used = (noise, runs.compared(p, runs.BETA, runs.WALK), [stages[-1] for stages in collapsing.values()])
     for spec, stages in zip(results, used, strict=True):
-        source = store.find(spec)
-        for file in (found := read_meta(source / META)["files"]):
+        source = store.held(spec)
+        for file in (found := kept_meta(source)["files"]):
             shutil.copyfile(source / file, folder / file)
         add(spec, {file: folder / file for file in found}, [_trained(stage, data, store) for stage in stages])
     decoders = {f"decoder_gamma_{stage.gamma:g}": stage for stage in noise}
@@ -141,5 +146,5 @@ def _index(p: Preset, store: Store, results: list[dict], folder: Path) -> None:
         "spec": {"kind": "record", "preset": p.spec()}, "files": described(files), "entries": entries}))
 
 
-def _trained(stage, data, store: Store) -> Trained:
-    return Trained(stage, data, store.find(stage_spec(stage, data)))
+def _trained(stage: Stage, data: DataSpec, store: Store) -> Trained:
+    return Trained(stage, data, store.held(stage_spec(stage, data)))

@@ -7,6 +7,7 @@ On a GPU the step is captured once as a CUDA graph (hundreds of kernels, launche
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ UNCAPTURED = 3  # first steps of a stage, taken before the capture: libraries an
 CHECK = 100  # steps between two looks at the losses: each look waits for the device
 
 
-def upload(spins, device: torch.device, piece: int = 1000) -> Tensor:
+def upload(spins: Any, device: torch.device, piece: int = 1000) -> Tensor:
     """The configurations of a set (or tensor) on the device, (n, 3, Ny, Nx) float16: 2.9 GB for the paper's 30 000.
 
     A component is then off by up to 2.4e-4; :meth:`Resident.advance` brings the spins back to unit length.

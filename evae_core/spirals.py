@@ -13,6 +13,7 @@ with one 3x3 matrix M_b a bond, :math:`\Lambda(q) \ge \lambda` (its least eigenv
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from evae_core.hamiltonian import Hamiltonian
 EQUAL = 1e-9  # eigenvalues closer than this, in units of the largest, are one
 
 
-def _waves(H: Hamiltonian, shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _waves(H: Hamiltonian, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Wave vectors (Ny Nx, 2), radians a site (y, x), and eigenvalues and eigenvectors of Lambda at each."""
     if not H.periodic:
         raise ValueError('H must have boundary="periodic": at an edge waves are no solutions')
@@ -38,7 +39,7 @@ def _waves(H: Hamiltonian, shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return q, *np.linalg.eigh(matrix)
 
 
-def lower_bound(H: Hamiltonian, shape) -> float:
+def lower_bound(H: Hamiltonian, shape: Sequence[int]) -> float:
     r"""A number that E/N (J) of no state of the periodic box lies below.
 
     .. math:: E/N \ge \min_{0\le m\le1} [(\Lambda_{zz}(0) - \lambda) m^2 - |B| m + \lambda]
@@ -56,7 +57,7 @@ def lower_bound(H: Hamiltonian, shape) -> float:
     return uniform * m * m - abs(H.B) * m + lowest
 
 
-def spirals(H: Hamiltonian, shape, n: int = 4) -> list[tuple[str, Tensor]]:
+def spirals(H: Hamiltonian, shape: Sequence[int], n: int = 4) -> list[tuple[str, Tensor]]:
     """One wave each: the n wave vectors (of +q and -q one) with the lowest eigenvalues; (name, (3, Ny, Nx) float64).
 
     S_r is the direction of Re(v exp(i q.r)), v an eigenvector of Lambda(q); where several have the lowest eigenvalue,
@@ -73,10 +74,10 @@ def spirals(H: Hamiltonian, shape, n: int = 4) -> list[tuple[str, Tensor]]:
     found: list[tuple[str, Tensor]] = []
     seen: set[tuple[int, int]] = set()
     for k in np.lexsort((np.arange(len(q)), values[:, 0].round(9))):
-        turns = tuple(int(round(t)) for t in q[k] * (ny, nx) / (2 * math.pi))
-        if tuple(-t for t in turns) in seen:
+        up, along = (int(round(t)) for t in q[k] * (ny, nx) / (2 * math.pi))
+        if (-up, -along) in seen:
             continue
-        seen.add(turns)
+        seen.add((up, along))
         alike = vectors[k][:, values[k] < values[k, 0] + EQUAL * np.abs(values).max()]
         wave = alike[:, 0]
         if alike.shape[1] > 1:  # any turn of it serves: two real directions at right angles
@@ -85,7 +86,7 @@ def spirals(H: Hamiltonian, shape, n: int = 4) -> list[tuple[str, Tensor]]:
         angle = q[k, 0] * y + q[k, 1] * x + 0.1  # off the nodes of a wave that is not circular
         spins = (wave[:, None, None] * np.exp(1j * angle)).real
         length = np.linalg.norm(spins, axis=0)
-        found.append((f"wave ({turns[1]}, {turns[0]})", torch.from_numpy(spins / np.maximum(length, 1e-12))))
+        found.append((f"wave ({along}, {up})", torch.from_numpy(spins / np.maximum(length, 1e-12))))
         if len(found) == n:
             break
     return found

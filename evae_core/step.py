@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from numbers import Integral
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ def numerics(device: torch.device, precision: str) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    matmul, cudnn = torch.backends.cuda.matmul, cast(Any, torch.backends.cudnn)  # its parts are made at run time
     before = matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.deterministic
     matmul.fp32_precision = cudnn.conv.fp32_precision = "ieee" if precision == "float32" else "tf32"
     cudnn.deterministic = True
@@ -66,7 +67,7 @@ class Step:
         self.mode, self.precision = mode, precision
         self.device = next(model.parameters()).device
         # Channels last is some 1.2x faster for convolutions with so few channels on a CPU.
-        self.model.to(memory_format=torch.channels_last).train()
+        cast(Any, self.model).to(memory_format=torch.channels_last).train()  # a form that torch's types leave out
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate, betas=(0.9, 0.999), fused=True)
         self.generator = torch.Generator(self.device).manual_seed(seed)
 
@@ -105,11 +106,11 @@ class Step:
         batch = batch.contiguous(memory_format=torch.channels_last)
         # Without its cache autocast casts the weights anew in every step, as a captured step must.
         with torch.autocast(self.device.type, torch.bfloat16, self.precision == "bfloat16", cache_enabled=False):
-            outputs = model(batch, self.generator)
-        return model.compare(batch, *outputs, H, self.beta, self.gamma)
+            x_out, mu, logvar = model(batch, self.generator)
+        return model.compare(batch, x_out, mu, logvar, H, self.beta, self.gamma)
 
 
-def make_step(size, hamiltonian: Hamiltonian, beta: float, gamma: float, device: str = "auto", *,
+def make_step(size: Any, hamiltonian: Hamiltonian, beta: float, gamma: float, device: str = "auto", *,
               learning_rate: float = 1e-3, seed: int = 0, model: VAE | None = None, compile: bool | None = None,
               precision: str | None = None, report: Callable[[str], None] | None = None) -> Step:
     """Return ``step(batch) -> Losses``: one Adam step (betas 0.9, 0.999) of a new, or the given, model.
@@ -172,7 +173,7 @@ def compilable(report: Callable[[str], None] | None = None) -> bool:
     return problem is None
 
 
-def new_model(size, hamiltonian: Hamiltonian, seed: int) -> VAE:
+def new_model(size: Any, hamiltonian: Hamiltonian, seed: int) -> VAE:
     """A VAE for the Hamiltonian's boundary with random weights from ``seed`` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

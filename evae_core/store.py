@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -55,13 +56,13 @@ def default_root() -> Path:
 class Store:
     """A folder of artefacts. ``root`` None means :func:`default_root`; nothing is created before the first ``get``."""
 
-    def __init__(self, root: str | os.PathLike | None = None):
+    def __init__(self, root: str | os.PathLike[str] | None = None):
         self.root = default_root() if root is None else Path(root).expanduser().absolute()
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
 
-    def get(self, spec: Mapping, make: Callable[[Path], None]) -> Path:
+    def get(self, spec: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
         """Return the folder of the artefact that ``spec`` describes, intact; call ``make(folder)`` where it is absent.
 
         Parameters
@@ -97,7 +98,7 @@ class Store:
                     self._make(folder, spec, make, {})
         return folder
 
-    def put(self, spec: Mapping, make: Callable[[Path], None], about: Mapping) -> bool:
+    def put(self, spec: Mapping[str, Any], make: Callable[[Path], None], about: Mapping[str, Any]) -> bool:
         """Take in an artefact that was made elsewhere: like :meth:`get`, and ``about`` goes into its meta.json.
 
         Whether it was taken in: one that is here, intact, stays as it is. ``about`` replaces or adds entries: when
@@ -112,16 +113,22 @@ class Store:
                     self._make(self.root / name, spec, make, about)
         return found is not None
 
-    def meta(self, spec: Mapping) -> dict | None:
+    def meta(self, spec: Mapping[str, Any]) -> dict[str, Any] | None:
         """What meta.json says of the artefact that ``spec`` describes where it is present and intact, else None."""
         folder = self.find(spec)
         return None if folder is None else read_meta(folder / META)
+
+    def held(self, spec: Mapping[str, Any]) -> Path:
+        """The folder of an artefact that was there a moment ago; RuntimeError where it has gone meanwhile."""
+        if (folder := self.find(spec)) is None:
+            raise RuntimeError(f"{identity(spec)[1]} has gone from the store {self.root} meanwhile; run this again")
+        return folder
 
     def names(self) -> set[str]:
         """Names of the artefacts in this folder, intact or not."""
         return {path.name for path in self.root.iterdir() if NAME.fullmatch(path.name)} if self.root.is_dir() else set()
 
-    def find(self, spec: Mapping) -> Path | None:
+    def find(self, spec: Mapping[str, Any]) -> Path | None:
         """The folder of the artefact that ``spec`` describes where it is present and intact, else None."""
         spec, name = identity(spec)
         folder = self.root / name
@@ -213,7 +220,7 @@ class Store:
             if path.name.startswith(folder.name + PARTIAL):
                 _remove(path)
 
-    def _make(self, folder: Path, spec: dict, make: Callable[[Path], None], about: Mapping) -> None:
+    def _make(self, folder: Path, spec: dict[str, Any], make: Callable[[Path], None], about: Mapping[str, Any]) -> None:
         """Make the artefact in a temporary folder of the same file system, describe it, rename it into place."""
         partial = self.root / f"{folder.name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}"
         partial.mkdir()

@@ -14,7 +14,9 @@ The helicity gamma is the one the DM term favours: for D > 0 pi/2 (Bloch) or pi 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,14 +42,14 @@ def helix_period(H: Hamiltonian) -> float:
     return 2 * math.pi / math.atan(abs(H.D) / H.J)
 
 
-def uniform(shape, up: bool = True) -> Tensor:
+def uniform(shape: Sequence[int], up: bool = True) -> Tensor:
     """All spins along +z, or -z; (3, Ny, Nx) float32. Raises ValueError where shape is not (Ny, Nx)."""
     spins = torch.zeros(3, *Hamiltonian(boundary="open").check_shape(shape))
     spins[2] = 1.0 if up else -1.0
     return spins
 
 
-def helix(H: Hamiltonian, shape, turns: int | None = None, axis: str = "x") -> Tensor:
+def helix(H: Hamiltonian, shape: Sequence[int], turns: int | None = None, axis: str = "x") -> Tensor:
     """Spins that turn ``turns`` times about the DM vector of the bonds along ``axis``; (3, Ny, Nx) float32.
 
     Not relaxed.
@@ -106,7 +108,7 @@ def _from_plane(H: Hamiltonian, w: np.ndarray) -> Tensor:
     return torch.from_numpy(np.stack((2 * w.real, 2 * w.imag, 1 - square)) / (1 + square) * _polarity(H))
 
 
-def _distances(H: Hamiltonian, shape, centre) -> tuple[np.ndarray, np.ndarray]:
+def _distances(H: Hamiltonian, shape: Sequence[int], centre: Any) -> tuple[np.ndarray, np.ndarray]:
     """Displacements (dx, dy) of all sites from the centre (x, y), the shortest ones when periodic; (Ny, Nx) each."""
     ny, nx = shape
     y, x = np.mgrid[:ny, :nx]
@@ -114,7 +116,7 @@ def _distances(H: Hamiltonian, shape, centre) -> tuple[np.ndarray, np.ndarray]:
     return ((dx + nx / 2) % nx - nx / 2, (dy + ny / 2) % ny - ny / 2) if H.periodic else (dx, dy)
 
 
-def _poles(H: Hamiltonian, shape, centres, radius: float) -> np.ndarray:
+def _poles(H: Hamiltonian, shape: Sequence[int], centres: np.ndarray, radius: float) -> np.ndarray:
     """w of skyrmions at the centres (n, 2), (Ny, Nx) complex."""
     width = helix_period(H) / (2 * math.pi)  # J/D in the continuum: how fast the DM term turns the spins
     turned = math.copysign(1, H.D) * (1j if H.dmi == "bloch" else -1)  # e^{i gamma}
@@ -128,7 +130,7 @@ def _poles(H: Hamiltonian, shape, centres, radius: float) -> np.ndarray:
     return turned * w
 
 
-def skyrmions(H: Hamiltonian, shape, centres, radius: float | None = None) -> Tensor:
+def skyrmions(H: Hamiltonian, shape: Sequence[int], centres: np.ndarray, radius: float | None = None) -> Tensor:
     """Skyrmions at given places on a uniform background along the field; (3, Ny, Nx) float32, not relaxed.
 
     Parameters
@@ -172,7 +174,7 @@ LOOSE = 0.02        # torque, in units of D, at which candidates are compared: e
 TOLERANCE = 5e-6    # torque of what is returned, in units of J: rounded to float32 it is still below 1e-5
 
 
-def _displacement(centres, places, shape) -> float:
+def _displacement(centres: np.ndarray, places: Any, shape: Sequence[int]) -> float:
     """Largest distance between matching points of two periodic sets, up to a common translation; inf if none match."""
     box = np.array(shape[::-1])
     if len(centres) != len(places):
@@ -185,7 +187,7 @@ def _displacement(centres, places, shape) -> float:
     return float(np.hypot(*(moves - moves.mean(0)).T).max())
 
 
-def _relaxed(H: Hamiltonian, trials, tolerance: float, device: str) -> list[LatticeState]:
+def _relaxed(H: Hamiltonian, trials: Any, tolerance: float, device: str) -> list[LatticeState]:
     """The (count, strain, cell, places, spins) relaxed together; those that are still this lattice."""
     if not trials:
         return []
@@ -204,8 +206,8 @@ def _best(states: list[LatticeState]) -> list[LatticeState]:
     return sorted(states, key=lambda state: state.energy)
 
 
-def skyrmion_lattices(H: Hamiltonian, shape, counts=None, keep: int = 8, tolerance: float = TOLERANCE,
-                      device: str = "cpu") -> list[LatticeState]:
+def skyrmion_lattices(H: Hamiltonian, shape: Sequence[int], counts: Any = None, keep: int = 8,
+                      tolerance: float = TOLERANCE, device: str = "cpu") -> list[LatticeState]:
     """Skyrmion lattices commensurate with the periodic box, relaxed, lowest energy first.
 
     At every count the least strained lattices (:func:`commensurate_cells`) are laid down and relaxed loosely;
@@ -233,12 +235,13 @@ def skyrmion_lattices(H: Hamiltonian, shape, counts=None, keep: int = 8, toleran
         raise ValueError(f"keep must be a positive integer, got {keep!r}")
     area = nx * ny * 2 / math.sqrt(3) / helix_period(H) ** 2  # skyrmions at a spacing of one period
     if counts is None:
-        search = range(max(1, math.floor(area / SPACINGS[0] ** 2)), math.ceil(area / SPACINGS[1] ** 2) + 1)
+        fewest, most = math.floor(area / SPACINGS[0] ** 2), math.ceil(area / SPACINGS[1] ** 2)
+        search: Sequence[int] = range(max(1, fewest), most + 1)
     else:
         search = sorted(set(np.atleast_1d(counts).tolist())) if np.asarray(counts).dtype.kind in "iu" else []
         if not search or search[0] < 1 or search[-1] > ny * nx:
             raise ValueError(f"counts must be numbers of skyrmions from 1 to {ny * nx}, got {counts!r:.60}")
-    states = []
+    states: list[LatticeState] = []
     while search:
         for count in search:
             cells = [cell for cell in commensurate_cells(shape, count)[:TRIES] if cell[0] < MOST_STRAIN]
@@ -255,7 +258,7 @@ def skyrmion_lattices(H: Hamiltonian, shape, counts=None, keep: int = 8, toleran
     return ranked
 
 
-def skyrmion_lattice(H: Hamiltonian, shape, device: str = "cpu") -> Tensor:
+def skyrmion_lattice(H: Hamiltonian, shape: Sequence[int], device: str = "cpu") -> Tensor:
     """The lowest-energy commensurate skyrmion lattice found, relaxed to a torque below 1e-5; (3, Ny, Nx) float32.
 
     The first of :func:`skyrmion_lattices`, with its errors; also where a helix or the uniform state is lower.
@@ -263,7 +266,7 @@ def skyrmion_lattice(H: Hamiltonian, shape, device: str = "cpu") -> Tensor:
     return skyrmion_lattices(H, shape, device=device)[0].spins.float()
 
 
-def _box(H: Hamiltonian, shape) -> tuple[int, int]:
+def _box(H: Hamiltonian, shape: Sequence[int]) -> tuple[int, int]:
     check_hamiltonian(H)
     if not H.periodic:
         raise ValueError('H must have boundary="periodic" for a skyrmion lattice: the edges of other samples deform it')
@@ -283,7 +286,7 @@ def _check_lattice(H: Hamiltonian, lattice: Tensor) -> tuple[tuple[int, int], np
     return shape, centres
 
 
-def _defective(H: Hamiltonian, lattice: Tensor, trials, change: int, device: str, what: str) -> Tensor:
+def _defective(H: Hamiltonian, lattice: Tensor, trials: Any, change: int, device: str, what: str) -> Tensor:
     """The first trial that relaxes to ``change`` skyrmions more than the lattice has, not all with six neighbours."""
     wanted = round(float(topological_charge(lattice)) - change * _polarity(H))
     seen = []
@@ -331,7 +334,7 @@ def with_interstitial(H: Hamiltonian, lattice: Tensor, device: str = "cpu") -> T
     return _defective(H, lattice, trials, +1, device, "interstitial")
 
 
-def interstitial_pair(H: Hamiltonian, shape, device: str = "cpu") -> tuple[Tensor, Tensor]:
+def interstitial_pair(H: Hamiltonian, shape: Sequence[int], device: str = "cpu") -> tuple[Tensor, Tensor]:
     """The lowest of :func:`skyrmion_lattices` that can hold an interstitial, and the same with it; (3, Ny, Nx) float32.
 
     Errors as for both; RuntimeError where none of the ranked lattices can.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from evae_core.artefact import META, NAME, read_meta
 
@@ -46,7 +47,7 @@ def over() -> bool:
     return found is not None and time.time() >= found[1]
 
 
-def check(name: str, spec: dict, root: Path) -> None:
+def check(name: str, spec: dict[str, Any], root: Path) -> None:
     """Raise :class:`OutOfTime` where the artefact ``name`` of ``spec`` should not be begun in the store at ``root``.
 
     That is after the end of the box; and before it where a similar artefact took longer than what is left. The first
@@ -65,7 +66,7 @@ def check(name: str, spec: dict, root: Path) -> None:
                         f"{left / 60:.2g} are left")
 
 
-def expected_seconds(spec: dict, root: Path) -> float | None:
+def expected_seconds(spec: dict[str, Any], root: Path) -> float | None:
     """Seconds that the artefact of the same kind with the most equal entries in its spec took; None if there is none.
 
     Of several the one made last. Those that were carried here (``packed`` in meta.json) took their time elsewhere.
@@ -81,7 +82,7 @@ def _made_since(start: float, root: Path) -> bool:
     return any(NAME.fullmatch(path.name) and path.stat().st_mtime >= start for path in root.iterdir())
 
 
-def describe(spec: dict) -> str:
+def describe(spec: dict[str, Any]) -> str:
     """A spec's own numbers in a few words: kind, seed, beta, gamma, steps, first configuration, where it has them."""
     return " ".join([spec["kind"], *(f"{key} {spec[key]:g}" for key in ("seed", "beta", "gamma", "steps", "first", "n")
                                      if isinstance(spec.get(key), (int, float)))])

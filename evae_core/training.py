@@ -13,12 +13,14 @@ import math
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.managers import SyncManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -30,11 +32,12 @@ from evae_core.dataset import Data, DataSpec, load_data
 from evae_core.divergence import Diverged, check, check_measured, check_state, retried
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.ladders import Stage, climbing, confined_ladder, control, ladder
+from evae_core.ladders import Stage, climbing, confined_ladder, control, ladder, steps_to_take
 from evae_core.lifeline import end_with_parent
 from evae_core.model import VAE, energy_loss, energy_scale
 from evae_core.observables import kspace_mse
 from evae_core.plan import Plan, plan
+from evae_core.progress import STEPS, Report, timed
 from evae_core.resident import LOSSES, Resident, upload
 from evae_core.step import Step, compilable, device_name, make_step, new_model, pick_device
 from evae_core.store import Store
@@ -73,7 +76,7 @@ class Trained:
     folder: Path
 
     @property
-    def measured(self) -> dict:
+    def measured(self) -> dict[str, Any]:
         return read_json(self.folder / "measured.json")
 
     @property
@@ -93,20 +96,31 @@ def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, devic
           precision: str | None = None) -> list[Trained]:
     """Train every stage that the store does not hold, after its parents; return them in order.
 
-    Killed at any moment, it loses the stage in progress. ``report`` is called with one line a stage. ``compile`` and
+    Killed at any moment, it loses the stage in progress. ``report`` gets one line a stage. ``compile`` and
     ``precision`` are :func:`make_step`'s; by default kernels are compiled for stages of COMPILED_WORK on a CPU, and on
     a GPU every stage is a CUDA graph. What was used is in the stage's ``measured``: the same seed gives the same bytes
-    on the same machine in the same mode.
+    on the same machine in the same mode. On a CPU a stage is trained on one thread, so that it does, however many
+    ladders are climbed beside it (:func:`climb_all` uses the other cores).
 
     Raises
     ------
     RuntimeError
         a stage that diverges at every learning rate tried; names the stage and the numbers.
     """
-    return _climb(stages, data, store or Store(), device, report, compile, precision, {})
+    store = store or Store()
+    return _climb(stages, data, store, device, _timed(report, [stages], [data], store), compile, precision, {})
 
 
-def _climb(stages, data, store, device, report, compile, precision, loaded: dict) -> list[Trained]:
+def _timed(report: Report | None, ladders: list[list[Stage]], specs: list[DataSpec], store: Store) -> Report | None:
+    """``report`` with the time left of the stages that the store does not hold."""
+    def kept(stage: Stage, spec: DataSpec) -> bool:
+        return store.find(stage_spec(stage, spec)) is not None
+
+    return timed(report, steps_to_take(ladders, specs, kept), STEPS)
+
+
+def _climb(stages: list[Stage], data: DataSpec, store: Store, device: str, report: Report | None,
+           compile: bool | None, precision: str | None, loaded: dict[DataSpec, Any]) -> list[Trained]:
     """:func:`climb`; ``loaded`` keeps the data sets for ladders to come."""
     def data_once() -> tuple[Data, Tensor | None]:
         if data not in loaded:
@@ -120,10 +134,11 @@ def _climb(stages, data, store, device, report, compile, precision, loaded: dict
 
     def trained(stage: Stage) -> Trained:
         parent = trained(stage.parent) if stage.parent else None
-        def make(folder):
+        def make(folder: Path) -> None:
             sets, spins = data_once()
             wanted = spins is None and worth(stage, data) and kernels() if compile is None else compile
-            _train(stage, parent, sets, spins, folder, device, report, wanted, precision)
+            with one_thread() if spins is None else nullcontext():
+                _train(stage, parent, sets, spins, folder, device, report, wanted, precision)
         spec = stage_spec(stage, data)
         if store.find(spec) is None:
             data_once()  # before the stage's own time begins
@@ -132,14 +147,26 @@ def _climb(stages, data, store, device, report, compile, precision, loaded: dict
     return [trained(stage) for stage in stages]
 
 
-def stage_spec(stage: Stage, data: DataSpec) -> dict:
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread: then what it sums does not depend on how many cores there are, or are free."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def stage_spec(stage: Stage, data: DataSpec) -> dict[str, Any]:
     """What a stage's artefact depends on."""
     return {"kind": "stage", "network": NETWORK, "data": data.spec()} | stage.spec()
 
 
-def _worker(stages, data, root, device, queue, compile, precision) -> None:
+def _worker(stages: list[Stage], data: DataSpec, root: Path, device: str, queue: Any, compile: bool | None,
+            precision: str | None) -> None:
     torch.set_num_threads(1)  # and it was started with end_with_parent
-    climb(stages, data, Store(root), device, queue.put, compile=compile, precision=precision)
+    _climb(stages, data, Store(root), device, queue.put, compile, precision, {})
 
 
 def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store: Store | None = None,
@@ -161,6 +188,7 @@ def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store
     if workers is None:
         workers = 1 if pick_device(device).type == "cuda" else os.cpu_count() or 1
     steps = sum(stage.steps for number in todo for stage in ladders[number])
+    report = _timed(report, ladders, specs, store)
     long = any(worth(stage, specs[number]) for number in todo for stage in ladders[number])
     if compile is None and long and pick_device(device).type == "cpu" and not compilable(report):
         compile = False  # made, or said to be missing, once for all
@@ -174,7 +202,7 @@ def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store
             futures = [pool.submit(_worker, ladders[n], specs[n], store.root, device, queue, compile, precision)
                        for n in todo]
             _listen(futures, queue, report)
-    loaded: dict = {}
+    loaded: dict[DataSpec, Any] = {}
     try:
         return [_climb(stages, spec, store, device, report, compile, precision, loaded)
                 for stages, spec in zip(ladders, specs, strict=True)]
@@ -182,13 +210,13 @@ def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store
         loaded.clear()  # gigabytes of a GPU, perhaps
 
 
-def _manager(context) -> SyncManager:
+def _manager(context: Any) -> SyncManager:
     """As context.Manager(), but it ends with this process."""
     (manager := SyncManager(ctx=context)).start(end_with_parent)
     return manager
 
 
-def _listen(futures, queue, report) -> None:
+def _listen(futures: Any, queue: Any, report: Callable[[str], None] | None) -> None:
     """Pass the workers' lines on until all are done; the first error ends the others before their next ladder."""
     pending = set(futures)
     try:
@@ -214,8 +242,8 @@ def _seed(stage: Stage, data: DataSpec, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | None, folder: Path, device: str, report,
-           compile: bool, precision: str | None) -> None:
+def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | None, folder: Path, device: str,
+           report: Report | None, compile: bool, precision: str | None) -> None:
     """``spins``: the training set on the GPU, None on a CPU."""
     H, shape, say = data.spec.hamiltonian, data.spec.shape, report or (lambda line: None)
     if stage.translate and not H.periodic:
@@ -231,7 +259,7 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
         captured = H.mask is None  # a mask is copied from the host in every step
         return step, Resident(step, spins, todo).run(captured, check), "graph" if captured else "eager"
 
-    def attempt(rate: float) -> tuple[VAE, Tensor, dict]:
+    def attempt(rate: float) -> tuple[VAE, Tensor, dict[str, Any]]:
         """The stage at this learning rate, always with the same batches and noise: (model, losses, measured)."""
         start = time.perf_counter()
         todo = plan(replace(stage, learning_rate=rate), len(data.train), shape,
@@ -263,7 +291,7 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
         f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {measured['seconds']:.0f} s)")
 
 
-def _trial(taken, todo: Plan, start: int) -> float:
+def _trial(taken: Any, todo: Plan, start: int) -> float:
     """L_RC at the end of a short training; inf for one that diverges, which then is not gone on with."""
     try:
         return float(taken(todo, start)[1][-20:, 0].mean())
@@ -294,7 +322,7 @@ def _loop(step: Step, todo: Plan, data: Data) -> Tensor:
 
 
 @torch.no_grad()
-def measure(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict:
+def measure(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict[str, Any]:
     """The losses on up to ``n`` configurations of the training and validation sets and of ``n`` generated ones.
 
     See :class:`Trained` for what is in it. z is sampled as in training; batch norm uses its running averages.
@@ -308,7 +336,7 @@ def measure(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict:
             continue
         parts = [spins[i:i + 100] for i in range(0, min(n, len(spins)), 100)]
         sums = [len(part) * torch.stack(model.losses(part.to(device), H, 0.0, 0.0, generator)[:3]) for part in parts]
-        mean = (sum(sums) / sum(len(part) for part in parts)).tolist()
+        mean = (sum(sums, torch.zeros_like(sums[0])) / sum(len(part) for part in parts)).tolist()
         found[spins.name] = dict(zip(LOSSES[:3], mean, strict=True))
     generated = torch.cat([model.generate(min(100, n - i), generator) for i in range(0, n, 100)])
     energies = torch.cat([energy_loss(H, one[None])[None] for one in generated])
@@ -323,7 +351,7 @@ def measure(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict:
     return found
 
 
-def table(ladder: list[Trained]) -> dict:
+def table(ladder: list[Trained]) -> dict[str, Any]:
     """What was measured along a ladder, as arrays with one entry a stage.
 
     beta, gamma; reconstruction, kl, energy (training data), validation (a dict of the same three); of generated
@@ -331,7 +359,7 @@ def table(ladder: list[Trained]) -> dict:
     data_best (L_H of the training data), data_kspace_mse.
     """
     measured = [trained.measured for trained in ladder]
-    found = {name: np.array([getattr(t.stage, name) for t in ladder]) for name in ("beta", "gamma")}
+    found: dict[str, Any] = {name: np.array([getattr(t.stage, name) for t in ladder]) for name in ("beta", "gamma")}
     found |= {name: np.array([m["train"][name] for m in measured]) for name in LOSSES[:3]}
     found["validation"] = {name: np.array([m["validation"][name] for m in measured]) for name in LOSSES[:3]}
     for name, key in (("energy_generated", "energy"), ("best_generated", "best"), ("magnetisation",) * 2,
@@ -340,11 +368,11 @@ def table(ladder: list[Trained]) -> dict:
     return found | {"data_" + key: value for key, value in measured[0]["data"].items()}
 
 
-def loss_of_energy(H: Hamiltonian, energy_per_spin, shape):
+def loss_of_energy(H: Hamiltonian, energy_per_spin: Any, shape: Sequence[int]) -> np.ndarray:
     """L_H of states with the given energies per spin (J): (E - E0)/N x (0.3/D)^2, as :func:`model.energy_loss`."""
     return (np.asarray(energy_per_spin) - H.reference_energy(shape) / H.sites(shape)) * energy_scale(H)
 
 
-def energy_per_spin(H: Hamiltonian, loss, shape):
+def energy_per_spin(H: Hamiltonian, loss: Any, shape: Sequence[int]) -> np.ndarray:
     """E/N (J) of states with the given L_H: the inverse of :func:`loss_of_energy`."""
     return np.asarray(loss) / energy_scale(H) + H.reference_energy(shape) / H.sites(shape)

@@ -26,13 +26,13 @@ def winding(spins: Tensor) -> tuple[Tensor, Tensor]:
     angle = torch.atan2(spins.select(-3, 1).double(), spins.select(-3, 0).double())
     sz = spins.select(-3, 2).double()
 
-    def corners(a):
+    def corners(a: Tensor) -> tuple[Tensor, ...]:
         return a, a.roll(-1, -1), a.roll((-1, -1), (-1, -2)), a.roll(-1, -2)
 
     around = corners(angle)
-    turned = sum(torch.remainder(b - a + math.pi, 2 * math.pi) - math.pi
-                 for a, b in zip(around, (*around[1:], around[0]), strict=True))
-    return (turned / (2 * math.pi)).round().long(), sum(corners(sz)) / 4
+    turned = sum((torch.remainder(b - a + math.pi, 2 * math.pi) - math.pi
+                  for a, b in zip(around, (*around[1:], around[0]), strict=True)), torch.zeros_like(angle))
+    return (turned / (2 * math.pi)).round().long(), sum(corners(sz), torch.zeros_like(sz)) / 4
 
 
 def meron_counts(spins: Tensor, core: float = 0.3) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import safetensors
 import safetensors.torch
@@ -23,7 +24,7 @@ _PREFIX = "decoder."
 class NoEncoder(nn.Module):
     """Stands where a network came without its encoder: decodes, and says so when it is to encode."""
 
-    def forward(self, spins: Tensor):
+    def forward(self, spins: Tensor) -> NoReturn:
         raise RuntimeError("this network came without its encoder: it generates states and cannot reconstruct, map "
                            "back or be trained on; that needs the whole stage in the store")
 

@@ -133,9 +133,9 @@ def test_missing_notebooks(root, tmp_path, capsys):
 
 def test_list(root, capsys):
     notebook(root, "02_second")
-    (root / "notebooks" / "01_first.py").write_text("# %%\n")
+    (root / "notebooks" / "01_first.py").write_text("# %% [markdown]\n# # 1 · The first\n# text\n")
     assert command.main(["figures", "--list"], root) == 0
-    assert capsys.readouterr().out == "01_first\n02_second\n"
+    assert capsys.readouterr().out == f"{'01_first':<26}1 · The first\n02_second\n"
 
 
 @pytest.mark.parametrize("argv, environment, words", [

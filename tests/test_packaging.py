@@ -29,6 +29,8 @@ LINES = [line for line in (ROOT / "requirements.lock").read_text().splitlines() 
 PINS = [line.removesuffix(" \\") for line in LINES if not line.startswith(" ")]
 LOCK = {canonicalize_name(name): version for name, version in (line.split("==") for line in PINS)}
 
+LOCKED = ("test", "book")  # the extras that requirements.lock and the conda environments hold
+
 # Packages under another name at conda-forge, and what an environment needs there besides.
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "cupy-cuda13x": "cupy"}
 CONDA_EXTRA = {"python": PROJECT["requires-python"], "pip": "", "setuptools": ">=77"}
@@ -59,18 +61,18 @@ def test_the_cpu_build_is_the_same_torch():
 
 
 def test_lock_is_within_the_ranges():
-    for requirement in wanted("test"):
+    for requirement in wanted(*LOCKED):
         assert LOCK[canonicalize_name(requirement.name)] in requirement.specifier, requirement
     (backend,) = (Requirement(text) for text in SETTINGS["build-system"]["requires"])
     assert LOCK[backend.name] in backend.specifier  # the Makefile installs this package without build isolation
 
 
 def closure() -> set[str]:
-    """All that pyproject's packages and extra "test" need on Linux and Python 3.11, by what the installed ones say."""
+    """All that pyproject's packages and the locked extras need on Linux and Python 3.11, as the installed ones say."""
     platform = {"python_version": "3.11", "python_full_version": "3.11.0", "implementation_name": "cpython",
                 "platform_python_implementation": "CPython", "sys_platform": "linux", "platform_system": "Linux",
                 "os_name": "posix"}
-    found, todo = set(), [(requirement.name, frozenset(requirement.extras)) for requirement in wanted("test")]
+    found, todo = set(), [(requirement.name, frozenset(requirement.extras)) for requirement in wanted(*LOCKED)]
     while todo:
         name, extras = todo.pop()
         if (canonicalize_name(name), extras) in found or UNPINNED.fullmatch(canonicalize_name(name)):
@@ -105,7 +107,7 @@ def test_one_cupy():
     assert len(named) == 1 and not [name for name in LOCK if "cupy" in name]
 
 
-@pytest.mark.parametrize("file, extras", [("environment.yml", ["test"]), ("environment-gpu.yml", ["test", "gpu"])])
+@pytest.mark.parametrize("file, extras", [("environment.yml", LOCKED), ("environment-gpu.yml", (*LOCKED, "gpu"))])
 def test_conda_environment_is_pyproject(file, extras):
     environment = yaml.safe_load((ROOT / file).read_text())
     assert environment["channels"] == ["conda-forge", "nodefaults"]
@@ -148,11 +150,11 @@ def test_kernels_and_every_package_are_shipped():
 TIERS = [
     {"files", "lifeline"},
     {"artefact", "bonds"},
-    {"timebox", "library"},
+    {"timebox", "library", "progress"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
-     "step", "resident", "spirals", "vortices", "quality", "divergence"},
-    {"dataset", "training", "latent", "runs", "systems"},
+     "step", "resident", "spirals", "vortices", "quality", "divergence", "materials"},
+    {"dataset", "training", "latent", "runs", "systems", "formats"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
 ]
@@ -307,7 +309,7 @@ def test_make_builds_the_environment_once(build):
         "-m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --no-index --requirement "
         "requirements-cpu.lock",
         "-m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --requirement requirements.lock",
-        "-m pip --disable-pip-version-check install --quiet --no-build-isolation --editable .[test]"]
+        "-m pip --disable-pip-version-check install --quiet --no-build-isolation --editable .[test,book]"]
     assert build(".venv")[::2] == (0, [])
     assert build("figures")[::2] == (0, ["-m evae_core figures --preset laptop"])
     assert build("figures", EVAE_PRESET="smoke")[2] == ["-m evae_core figures --preset smoke"]
@@ -345,9 +347,9 @@ def test_make_says_which_python_it_needs(build):
 
 @needs_make
 @pytest.mark.parametrize("target, commands", [
-    ("test", ["-m ruff check", "-m pytest", "-m pytest"]), ("lab", ["-m jupyter lab notebooks"]),
+    ("test", ["-m ruff check", "-m mypy", "-m pytest", "-m pytest"]), ("lab", ["-m jupyter lab"]),
     ("notebooks", ["-m evae_core notebooks"]), ("clean", ["-m evae_core clean"]), ("lint", ["-m ruff check"]),
-    ("bench", ["benchmarks/report.py"]),
+    ("bench", ["benchmarks/report.py"]), ("book", ["docs/book.py"]),
     ("test-browser", ["-m pip", "-m playwright install", "-m pytest"]),
 ])
 def test_make_targets(build, target, commands):
@@ -361,7 +363,7 @@ def test_make_targets(build, target, commands):
 
 
 @needs_make
-@pytest.mark.parametrize("step", ["-m ruff", "evae_core", "nbval"])
+@pytest.mark.parametrize("step", ["-m ruff", "-m mypy", "evae_core", "nbval"])
 def test_make_test_fails_where_a_part_fails(build, step):
     build(".venv")
     assert build("test", FAIL=step)[0] != 0
@@ -375,3 +377,32 @@ def test_python_in_the_makefile_is_the_projects():
 def test_ci_runs_the_readers_test_command():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK) and script.read_text().splitlines()[-1] == "exec make test"
+
+
+# Contributors, and launching elsewhere ------------------------------------------------------------------------------
+
+def test_hooks_use_the_environments_own_tools_and_pair_notebooks(tmp_path):
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local" and all(hook["language"] == "system" for hook in repository["hooks"])
+    entries = {hook["id"]: hook for hook in repository["hooks"]}
+    assert all(hook["entry"].startswith(".venv/bin/python -m ") for hook in entries.values())
+    names = [path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").iterdir()]
+    paired = [name for name in names if re.search(entries["pair"]["files"], name)]
+    assert sorted(paired) == sorted(name for name in names if name.endswith(".py")) and len(paired) >= 7
+    # The hook's own command, on a copy: outputs stay where the cell is as it was, and go where it was changed.
+    for name in ("02_beta_sweep.py", "02_beta_sweep.ipynb", "jupytext.toml"):
+        shutil.copy(ROOT / "notebooks" / name, tmp_path)
+    source = tmp_path / "02_beta_sweep.py"
+    source.write_text(source.read_text() + "\n# %%\nprint('a new cell')\n")
+    command = [sys.executable, *entries["pair"]["entry"].split()[1:], str(source)]
+    subprocess.run(command, check=True, capture_output=True, timeout=100)
+    notebook = nbformat.read(tmp_path / "02_beta_sweep.ipynb", as_version=4)
+    assert notebook.cells[-1].source == "print('a new cell')" and not notebook.cells[-1].outputs
+    before = nbformat.read(ROOT / "notebooks" / "02_beta_sweep.ipynb", as_version=4)
+    assert [cell.get("outputs") for cell in notebook.cells[:-1]] == [cell.get("outputs") for cell in before.cells]
+
+
+def test_binder_gets_the_conda_environment_and_this_package():
+    assert (ROOT / ".binder" / "environment.yml").resolve() == ROOT / "environment.yml"
+    script = ROOT / ".binder" / "postBuild"
+    assert os.access(script, os.X_OK) and "pip install --no-deps --no-build-isolation -e ." in script.read_text()

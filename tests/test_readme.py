@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from evae_core import claims
 from evae_core.presets import PRESETS
 
@@ -11,10 +13,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_ten_lines_run(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code, own = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(code.strip().splitlines()) <= 14
     exec(compile(code, "README.md", "exec"), {})
     assert "Losses(" in capsys.readouterr().out
+    names: dict = {}
+    exec(compile(own, "README.md", "exec"), names)
+    assert names["H"].D == pytest.approx(-0.6)
 
 
 def test_links_and_pictures_exist():

@@ -11,7 +11,9 @@ every spin into its field, over-shooting, until the largest torque is below a to
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +32,7 @@ GLIDING = 8000  # sweeps after which a texture that still moves glides
 ALGORITHM = 3  # raise when the same seed gives other spins: older data sets are then made anew
 
 
-def _backend(device: str, H: Hamiltonian | None = None):
+def _backend(device: str, H: Hamiltonian | None = None) -> Any:
     """The module that computes on ``device``: cpu or gpu, or bonds where ``H`` has further bonds."""
     if device not in DEVICES:
         raise ValueError(f"device must be one of {DEVICES}, got {device!r}")
@@ -62,7 +64,7 @@ def runs_on(device: str) -> str:
     return "cpu" if _backend(device) is cpu else "cuda"
 
 
-def _check(H: Hamiltonian, shape) -> tuple[int, int]:
+def _check(H: Hamiltonian, shape: Sequence[int]) -> tuple[int, int]:
     if not isinstance(H, Hamiltonian):
         raise TypeError(f"H must be a Hamiltonian, got {type(H).__name__}")
     scale = max(abs(H.J), abs(H.D), abs(H.B), abs(H.K), *(abs(c) for bond in H.further for c in (bond.J, *bond.dm)))
@@ -75,7 +77,7 @@ def _check(H: Hamiltonian, shape) -> tuple[int, int]:
     return ny, nx
 
 
-def _check_seed(seed) -> int:
+def _check_seed(seed: int) -> int:
     seed = check_count("seed", seed)
     if seed >= 2**64:
         raise ValueError(f"seed must be below 2**64, got {seed}")
@@ -106,8 +108,8 @@ class Annealing:
     >>> spins = annealing.finish()
     """
 
-    def __init__(self, H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto",
-                 schedule: Schedule | None = None, first: int = 0):
+    def __init__(self, H: Hamiltonian, shape: Sequence[int], n: int, seed: int = 0, device: str = "auto",
+                 schedule: Schedule | None = None, first: int = 0) -> None:
         shape = _check(H, shape)
         if schedule is not None and not isinstance(schedule, Schedule):
             raise TypeError(f"schedule must be a Schedule or None, got {type(schedule).__name__}")
@@ -137,7 +139,7 @@ class Annealing:
             self.sweep, self.temperature = self.sweep + len(upcoming), float(upcoming[-1])
         return self
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Annealing]:
         while not self.done:
             yield self.run(1)
 
@@ -160,15 +162,15 @@ class Annealing:
         return self._replicas.spins()
 
 
-def _descend(replicas, tolerance, max_sweeps, name):
+def _descend(replicas: Any, tolerance: float, max_sweeps: int, name: str) -> None:
     torque = replicas.descend(tolerance, max_sweeps)
     if not torque <= tolerance:
         raise RuntimeError(f"the descent stopped at a torque of {torque:.3g} J after {name}={max_sweeps} sweeps, above "
                            f"tolerance={tolerance:g}; raise {name} or tolerance")
 
 
-def anneal(H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto", schedule: Schedule | None = None,
-           first: int = 0, progress=None, keep: bool = False) -> Tensor:
+def anneal(H: Hamiltonian, shape: Sequence[int], n: int, seed: int = 0, device: str = "auto",
+           schedule: Schedule | None = None, first: int = 0, progress: Any = None, keep: bool = False) -> Tensor:
     """n metastable states: random spins, cooled along ``schedule``, then descended to T = 0.
 
     Parameters
@@ -210,13 +212,13 @@ def anneal(H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto", s
 
     done = 0
 
-    def work(piece):
+    def work(piece: Any) -> int:
         start, count = piece
         part = Annealing(H, shape, count, seed, device, schedule, first=start)
         spins[start - first:start - first + count] = part._arrive()
         return count
 
-    def finished(count):
+    def finished(count: Any) -> None:
         nonlocal done
         done += count
         if progress is not None:
@@ -226,7 +228,7 @@ def anneal(H: Hamiltonian, shape, n: int, seed: int = 0, device: str = "auto", s
     return spins
 
 
-def _load(H, spins, device, **kw):
+def _load(H: Hamiltonian, spins: Any, device: str, **kw: Any) -> tuple[Any, Callable[[], Tensor]]:
     """Replicas of ``spins``, flattened over the leading axes, and what to do to bring the result back."""
     check_spins(spins)
     shape = _check(H, spins.shape[-2:])
@@ -239,7 +241,7 @@ def _load(H, spins, device, **kw):
     return replicas, lambda: replicas.spins().to(spins).reshape(spins.shape)
 
 
-def loaded(H: Hamiltonian, spins: Tensor, seed: int = 0, device: str = "auto"):
+def loaded(H: Hamiltonian, spins: Tensor, seed: int = 0, device: str = "auto") -> Any:
     """Replicas that hold ``spins`` (n, 3, Ny, Nx), for methods that sweep and descend on a plan of their own.
 
     Their ``sweep(betas, overrelax)``, ``descend(tolerance, max_sweeps)``, ``load(spins)`` and ``spins()`` are those of

@@ -12,6 +12,9 @@ The functions below are compiled anew in every process (some seconds): numba's c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numba import njit
@@ -41,6 +44,7 @@ from evae_core.annealing.kernels import (
     get,
     put,
 )
+from evae_core.hamiltonian import Hamiltonian
 
 W = 16  # replicas a block: float32 vectors of the widest processors
 # As cpu.SLACK, but larger: bonds of both signs stiffen the short waves. Of 0.3, 0.1 and 0.03 it settled the spirals of
@@ -173,7 +177,7 @@ def _descend(S, worst, overshoot, h, sites, neighbours, couplings, chiral, own, 
                     put(S, at + 2 * W + w, SZ, z / length if move else sz)
 
 
-def neighbour_table(H, shape) -> tuple[np.ndarray, np.ndarray]:
+def neighbour_table(H: Hamiltonian, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """(Ny Nx, 2 bonds) int64: the sites a site is coupled to, Ny Nx where there is none; and (2 bonds, 4): J, D."""
     ny, nx = shape
     y, x = np.mgrid[:ny, :nx]
@@ -190,7 +194,7 @@ def neighbour_table(H, shape) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(sites, 1), np.array(couplings)
 
 
-def pieces(shape, first: int, n: int) -> list[tuple[int, int]]:
+def pieces(shape: Sequence[int], first: int, n: int) -> list[tuple[int, int]]:
     """The replicas first ... first + n - 1, divided into blocks of W: (first, n) of each."""
     return [(at, min(W, first + n - at)) for at in range(first, first + n, W)]
 
@@ -215,7 +219,7 @@ class Replicas:
         self.state = np.stack([seed_streams(seed, np.arange(first + b * W, first + (b + 1) * W), 1)[:, 0]
                                for b in range(blocks)])
 
-    def _each(self, work) -> list:
+    def _each(self, work) -> list[Any]:
         return in_threads(work, range(len(self.S)), min(workers(), len(self.S)))
 
     def _lattice(self):

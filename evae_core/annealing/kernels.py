@@ -20,6 +20,8 @@ different tags never overlap. The tags below are used for the same memory everyw
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
@@ -31,10 +33,10 @@ _TAGS = 19
 # Fused multiply-adds, quotients by the processor's reciprocal estimate and a Newton step, no test for division by zero
 # (its branch stops vectorisation). Nothing that lets LLVM assume that inf and nan do not occur: a zero field may give
 # them in the branch that is not selected.
-FAST = {"fastmath": {"contract", "nsz", "arcp", "afn"}, "error_model": "numpy"}
+FAST: dict[str, Any] = {"fastmath": {"contract", "nsz", "arcp", "afn"}, "error_model": "numpy"}
 # The same with exact quotients and roots: estimates are for whole vectors only, and would tie a replica's bits to its
 # place in the row. A descent packs replicas anew on its way.
-EXACT = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+EXACT: dict[str, Any] = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
 
 
 def _element(context, builder, signature, args):

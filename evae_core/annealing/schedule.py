@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ LEAST_T = 1e-9  # 1/T must be a float32
 LEAST_TOLERANCE = 1e-5  # float32 spins carry rounding torques of about 1e-6 J
 
 
-def check_number(name: str, value, least: float = 0.0) -> float:
+def check_number(name: str, value: Any, least: float = 0.0) -> float:
     """Return ``value`` as a float; raise unless it is a finite real number above ``least``."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
@@ -22,7 +23,7 @@ def check_number(name: str, value, least: float = 0.0) -> float:
     return float(value)
 
 
-def check_count(name: str, value, least: int = 0) -> int:
+def check_count(name: str, value: Any, least: int = 0) -> int:
     """Return ``value`` as an int; raise unless it is an integer of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
@@ -64,7 +65,7 @@ class Schedule:
     tolerance: float = 1e-4
     max_descent: int = 20_000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, least in (("T_start", LEAST_T), ("T_end", LEAST_T), ("tolerance", 0.0)):
             object.__setattr__(self, name, check_number(name, getattr(self, name), least))
         for name, least in (("sweeps", 1), ("overrelax", 0), ("max_descent", 1)):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ CUT_SHIFTS = 6
 CUT_MARGIN = 0.35
 DEGENERATE = 1e-9  # eigenvalues closer than this, in units of the largest, are one
 
+Wave = tuple[float, tuple[int, int], np.ndarray]  # as wave_vectors gives it
+
 
 @dataclass(frozen=True, eq=False)
 class Made:
@@ -44,7 +47,7 @@ class Made:
     spins: Tensor  # (3, Ny, Nx) float32
 
 
-def coupling(H: Hamiltonian, shape) -> np.ndarray:
+def coupling(H: Hamiltonian, shape: Sequence[int]) -> np.ndarray:
     """A(k) on the wave vectors of a periodic box, (Ny, Nx, 3, 3) complex Hermitian, in J; k as in numpy.fft.fft2.
 
     Read off the fields of single spins, in the bulk: edges and mask are left out.
@@ -57,7 +60,7 @@ def coupling(H: Hamiltonian, shape) -> np.ndarray:
     return np.fft.fft2(fields).transpose(2, 3, 1, 0)
 
 
-def wave_vectors(H: Hamiltonian, shape) -> list[tuple[float, tuple[int, int], np.ndarray]]:
+def wave_vectors(H: Hamiltonian, shape: Sequence[int]) -> list[Wave]:
     """(eigenvalue, (turns along y, turns along x), eigenvectors (3, m)), most favourable first; k = 0 left out.
 
     One of every pair k, -k; the eigenvectors of the m degenerate largest eigenvalues as columns. The energy of the
@@ -76,7 +79,7 @@ def wave_vectors(H: Hamiltonian, shape) -> list[tuple[float, tuple[int, int], np
     return sorted(found, key=lambda wave: (-round(wave[0], 9), abs(wave[1][0]), wave[1]))
 
 
-def _phase(shape, turns) -> np.ndarray:
+def _phase(shape: Sequence[int], turns: tuple[int, int]) -> np.ndarray:
     y, x = np.mgrid[:shape[0], :shape[1]]
     return np.exp(2j * np.pi * (turns[0] * y / shape[0] + turns[1] * x / shape[1]))
 
@@ -84,8 +87,8 @@ def _phase(shape, turns) -> np.ndarray:
 def _unit(H: Hamiltonian, spins: np.ndarray) -> Tensor:
     length = np.linalg.norm(spins, axis=0)
     spins = np.where(length > 1e-6, spins / np.maximum(length, 1e-6), np.array([0.0, 0, 1])[:, None, None])
-    spins = torch.from_numpy(spins.astype(np.float32))
-    return spins if H.mask is None else spins * torch.from_numpy(H.mask.copy())
+    unit = torch.from_numpy(spins.astype(np.float32))
+    return unit if H.mask is None else unit * torch.from_numpy(H.mask.copy())
 
 
 def _amplitudes(vectors: np.ndarray) -> list[np.ndarray]:
@@ -97,7 +100,7 @@ def _amplitudes(vectors: np.ndarray) -> list[np.ndarray]:
     return [real[:, a] + 1j * real[:, b] for a, b in itertools.combinations(range(real.shape[1]), 2)]
 
 
-def _uniform(H: Hamiltonian, shape) -> Iterator[Made]:
+def _uniform(H: Hamiltonian, shape: Sequence[int]) -> Iterator[Made]:
     for name, angles in DIRECTIONS.items():
         polar, azimuth = np.radians(angles)
         direction = [math.sin(polar) * math.cos(azimuth), math.sin(polar) * math.sin(azimuth), math.cos(polar)]
@@ -105,7 +108,7 @@ def _uniform(H: Hamiltonian, shape) -> Iterator[Made]:
             np.array(direction)[:, None, None], (3, *shape))))
 
 
-def _helices(H: Hamiltonian, shape, waves) -> Iterator[Made]:
+def _helices(H: Hamiltonian, shape: Sequence[int], waves: list[Wave]) -> Iterator[Made]:
     up = np.array([0, 0, math.copysign(1.0, H.B)])[:, None, None]
     once = {round(value, 9): (turns, vectors) for value, turns, vectors in reversed(waves)}  # mirror images once
     for _, (turns, vectors) in sorted(once.items(), reverse=True)[:HELICES]:
@@ -115,19 +118,19 @@ def _helices(H: Hamiltonian, shape, waves) -> Iterator[Made]:
             yield Made("helix", name, _unit(H, (v[:, None, None] * wave).real + cone * up))
 
 
-def _multi_q(H: Hamiltonian, shape, waves) -> Iterator[Made]:
+def _multi_q(H: Hamiltonian, shape: Sequence[int], waves: list[Wave]) -> Iterator[Made]:
     """Sums of two or three waves at wide angles; the skyrmion lattice is the best known of them."""
     ny, nx = shape
     known = {turns: (value, vectors) for value, turns, vectors in waves}
     shell = [turns for _, turns, _ in waves[:SHELL]]
     signed = shell + [(-y, -x) for y, x in shell]
-    combinations: dict[int, list] = {2: [], 3: []}
+    combinations: dict[int, list[Any]] = {2: [], 3: []}
     for a, b in itertools.combinations(signed, 2):
         ka, kb = np.array(a) / (ny, nx), np.array(b) / (ny, nx)
         cosine = ka @ kb / math.sqrt(ka @ ka * (kb @ kb))
         if a not in known:
             continue
-        sum_value = known[a][0] + known.get(b, known.get((-b[0], -b[1])))[0]
+        sum_value = known[a][0] + known[b if b in known else (-b[0], -b[1])][0]
         if abs(cosine) < 0.2 and b in known:
             combinations[2].append((sum_value, (a, b)))
         third = (-a[0] - b[0], -a[1] - b[1])
@@ -152,7 +155,7 @@ def _multi_q(H: Hamiltonian, shape, waves) -> Iterator[Made]:
                 yield Made(f"{count}-q", f"turns {places}, background {background:g}", _unit(H, spins))
 
 
-def _lattices(H: Hamiltonian, shape) -> Iterator[Made]:
+def _lattices(H: Hamiltonian, shape: Sequence[int]) -> Iterator[Made]:
     """Every commensurate skyrmion lattice that is no more strained than the square one, whatever its orientation."""
     ny, nx = shape
     period = helix_period(H)
@@ -168,7 +171,7 @@ def _lattices(H: Hamiltonian, shape) -> Iterator[Made]:
             yield Made("lattice", name, skyrmions(H, shape, points, radius=radius))
 
 
-def _cut_lattices(H: Hamiltonian, shape, rng: np.random.Generator) -> Iterator[Made]:
+def _cut_lattices(H: Hamiltonian, shape: Sequence[int], rng: np.random.Generator) -> Iterator[Made]:
     """Triangular lattices of about the bulk's spacing laid over a sample with edges: angles, places, spacings."""
     ny, nx = shape
     inside = np.pad(np.ones(shape, bool) if H.mask is None else H.mask, 1)
@@ -192,7 +195,7 @@ def _cut_lattices(H: Hamiltonian, shape, rng: np.random.Generator) -> Iterator[M
                 yield Made("cut lattice", name, skyrmions(H, shape, centres[fits], radius=0.25 * spacing))
 
 
-def made_states(H: Hamiltonian, shape, seed: int = 0) -> list[Made]:
+def made_states(H: Hamiltonian, shape: Sequence[int], seed: int = 0) -> list[Made]:
     """Everything that is made by hand for a box: uniform states, helices, multi-q states, skyrmion lattices.
 
     Skyrmion lattices need J > 0 and D != 0; without them the 2-q and 3-q states stand for crystals. Samples with edges

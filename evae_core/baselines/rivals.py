@@ -8,9 +8,10 @@ Updates are those of Monte Carlo sweeps, reflections included; descents count in
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,21 +41,21 @@ class Trace:
     energies: np.ndarray
     once: tuple[float, float] = (0.0, 0.0)
 
-    def best_of(self, counts, once: bool = True, seed: int = 0) -> dict[str, np.ndarray]:
+    def best_of(self, counts: Sequence[int], once: bool = True, seed: int = 0) -> dict[str, Any]:
         """The lowest energy of k runs at the last checkpoint, for k in ``counts``, drawn without replacement.
 
         Returns seconds, updates (one a count; with what is spent ``once``, or without), lowest (one a count, 3), the
         16, 50 and 84 % quantiles over groups of k runs, and mean, E/N of all runs (a number).
         """
         rng, pool = np.random.default_rng([seed, 4]), self.energies[-1]
-        counts = np.array([k for k in counts if k <= len(pool)])
+        sizes = np.array([k for k in counts if k <= len(pool)])
         lowest = [np.quantile([pool[rng.permutation(len(pool))[:k]].min() for _ in range(DRAWS)], QUANTILES)
-                  for k in counts]
+                  for k in sizes]
         seconds, updates = self.once if once else (0.0, 0.0)
-        return {"seconds": seconds + self.seconds[-1] * counts, "updates": updates + self.updates[-1] * counts,
+        return {"seconds": seconds + self.seconds[-1] * sizes, "updates": updates + self.updates[-1] * sizes,
                 "lowest": np.array(lowest), "mean": float(pool.mean())}
 
-    def in_time(self) -> dict[str, np.ndarray]:
+    def in_time(self) -> dict[str, Any]:
         """As :meth:`best_of`, along the checkpoints: the lowest that each single run has seen by then."""
         so_far = np.minimum.accumulate(self.energies, 0)
         return {"seconds": self.once[0] + self.seconds, "updates": self.once[1] + self.updates,
@@ -72,7 +73,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def annealings(H: Hamiltonian, shape, runs: int, schedule: Schedule, name: str, seed: int = 0,
+def annealings(H: Hamiltonian, shape: Sequence[int], runs: int, schedule: Schedule, name: str, seed: int = 0,
                device: str = "auto") -> list[Trace]:
     """``runs`` annealings of random states: as they are at T_end, and after the descent (two traces)."""
     with one_thread():
@@ -87,8 +88,8 @@ def annealings(H: Hamiltonian, shape, runs: int, schedule: Schedule, name: str, 
             Trace(f"{name} + descent", np.array([rested]) / runs, np.array([updates]), energies(H, cold).numpy()[None])]
 
 
-def tempering(H: Hamiltonian, shape, runs: int, sweeps: int, T: tuple[float, float], seed: int = 0,
-              checkpoints: int = 6, device: str = "auto") -> tuple[Trace, dict]:
+def tempering(H: Hamiltonian, shape: Sequence[int], runs: int, sweeps: int, T: tuple[float, float], seed: int = 0,
+              checkpoints: int = 6, device: str = "auto") -> tuple[Trace, dict[str, Any]]:
     """``runs`` parallel temperings between the temperatures T; at each checkpoint the coldest states descend.
 
     The descents at earlier checkpoints are not counted in the time of later ones: a run that knows when it ends does

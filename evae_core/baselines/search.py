@@ -8,8 +8,9 @@ is lower. What is lowest is lower than every other state known to us; that it is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ class Search:
     keep: int = 4
     seed: int = 0
 
-    def spec(self) -> dict:
+    def spec(self) -> dict[str, Any]:
         """The numbers as plain JSON values. The constants of this module are not among them."""
         return {"anneals": self.anneals, "sweeps": self.schedule.sweeps, "overrelax": self.schedule.overrelax,
                 "T_start": self.schedule.T_start, "T_end": self.schedule.T_end, "rounds": self.rounds,
@@ -176,11 +177,11 @@ class _Pool:
         self.candidates.sort(key=lambda pair: pair[0].energy)
 
     @staticmethod
-    def _alike(energy, q, other_energy, other_q, tolerance) -> bool:
+    def _alike(energy: float, q: float, other_energy: float, other_q: float, tolerance: float) -> bool:
         return abs(energy - other_energy) < tolerance and abs(q - other_q) < SAME_CHARGE
 
 
-def certificate(H: Hamiltonian, shape, search: Search | None = None, device: str = "auto",
+def certificate(H: Hamiltonian, shape: Sequence[int], search: Search | None = None, device: str = "auto",
                 report: Callable[[str], None] | None = None) -> Certificate:
     """Search the lowest states of H in a box of ``shape``; periodic boxes need even sides (as :func:`anneal` does).
 
@@ -239,7 +240,7 @@ def _hop(pool: _Pool, search: Search, number: int, length: float, device: str) -
     pool.take("hopped", descended(H, kicked, device), descriptions, search.keep, among=3 * POPULATION)
 
 
-def wave_length(H: Hamiltonian, shape) -> float:
+def wave_length(H: Hamiltonian, shape: Sequence[int]) -> float:
     """2 pi / |k| of the most favourable wave vector, in sites; the box's longer side where that is k = 0."""
     ny, nx = shape
     y, x = np.unravel_index(np.linalg.eigvalsh(coupling(H, shape))[..., -1].argmax(), shape)

@@ -12,6 +12,8 @@ m = N C (ln T_{i+1}/T_i)^2, and the mean rate is erfc(sqrt(m)/2). :func:`tempera
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,8 +70,8 @@ class Tempering:
     energies : list of (k, runs) total energies in J, one entry before each attempt.
     """
 
-    def __init__(self, H: Hamiltonian, shape, runs: int, temperatures, seed: int = 0, overrelax: int = 1,
-                 every: int = 10, spins: Tensor | None = None, device: str = "auto"):
+    def __init__(self, H: Hamiltonian, shape: Sequence[int], runs: int, temperatures: Any, seed: int = 0,
+                 overrelax: int = 1, every: int = 10, spins: Tensor | None = None, device: str = "auto"):
         self.T = np.asarray(temperatures, float)
         if self.T.ndim != 1 or len(self.T) < 2 or not (self.T > 0).all() or not (np.diff(self.T) > 0).all():
             raise ValueError(f"temperatures must be at least two ascending positive numbers, got {temperatures!r}")

@@ -6,6 +6,7 @@ What "almost zero" or "suddenly" means is a choice of this project.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +15,13 @@ from evae_core.claims.result import Check, Result
 COLLAPSED = 1e-2  # a k-space MSE below this share of the training data's is "one state only"
 
 
-def _result(claim: str, *checks: tuple) -> Result:
+def _result(claim: str, *checks: tuple[Any, ...]) -> Result:
     """Checks are (criterion, measured, passed, value), with a fifth member False where passing is no evidence alone."""
     return Result(claim, tuple(Check(text, measured, bool(passed), float(value), *rest)
                                for text, measured, passed, value, *rest in checks))
 
 
-def _fallback(values) -> float:
+def _fallback(values: Any) -> float:
     """How far a value lies below the largest before it, at most, as a share of their range; inf where the last is not
     above the first: then they do not rise."""
     values = np.asarray(values, float)
@@ -29,16 +30,16 @@ def _fallback(values) -> float:
     return float((np.maximum.accumulate(values) - values).max() / np.ptp(values))
 
 
-def _worst(values) -> float:
+def _worst(values: Any) -> float:
     """The largest; NaN if there is one."""
     return float(np.max(values))
 
 
-def _list(values, form: str = ".3g") -> str:
+def _list(values: Any, form: str = ".3g") -> str:
     return ", ".join(format(float(v), form) for v in values)
 
 
-def critical(x, kspace_mse, data_kspace_mse: float, lasting: bool = False) -> float:
+def critical(x: Any, kspace_mse: Any, data_kspace_mse: float, lasting: bool = False) -> float:
     """Where a ladder collapses onto one state: x of the crossing below ``COLLAPSED`` times the data's k-space MSE.
 
     The geometric mean of x at the first stage whose generated states differ by less, and at the stage before it; with
@@ -55,7 +56,7 @@ def critical(x, kspace_mse, data_kspace_mse: float, lasting: bool = False) -> fl
     return float(np.sqrt(x[first - 1] * x[first]))
 
 
-def crossing(x, y, level: float) -> float:
+def crossing(x: Any, y: Any, level: float) -> float:
     """The first x where y passes ``level``, up or down, both taken as straight lines between stages on logarithmic
     axes; NaN where it never does."""
     x, y = np.log(np.asarray(x, float)), np.log(np.asarray(y, float)) - np.log(level)
@@ -66,19 +67,19 @@ def crossing(x, y, level: float) -> float:
     return float(np.exp(x[k] - y[k] * (x[k + 1] - x[k]) / (y[k + 1] - y[k])))
 
 
-def beta_by_kl(beta, kl, latents: int) -> float:
+def beta_by_kl(beta: Any, kl: Any, latents: int) -> float:
     """beta_c by the posterior: where L_KL falls below 0.1 nats a latent number."""
     return crossing(beta, kl, 0.1 * latents)
 
 
-def gamma_by_kl(gamma, kl) -> float:
+def gamma_by_kl(gamma: Any, kl: Any) -> float:
     """gamma_c by the posterior: where L_KL has grown to twice its value at gamma = 100."""
     gamma, kl = np.asarray(gamma, float), np.asarray(kl, float)
     start = int(np.argmin(np.abs(np.log(gamma / 100))))
     return crossing(gamma[start:], kl[start:], 2 * kl[start])
 
 
-def beta_sweep(ladders: Sequence[Mapping]) -> list[Result]:
+def beta_sweep(ladders: Sequence[Mapping[str, Any]]) -> list[Result]:
     """B1-B3 from beta ladders (one a seed): arrays beta, reconstruction, kl, energy, magnetisation, kspace_mse
     (generated states) and the number data_kspace_mse."""
     ratio = [np.max(np.asarray(s["reconstruction"])[np.asarray(s["beta"]) <= 1.01e-4]) / s["reconstruction"][-1]
@@ -87,7 +88,7 @@ def beta_sweep(ladders: Sequence[Mapping]) -> list[Result]:
     beta_c = [critical(s["beta"], s["kspace_mse"], s["data_kspace_mse"], lasting=True) for s in ladders]
     up = [s["magnetisation"][-1] for s in ladders]
 
-    def rises(key, sign):
+    def rises(key: str, sign: int) -> tuple[str, bool, float]:
         back = [_fallback(sign * np.asarray(s[key])) for s in ladders]
         return "; ".join(_list(s[key]) for s in ladders), _worst(back) <= 0.02, _worst(back)
 
@@ -104,13 +105,13 @@ def beta_sweep(ladders: Sequence[Mapping]) -> list[Result]:
     ]
 
 
-def gamma_sweep(ladders: Sequence[Mapping], data_energy: float) -> list[Result]:
+def gamma_sweep(ladders: Sequence[Mapping[str, Any]], data_energy: float) -> list[Result]:
     """G1-G4 from gamma ladders (one a beta); ``data_energy`` is the training data's mean L_H.
 
     A ladder holds the arrays gamma, reconstruction, kl, energy (of X_out), energy_generated, kspace_mse and beta (the
     same in every stage), and the number data_kspace_mse.
     """
-    def at(s, key, gamma):
+    def at(s: Mapping[str, Any], key: str, gamma: float) -> float:
         return float(np.asarray(s[key])[np.argmin(np.abs(np.log(np.asarray(s["gamma"]) / gamma)))])
 
     gamma_c = [critical(s["gamma"], s["kspace_mse"], s["data_kspace_mse"]) for s in ladders]
@@ -151,7 +152,7 @@ def gamma_sweep(ladders: Sequence[Mapping], data_energy: float) -> list[Result]:
     ]
 
 
-def noise(gammas, median: Mapping[str, Sequence[float]], peak: Mapping[str, Sequence[float]],
+def noise(gammas: Any, median: Mapping[str, Sequence[float]], peak: Mapping[str, Sequence[float]],
           height: Mapping[str, Sequence[float]]) -> list[Result]:
     """N1-N2: the median theta (radians) and the place and height of the theta density's peak, in the order of
     ``gammas``, for the keys "X_out" and "X'_out"."""
@@ -170,7 +171,8 @@ def noise(gammas, median: Mapping[str, Sequence[float]], peak: Mapping[str, Sequ
     ]
 
 
-def interpolation(gammas, height, width, start, end, extra: Mapping[float, tuple[float, float]]) -> list[Result]:
+def interpolation(gammas: Any, height: Any, width: Any, start: Any, end: Any,
+                  extra: Mapping[float, tuple[float, float]]) -> list[Result]:
     """L1-L3: barrier height, width (steps) and plateau energies (J per spin) in the order of ``gammas``.
 
     ``extra``: for gamma = 0 and 100 a pair, how much larger the |charge| at R = 2, and at the interstitial's end, is
@@ -195,8 +197,8 @@ def interpolation(gammas, height, width, start, end, extra: Mapping[float, tuple
     ]
 
 
-def collapse(runs: Sequence[Mapping], other: Sequence[Mapping], best_data: float, ideal: float,
-             distances: Sequence[float], seeds: Sequence[Mapping] = ()) -> list[Result]:
+def collapse(runs: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]], best_data: float, ideal: float,
+             distances: Sequence[float], seeds: Sequence[Mapping[str, Any]] = ()) -> list[Result]:
     """C1-C4 from runs to the largest gamma at one beta, and from ``other`` runs, of other betas.
 
     A run: beta, gamma and kspace_mse of every stage (arrays), data_kspace_mse; those of ``runs`` also energy of the
@@ -205,7 +207,7 @@ def collapse(runs: Sequence[Mapping], other: Sequence[Mapping], best_data: float
     best training configuration and of the best commensurate lattice; ``distances``: squared chord per spin between
     the final states of independent trainings.
     """
-    def gamma_c(run):
+    def gamma_c(run: Mapping[str, Any]) -> float:
         return critical(run["gamma"], run["kspace_mse"], run["data_kspace_mse"])
 
     above = [np.asarray(run["kspace_mse"])[np.asarray(run["gamma"]) > gamma_c(run)] / run["data_kspace_mse"]
@@ -243,7 +245,7 @@ def collapse(runs: Sequence[Mapping], other: Sequence[Mapping], best_data: float
     ]
 
 
-def confined(samples: Sequence[Mapping]) -> list[Result]:
+def confined(samples: Sequence[Mapping[str, Any]]) -> list[Result]:
     """S1 from dicts: name, energy (J per spin, of the collapsed state), relaxed (after relaxation), best_annealed."""
     return [_result("S1", *((f"{s['name']}: the collapsed state relaxes to the best annealed energy or lower",
                              f"{s['relaxed']:.6f} (as generated {s['energy']:.6f}) against {s['best_annealed']:.6f}",

@@ -50,7 +50,7 @@ class Result:
     id: str
     checks: tuple[Check, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.id not in CLAIMS:
             raise ValueError(f"id must be one of {tuple(CLAIMS)}, got {self.id!r}")
         if not self.checks:

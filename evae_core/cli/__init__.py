@@ -23,6 +23,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from evae_core.cli import figures as showing
 from evae_core.cli import keeping, training
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
     root = Path(__file__).resolve().parents[2] if root is None else Path(root)
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.run(arguments, root)
+        return int(arguments.run(arguments, root))
     except Failure as failure:
         print(f"evae_core: {failure}", file=sys.stderr)
         return failure.code
@@ -53,19 +54,31 @@ def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
         return 130
 
 
+_ABOUT = "Figures, claims and store of the E-VAE companion: a VAE with the magnetic Hamiltonian in its loss."
+_BEGIN = """to begin with:
+  python -m evae_core figures --list            the notebooks and what they show
+  python -m evae_core figures --preset smoke    all of them in a few minutes, hardly trained
+  make lab                                      JupyterLab, on the notebook to start with
+  python -m evae_core COMMAND --help            a command's options
+
+exit codes: 0 done, 1 failed (the last line says what), 2 wrong command line, 3 the minutes are over and the same
+command goes on, 130 stopped by hand. What is computed is kept: a second run goes on where the first one ended."""
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m evae_core", description="Figures, claims and store of the E-VAE "
-                                     "companion.")
+    parser = argparse.ArgumentParser(prog="python -m evae_core", description=_ABOUT, epilog=_BEGIN,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="command")
-    preset = {"help": "smoke, laptop or paper (default: EVAE_PRESET where it is set, else laptop)"}
-    only = {"nargs": "+", "metavar": "NN", "default": [], "help": "numbers of the notebooks to run (default: all)"}
+    preset: dict[str, Any] = {"help": "smoke, laptop or paper (default: EVAE_PRESET where it is set, else laptop)"}
+    only: dict[str, Any] = {"nargs": "+", "metavar": "NN", "default": [],
+                            "help": "numbers of the notebooks to run (default: all)"}
 
     figures = commands.add_parser("figures", help="run the notebooks in order and write the figures")
     figures.add_argument("--preset", **preset)
     figures.add_argument("--only", **only)
     figures.add_argument("--list", action="store_true", help="list the notebooks and run none")
-    minutes = {"type": float, "metavar": "M", "help": "begin nothing after M minutes; what is finished by then is "
-               "kept, and the same command goes on (exit code 3 until all is complete)"}
+    minutes: dict[str, Any] = {"type": float, "metavar": "M", "help": "begin nothing after M minutes; what is finished "
+                               "by then is kept, and the same command goes on (exit code 3 until all is complete)"}
     figures.add_argument("--minutes", **minutes)
     figures.add_argument("--recorded", action="store_true", help="draw notebooks 04 to 06 from data/recorded where "
                          "the store does not hold their results")

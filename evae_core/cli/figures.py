@@ -5,24 +5,29 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evae_core import timebox
 from evae_core.cli import running
 from evae_core.cli.words import DEFAULT_PRESET, Failure, chosen_preset, deadline, plainly
 
+if TYPE_CHECKING:
+    from evae_core.store import Store
+
 TIME_IS_OVER = 3  # exit code
 COMPLETE = "complete.json"  # the notebooks that earlier boxes of an unfinished run have completed
 
 
-def figures(arguments, root: Path) -> int:
+def figures(arguments: Namespace, root: Path) -> int:
     """Run the notebooks, whole or in a time box, and print the score card."""
     preset = chosen_preset(arguments.preset)
     only = arguments.only or (_RECORDED if arguments.recorded else [])
     if arguments.list:
         for path in running.sources(root, only):
-            print(path.stem)
+            print(f"{path.stem:<26}{running.title(path)}".rstrip())
         return 0
     folder = _folder(preset)
     paths = running.sources(root, only)
@@ -97,7 +102,7 @@ def _digest(*paths: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-def say_what_was_done(store, before: set[str]) -> None:
+def say_what_was_done(store: Store, before: set[str]) -> None:
     """Print which artefacts the store holds now and did not hold ``before``."""
     from evae_core.artefact import META, read_meta
 
@@ -110,7 +115,7 @@ def say_what_was_done(store, before: set[str]) -> None:
             print(f"  {timebox.describe(spec)}")
 
 
-def claims(arguments, root: Path) -> int:
+def claims(arguments: Namespace, root: Path) -> int:
     """Print the score card of what has been measured."""
     preset = chosen_preset(arguments.preset)
     folder = _folder(preset)
@@ -120,7 +125,7 @@ def claims(arguments, root: Path) -> int:
     return _print_card(folder)
 
 
-def notebooks(arguments, root: Path) -> int:
+def notebooks(arguments: Namespace, root: Path) -> int:
     """The .py is the source: pair, execute into build/, and only then put the result beside the .py."""
     import nbformat
     from jupytext.cli import jupytext

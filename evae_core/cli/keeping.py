@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 from evae_core.cli.figures import COMPLETE
 from evae_core.cli.words import DEFAULT_PRESET, Failure, chosen_preset, human_size, plainly
 
 
-def pack(arguments, root: Path) -> int:
+def pack(arguments: Namespace, root: Path) -> int:
     """Write what a later call on another machine needs into files small enough to carry by hand."""
     from evae_core import carry
     from evae_core.presets import PRESETS
@@ -22,7 +23,7 @@ def pack(arguments, root: Path) -> int:
     return 0
 
 
-def unpack(arguments, root: Path) -> int:
+def unpack(arguments: Namespace, root: Path) -> int:
     """Take a packed folder into the store."""
     from evae_core import carry
     from evae_core.store import Store
@@ -33,7 +34,7 @@ def unpack(arguments, root: Path) -> int:
     return 0
 
 
-def record(arguments, root: Path) -> int:
+def record(arguments: Namespace, root: Path) -> int:
     """Write the results of a finished run as tables and decoders into data/recorded."""
     from evae_core import recording
     from evae_core.presets import PRESETS, figures_folder
@@ -46,7 +47,7 @@ def record(arguments, root: Path) -> int:
     return 0
 
 
-def certify(arguments, root: Path) -> int:
+def certify(arguments: Namespace, root: Path) -> int:
     """Search the lowest state of a preset's periodic box, print what was found and write it into data/known."""
     from evae_core import recording
     from evae_core.dataset import data_spec
@@ -66,7 +67,7 @@ def certify(arguments, root: Path) -> int:
     return 0
 
 
-def clean(arguments, root: Path) -> int:
+def clean(arguments: Namespace, root: Path) -> int:
     """Remove every artefact of the store, after asking."""
     from evae_core.store import Store
 
@@ -93,7 +94,7 @@ def clean(arguments, root: Path) -> int:
     return 0
 
 
-def info(arguments, root: Path) -> int:
+def info(arguments: Namespace, root: Path) -> int:
     """Print versions, device and store."""
     from importlib import metadata
 
@@ -101,7 +102,7 @@ def info(arguments, root: Path) -> int:
 
     from evae_core.store import Store
 
-    def version(package):
+    def version(package: str) -> str:
         try:
             return metadata.version(package)
         except metadata.PackageNotFoundError:

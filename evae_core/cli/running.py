@@ -10,7 +10,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from evae_core import progress
 from evae_core.cli.words import DEFAULT_PRESET, Failure
 from evae_core.timebox import OutOfTime
 
@@ -38,6 +40,13 @@ def sources(root: Path, only: Sequence[str]) -> list[Path]:
     return [folder / f"{stem}.ipynb" for stem in stems if not numbers or stem[:2] in numbers]
 
 
+def title(path: Path) -> str:
+    """The heading of a notebook, from its .py; empty where it has none."""
+    source = path.with_suffix(".py")
+    found = re.search(r"^# # (.+)$", source.read_text(encoding="utf-8"), re.MULTILINE) if source.is_file() else None
+    return found[1] if found else ""
+
+
 def _escape(path: Path) -> str:
     """The path for papermill, which takes braces in paths for fields to fill in."""
     return str(path).replace("{", "{{").replace("}", "}}")
@@ -62,10 +71,10 @@ def check_parameter(path: Path) -> None:
 
 @contextmanager
 def kernel_environment(preset: str, settings: Mapping[str, str | None]) -> Iterator[None]:
-    """Set what the kernels inherit: EVAE_PRESET, which goes before the parameter, ``settings``, and no MPLBACKEND."""
+    """Set what kernels inherit: EVAE_PRESET, which goes before the parameter, ``settings``, no MPLBACKEND, no bars."""
     if backend := os.environ.get("MPLBACKEND"):  # Agg, say, gives executed notebooks without figures
         print(f"MPLBACKEND={backend} is left out: notebooks draw with the inline backend", flush=True)
-    with environment({"EVAE_PRESET": preset, "MPLBACKEND": None, **settings}):
+    with environment({"EVAE_PRESET": preset, "MPLBACKEND": None, progress.ENV: "lines", **settings}):
         yield
 
 
@@ -87,7 +96,7 @@ def _set(settings: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def run(path: Path, output: Path, root: Path, parameters: dict | None) -> None:
+def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None) -> None:
     """Execute one notebook into ``output``; raise Failure with the notebook, the cell and the error in plain words.
 
     OutOfTime where the time box ended in it.
@@ -116,7 +125,7 @@ def run(path: Path, output: Path, root: Path, parameters: dict | None) -> None:
     except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
         if getattr(error, "ename", "") == OutOfTime.__name__:
             print("stopped", flush=True)
-            raise OutOfTime(error.evalue) from error
+            raise OutOfTime(getattr(error, "evalue", "")) from error
         print("failed", flush=True)
         if isinstance(error, papermill.PapermillExecutionError):
             what = f"{error.ename}: {_ANSI.sub('', error.evalue)}"
@@ -143,7 +152,7 @@ def _failed_cell(output: Path) -> str:
     return f"code cell {begun[-1] + 1} ({(cells[begun[-1]].source.strip().splitlines() or ['empty'])[0]!r})"
 
 
-def strip(notebook) -> None:
+def strip(notebook: Any) -> None:
     """Remove from an executed notebook what a committed one must not carry: widget state, times, paths (in place)."""
     for name in ("widgets", "papermill"):
         notebook.metadata.pop(name, None)

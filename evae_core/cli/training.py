@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 from evae_core import timebox
@@ -10,7 +11,7 @@ from evae_core.cli.figures import TIME_IS_OVER, say_what_was_done
 from evae_core.cli.words import chosen_preset, deadline, plainly
 
 
-def train(arguments, root: Path) -> int:
+def train(arguments: Namespace, root: Path) -> int:
     """Train every stage of a preset that the store does not hold, whole or in a time box; a line a stage."""
     from evae_core import runs
     from evae_core.presets import PRESETS

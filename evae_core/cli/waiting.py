@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from queue import Empty
+from typing import Any
 
-from jupyter_client import AsyncKernelClient, AsyncKernelManager
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.channels import AsyncZMQSocketChannel
+from jupyter_client.manager import AsyncKernelManager
 from traitlets import Type
 
 LOOK = 1.0  # seconds between two looks; below the 4 s in which a cell's outputs must have come after its reply
@@ -21,7 +23,8 @@ LOOK = 1.0  # seconds between two looks; below the 4 s in which a cell's outputs
 class Channel(AsyncZMQSocketChannel):
     """A channel on which endless waiting is waiting of LOOK seconds, again and again."""
 
-    async def get_msg(self, timeout: float | None = None) -> dict:
+    async def get_msg(  # type: ignore[override]  # as that of the class itself, which its own parent's is not
+            self, timeout: float | None = None) -> dict[str, Any]:
         while timeout is None:
             with suppress(Empty):
                 return await super().get_msg(LOOK)

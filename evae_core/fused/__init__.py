@@ -18,9 +18,10 @@ The library is compiled by the machine's C++ compiler on first use (some 6 s) an
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -47,7 +48,8 @@ class _Norm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, y, weight, bias, norm: nn.BatchNorm2d, kind: str, r: int, periodic: bool):
+    def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, norm: Any, kind: str, r: int,
+                periodic: bool) -> Tensor:
         y = _last(y)
         n, c, h, w = y.shape
         channels = len(weight)
@@ -70,7 +72,7 @@ class _Norm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, dout):
+    def backward(ctx: Any, dout: Any) -> Any:
         y, weight, bias, mean, inverse = ctx.saved_tensors
         if ctx.spent:
             raise RuntimeError("the fused losses can be differentiated once only: their maps are overwritten")
@@ -90,7 +92,7 @@ class _Spins(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, v, target, hamiltonian: Hamiltonian, mask):
+    def forward(ctx: Any, v: Any, target: Tensor, hamiltonian: Hamiltonian, mask: Any) -> Any:
         v, target = _last(v), target.contiguous()
         n, _, ny, nx = target.shape
         bonds = torch.from_numpy(hamiltonian.bond_matrices).float()
@@ -104,7 +106,7 @@ class _Spins(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, chord, energy):
+    def backward(ctx: Any, chord: Any, energy: Any) -> Any:
         spins, inverse, target, bonds = ctx.saved_tensors
         n, _, ny, nx = target.shape
         dv = _empty(n, 12, ny // 2, nx // 2, torch.float32)
@@ -155,7 +157,8 @@ def losses(model: VAE, batch: Tensor, hamiltonian: Hamiltonian, beta: float, gam
                             f"{tensor.device}")
     if not model.training:
         raise ValueError("the fused losses are those of training: call model.train(), or use model.losses")
-    periodic, encoder, decoder = hamiltonian.periodic, model.encoder, model.decoder
+    periodic, encoder = hamiltonian.periodic, model.encoder
+    decoder: Any = model.decoder
     n, _, ny, nx = batch.shape
     batch = batch.contiguous()
     maps = _empty(n, 3, ny + 4, nx + 4, dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ FUSED = Library("fused", sorted(Path(__file__).parent.glob("*.cpp")), sorted(Pat
 problem = FUSED.problem
 
 
-def call(name: str, dtype: torch.dtype | None, *args) -> None:
+def call(name: str, dtype: torch.dtype | None, *args: Any) -> None:
     """Call ``name`` of the library, for maps of ``dtype`` where it has a version for each; threads as torch has them.
 
     Tensors are passed as pointers: layout and type are the caller's business.

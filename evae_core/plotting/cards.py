@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 from matplotlib.patches import FancyBboxPatch
 
@@ -13,7 +14,7 @@ VERDICTS = {"reproduced": ("#c7e9d9", "#00533b"), "partly": ("#fde3b0", "#6b4500
 
 
 @styled
-def score_card(rows, *, title: str = ""):
+def score_card(rows: Any, *, title: str = "") -> Figure:
     """Draw the table of claims: id, claim, what was measured here, verdict.
 
     Parameters
@@ -55,8 +56,8 @@ def score_card(rows, *, title: str = ""):
         background, ink = next((c for name, c in VERDICTS.items() if word.startswith(name)), VERDICTS["other"])
         ax.add_patch(FancyBboxPatch((starts[3] - 0.06, y + 0.045), FULL - starts[3] - 0.02, height - 0.09, linewidth=0,
                                     boxstyle="round,pad=0,rounding_size=0.04", facecolor=background))
-        for i, (x, words) in enumerate(zip(starts, lines, strict=True)):
-            ax.text(x, y + height / 2, "\n".join(words), va="center", fontsize=8, linespacing=1.2,
+        for i, (x, wrapped) in enumerate(zip(starts, lines, strict=True)):
+            ax.text(x, y + height / 2, "\n".join(wrapped), va="center", fontsize=8, linespacing=1.2,
                     fontweight="bold" if i == 0 else "normal", color=ink if i == 3 else "black")
         y += height
     return fig

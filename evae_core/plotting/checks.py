@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
-def _array(values, name: str) -> np.ndarray:
+def _array(values: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a device or with a gradient
         raise TypeError(f"{name} must be a numpy array, got {type(values).__name__}: {error}") from None
 
 
-def whole(value, name: str, least: int) -> int:
+def whole(value: Any, name: str, least: int) -> int:
     """``value`` as an int of at least ``least``; TypeError or ValueError where it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an int, got {value!r}")
@@ -21,7 +23,7 @@ def whole(value, name: str, least: int) -> int:
     return int(value)
 
 
-def numbers(values, name: str, *, shape=None, finite: bool = True) -> np.ndarray:
+def numbers(values: Any, name: str, *, shape: Any = None, finite: bool = True) -> np.ndarray:
     """``values`` as a float64 array; ``shape`` is a tuple in which None stands for any length.
 
     Raises
@@ -46,7 +48,7 @@ def numbers(values, name: str, *, shape=None, finite: bool = True) -> np.ndarray
     return array
 
 
-def as_spins(spins, name: str = "spins", ndim: int | None = None) -> np.ndarray:
+def as_spins(spins: Any, name: str = "spins", ndim: int | None = None) -> np.ndarray:
     """``spins`` as an array (..., 3, Ny, Nx) of unit vectors along axis -3; zero vectors are non-magnetic sites.
 
     Raises
@@ -72,7 +74,7 @@ def as_spins(spins, name: str = "spins", ndim: int | None = None) -> np.ndarray:
     return array
 
 
-def as_alignment(cos_theta, name: str = "cos_theta", shape=None) -> np.ndarray:
+def as_alignment(cos_theta: Any, name: str = "cos_theta", shape: Any = None) -> np.ndarray:
     """``cos_theta`` as float64 (Ny, Nx) in [-1, 1]; NaN is a site without a field.
 
     Raises TypeError or ValueError where it is no such array, or its shape is not ``shape``.
@@ -84,14 +86,14 @@ def as_alignment(cos_theta, name: str = "cos_theta", shape=None) -> np.ndarray:
     return np.clip(array, -1, 1)  # beyond 1 by rounding only
 
 
-def pair_of(value, name: str) -> tuple[np.ndarray, np.ndarray]:
+def pair_of(value: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     """A configuration (3, Ny, Nx) and its cos(theta) (Ny, Nx), checked against each other."""
     spins, cosine = members(value, name, "spins, cos_theta")
     spins = as_spins(spins, f"{name} spins", ndim=3)
     return spins, as_alignment(cosine, f"{name} cos_theta", shape=spins.shape[-2:])
 
 
-def items(value, name: str, want: str) -> list:
+def items(value: Any, name: str, want: str) -> list[Any]:
     """``value`` as a list; a ValueError where it is empty, a TypeError where it is no sequence (a string, a dict)."""
     if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__len__"):
         raise TypeError(f"{name} must be a list of {want}, got {type(value).__name__}")
@@ -100,7 +102,7 @@ def items(value, name: str, want: str) -> list:
     return list(value)
 
 
-def members(value, name: str, want: str) -> tuple:
+def members(value: Any, name: str, want: str) -> tuple[Any, ...]:
     """``value`` as a tuple with as many members as ``want`` (comma separated) names."""
     size = want.count(",") + 1
     if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__len__") or len(value) != size:
@@ -108,7 +110,7 @@ def members(value, name: str, want: str) -> tuple:
     return tuple(value)
 
 
-def same_shape(maps, name: str) -> tuple[int, int]:
+def same_shape(maps: Any, name: str) -> tuple[int, int]:
     """The lattice shape (Ny, Nx) that all ``maps`` share; ValueError where they do not."""
     shapes = {m.shape[-2:] for m in maps}
     if len(shapes) > 1:
@@ -116,7 +118,7 @@ def same_shape(maps, name: str) -> tuple[int, int]:
     return shapes.pop()
 
 
-def ladders(series, name: str, needed, x: str) -> list[dict]:
+def ladders(series: Any, name: str, needed: Any, x: str) -> list[dict[str, Any]]:
     """Check a list of dicts (or one): ``label``, the key ``x`` (>= 0, ascending) and ``needed`` keys of its length."""
     series = [series] if isinstance(series, dict) else series
     if not isinstance(series, (list, tuple)) or not all(isinstance(s, dict) for s in series):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from evae_core.plotting.checks import items, members, numbers
@@ -11,7 +13,7 @@ RULES = {"kspace": "states become one", "kl": r"$L_\mathrm{KL}$ has doubled"}
 
 
 @styled
-def critical_gammas(panels):
+def critical_gammas(panels: Any) -> Figure:
     """Draw gamma_c by both rules, and the band that linear theory expects, one panel an abscissa.
 
     Parameters

@@ -6,7 +6,11 @@ tick "0". Values at or below the floor of a logarithmic y axis stand on the floo
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as MplFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
@@ -31,15 +35,15 @@ from evae_core.plotting.style import (
 SYMBOLS = {"beta": r"$\beta$", "gamma": r"$\gamma$"}
 
 
-def _reference(ax, value, label, **keywords):
+def _reference(ax: Axes, value: Any, label: Any, **keywords: Any) -> None:
     style = {"color": GUIDE, "linestyle": "--", "linewidth": 1.0, "zorder": 1.5, "label": label}
     ax.axhline(value, **style | keywords)
 
 
 @styled
-def ladder_curves(series, *, xlabel: str, data_energy=None, excess: bool | None = None, marks=None, critical=None,
-                  critical_label: str = "critical range", floor: float = 1e-6,
-                  energy_label: str = r"$L_\mathrm{H}$ (J per spin)"):
+def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: bool | None = None, marks: Any = None,
+                  critical: Any = None, critical_label: str = "critical range", floor: float = 1e-6,
+                  energy_label: str = r"$L_\mathrm{H}$ (J per spin)") -> Figure:
     """Draw the three losses along a ladder of beta (Fig. 2A) or gamma (Fig. 2B).
 
     Parameters
@@ -121,7 +125,7 @@ def ladder_curves(series, *, xlabel: str, data_energy=None, excess: bool | None 
     return fig
 
 
-def _floor_key(axes, floor: float) -> list[Line2D]:
+def _floor_key(axes: Any, floor: float) -> list[Line2D]:
     """The legend entry of values below the floor, where there are any."""
     if not any(line.get_gid() == "floor" for ax in axes for line in ax.lines):
         return []
@@ -129,8 +133,8 @@ def _floor_key(axes, floor: float) -> list[Line2D]:
                    label=f"at most {power(floor)}")]
 
 
-def _ladder_legend(fig, series, validated: bool, data: bool, extra) -> None:
-    line = {"color": "0.25", "linewidth": 1.4}
+def _ladder_legend(fig: MplFigure, series: Any, validated: bool, data: bool, extra: Any) -> None:
+    line: dict[str, Any] = {"color": "0.25", "linewidth": 1.4}
     handles = [Line2D([], [], label=s["label"], **line_style(i) | {"linestyle": "-"}) for i, s in enumerate(series)]
     handles = handles if len(series) > 1 else []
     handles += [Line2D([], [], marker="o", label=OUT, **line),
@@ -145,7 +149,7 @@ def _ladder_legend(fig, series, validated: bool, data: bool, extra) -> None:
 
 
 @styled
-def theta_densities(edges, panels, *, data=None, scale: str = "log"):
+def theta_densities(edges: Any, panels: Any, *, data: Any = None, scale: str = "log") -> Figure:
     """Draw densities of the angle theta between spins and their local fields, peaks marked (Fig. 3B).
 
     Parameters
@@ -201,15 +205,15 @@ def theta_densities(edges, panels, *, data=None, scale: str = "log"):
         if scale == "log":
             ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: decade(round(np.log10(v)))))
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    seen = np.concatenate(seen)  # angles that no curve reaches are left out
-    axes[0].set_xlim(*((seen.min() / 1.3, seen.max() * 1.3) if scale == "log" else (0, seen.max())))
+    reached = np.concatenate(seen)  # angles that no curve reaches are left out
+    axes[0].set_xlim(*((reached.min() / 1.3, reached.max() * 1.3) if scale == "log" else (0, reached.max())))
     axes[0].set_ylabel("share of spins per " + ("decade of θ" if scale == "log" else "degree"))
     return fig
 
 
 @styled
-def interpolation_energies(R, energies, *, references=None, marks=None, window: float = 25,
-                           energy_label: str = "$E/N$ (J)"):
+def interpolation_energies(R: Any, energies: Any, *, references: Any = None, marks: Any = None, window: float = 25,
+                           energy_label: str = "$E/N$ (J)") -> Figure:
     """Draw the energy along the interpolation from the interstitial to the perfect lattice (Fig. 4B).
 
     Left: the energy of every decoded configuration. Right: its excess over the perfect lattice's end,
@@ -270,7 +274,8 @@ def interpolation_energies(R, energies, *, references=None, marks=None, window: 
 
 
 @styled
-def collapse_measure(series, *, threshold=None, data=None, ideal_energy=None, floor: float = 1e-9):
+def collapse_measure(series: Any, *, threshold: Any = None, data: Any = None, ideal_energy: Any = None,
+                     floor: float = 1e-9) -> Figure:
     """Draw the collapse onto one state against gamma (Fig. 5B): pairwise k-space MSE, and energy of the samples.
 
     Parameters

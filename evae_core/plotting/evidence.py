@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.lines import Line2D
 
@@ -15,7 +17,7 @@ AXES = {"seconds": "wall time on one core (s)", "updates": "spin updates"}
 
 
 @styled
-def budget_curves(samples, *, floor: float = 1e-6):
+def budget_curves(samples: Any, *, floor: float = 1e-6) -> Figure:
     """Draw the lowest E/N above the best known state against what was spent, by wall time and by spin updates.
 
     Parameters
@@ -34,8 +36,9 @@ def budget_curves(samples, *, floor: float = 1e-6):
     """
     samples = [members(s, f"samples[{i}]", "label, curves") for i, s in enumerate(items(samples, "samples", "pairs"))]
     labels = list(dict.fromkeys(curve["label"] for _, curves in samples for curve in curves))
-    style = {label: {"color": COLOURS[i % 7], "marker": MARKERS[i % 7], "linestyle": DASHES[i % 7]}
-             for i, label in enumerate(labels)}
+    style: dict[str, dict[str, Any]] = {
+        label: {"color": COLOURS[i % 7], "marker": MARKERS[i % 7], "linestyle": DASHES[i % 7]}
+        for i, label in enumerate(labels)}
     fig = Figure(figsize=(FULL, 5.2), layout="constrained")
     axes = fig.subplots(2, len(samples), sharex="row", sharey=True, squeeze=False)
     for column, (title, curves) in enumerate(samples):
@@ -78,7 +81,7 @@ def budget_curves(samples, *, floor: float = 1e-6):
 
 
 @styled
-def phase_strip(rows, *, largest: float = 1.1):
+def phase_strip(rows: Any, *, largest: float = 1.1) -> Figure:
     """Draw the lowest states found of samples of growing size, all to one scale.
 
     Parameters
@@ -100,7 +103,7 @@ def phase_strip(rows, *, largest: float = 1.1):
         named.append((title, [(as_spins(spins, f"spins of {title}", 3), words) for spins, words in samples]))
     scale = largest / max(max(spins.shape[-2:]) for _, maps in named for spins, _ in maps)  # inches a site
     room, gap, least = FULL - KEY - 0.1, 0.14, 0.36
-    lines = []  # (title or None, maps)
+    lines: list[tuple[str | None, list[Any]]] = []
     for title, maps in named:
         used = room + 1
         for spins, words in maps:
@@ -132,7 +135,7 @@ def phase_strip(rows, *, largest: float = 1.1):
 
 
 @styled
-def strip_curves(samples):
+def strip_curves(samples: Any) -> Figure:
     """Draw number of skyrmions and E/N of the lowest state against the size of open samples, the E-VAE's beside them.
 
     Parameters

@@ -7,19 +7,21 @@ colours of the wheel. Local-correlation maps have the logarithmic colour scale o
 
 from __future__ import annotations
 
+from typing import Any
+
 from evae_core.plotting.checks import as_spins, items, members, pair_of, same_shape, whole
 from evae_core.plotting.layout import KEY, KEYS, WHEEL, Panels, map_size
 from evae_core.plotting.spins import alignment_map
-from evae_core.plotting.style import FULL, GENERATED, OUT, styled
+from evae_core.plotting.style import FULL, GENERATED, OUT, Figure, styled
 
 
-def _draw_pair(panels, place, correlation_place, pair):
+def _draw_pair(panels: Any, place: Any, correlation_place: Any, pair: Any) -> Any:
     panels.spins(*place, pair[0])
     return alignment_map(panels[correlation_place], pair[1], magnetic=(pair[0] != 0).any(-3), axes="none")
 
 
 @styled
-def output_ladder(given, columns, *, wrap: int = 7):
+def output_ladder(given: Any, columns: Any, *, wrap: int = 7) -> Figure:
     """Draw what a model returns at every stage of a ladder (Fig. S1).
 
     Parameters
@@ -62,7 +64,7 @@ def output_ladder(given, columns, *, wrap: int = 7):
 
 
 @styled
-def noise_reduction(given, columns):
+def noise_reduction(given: Any, columns: Any) -> Figure:
     """Draw the input, X_out and X'_out, each beside its local-correlation map, for a few gammas (Fig. 3A).
 
     Parameters
@@ -111,7 +113,7 @@ def noise_reduction(given, columns):
 
 
 @styled
-def reconstruction_pairs(targets):
+def reconstruction_pairs(targets: Any) -> Figure:
     """Draw targets and their inverse-mapped reconstructions with local-correlation maps (Fig. S2).
 
     Parameters

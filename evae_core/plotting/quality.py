@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from evae_core.plotting.checks import items, ladders, numbers
@@ -12,7 +15,7 @@ LEAST = 1e-5  # J per spin: states nearer to the lattice stand at the left edge
 
 
 @styled
-def quality_front(rows, *, labels=("coverage of the data", "Vendi score")):
+def quality_front(rows: Any, *, labels: Sequence[str] = ("coverage of the data", "Vendi score")) -> Figure:
     """Draw stability against diversity: E/N over two measures of diversity, the data as the reference point.
 
     Parameters
@@ -31,7 +34,7 @@ def quality_front(rows, *, labels=("coverage of the data", "Vendi score")):
         raise TypeError(f"rows must be a dict title -> list, got {rows!r:.80}")
     fig = Figure(figsize=(FULL, 0.6 + 2.4 * len(rows)), layout="constrained")
     axes = fig.subplots(len(rows), 2, squeeze=False, sharex="col", sharey="row")
-    seen = None
+    seen: list[str] = []
     for row, (title, points) in zip(axes, rows.items(), strict=True):
         points = items(points, title, "(label, first, second, excess)")
         if len(points) < 2:
@@ -56,12 +59,13 @@ def quality_front(rows, *, labels=("coverage of the data", "Vendi score")):
     for ax, label in zip(axes[-1], labels, strict=True):
         ax.set_xlabel(label)
         ax.set_xlim(left=0)
-    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=len(seen), handlelength=1.2)
+    handles, words = axes[0][0].get_legend_handles_labels()
+    fig.legend(handles, words, loc="outside upper center", ncols=len(seen), handlelength=1.2)
     return fig
 
 
 @styled
-def quality_distributions(sets):
+def quality_distributions(sets: Any) -> Figure:
     """Draw how energy, theta and charge are distributed over states and sites: shares up to a value.
 
     Parameters
@@ -99,7 +103,7 @@ def quality_distributions(sets):
 
 
 @styled
-def systems_collapse(series, *, threshold=None, floor: float = 1e-7):
+def systems_collapse(series: Any, *, threshold: float | None = None, floor: float = 1e-7) -> Figure:
     """Draw the way of several systems to their collapse: how unlike the samples are, and E/N above the lowest known.
 
     Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from evae_core.plotting.checks import as_spins, numbers
@@ -11,7 +13,7 @@ from evae_core.plotting.style import COLOURS, FULL, GUIDE, MARKERS, NARROW, Figu
 
 
 @styled
-def annealing_watched(temperatures, frames, trace):
+def annealing_watched(temperatures: Any, frames: Any, trace: Any) -> Figure:
     """Draw an annealing: configurations at chosen temperatures above energy and charge against temperature (T).
 
     Parameters
@@ -57,8 +59,8 @@ def annealing_watched(temperatures, frames, trace):
 
 
 @styled
-def dataset_statistics(energy_per_spin, charge, defects, *, references=None,
-                       defect_label: str = "defects per configuration"):
+def dataset_statistics(energy_per_spin: Any, charge: Any, defects: Any, *, references: Any = None,
+                       defect_label: str = "defects per configuration") -> Figure:
     """Draw histograms of energy per spin, topological charge and defects over the configurations of a data set.
 
     Parameters
@@ -103,7 +105,7 @@ def dataset_statistics(energy_per_spin, charge, defects, *, references=None,
 
 
 @styled
-def confined_energies(samples):
+def confined_energies(samples: Any) -> Figure:
     """Draw what annealing and the collapsed model find in samples with edges: E/N above the best annealed state.
 
     Parameters

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from evae_core.plotting.style import decade, power
 
 
-def logarithmic_x(ax, all_x):
+def logarithmic_x(ax: Axes, all_x: Any) -> Callable[[Any], np.ndarray]:
     """Make the x axis of ``ax`` logarithmic for the arrays ``all_x``; return the map from values to places.
 
     The places are the values, but for zero, which stands left of the smallest positive value under the tick "0".
@@ -31,16 +35,16 @@ def logarithmic_x(ax, all_x):
     if values[0] == 0:
         ticks = np.concatenate([[zero], ticks])
         edges = np.log10(zero) - (edges[1] - high), edges[1]
-    ax.xaxis.set_major_locator(FixedLocator(ticks))
-    label = (lambda v: decade(round(np.log10(v)))) if high - low > 2 else (lambda v: f"{v:g}")
+    ax.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
+    label: Callable[[float], str] = (lambda v: decade(round(np.log10(v)))) if high - low > 2 else "{:g}".format
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: "0" if values[0] == 0 and v <= zero * 1.001 else label(v)))
-    ax.xaxis.set_minor_locator(LogLocator(subs=np.arange(2, 10)))
+    ax.xaxis.set_minor_locator(LogLocator(subs=range(2, 10)))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlim(10.0 ** edges[0], 10.0 ** edges[1])
     return lambda x: np.where(np.asarray(x) == 0, zero, x)
 
 
-def logarithmic_y(ax, x, y, floor: float, **style) -> None:
+def logarithmic_y(ax: Axes, x: Any, y: Any, floor: float, **style: Any) -> None:
     """Draw a curve on a logarithmic y axis; points at or below ``floor`` (rounding, exact zeros) stand on it."""
     ax.set_yscale("log")
     low = y <= floor
@@ -50,18 +54,18 @@ def logarithmic_y(ax, x, y, floor: float, **style) -> None:
                 markerfacecolor="white", markeredgecolor=style["color"], gid="floor")
 
 
-def logarithmic_y_ticks(ax) -> None:
+def logarithmic_y_ticks(ax: Axes) -> None:
     """Label the y axis of ``ax`` once its curves are drawn: decades, or 1, 2, 5 where fewer than two are in sight."""
     low, high = np.log10(ax.get_ylim())
     label = (lambda v: decade(round(np.log10(v)))) if high - low >= 2 else power
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high - low < 2 else (1,)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: label(v)))
     if high - low < 6:
-        ax.yaxis.set_minor_locator(LogLocator(subs=np.arange(2, 10)))
+        ax.yaxis.set_minor_locator(LogLocator(subs=range(2, 10)))
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _threshold(gaps) -> float:
+def _threshold(gaps: Any) -> float:
     """Half-width of the linear part of a symmetric logarithmic axis for values of these sizes: a power of ten."""
     gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
     if gaps.size == 0:
@@ -70,7 +74,7 @@ def _threshold(gaps) -> float:
     return 10.0 ** np.clip(np.floor(np.log10(gaps.min())), np.floor(top) - 3, np.ceil(top) - 1)
 
 
-def symmetric_log(ax, which: str, values) -> None:
+def symmetric_log(ax: Axes, which: str, values: Any) -> None:
     """Make axis ``which`` ("x" or "y"), of ``values`` of both signs, logarithmic beyond a linear middle.
 
     ``values`` is a list of arrays. Zero and the decades within the limits are labelled, nothing else.

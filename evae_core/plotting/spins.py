@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.figure import Figure as MplFigure
+from matplotlib.image import AxesImage
 from matplotlib.transforms import offset_copy
 
 from evae_core.plotting.checks import as_alignment, as_spins, whole
@@ -20,7 +23,7 @@ THETA_RANGE = (0.1, 90.0)  # degrees; 1 - cos(theta) from 1.5e-6, about what flo
 THETA_COLOURS = colormaps["magma_r"].with_extremes(bad=NEUTRAL)  # pale is aligned: clean states look clean
 
 
-def spin_rgb(spins) -> np.ndarray:
+def spin_rgb(spins: Any) -> np.ndarray:
     """Colours of a spin map: (..., 3, Ny, Nx) -> (..., Ny, Nx, 3), float64 in [0, 1].
 
     HLS with hue = atan2(S^y, S^x), lightness (1 + S^z)/2 and full saturation. Zero vectors are grey.
@@ -60,19 +63,20 @@ def _theta(cos_theta: Any, magnetic: Any) -> Any:
     return np.ma.masked_invalid(np.maximum(np.degrees(np.arccos(array)), THETA_RANGE[0]))
 
 
-def scale_bar(ax, sites: int, drop: float = 7.0) -> None:
+def scale_bar(ax: Axes, sites: int, drop: float = 7.0) -> None:
     """Draw a bar of a round number of lattice sites below a map ``sites`` wide; ``drop`` is the gap in points."""
     room = max(0.45 * sites, 1)
     length = max(k * 10**n for n in range(6) for k in (1, 2, 5) if k * 10**n <= room)
-    place = offset_copy(ax.get_xaxis_transform(), fig=ax.figure, y=-drop, units="points")
+    fig: Any = ax.figure  # no SubFigure here
+    place = offset_copy(ax.get_xaxis_transform(), fig=fig, y=-drop, units="points")
     ax.plot([-0.5, length - 0.5], [0, 0], color="black", linewidth=1.6, solid_capstyle="butt", clip_on=False,
             transform=place, scalex=False, scaley=False, gid="scale bar")
-    text = offset_copy(ax.get_xaxis_transform(), fig=ax.figure, x=3, y=-drop, units="points")
+    text = offset_copy(ax.get_xaxis_transform(), fig=fig, x=3, y=-drop, units="points")
     ax.text(length - 0.5, 0, f"{length} site" + "s" * (length > 1), transform=text, fontsize=SMALL, ha="left",
             va="center_baseline")
 
 
-def _dress(ax, shape, axes: str, title: str) -> None:
+def _dress(ax: Axes, shape: Any, axes: str, title: str) -> None:
     ny, nx = shape
     if axes not in ("sites", "bar", "none"):
         raise ValueError(f'axes must be "sites", "bar" or "none", got {axes!r}')
@@ -89,7 +93,7 @@ def _dress(ax, shape, axes: str, title: str) -> None:
         ax.set_title(title, pad=3)
 
 
-def spin_map(ax, spins, *, arrows: int = 0, axes: str = "sites", title: str = ""):
+def spin_map(ax: Axes, spins: Any, *, arrows: int = 0, axes: str = "sites", title: str = "") -> AxesImage:
     """Draw one configuration (3, Ny, Nx) into ``ax``; y points up. Returns the image.
 
     Parameters
@@ -116,7 +120,7 @@ def spin_map(ax, spins, *, arrows: int = 0, axes: str = "sites", title: str = ""
     return image
 
 
-def colour_wheel(ax, *, note: bool = True) -> None:
+def colour_wheel(ax: Axes, *, note: bool = True) -> None:
     """Draw the key of :func:`spin_map` into ``ax``: every direction of a spin on a disk.
 
     The angle on the disk is the in-plane angle; the radius is the polar angle, from S^z = +1 (white) in the
@@ -140,7 +144,7 @@ def colour_wheel(ax, *, note: bool = True) -> None:
                 linespacing=1.4)
 
 
-def alignment_map(ax, cos_theta, *, magnetic=None, axes: str = "sites", title: str = ""):
+def alignment_map(ax: Axes, cos_theta: Any, *, magnetic: Any = None, axes: str = "sites", title: str = "") -> AxesImage:
     """Draw the local correlation of one configuration: theta in degrees on a logarithmic colour scale.
 
     theta is the angle between a spin and its effective field, cos_theta (Ny, Nx) its cosine. The scale runs from
@@ -159,7 +163,7 @@ def alignment_map(ax, cos_theta, *, magnetic=None, axes: str = "sites", title: s
     return image
 
 
-def theta_bar(fig, cax, image) -> None:
+def theta_bar(fig: MplFigure, cax: Axes, image: Any) -> None:
     """Draw the colour bar of :func:`alignment_map` into ``cax``, upright or lying as the axes is."""
     box = cax.get_position()
     width, height = fig.get_size_inches()

@@ -6,15 +6,17 @@ colours of the wheel.
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.patches import Circle
 
 from evae_core.plotting.checks import as_spins, items, members, numbers, same_shape, whole
 from evae_core.plotting.layout import KEY, Panels, map_size
-from evae_core.plotting.style import FULL, minus, styled
+from evae_core.plotting.style import FULL, Figure, minus, styled
 
 
 @styled
-def gallery(spins, labels=None, columns: int = 4, *, arrows: int = 0, title: str = ""):
+def gallery(spins: Any, labels: Any = None, columns: int = 4, *, arrows: int = 0, title: str = "") -> Figure:
     """Draw several configurations side by side.
 
     Parameters
@@ -51,7 +53,7 @@ def gallery(spins, labels=None, columns: int = 4, *, arrows: int = 0, title: str
 
 
 @styled
-def interpolation_frames(frames, R, labels, *, defects=None):
+def interpolation_frames(frames: Any, R: Any, labels: Any, *, defects: Any = None) -> Figure:
     """Draw decoded configurations along the interpolation (Fig. 4C): a row a gamma, a column a step R.
 
     Parameters
@@ -94,7 +96,7 @@ def interpolation_frames(frames, R, labels, *, defects=None):
 
 
 @styled
-def collapse_states(labels, runs):
+def collapse_states(labels: Any, runs: Any) -> Figure:
     """Draw a few generated configurations per gamma for several independent trainings (Fig. 5A).
 
     Parameters
@@ -137,7 +139,7 @@ def collapse_states(labels, runs):
 
 
 @styled
-def confined_states(columns):
+def confined_states(columns: Any) -> Figure:
     """Draw the states found in samples with edges, to one scale, with E/N under each (Note S2).
 
     Parameters

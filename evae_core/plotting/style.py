@@ -12,10 +12,12 @@ import logging
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.figure
 import matplotlib.style
+from matplotlib.figure import Figure as MplFigure
 
 from evae_core.files import write_whole
 
@@ -58,7 +60,7 @@ GUIDE = "#444444"  # reference lines
 OUT, GENERATED = r"$X_\mathrm{out}$", r"$X'_\mathrm{out}$"
 
 
-def house_style():
+def house_style() -> Any:
     """Context in which matplotlib follows :data:`STYLE`, whatever the user's own settings are."""
     return mpl.style.context(STYLE, after_reset=True)
 
@@ -66,7 +68,7 @@ def house_style():
 class Figure(matplotlib.figure.Figure):
     """A matplotlib Figure that keeps the house style when drawn and shows itself in a notebook without pyplot."""
 
-    def draw(self, renderer):
+    def draw(self, renderer: Any) -> None:
         with house_style():  # ticks are made while drawing and would otherwise take the caller's settings
             super().draw(renderer)
 
@@ -74,18 +76,18 @@ class Figure(matplotlib.figure.Figure):
         return _render(self, "png", self.dpi)
 
 
-def styled(function):
+def styled(function: Any) -> Any:
     """Run a function that makes a figure inside :func:`house_style`."""
 
     @functools.wraps(function)
-    def inside(*args, **kwargs):
+    def inside(*args: Any, **kwargs: Any) -> Any:
         with house_style():
             return function(*args, **kwargs)
 
     return inside
 
 
-def line_style(index: int) -> dict:
+def line_style(index: int) -> dict[str, Any]:
     """Colour, marker and dash of the ``index``-th curve of an axes; they repeat together after seven."""
     return {"color": COLOURS[index % 7], "marker": MARKERS[index % 7], "linestyle": DASHES[index % 7]}
 
@@ -112,7 +114,7 @@ def power(value: float) -> str:
     return rf"${factor:g}{{\times}}10^{{{exponent}}}$"
 
 
-def _render(fig, suffix: str, dpi: float) -> bytes:
+def _render(fig: MplFigure, suffix: str, dpi: float) -> bytes:
     # A date or a version in the file would change its bytes from run to run.
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None, "Creator": None}}[suffix]
     buffer = io.BytesIO()
@@ -127,7 +129,7 @@ def _render(fig, suffix: str, dpi: float) -> bytes:
     return buffer.getvalue()
 
 
-def save(fig, folder, name: str, *, dpi: int = 180) -> tuple[Path, Path]:
+def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int = 180) -> tuple[Path, Path]:
     """Write ``fig`` to ``folder/name.png`` (``dpi`` dots per inch) and ``folder/name.pdf``; return the two paths.
 
     The folder is made. The same figure gives the same bytes in every run. Each file appears whole or
@@ -162,4 +164,4 @@ def save(fig, folder, name: str, *, dpi: int = 180) -> tuple[Path, Path]:
             raise OSError(f"cannot write figure {path}: {error.strerror or error}; "
                           "choose a folder that can be written and has room") from error
         paths.append(path)
-    return tuple(paths)
+    return paths[0], paths[1]

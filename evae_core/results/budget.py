@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from evae_core import runs
 from evae_core.annealing import ALGORITHM, Schedule
+from evae_core.artefact import kept_meta
 from evae_core.baselines.rivals import Trace, annealings, decoded, tempering
 from evae_core.dataset import DataSpec, confined_spec, data_spec
 from evae_core.files import read_json, write_json
 from evae_core.ladders import Stage, confined_ladder
+from evae_core.model import VAE
 from evae_core.presets import Preset
 from evae_core.results import kept
 from evae_core.results.certified import best_stage, certified, search_of
@@ -37,12 +42,12 @@ def samples(p: Preset) -> dict[str, tuple[DataSpec, dict[str, list[Stage]]]]:
 
 def _spent(trained: Trained, store: Store) -> tuple[float, float]:
     """Seconds and spin updates behind a network: its stages and its data. Descents of the data count in time alone."""
-    data, stage, seconds = trained.data, trained.stage, 0.0
+    data, seconds = trained.data, 0.0
+    stage: Stage | None = trained.stage
     while stage is not None:
-        found = store.find(stage_spec(stage, data))
-        seconds += Trained(stage, data, found).measured["seconds"]
+        seconds += Trained(stage, data, store.held(stage_spec(stage, data))).measured["seconds"]
         stage = stage.parent
-    seconds += sum(store.meta(shard)["wall_seconds"] for shard in data.shards())
+    seconds += sum(kept_meta(store.held(shard))["wall_seconds"] for shard in data.shards())
     sweeps = data.schedule.sweeps * (1 + data.schedule.overrelax)
     return seconds, float(sweeps * data.hamiltonian.sites(data.shape) * (data.train + data.validation + data.test))
 
@@ -59,7 +64,8 @@ def budget(p: Preset, device: str = "auto", report: kept.Report = print) -> dict
     return {name: _one(p, name, data, ladders, device, report) for name, (data, ladders) in samples(p).items()}
 
 
-def _one(p, name, data, ladders, device, report) -> SimpleNamespace:
+def _one(p: Preset, name: str, data: DataSpec, ladders: dict[str, list[Stage]], device: str,
+         report: kept.Report) -> SimpleNamespace:
     H, shape, store = data.hamiltonian, data.shape, Store()
     best = certified(H, shape, search_of(p, H.periodic), device).best.energy
     fast = Schedule(T_start=1.0, sweeps=p.sweeps, overrelax=p.overrelax)
@@ -68,7 +74,7 @@ def _one(p, name, data, ladders, device, report) -> SimpleNamespace:
             "last": [stage_spec(stages[-1], data) for stages in ladders.values()], "runs": p.rival_runs,
             "slow": p.rival_sweeps, "tempering": [p.tempering_runs, p.tempering_sweeps, *TEMPERED], "seed": SEED}
 
-    def make(folder):
+    def make(folder: Path) -> None:
         climbed = climb_all(list(ladders.values()), data, device=device, report=report)
         begin = time.perf_counter()
         traces = annealings(H, shape, p.rival_runs, fast, "annealing, fast", SEED, device)
@@ -81,8 +87,11 @@ def _one(p, name, data, ladders, device, report) -> SimpleNamespace:
             model, once = trained.model(device), _spent(trained, store)
             training[run] = once[0]
             kept.generate(model, 2, seed=0)  # the first call also loads libraries
-            traces += decoded(H, lambda n, model=model: kept.generate(model, n, seed=SEED), p.samples, once,
-                              device=device)
+
+            def draw(n: int, model: VAE = model) -> Tensor:
+                return kept.generate(model, n, seed=SEED)
+
+            traces += decoded(H, draw, p.samples, once, device=device)
         write_json(folder / "budget.json", {
             "traces": [{"method": t.method, "seconds": t.seconds.tolist(), "updates": t.updates.tolist(),
                         "energies": t.energies.tolist(), "once": t.once} for t in traces],
@@ -90,13 +99,13 @@ def _one(p, name, data, ladders, device, report) -> SimpleNamespace:
         report(f"{name}: rivals measured in {time.perf_counter() - begin:.0f} s")
 
     found = read_json(store.get(spec, make) / "budget.json")
-    traces = [Trace(t["method"], *(np.array(t[key]) for key in ("seconds", "updates", "energies")), tuple(t["once"]))
-              for t in found["traces"]]
+    traces = [Trace(t["method"], np.array(t["seconds"]), np.array(t["updates"]), np.array(t["energies"]),
+                    tuple(t["once"])) for t in found["traces"]]
     return SimpleNamespace(best=best, traces=traces, training=found["training"],
                            ladder={key: np.array(value) for key, value in found["ladder"].items()})
 
 
-def curves(sample: SimpleNamespace) -> list[dict]:
+def curves(sample: SimpleNamespace) -> list[dict[str, Any]]:
     """The traces of a sample as curves, for the figure and its reading; the E-VAE's trainings taken together.
 
     Each a dict with label; seconds, updates (m,) and lowest (m, 3): E/N of the lowest state above the best known, J,
@@ -122,7 +131,7 @@ def curves(sample: SimpleNamespace) -> list[dict]:
     return found
 
 
-def arrival(curve: dict) -> float:
+def arrival(curve: dict[str, Any]) -> float:
     """Seconds after which the median of a curve of :func:`curves` is within FOUND of the best known; inf: never."""
     there = curve["lowest"][:, 1] < FOUND
     return float(curve["seconds"][there][0]) if there.any() else float("inf")

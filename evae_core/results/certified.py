@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,16 +34,16 @@ def search_of(p: Preset, periodic: bool = True) -> Search:
     return Search(p.strip_anneals, schedule, p.strip_rounds, p.search_kicks, keep=max(1, p.search_keep // 2))
 
 
-def spec(H: Hamiltonian, shape, search: Search) -> dict:
+def spec(H: Hamiltonian, shape: Sequence[int], search: Search) -> dict[str, Any]:
     """What :func:`certified` depends on."""
     return {"kind": "certificate", "version": VERSION, "annealer": ALGORITHM, "hamiltonian": H.spec(),
             "shape": list(shape), "search": search.spec()}
 
 
-def certified(H: Hamiltonian, shape, search: Search, device: str = "auto",
+def certified(H: Hamiltonian, shape: Sequence[int], search: Search, device: str = "auto",
               report: kept.Report | None = None) -> Certificate:
     """:func:`~evae_core.baselines.search.certificate`, kept in the store."""
-    def make(folder):
+    def make(folder: Path) -> None:
         found = certificate(H, shape, search, device, report)
         write_json(folder / "certificate.json", {"candidates": [asdict(c) for c in found.candidates],
                                                  "tries": found.tries})
@@ -93,7 +95,7 @@ def gaps(p: Preset, device: str = "auto", report: kept.Report = print) -> Simple
     H, shape = data.hamiltonian, data.shape
     found = certified(H, shape, search_of(p), device, report)
 
-    def make(folder):
+    def make(folder: Path) -> None:
         climbed = climb_all(list(ladders.values()), data, device=device, report=report)
         rows, states = [], []
         for run, stages in zip(ladders, climbed, strict=True):

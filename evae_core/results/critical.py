@@ -15,7 +15,9 @@ of the data's mean, which is the least, and that of the best lattice, which is w
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,10 +54,10 @@ def free_energy(eigenvalues: np.ndarray, sites: int, beta: float, latents: int) 
     return float(np.where(used, cost, saved).sum())
 
 
-def linear(data: DataSpec, device: str = "auto", report: kept.Report | None = None) -> dict:
+def linear(data: DataSpec, device: str = "auto", report: kept.Report | None = None) -> dict[str, Any]:
     """Of a data set: eigenvalues, sites, latents; one_state, L_RC of its mean and of the best lattice for all its
     states; excess, by how much its mean L_H lies above that lattice's; beta_c."""
-    def make(folder):
+    def make(folder: Path) -> None:
         train, lattice = load_data(data, device=device, report=report).train, ideal_lattice(data)
         spins, H, sites = train[:USED], data.hamiltonian, data.hamiltonian.sites(data.shape)
         values = spectrum(spins)
@@ -71,7 +73,7 @@ def linear(data: DataSpec, device: str = "auto", report: kept.Report | None = No
     return found | {"eigenvalues": np.array(found["eigenvalues"])}
 
 
-def expected(theory: dict, beta: float) -> tuple[float, float]:
+def expected(theory: dict[str, Any], beta: float) -> tuple[float, float]:
     """gamma_c of linear theory, onto the data's mean and onto the best lattice."""
     used = free_energy(theory["eigenvalues"], theory["sites"], beta, theory["latents"])
     return tuple((one - used) / theory["excess"] for one in theory["one_state"])
@@ -98,7 +100,8 @@ def critical(p: Preset, device: str = "auto", report: kept.Report = print) -> Si
     sets of other excess energy; theory of the preset's data (:func:`linear`).
     """
     data, (one, two) = data_spec(p), p.gamma_betas
-    jobs = {("beta", seed): (ladder(p, seed=seed), data) for seed in range(p.seeds)}
+    jobs: dict[tuple[Any, int], tuple[list[Stage], DataSpec]] = {
+        ("beta", seed): (ladder(p, seed=seed), data) for seed in range(p.seeds)}
     jobs |= {(one, seed): (ladder(p, one, seed), data) for seed in range(p.seeds)}
     jobs |= {(two, seed): (ladder(p, two, seed, None if seed == 0 else runs.SHORT), data) for seed in range(p.seeds)}
     jobs |= {(beta, 0): (ladder(p, beta, 0, runs.SHORT), data) for beta in p.critical_betas}

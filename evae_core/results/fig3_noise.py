@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ NAMES = ("X_out", "X'_out")
 FINE = np.radians(np.arange(0, 180.01, 0.25))  # bins that peaks are read from
 
 
-def spec(p: Preset, beta: float, seed: int = 0) -> dict:
+def spec(p: Preset, beta: float, seed: int = 0) -> dict[str, Any]:
     """What :func:`noise` depends on."""
     stages = [stage_spec(stage, data_spec(p)) for stage in runs.compared(p, beta, runs.NOISE, seed)]
     return {"kind": "noise", "version": kept.VERSION, "stages": stages, "samples": min(p.samples, p.test)}
@@ -42,14 +44,14 @@ def noise(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept
     H, n = data.hamiltonian, min(p.samples, p.test)
     columns = [(name, g, f"{name}, gamma {g:g}") for name in NAMES for g in runs.NOISE]
 
-    def make(folder):
+    def make(folder: Path) -> None:
         test = load_data(data, device=device, report=report).test
         models = [trained.model(device) for trained in climb(stages, data, device=device, report=report)]
         states = dict(zip(NAMES, ([kept.reconstruct(model, test[:n]) for model in models],
                                   [kept.generate(model, n, seed=3) for model in models]), strict=True))
         edges = theta_density(H, test[:1], bins=80, log=True, lowest=1e-4)[0]
         table = {"theta from (rad)": edges[:-1], "theta to (rad)": edges[1:]}
-        numbers = {"gammas": runs.NOISE, "states": n, "median": {}, "peak": {}, "height": {}}
+        numbers: dict[str, Any] = {"gammas": runs.NOISE, "states": n, "median": {}, "peak": {}, "height": {}}
         for name in NAMES:
             fine = [theta_density(H, spins, bins=FINE)[1] for spins in states[name]]
             numbers["median"][name] = [float(theta(H, spins).median()) for spins in states[name]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +25,7 @@ PLACES = 8  # positions in the box that are tried: no network here is exactly tr
 FRAMED = (0.0, 100.0)  # gammas whose frames are shown
 
 
-def spec(p: Preset, beta: float, seed: int = 0, gammas: tuple[float, ...] = runs.WALK) -> dict:
+def spec(p: Preset, beta: float, seed: int = 0, gammas: tuple[float, ...] = runs.WALK) -> dict[str, Any]:
     """What :func:`walk` depends on."""
     stages = [stage_spec(stage, data_spec(p)) for stage in runs.compared(p, beta, gammas, seed)]
     return {"kind": "walk", "version": kept.VERSION, "stages": stages, "invert_steps": p.invert_steps,
@@ -32,7 +34,7 @@ def spec(p: Preset, beta: float, seed: int = 0, gammas: tuple[float, ...] = runs
 
 def pair(data: DataSpec) -> tuple[torch.Tensor, torch.Tensor]:
     """The best skyrmion lattice that holds an interstitial skyrmion, and the same with it, from the store."""
-    def make(folder):
+    def make(folder: Path) -> None:
         names = ("lattice", "interstitial")
         found = interstitial_pair(data.hamiltonian, data.shape)
         save_arrays(folder / "pair.npz", {name: spins.numpy() for name, spins in zip(names, found, strict=True)})
@@ -44,18 +46,18 @@ def pair(data: DataSpec) -> tuple[torch.Tensor, torch.Tensor]:
 def places(p: Preset) -> list[tuple[int, int]]:
     """The positions that are tried, as shifts in rows and columns."""
     rng = np.random.default_rng(0)
-    return [tuple(int(v) for v in rng.integers(0, p.size, 2)) for _ in range(PLACES)]
+    return [(int(y), int(x)) for y, x in (rng.integers(0, p.size, 2) for _ in range(PLACES))]
 
 
-def inverse_spec(p: Preset, stage: Stage) -> dict:
+def inverse_spec(p: Preset, stage: Stage) -> dict[str, Any]:
     """What the inverse mapping by one network depends on."""
     return {"kind": "inverse", "version": kept.VERSION, "stage": stage_spec(stage, data_spec(p)),
             "steps": p.invert_steps, "places": [list(place) for place in places(p)]}
 
 
-def _inverse(p: Preset, stage: Stage, data: DataSpec, device: str, report: kept.Report) -> dict:
+def _inverse(p: Preset, stage: Stage, data: DataSpec, device: str, report: kept.Report) -> dict[str, Any]:
     """Latent vectors z (2 places, latent) of both textures at every place, the interstitial first, from the store."""
-    def make(folder):
+    def make(folder: Path) -> None:
         lattice, interstitial = pair(data)
         (trained,) = climb([stage], data, device=device, report=report)
         targets = torch.stack([spins.roll(place, (-2, -1)) for spins in (interstitial, lattice) for place in places(p)])
@@ -84,13 +86,14 @@ def walk(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept.
     data, stages = data_spec(p), runs.compared(p, beta, gammas, seed)
     H = data.hamiltonian
 
-    def make(folder):
+    def make(folder: Path) -> None:
         mapped = [_inverse(p, stage, data, device, report) for stage in stages]
         names = dict(zip(("lattice", "interstitial"), pair(data), strict=True))
-        numbers = {"gammas": gammas, "place": [], "error": [], "steps": [], "saturated": [],
+        numbers: dict[str, Any] = {"gammas": gammas, "place": [], "error": [], "steps": [], "saturated": [],
                    "energy": {name: float(H.energy_per_spin(s.double())) for name, s in names.items()},
                    "charge": {name: float(topological_charge(s)) for name, s in names.items()}}
-        table, ends, z = {"k": np.arange(K_STEPS + 1)}, [], []
+        table: dict[str, np.ndarray] = {"k": np.arange(K_STEPS + 1)}
+        ends, z = [], []
         for g, found, trained in zip(gammas, mapped, climb(stages, data, device=device, report=report), strict=True):
             both = np.stack((found["error"][:PLACES], found["error"][PLACES:]))
             best = int(both.sum(0).argmin())
@@ -133,11 +136,11 @@ def walk(p: Preset, beta: float = runs.BETA, device: str = "auto", report: kept.
         **{name: kept.as_spins(half) for name, half in states.items()})
 
 
-def measures(found: SimpleNamespace) -> dict:
+def measures(found: SimpleNamespace) -> dict[str, Any]:
     """The arguments of ``claims.interpolation`` for what :func:`walk` found."""
     read = {g: barrier(found.profile[g]) for g in found.gammas}
 
-    def extra(g, R):
+    def extra(g: float, R: float) -> float:
         k = int(R - read[g].R[0])
         charge = np.abs(found.charges[g])
         return float(charge[k] - charge[-1]) if 0 <= k <= K_STEPS else float("nan")

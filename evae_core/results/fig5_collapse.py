@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from evae_core.training import Trained, climb_all, energy_per_spin, stage_spec, 
 MEASURES = ("gamma", "kspace_mse", "kspace_mse_complex", "energy_per_spin")
 
 
-def spec(p: Preset) -> dict:
+def spec(p: Preset) -> dict[str, Any]:
     """What :func:`collapse` depends on."""
     last = [stage_spec(stages[-1], data_spec(p)) for stages in runs.collapsing(p).values()]  # each names those before
     return {"kind": "collapse", "version": kept.VERSION, "last": last, "samples": p.samples}
@@ -28,7 +30,7 @@ def spec(p: Preset) -> dict:
 
 def ideal_lattice(data: DataSpec) -> torch.Tensor:
     """The best commensurate skyrmion lattice found, (3, Ny, Nx), from the store."""
-    def make(folder):
+    def make(folder: Path) -> None:
         save_arrays(folder / "lattice.npy", skyrmion_lattice(data.hamiltonian, data.shape).numpy())
 
     return torch.from_numpy(load_arrays(Store().get(kept.system("lattice", data), make) / "lattice.npy"))
@@ -51,7 +53,7 @@ def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> Si
     shown = (*runs.COLLAPSE, p.gammas[-1])
     twins = [name for name in ladders if name.startswith(f"β = {p.gamma_betas[0]:g},")]
 
-    def make(folder):
+    def make(folder: Path) -> None:
         climbed = dict(zip(ladders, climb_all(list(ladders.values()), data, device=device, report=report), strict=True))
         lattice, train = ideal_lattice(data), load_data(data, device=device, report=report).train
         energy, few = train.statistics["energy"], train[:min(100, len(train))]
@@ -71,10 +73,10 @@ def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> Si
         save_table(folder / "collapse.csv", {
             "run": np.concatenate([[name] * len(run) for name, run in climbed.items()]),
             **{key: np.concatenate([columns[name][key] for name in climbed]) for key in MEASURES}})
-        states = [[kept.generate(climbed[name][p.gammas.index(g)].model(device), 2, seed=4) for g in shown]
-                  for name in twins]
+        drawn = [[kept.generate(climbed[name][p.gammas.index(g)].model(device), 2, seed=4) for g in shown]
+                 for name in twins]
         save_arrays(folder / "collapse_states.npz", {
-            "states": kept.as_half(torch.stack([torch.stack(of_run) for of_run in states])),
+            "states": kept.as_half(torch.stack([torch.stack(of_run) for of_run in drawn])),
             "last": kept.as_half(torch.stack((*last, lattice)))})
 
     folder, is_recorded = kept.get(p, spec(p), make, report)
@@ -89,7 +91,7 @@ def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> Si
         model=kept.models(p, [first], data, is_recorded, device, report)[0])
 
 
-def _final(p: Preset, trained: Trained, device: str) -> tuple[dict, torch.Tensor]:
+def _final(p: Preset, trained: Trained, device: str) -> tuple[dict[str, Any], torch.Tensor]:
     """Numbers of the states that a network generates, and the one of median energy."""
     H, shape = trained.data.hamiltonian, trained.data.shape
     generated = kept.generate(trained.model(device), p.samples, seed=5)

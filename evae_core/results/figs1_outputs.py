@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 
@@ -14,7 +16,7 @@ from evae_core.results import kept
 from evae_core.training import climb, stage_spec
 
 
-def spec(p: Preset) -> dict:
+def spec(p: Preset) -> dict[str, Any]:
     """What :func:`outputs` depends on."""
     return {"kind": "outputs", "version": kept.VERSION,
             "last": stage_spec(ladder(p)[-1], data_spec(p))}  # names every stage before it
@@ -27,7 +29,7 @@ def outputs(p: Preset, device: str = "auto", report: kept.Report = print) -> Sim
     -------
     given (3, N, N); x_out, generated (betas, 3, N, N): unit spins, kept in half precision.
     """
-    def make(folder):
+    def make(folder: Path) -> None:
         given = load_data(data_spec(p), device=device, report=report).validation[:1]
         models = [trained.model(device) for trained in climb(ladder(p), data_spec(p), device=device, report=report)]
         save_arrays(folder / "outputs_states.npz", {

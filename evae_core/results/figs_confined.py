@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from evae_core.annealing import relax
@@ -14,7 +17,7 @@ from evae_core.store import Store
 from evae_core.training import Trained, stage_spec
 
 
-def collapsed(p: Preset, shape: tuple[int, int], trained: Trained, device: str = "auto") -> dict:
+def collapsed(p: Preset, shape: tuple[int, int], trained: Trained, device: str = "auto") -> dict[str, Any]:
     """Of ``p.samples`` generated states the lowest, as generated and relaxed, and the data beside it.
 
     Returns
@@ -28,7 +31,7 @@ def collapsed(p: Preset, shape: tuple[int, int], trained: Trained, device: str =
     H, train = data.hamiltonian, load_data(data, device=device).train
     annealed = train.statistics["energy"]
 
-    def make(folder):
+    def make(folder: Path) -> None:
         generated = kept.generate(trained.model(device), p.samples, seed=6)
         energies = H.energy_per_spin(generated.double())
         state = generated[energies.argmin()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ VERSION = 2  # raise when what is computed changes: older results are then compu
 Report = Callable[[str], None]
 
 
-def get(p: Preset, spec: Mapping, make: Callable[[Path], None], report: Report) -> tuple[Path, bool]:
+def get(p: Preset, spec: Mapping[str, Any], make: Callable[[Path], None], report: Report) -> tuple[Path, bool]:
     """Folder with the files of the result ``spec``, and whether it is a recorded one: store, record, else ``make``."""
     store = Store()
     if (folder := store.find(spec)) is None and (found := recorded.find(p.name, spec)):
@@ -33,7 +34,7 @@ def get(p: Preset, spec: Mapping, make: Callable[[Path], None], report: Report) 
     return folder or store.get(spec, make), False
 
 
-def system(kind: str, data: DataSpec) -> dict:
+def system(kind: str, data: DataSpec) -> dict[str, Any]:
     """The spec of what depends on the lattice and the Hamiltonian alone."""
     return {"kind": kind, "version": VERSION, "hamiltonian": data.hamiltonian.spec(), "shape": list(data.shape)}
 

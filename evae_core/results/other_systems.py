@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +32,7 @@ SAME = 1e-6  # energies, J per spin, that are one to the rounding of float32 spi
 UNLEARNED = 1.9  # L_RC, of at most 2 for outputs that have nothing to do with the inputs
 
 
-def spec(p: Preset) -> dict:
+def spec(p: Preset) -> dict[str, Any]:
     """What :func:`other_systems` depends on."""
     last = {name: stage_spec(way_to_collapse(p, runs.BETA)[-1], data) for name, data in specs(p).items()}
     searched = {name: certified_spec(data.hamiltonian, data.shape, search_of(p)) for name, data in specs(p).items()}
@@ -55,7 +57,7 @@ def other_systems(p: Preset, device: str = "auto", report: kept.Report = print) 
     """
     systems, way = specs(p), way_to_collapse(p, runs.BETA)
 
-    def make(folder):
+    def make(folder: Path) -> None:
         climbed = dict(zip(systems, climb_all([way] * len(systems), list(systems.values()), device=device,
                                               report=report), strict=True))
         numbers, states = {}, []
@@ -74,7 +76,8 @@ def other_systems(p: Preset, device: str = "auto", report: kept.Report = print) 
         for of_system, (name, found) in zip(states, numbers.items(), strict=True)})
 
 
-def _system(p: Preset, data: DataSpec, climbed: list[Trained], device: str, report) -> tuple[dict, dict]:
+def _system(p: Preset, data: DataSpec, climbed: list[Trained], device: str,
+            report: kept.Report) -> tuple[dict[str, Any], dict[str, Any]]:
     H, shape, samples = data.hamiltonian, data.shape, p.samples
     train = load_data(data, device=device, report=report).train
     energy, few = train.statistics["energy"], train[:min(samples, len(train))]
@@ -117,7 +120,7 @@ def _merons(spins: Tensor) -> dict[str, float]:
     return {kind: float(count.double().mean()) for kind, count in meron_counts(spins).items()}
 
 
-def reading(name: str, found: dict, ladder: dict, one_state: float) -> str:
+def reading(name: str, found: dict[str, Any], ladder: dict[str, Any], one_state: float) -> str:
     """One system's outcome in words, from its numbers; ``one_state``: the share of the data's k-space MSE below which
     generated states count as one."""
     share, gap = ladder["kspace_mse"][-1], found["relaxed"] - found["best"]

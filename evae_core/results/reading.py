@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 from types import SimpleNamespace
+from typing import Any
 
 from evae_core.baselines.search import Certificate
 from evae_core.results.budget import FOUND, arrival, curves
@@ -39,7 +40,7 @@ def certificate_table(found: Certificate, most: int = 12) -> str:
             "The first is lower than every other state known to us; that it is the ground state is not proven.")
 
 
-def gap_table(rows: list[dict]) -> str:
+def gap_table(rows: list[dict[str, Any]]) -> str:
     """How far generated states lie above the best candidate, as decoded and relaxed."""
     return _table(
         ["training", "stage", "γ", "as decoded: mean, lowest", "relaxed: mean, lowest", "charge",
@@ -98,7 +99,7 @@ def strip_table(samples: list[Sample]) -> str:
     """Which sizes have an E-VAE and where it disagrees with the search: a table."""
     rows = [[f"{s.kind} {s.shape[0]} x {s.shape[1]}", f"{s.size:.2f}", f"{s.skyrmions}", f"{s.energy:.6f}",
              f"{s.runner_up - s.energy:.1e}", f"{100 * s.annealed:.0f} %",
-             "-" if s.agrees is None else "the same state" if s.agrees else
+             "-" if s.relaxed is None else "the same state" if s.agrees else
              f"{s.relaxed - s.energy:+.1e} J, {s.relaxed_skyrmions} skyrmions"] for s in samples]
     return _table(["sample", "size (spacings)", "skyrmions", "lowest E/N (J)", "the next above it (J)",
                    "annealings that find it", "E-VAE, relaxed"], rows)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +28,7 @@ SHOWN = 2  # states kept of each set
 KEYS = ("energy", "charge", "charge_at_rest", "lost", "moved", "theta")
 
 
-def spec(p: Preset, beta: float) -> dict:
+def spec(p: Preset, beta: float) -> dict[str, Any]:
     """What :func:`quality` depends on."""
     stages = [stage_spec(stage, data_spec(p)) for stage in runs.compared(p, beta, GAMMAS)]
     return {"kind": "quality", "version": kept.VERSION, "stages": stages, "samples": _size(p)}
@@ -36,7 +38,8 @@ def _size(p: Preset) -> int:
     return min(p.samples, p.test, p.train)
 
 
-def _measures(reference, own: q.Pairs, of_reference: q.Pairs, between: q.Pairs, spins) -> dict[str, float]:
+def _measures(reference: torch.Tensor, own: q.Pairs, of_reference: q.Pairs, between: q.Pairs,
+              spins: torch.Tensor) -> dict[str, float]:
     """The numbers of one set of states against the reference, training states."""
     roots, others = own.kernel.diagonal(), of_reference.kernel.diagonal()
     kernel = q.normalised(own.kernel, roots, roots)
@@ -63,13 +66,14 @@ def quality(p: Preset, beta: float = runs.BETA, device: str = "auto", report: ke
     data, stages = data_spec(p), runs.compared(p, beta, GAMMAS)
     H, n = data.hamiltonian, _size(p)
 
-    def make(folder):
+    def make(folder: Path) -> None:
         sets, lattice = load_data(data, device=device, report=report), ideal_lattice(data)
         trained = climb(stages, data, device=device, report=report)
         reference = sets.train[:n]
         of_reference = q.pairs(reference, reference)
         charges = np.round(sets.train.statistics["charge"][:n])
-        found, arrays = {"n": n, "ideal": float(H.energy_per_spin(lattice.double())), "measures": {}, "way": {}}, []
+        found: dict[str, Any] = {"n": n, "ideal": float(H.energy_per_spin(lattice.double())), "measures": {}, "way": {}}
+        arrays = []
         samples = {DATA: sets.test[:n]} | {f"gamma {one.stage.gamma:g}": kept.generate(one.model(device), n, seed=8)
                                            for one in trained}
         for name, spins in samples.items():

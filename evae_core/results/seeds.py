@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 from evae_core import runs
-from evae_core.dataset import confined_spec, data_spec
+from evae_core.dataset import DataSpec, confined_spec, data_spec
 from evae_core.ladders import Stage, confined_ladder, control, ladder
 from evae_core.presets import Preset
 from evae_core.results import kept
@@ -37,7 +38,8 @@ def by_seed(p: Preset, device: str = "auto", report: kept.Report = print) -> lis
     data, seeds = data_spec(p), range(p.seeds)
     edged = {shape: confined_spec(p, shape) for shape in (p.confined[0], p.confined[-1])}
     plans = {seed: ladders(p, seed) for seed in seeds}
-    jobs = {(seed, name): (stages, data) for seed in seeds for name, stages in plans[seed].items()}
+    jobs: dict[tuple[int, Any], tuple[list[Stage], DataSpec]] = {
+        (seed, name): (stages, data) for seed in seeds for name, stages in plans[seed].items()}
     jobs |= {(seed, shape): (confined_ladder(p, runs.BETA, seed), spec) for seed in seeds
              for shape, spec in edged.items()}
     climbed = dict(zip(jobs, climb_all([stages for stages, _ in jobs.values()], [spec for _, spec in jobs.values()],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from evae_core.results import kept
 from evae_core.results.certified import VERSION, best_stage, certified, search_of
 from evae_core.store import Store
 from evae_core.textures import helix_period
-from evae_core.training import climb_all, stage_spec
+from evae_core.training import Trained, climb_all, stage_spec
 
 SAME = 1e-6  # E/N, J: E-VAE and search agree
 
@@ -95,20 +97,21 @@ def strip(p: Preset, device: str = "auto", report: kept.Report = print) -> list[
         network = {}
         if shape in by_shape:
             network = _network(p, confined_spec(p, shape), by_shape[shape], device)
-        found.append(Sample(
+        sample = Sample(
             kind, shape, shape[0] / unit, best.energy, best.charge, len(skyrmion_centres(known.spins, periodic=False)),
             best.torque, best.kind, known.candidates[1].energy if len(known.candidates) > 1 else math.nan,
-            best.origins.get("annealed", 0) / known.tries["annealed"], known.spins.float(), **network))
-        report(f"{kind} {shape[0]} x {shape[1]}: {found[-1].skyrmions} skyrmions, {best.energy:.6f} J"
-               + ("" if found[-1].agrees is None else f"; E-VAE relaxed {found[-1].relaxed - best.energy:+.1e} J"))
+            best.origins.get("annealed", 0) / known.tries["annealed"], known.spins.float(), **network)
+        found.append(sample)
+        report(f"{kind} {shape[0]} x {shape[1]}: {sample.skyrmions} skyrmions, {best.energy:.6f} J"
+               + ("" if sample.relaxed is None else f"; E-VAE relaxed {sample.relaxed - best.energy:+.1e} J"))
     return found
 
 
-def _network(p: Preset, data: DataSpec, stages: list, device: str) -> dict:
+def _network(p: Preset, data: DataSpec, stages: list[Trained], device: str) -> dict[str, Any]:
     """The E-VAE's part of a :class:`Sample`, from the stage with the lowest generated energy."""
     trained, H = best_stage(stages), data.hamiltonian
 
-    def make(folder):
+    def make(folder: Path) -> None:
         generated = kept.generate(trained.model(device), p.samples, seed=6)
         cold = descended(H, generated, device)
         rest, torque = at_rest(H, cold[energies(H, cold).argmin()], device)

@@ -1,0 +1,125 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 0 · Start here
+#
+# Five minutes from a Hamiltonian to a skyrmion lattice and to a state that a network has drawn. Run the cells from the top
+# (Shift+Enter); what takes longer than a few seconds is kept in the store and loaded the next time.
+#
+# The paper behind this is Kwon et al., *Advanced Science* 2021: a variational autoencoder (VAE) learns what the low-energy
+# states of a magnet look like, and because the magnet's Hamiltonian is part of its loss, what it draws is also *stable*.
+
+# %% tags=["parameters"]
+preset = "laptop"
+device = "auto"
+seed = 0
+
+# %%
+import torch
+
+from evae_core import Hamiltonian, Schedule, anneal, load_preset, plotting, relax, skyrmion_lattice, widgets
+from evae_core.dataset import data_spec
+from evae_core.observables import topological_charge
+from evae_core.presets import figures_folder
+from evae_core.textures import helix_period
+from evae_core.training import climb, ladder
+
+p = load_preset(preset)
+figures = figures_folder(p)
+
+# %% [markdown]
+# ## A Hamiltonian
+# Unit spins on a square lattice, with exchange $J$, Dzyaloshinskii-Moriya interaction $D$ and a field $B$ along $z$; energies
+# are in units of $J$, lengths in lattice sites. $D$ turns neighbouring spins, so that without a field the ground state is a
+# helix; the field breaks it up into skyrmions.
+
+# %%
+H = Hamiltonian(J=1.0, D=p.D, B=p.B)
+shape = (p.size, p.size)
+print(f"{p.name}: {shape[0]} x {shape[1]} sites, D = {H.D:g} J, B = {H.B:g} J, a helix period of {helix_period(H):.1f} sites")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+up = torch.zeros(3, 16, 16)
+up[2] = 1.0
+print(f"all spins up: {float(H.energy_per_spin(up)) + H.B:.1f} J a spin without the field, charge {float(topological_charge(up)):.0f}")
+
+# %% [markdown]
+# ## Skyrmions
+# Cooled from random spins to $T=0$, the magnet ends in one of very many metastable states. Below: three of them, and the best
+# perfect lattice that fits into the box. White is up, black is down, colour is the direction in the plane; the charge counts
+# skyrmions, with a minus sign here.
+
+# %%
+cooled = anneal(H, shape, n=3, seed=seed, device=device, schedule=Schedule(sweeps=p.sweeps, overrelax=p.overrelax))
+lattice = skyrmion_lattice(H, shape)
+states = torch.cat([cooled, lattice[None]])
+labels = [f"E/N = {float(H.energy_per_spin(one.double())):.4f} J\ncharge {float(topological_charge(one)):.0f}" for one in states]
+fig = plotting.gallery(states.numpy(), [*labels[:3], "best lattice\n" + labels[3]], columns=4)
+plotting.save(fig, figures, "start_skyrmions")
+fig
+
+# %% [markdown]
+# ## A network that draws them
+# The first rungs of the ladder that the other notebooks climb, which find these again: β up to $10^{-3}$ without the Hamiltonian
+# in the loss ($\gamma=0$), then γ up to 100. At laptop size some five minutes on two cores, with the data; then it is in the store.
+
+# %%
+stages = [stage for stage in ladder(p, beta=1e-3) if stage.gamma <= 100]
+plain, *_, guided = climb([stages[0].parent, *stages], data_spec(p), device=device, report=print)
+
+# %% [markdown]
+# The same four random vectors, drawn by both networks.
+
+# %%
+def draw(trained, n=4, start=0):
+    return trained.model().generate(n, torch.Generator().manual_seed(start))
+
+fig = plotting.gallery(torch.cat([draw(plain), draw(guided)]).numpy(), ["γ = 0"] * 4 + ["γ = 100"] * 4, columns=4)
+plotting.save(fig, figures, "start_generated")
+fig
+
+# %% [markdown]
+# How far they are from rest: their energy, and what is left of it once every spin has been turned into its local field.
+
+# %%
+for trained in (plain, guided):
+    drawn = draw(trained, 32).double()
+    energy, rest = H.energy_per_spin(drawn).mean(), H.energy_per_spin(relax(H, drawn)).mean()
+    print(f"gamma = {trained.stage.gamma:3g}: drawn {float(energy):.4f} J a spin, relaxed {float(rest):.4f} J; "
+          f"annealed states {float(H.energy_per_spin(cooled.double()).mean()):.4f} J")
+
+# %% [markdown]
+# ## Where to go
+#
+# | notebook | shows |
+# |---|---|
+# | [01](01_dataset.ipynb) | cooling watched, the data, and why the ground state is hard to reach |
+# | [02](02_beta_sweep.ipynb) | the standard VAE: what β does, and where it collapses (Fig. 2A) |
+# | [03](03_gamma_sweep.ipynb) | the Hamiltonian in the loss: what γ does (Fig. 2B) |
+# | [04](04_noise_reduction.ipynb) | every spin comes closer to its field (Fig. 3) |
+# | [05](05_latent_interpolation.ipynb) | walking from one state to another (Fig. 4) |
+# | [06](06_collapse.ipynb) | past a critical γ: one state only, a perfect lattice (Fig. 5) |
+# | [07](07_confined_geometries.ipynb) | squares and a wire, with edges (Note S2) |
+# | [08](08_evidence.ipynb) | is the state it collapses to the lowest one, and what does it cost to get there? |
+# | [09](09_your_own_system.ipynb) | your own Hamiltonian, shape and material, in one page |
+#
+# Each opens on its own, in any order: what it needs and does not find, it makes. **Other sizes:** set `preset` above to
+# `"smoke"` (seconds, untrained) or `"paper"` (the paper's size, for a GPU), or run everything with `make figures
+# PRESET=...`. `python -m evae_core --help` lists what else can be done.
+#
+# ## Look around
+# Other random vectors, both networks.
+
+# %%
+def drawn(start):
+    return plotting.gallery(torch.cat([draw(plain, 2, start), draw(guided, 2, start)]).numpy(),
+                            ["γ = 0"] * 2 + ["γ = 100"] * 2, columns=4)
+
+widgets.explorer(drawn, start=range(20))

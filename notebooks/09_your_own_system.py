@@ -1,0 +1,149 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 9 · A system of your own
+#
+# Everything here takes a `Hamiltonian`; nothing knows the paper's. This notebook goes once through the whole method, from a film's
+# constants in SI units to a collapsed network, on about one page of code: change the cells and run.
+#
+# ## From material constants
+# On square cells of side $a$ a film with exchange stiffness $A$, Dzyaloshinskii-Moriya constant $D$, saturation magnetisation
+# $M_s$, field $B$ and anisotropy $K$ is the lattice with, in units of $J=2At$ ($t$ the thickness),
+#
+# $$\frac{D_{\mathrm{lattice}}}{J}=\frac{Da}{2A},\qquad \frac{B_{\mathrm{lattice}}}{J}=\frac{M_sBa^2}{2A},\qquad
+# \frac{K_{\mathrm{lattice}}}{J}=\frac{K_{\mathrm{eff}}a^2}{2A},\qquad K_{\mathrm{eff}}=K_u-\tfrac12\mu_0M_s^2 ,$$
+#
+# the last term being the demagnetisation of a thin film. The example is a Pt/Co/Ta film, the system in whose multilayers Woo et al.
+# saw skyrmions at room temperature (*Nature Materials* **15**, 501 (2016), doi:10.1038/nmat4593). **The numbers below are assumed**,
+# of the order that is usual for such films; they are not taken from that paper, whose text was not at hand. Put in yours.
+
+# %% tags=["parameters"]
+preset = "laptop"
+device = "auto"
+exchange_A = 1e-11
+dmi_D = 1.5e-3
+magnetisation_Ms = 6e5
+anisotropy_Ku = 2.5e5
+field = 0.06
+thickness = 0.9e-9
+cell = 8e-9
+
+# %%
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from evae_core import Schedule, anneal, load_preset, plotting, skyrmion_lattice, widgets
+from evae_core.dataset import DataSpec, load_data
+from evae_core.formats import load_state, write_ovf
+from evae_core.materials import K_B, Material
+from evae_core.observables import kspace_mse, topological_charge
+from evae_core.presets import figures_folder
+from evae_core.training import climb, climbing
+
+p = load_preset(preset)
+figures = figures_folder(p)
+film = Material(A=exchange_A, D=dmi_D, Ms=magnetisation_Ms, Ku=anisotropy_Ku, field=field, thickness=thickness, thin_film=True)
+H = film.hamiltonian(cell)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print(f"D = {H.D:.3f} J, B = {H.B:.3f} J, K = {H.K:.3f} J on cells of {1e9 * cell:g} nm; J is {film.J / K_B:.0f} kelvin")
+print(f"helix period {1e9 * film.helix_period:.0f} nm, wall width {1e9 * film.wall_width:.0f} nm, "
+      f"K_eff = {film.Keff:.3g} J/m^3")
+print(f"walls cost nothing from D = {1e3 * film.critical_D:.2f} mJ/m^2 on, here D = {1e3 * film.D:.2f}; "
+      f"uniform from {1e3 * film.saturation_field:.0f} mT on, here {1e3 * film.field:.0f} mT")
+
+# %% [markdown]
+# Three things to look at before anything is computed. $D$ must exceed its critical value, or the uniform state is the ground
+# state and skyrmions are only metastable; the field must lie below saturation; and a helix period should hold at least ten
+# cells and fit into the box a few times. What this model leaves out: the stray field is there as $-\tfrac12\mu_0M_s^2$ only.
+# In thick multilayers it acts over distance and makes domains and bubbles wider than these.
+#
+# ## Or in lattice units
+# `Hamiltonian(J, D, B, K, dmi, boundary)`: `dmi` is `"neel"` (interfaces) or `"bloch"` (chiral crystals); `boundary` is
+# `"periodic"`, `"open"`, or a mask of magnetic sites, so that any shape can be cut out.
+#
+# <!-- further bonds: a short cell belongs here once Hamiltonian takes them -->
+
+# %%
+y, x = np.mgrid[:p.size, :p.size] - (p.size - 1) / 2
+shapes = {"film, periodic": "periodic", "square": "open", "disk": np.hypot(x, y) < p.size / 2,
+          "triangle": (y > -0.45 * p.size) & (y + 3**0.5 * abs(x) < 0.45 * p.size)}
+schedule = Schedule(sweeps=p.sweeps, overrelax=p.overrelax)
+cut = torch.cat([anneal(film.hamiltonian(cell, edge), (p.size, p.size), n=1, seed=1, device=device, schedule=schedule)
+                 for edge in shapes.values()])
+fig = plotting.gallery(cut.numpy(), list(shapes), columns=4)
+plotting.save(fig, figures, "own_shapes")
+fig
+
+# %% [markdown]
+# ## Annealing
+# `DataSpec` says what is wanted; `load_data` makes what the store does not hold.
+
+# %%
+shape = (p.size, p.size)
+spec = DataSpec(H, shape, train=p.confined_train, validation=max(1, p.confined_train // 10), test=0, shard=p.shard, schedule=schedule)
+data = load_data(spec, device=device, report=print)
+ideal = skyrmion_lattice(H, shape)
+e, best = data.train.statistics["energy"], float(H.energy_per_spin(ideal.double()))
+print(f"{len(e)} annealed states: E/N = {e.mean():.5f} ± {e.std():.5f} J, lowest {e.min():.5f} J; "
+      f"best commensurate lattice {best:.5f} J with {abs(float(topological_charge(ideal))):.0f} skyrmions")
+
+# %% [markdown]
+# ## Training, up to the collapse
+# A ladder is a list of $(\beta,\gamma,\text{steps})$; each stage starts from the weights of the one before, the first from random
+# ones. Small β first: the network learns to reproduce what it is shown; then γ goes up.
+
+# %%
+steps = p.confined_steps
+rungs = [(1e-4, 0.0, 5 * steps), (1e-3, 100.0, steps), (1e-3, 1e3, steps), (1e-3, 3e3, steps), (1e-3, 1e4, steps)]
+runs = climb(climbing(rungs, p, seed=0), spec, device=device, report=print)
+
+# %%
+print("   gamma   generated E/N   relative to the data's mean   k-space MSE / data's")
+data_mse = kspace_mse(data.train[:100])
+for trained in runs:
+    drawn = trained.model().generate(min(100, p.samples), torch.Generator().manual_seed(0))
+    energy = float(H.energy_per_spin(drawn.double()).mean())
+    print(f"{trained.stage.gamma:8g}   {energy:10.5f} J   {energy - e.mean():+18.5f} J   {kspace_mse(drawn) / data_mse:20.3g}")
+
+# %% [markdown]
+# Collapsed is a network whose states are all the same: the last column goes to zero. Two states drawn at every γ, one column a γ:
+
+# %%
+pairs = np.stack([trained.model().generate(2, torch.Generator().manual_seed(1)).numpy() for trained in runs])
+fig = plotting.collapse_states([f"γ = {trained.stage.gamma:g}" for trained in runs], {"drawn": pairs})
+plotting.save(fig, figures, "own_collapse")
+fig
+
+# %% [markdown]
+# ## To other programs
+# OOMMF, mumax3, ubermag and Spirit read OVF; `evae_core.formats.export_decoder(model, "decoder.onnx")` writes a decoder for any
+# program that runs ONNX. Which axis is which stands in `evae_core.formats`.
+
+# %%
+state = runs[-1].model().generate(1, torch.Generator().manual_seed(1))[0]
+with tempfile.TemporaryDirectory() as folder:  # a folder of your own in its place
+    path = Path(folder) / "skyrmions.ovf"
+    write_ovf(path, state, "binary 4", step=(cell, cell, thickness), title="m")
+    print(f"{path.name}: {path.stat().st_size} bytes, read back: {torch.equal(load_state(path), state)}")
+
+# %% [markdown]
+# ## Look around
+# What the network draws at every γ.
+
+# %%
+def states(gamma):
+    (trained,) = [t for t in runs if t.stage.gamma == gamma]
+    return plotting.gallery(trained.model().generate(4, torch.Generator().manual_seed(2)).numpy(), columns=4, title=f"γ = {gamma:g}")
+
+widgets.explorer(states, gamma=[trained.stage.gamma for trained in runs])
