@@ -170,7 +170,7 @@ def test_annealing_runs_by_itself(opened):
     assert len(seen) >= 20, "the lattice does not move"
     press["pause"].click()
     explorer.get_by_text("frames a second").wait_for()
-    print(explorer.locator(".widget-html").last.inner_text())
+    print(explorer.get_by_text("frames a second").inner_text())
     explorer.screenshot(path=OUT / "annealing_paused.png")
     explorer.locator("select").last.select_option("drawn")  # DM type comes first, the boundary last
     square = explorer.locator("button.widget-toggle-button").first

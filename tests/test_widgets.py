@@ -311,17 +311,18 @@ def latent(model):
 
 
 def test_latent_sliders_move_the_state(latent, model):
-    latent.axes = replace(latent.axes, widths=torch.ones(3))  # those of an untrained encoder would be too small to see
     for k, slider in enumerate(latent.sliders):
-        before, others = latent.image.value, latent.axes.coordinates(latent.z)
+        before, others = latent.state, latent.axes.coordinates(latent.z)
         slider.value = 0.37 * (k + 1)
         now = latent.axes.coordinates(latent.z)
-        assert latent.image.value != before and now[k] == pytest.approx(0.37 * (k + 1), abs=1e-3)
+        assert not torch.equal(latent.state, before) and now[k] == pytest.approx(0.37 * (k + 1), abs=1e-3)
         rest = [i for i in range(3) if i != k]
         assert torch.allclose(now[rest], others[rest], atol=1e-3)
     with torch.no_grad():
         assert torch.equal(latent.state, model.decode(latent.z[None])[0])
     assert pictures.in_words(pictures.described(H, latent.state)) in latent.words.value
+    assert latent.image.value == pictures.png(pictures.sheet([[pictures.spin_picture(latent.state),
+                                                               pictures.angle_picture(H, latent.state)]]))
 
 
 def test_a_random_sample_takes_the_sliders_along(latent):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import ipywidgets
 import torch
 from torch import Tensor
@@ -47,7 +49,7 @@ class LatentExplorer(Explorer):
         self.strip.layout.display = "none"
         self._following = False  # the sliders follow z, and are not moved by the reader
         for k, slider in enumerate(self.sliders):
-            self.on_change([slider], lambda k=k: self._moved(k))
+            self.on_change([slider], partial(self._moved, k))
         self.on_change([self.between], self._walk)
         buttons = [self.button("random sample", self.sample), self.button("this is A", lambda: self.pick("A")),
                    self.button("this is B", lambda: self.pick("B")),

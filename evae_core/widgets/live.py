@@ -28,7 +28,8 @@ class AnnealingExplorer(Explorer):
 
     def __init__(self, size: int = 64, J: float = 1.0, D: float = 0.6, B: float = 0.2, K: float = 0.0):
         super().__init__()
-        self.size, self.playing, self.task = size, False, None
+        self.size, self.playing = size, False
+        self.task: asyncio.Task[None] | None = None
         self.couplings = {"J": number("J", J, -1.0, 2.0, 0.05), "D": number("D", D, -1.0, 1.0, 0.05),
                           "B": number("B", B, -0.5, 1.0, 0.01), "K": number("K", K, -1.0, 1.0, 0.05)}
         self.dmi = ipywidgets.Dropdown(options=["bloch", "neel"], description="DM type")

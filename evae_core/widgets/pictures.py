@@ -59,7 +59,7 @@ def _white(high: int, wide: int) -> np.ndarray:
 def png(picture: np.ndarray) -> bytes:
     """A picture (height, width, 3 or 4) uint8 as PNG, compressed little: time counts, not bytes."""
     buffer = io.BytesIO()
-    imsave(buffer, picture, format="png", pil_kwargs={"compress_level": 1}, metadata={"Software": None})
+    imsave(buffer, picture, format="png", pil_kwargs={"compress_level": 1})
     return buffer.getvalue()
 
 
