@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from evae_core import Hamiltonian, load_preset
+from evae_core.formats import load_state
+
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "build" / "browser"
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -176,11 +179,15 @@ def test_annealing_runs_by_itself(opened):
     square = explorer.locator("button.widget-toggle-button").first
     answers(opened, explorer, square.click)
     explorer.screenshot(path=OUT / "annealing_drawn.png")
+    while (inside := explorer.locator("button.widget-toggle-button.mod-active")).count():
+        inside.first.click()
+    opened.wait_for_function("() => document.body.innerText.includes('drawn must hold at least one square')")
+    assert len(errors(opened)) == 1, "an error of a callback is seen"
+    explorer.screenshot(path=OUT / "annealing_error.png")
 
 
 @pytest.mark.parametrize("opened", ["05_latent_interpolation"], indirect=True)
 def test_latent_space_relaxes_keeps_and_saves(opened):
-    pytest.importorskip("evae_core.formats")
     explorer = explorers(opened).last
 
     def press(words):
@@ -190,12 +197,14 @@ def test_latent_space_relaxes_keeps_and_saves(opened):
     answers(opened, explorer, press("random sample").click)
     press("this is B").click()
     answers(opened, explorer, press("relax it").click)
+    explorer.get_by_text("relaxed: ").wait_for()
     answers(opened, explorer, press("keep it").click)
     for suffix in (".npy", ".ovf"):
         with opened.expect_download() as saved:
             explorer.get_by_text(f"state_1{suffix}").click()
         path = OUT / saved.value.suggested_filename
         saved.value.save_as(path)
-        from evae_core.formats import load_state
-        assert path.suffix == suffix and load_state(path).shape[0] == 3
+        p = load_preset("smoke")
+        torque = Hamiltonian(J=p.J, D=p.D, B=p.B).torque(load_state(path).double())
+        assert path.suffix == suffix and torque.shape == (p.size, p.size) and float(torque.max()) < 1e-3
     explorer.screenshot(path=OUT / "latent_kept.png")

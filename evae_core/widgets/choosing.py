@@ -26,7 +26,7 @@ def explorer(draw: Callable[..., Any], **controls: Iterable[Any]) -> ipywidgets.
     if not controls:
         raise ValueError("give at least one control, name=values")
     sliders = {name: chooser(name, list(values)) for name, values in controls.items()}
-    image, frame = ipywidgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"}), Explorer()
+    image, frame = ipywidgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"}), Explorer()
 
     def redraw() -> None:
         image.value = draw(**{name: slider.value for name, slider in sliders.items()})._repr_png_()

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from evae_core.formats import save_state
+
 SUFFIXES = (".npy", ".ovf")
 
 
 def state_file(spins: Tensor, suffix: str) -> bytes:
     """One state (3, Ny, Nx) as the bytes of a file, see :func:`evae_core.formats.save_state`."""
-    from evae_core.formats import save_state  # here: the explorers that save nothing start without it
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"state{suffix}"
         save_state(path, spins)

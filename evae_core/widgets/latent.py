@@ -17,6 +17,7 @@ from evae_core.widgets.frame import Explorer, number, pixels
 from evae_core.widgets.pictures import angle_picture, described, in_words, png, sheet, spin_picture
 
 REACH = 3.0  # widths to either side that the sliders begin with
+STEP = 0.05  # widths
 
 
 class LatentExplorer(Explorer):
@@ -41,13 +42,12 @@ class LatentExplorer(Explorer):
         self.z, self.kept = self.axes.middle.clone(), list[Tensor]()
         self.ends: dict[str, Tensor] = {}
         name = "z" if self.axes.share is None else "axis"
-        self.sliders = [number(f"{name} {k + 1}", 0.0, -REACH, REACH, 0.05) for k in range(axes)]
+        self.sliders = [number(f"{name} {k + 1}", 0.0, -REACH, REACH, STEP) for k in range(axes)]
         self.between = ipywidgets.FloatSlider(value=0.0, min=0.0, max=1.0, step=0.01, description="A to B",
                                               disabled=True)
         self.image, self.words, self.files = pixels(640), ipywidgets.HTML(), ipywidgets.HTML()
         self.strip = pixels(640)
         self.strip.layout.display = "none"
-        self._following = False  # the sliders follow z, and are not moved by the reader
         for k, slider in enumerate(self.sliders):
             self.on_change([slider], partial(self._moved, k))
         self.on_change([self.between], self._walk)
@@ -68,14 +68,10 @@ class LatentExplorer(Explorer):
     def go(self, z: Tensor) -> None:
         """Show what ``z`` decodes to, and move the sliders to where it lies."""
         self.z = z
-        self._following = True
-        try:
-            for slider, place in zip(self.sliders, self.axes.coordinates(z).tolist(), strict=True):
-                reach = max(REACH, abs(place))
-                slider.min, slider.max = min(slider.min, -reach), max(slider.max, reach)
-                slider.value = place
-        finally:
-            self._following = False
+        for slider, place in zip(self.sliders, self.axes.coordinates(z).tolist(), strict=True):
+            reach = max(REACH, abs(place))
+            slider.min, slider.max = min(slider.min, -reach), max(slider.max, reach)
+            slider.value = place
         self._decode()
 
     def pick(self, end: str) -> None:
@@ -97,8 +93,10 @@ class LatentExplorer(Explorer):
         self.files.value += f"<div>{found}</div>"
 
     def _moved(self, axis: int) -> None:
-        if not self._following:
-            self.z = self.axes.moved(self.z, axis, self.sliders[axis].value)
+        value = self.sliders[axis].value
+        # A slider that was put somewhere by go() answers from the browser, later, with that place rounded to a step.
+        if abs(value - float(self.axes.coordinates(self.z)[axis])) > STEP / 2:
+            self.z = self.axes.moved(self.z, axis, value)
             self._decode()
 
     def _walk(self) -> None:
