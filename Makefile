@@ -1,5 +1,6 @@
 # make figures [PRESET=smoke|laptop|paper]   run the notebooks in order, write figures/ and the score card
 # make test        ruff, mypy, the tests with doctests, and every notebook at the smallest preset
+# make test-browser   every notebook in JupyterLab and a headless Chromium, smallest preset; screenshots in build/browser
 # make lab         JupyterLab on the notebook to start with: for this machine alone, with a token of its own
 # make notebooks   the .ipynb anew from the .py, executed at the laptop preset
 # make book        the executed notebooks and the package's documentation as a static site, build/book/index.html
@@ -18,7 +19,7 @@ TEST := build/test
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: .venv figures test lint types lab notebooks book bench clean
+.PHONY: .venv figures test test-browser lint types lab notebooks book bench clean
 
 .venv: $(READY)
 
@@ -46,6 +47,13 @@ test: lint types
 	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core
 	EVAE_PRESET=smoke EVAE_PROGRESS=lines EVAE_STORE="$(CURDIR)/$(TEST)/store" EVAE_FIGURES="$(CURDIR)/$(TEST)/figures" \
 		$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
+
+# Playwright and its browser are large, few need them, and the browser comes from Playwright's own address: not in the lock.
+# EVAE_CHROMIUM names a Chromium that is there already, and nothing is loaded down.
+test-browser: $(READY)
+	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[test,browser]"
+	@[ -n "$$EVAE_CHROMIUM" ] || $(PY) -m playwright install --only-shell chromium
+	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/test_browser.py
 
 lint: $(READY)
 	$(PY) -m ruff check

@@ -146,3 +146,10 @@ print(f"training configurations at the energy of the best commensurate lattice f
 # %%
 widgets.explorer(lambda frame: plotting.gallery(states[frame][None], [f"T = {trace['temperature'][frame]:.3f} J"], columns=1),
                  frame=range(len(states)))
+
+# %% [markdown]
+# Or cool a lattice with couplings of your own. A moved slider begins anew from random spins; more sweeps are slower cooling. With
+# "drawn" as the boundary, click squares in and out of the sample. Colours are those of the figures above.
+
+# %%
+widgets.AnnealingExplorer(size=64, J=p.J, D=p.D, B=p.B)

@@ -25,7 +25,6 @@ device = "auto"
 
 # %%
 import numpy as np
-import torch
 
 from evae_core import claims, load_preset, plotting, widgets
 from evae_core.dataset import data_spec
@@ -84,11 +83,8 @@ Markdown(claims.save(figures, "02_beta_sweep", results))
 
 # %% [markdown]
 # ## Look around
-# Choose a stage; see six generated states.
+# Slide along β: the losses of Fig. 2A with a cursor, four generated states, and below them the angle between spin and field (pale:
+# aligned, the colours of Fig. 3A).
 
 # %%
-def samples(beta):
-    model = next(t for t in runs[0] if t.stage.beta == beta).model()
-    return plotting.gallery(model.generate(6, torch.Generator().manual_seed(0)).numpy(), columns=6, title=f"β = {beta:g}")
-
-widgets.explorer(samples, beta=p.betas)
+widgets.LadderExplorer({f"seed {k}": run for k, run in enumerate(runs)}, "beta")

@@ -23,7 +23,6 @@ preset = "laptop"
 device = "auto"
 
 # %%
-import torch
 from IPython.display import Markdown
 
 from evae_core import claims, load_preset, plotting, widgets
@@ -65,12 +64,8 @@ Markdown(claims.save(figures, "03_gamma_sweep", results))
 
 # %% [markdown]
 # ## Look around
-# Choose β and γ; see six generated states.
+# Choose β, slide along γ: the losses of Fig. 2B with a cursor, four generated states, and below them the angle between spin and
+# field (pale: aligned). The latent vectors stay the same along the ladder.
 
 # %%
-def samples(beta, gamma):
-    trained = runs[p.gamma_betas.index(beta)][p.gammas.index(gamma)]
-    return plotting.gallery(trained.model().generate(6, torch.Generator().manual_seed(0)).numpy(), columns=6,
-                            title=f"β = {beta:g}, γ = {gamma:g}")
-
-widgets.explorer(samples, beta=p.gamma_betas, gamma=p.gammas)
+widgets.LadderExplorer({f"β = {beta:g}": run for beta, run in zip(p.gamma_betas, runs, strict=True)}, "gamma")

@@ -119,11 +119,22 @@ Markdown(claims.save(figures, "05_latent_interpolation", results))
 
 # %% [markdown]
 # ## Look around
-# Slide R; two values of γ side by side.
+# Slide R over the barrier of Fig. 4B: the frames of both networks, each beside its angles between spin and field.
 
 # %%
-def frame(R):
-    spins = np.stack([found.frame(g, at(g, R)).numpy() for g in shown])
-    return plotting.gallery(spins, [f"γ = {g:g}, E/N = {found.profile[g][at(g, R)]:.4f} J" for g in shown], columns=2)
+widgets.InterpolationExplorer(found, H, shown)
 
-widgets.explorer(frame, R=[r for r in range(-K_STEPS, K_STEPS + 1) if all(has(g, r) for g in shown)])
+# %% [markdown]
+# And the latent space of the model of γ = 100 as a whole. The figure moves from the mean of the encoder's μ along its leading
+# principal axes, by as many standard deviations as written above; with the sliders below, go anywhere.
+
+# %%
+model, spins = widgets.latent_network(p, beta)
+axes, about = widgets.axes_of(model, spins, 3)
+print(about)
+steps = (-2, -1, 0, 1, 2)
+plotting.gallery(widgets.along(model, axes, steps).flatten(0, 1).numpy(), [f"axis {k + 1}: {s:+d}" for k in range(3) for s in steps],
+                 columns=len(steps))
+
+# %%
+widgets.LatentExplorer(model, H, spins)

@@ -25,6 +25,7 @@ import torch
 from IPython.display import Markdown
 
 from evae_core import claims, load_preset, plotting, widgets
+from evae_core.dataset import data_spec
 from evae_core.observables import kspace_mse
 from evae_core.presets import figures_folder
 from evae_core.results import collapse
@@ -70,7 +71,7 @@ data_mse = data["kspace_mse"]
 gamma_c = {name: claims.critical(t["gamma"], t["kspace_mse"], data_mse) for name, t in found.runs.items()}
 series = [{"label": name, "gamma": t["gamma"], "mse": t["kspace_mse"], "energy": t["energy_per_spin"]}
           for name, t in found.runs.items()]
-fig = plotting.collapse_measure(series, threshold=claims.COLLAPSED * data_mse, ideal_energy=ideal,
+fig = measure = plotting.collapse_measure(series, threshold=claims.COLLAPSED * data_mse, ideal_energy=ideal,
                                 data=(data["energy_min"], data["energy_mean"], data["energy_max"]))
 plotting.save(fig, figures, "fig5b_kspace_mse")
 fig
@@ -111,11 +112,7 @@ Markdown(claims.save(figures, "06_collapse", results))
 
 # %% [markdown]
 # ## Look around
-# γ against the states of all trainings.
+# Slide γ over Fig. 5B: two generated states of every training, side by side.
 
 # %%
-def states(gamma):
-    return plotting.gallery(np.concatenate([samples(name, gamma) for name in found.twins]),
-                            np.repeat(seeds, 2), columns=2 * len(seeds), title=f"γ = {gamma:g}")
-
-widgets.explorer(states, gamma=found.shown)
+widgets.CollapseExplorer(found, data_spec(p).hamiltonian, measure)

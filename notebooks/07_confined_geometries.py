@@ -124,3 +124,9 @@ def states(sample):
     return plotting.gallery(few[sample], columns=4, title=sample)
 
 widgets.explorer(states, sample=list(few))
+
+# %% [markdown]
+# Size and shape against the lowest state known, and the E-VAE's where one was trained.
+
+# %%
+widgets.ConfinedExplorer(samples)

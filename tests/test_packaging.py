@@ -350,6 +350,7 @@ def test_make_says_which_python_it_needs(build):
     ("test", ["-m ruff check", "-m mypy", "-m pytest", "-m pytest"]), ("lab", ["-m jupyter lab"]),
     ("notebooks", ["-m evae_core notebooks"]), ("clean", ["-m evae_core clean"]), ("lint", ["-m ruff check"]),
     ("bench", ["benchmarks/report.py"]), ("book", ["docs/book.py"]),
+    ("test-browser", ["-m pip", "-m playwright install", "-m pytest"]),
 ])
 def test_make_targets(build, target, commands):
     (build.folder / "notebooks").mkdir()

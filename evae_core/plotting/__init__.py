@@ -12,13 +12,14 @@ from evae_core.plotting.evidence import budget_curves, phase_strip, strip_curves
 from evae_core.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
 from evae_core.plotting.quality import quality_distributions, quality_front, systems_collapse
 from evae_core.plotting.samples import annealing_watched, confined_energies, dataset_statistics
-from evae_core.plotting.spins import alignment_map, colour_wheel, spin_map, spin_rgb
+from evae_core.plotting.spins import alignment_map, alignment_rgb, colour_wheel, spin_map, spin_rgb
 from evae_core.plotting.states import collapse_states, confined_states, gallery, interpolation_frames
 from evae_core.plotting.style import Figure, house_style, save
 
 __all__ = [
     "Figure",
     "alignment_map",
+    "alignment_rgb",
     "annealing_watched",
     "budget_curves",
     "collapse_measure",

@@ -45,6 +45,24 @@ def spin_rgb(spins: Any) -> np.ndarray:
     return np.where((array == 0).all(-3)[..., None], to_rgb(NEUTRAL), np.clip(rgb, 0, 1))
 
 
+def alignment_rgb(cos_theta: Any, magnetic: Any = None) -> np.ndarray:
+    """The colours of :func:`alignment_map` alone: (Ny, Nx) -> (Ny, Nx, 3), float64 in [0, 1]; arguments as there."""
+    return THETA_COLOURS(LogNorm(*THETA_RANGE)(_theta(cos_theta, magnetic)))[..., :3]
+
+
+def _theta(cos_theta: Any, magnetic: Any) -> Any:
+    """theta in degrees, (Ny, Nx), masked where it is not defined."""
+    array = as_alignment(cos_theta)
+    if magnetic is not None:
+        magnetic = np.asarray(magnetic)
+        if magnetic.dtype != bool or magnetic.shape != array.shape:
+            raise ValueError(f"magnetic must be a bool array of shape {array.shape}, "
+                             f"got dtype {magnetic.dtype} and shape {magnetic.shape}")
+        array = np.where(magnetic, array, np.nan)
+    # A perfect site has theta = 0, which a logarithm would drop: it belongs to the pale end.
+    return np.ma.masked_invalid(np.maximum(np.degrees(np.arccos(array)), THETA_RANGE[0]))
+
+
 def scale_bar(ax: Axes, sites: int, drop: float = 7.0) -> None:
     """Draw a bar of a round number of lattice sites below a map ``sites`` wide; ``drop`` is the gap in points."""
     room = max(0.45 * sites, 1)
@@ -139,18 +157,9 @@ def alignment_map(ax: Axes, cos_theta: Any, *, magnetic: Any = None, axes: str =
     TypeError, ValueError
         ``cos_theta`` is not an array (Ny, Nx) of cosines, ``magnetic`` of another shape, or unknown ``axes``.
     """
-    array = as_alignment(cos_theta)
-    if magnetic is not None:
-        magnetic = np.asarray(magnetic)
-        if magnetic.dtype != bool or magnetic.shape != array.shape:
-            raise ValueError(f"magnetic must be a bool array of shape {array.shape}, "
-                             f"got dtype {magnetic.dtype} and shape {magnetic.shape}")
-        array = np.where(magnetic, array, np.nan)
-    theta = np.degrees(np.arccos(array))
-    # A perfect site has theta = 0, which a logarithm would drop: it belongs to the pale end.
-    theta = np.ma.masked_invalid(np.maximum(theta, THETA_RANGE[0]))
+    theta = _theta(cos_theta, magnetic)
     image = ax.imshow(theta, origin="lower", norm=LogNorm(*THETA_RANGE), cmap=THETA_COLOURS)
-    _dress(ax, array.shape, axes, title)
+    _dress(ax, theta.shape, axes, title)
     return image
 
 

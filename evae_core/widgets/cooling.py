@@ -1,0 +1,107 @@
+"""An anneal that is watched: settings as a reader moves them, and one frame after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from evae_core.annealing import Annealing, Schedule
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.observables import topological_charge
+
+CELLS = 8  # a drawn mask has CELLS x CELLS squares
+FRAMES = 240  # of a whole anneal, or one a sweep where there are fewer sweeps
+BOUNDARIES = ("periodic", "open", "drawn")
+
+
+def disk(cells: int = CELLS) -> np.ndarray:
+    """The mask to start drawing from: (cells, cells) bool, a disk with a hole for an eye."""
+    y, x = np.mgrid[:cells, :cells] - (cells - 1) / 2
+    radius = np.hypot(x, y)
+    return (radius <= cells / 2) & (radius > cells / 8)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One anneal. Couplings in J; ``boundary`` is one of BOUNDARIES, ``drawn`` its squares, row 0 at the bottom.
+
+    ``sweeps`` from T = 1.2 to 0.01 J/k_B is the cooling rate: more are slower.
+    """
+
+    J: float = 1.0
+    D: float = 0.6
+    B: float = 0.2
+    K: float = 0.0
+    dmi: str = "bloch"
+    boundary: str = "periodic"
+    drawn: tuple[tuple[bool, ...], ...] = ()
+    sweeps: int = 240
+    size: int = 64
+    seed: int = 0
+
+    def hamiltonian(self) -> Hamiltonian:
+        """The Hamiltonian of these settings.
+
+        Raises
+        ------
+        ValueError
+            an unknown boundary, or a drawn sample without sites.
+        """
+        if self.boundary not in BOUNDARIES:
+            raise ValueError(f"boundary must be one of {BOUNDARIES}, got {self.boundary!r}")
+        boundary: Any = self.boundary
+        if self.boundary == "drawn":
+            squares = np.array(self.drawn, bool)
+            if not squares.any():
+                raise ValueError("drawn must hold at least one square that is part of the sample, got none")
+            boundary = enlarged(squares, self.size)
+        return Hamiltonian(J=self.J, D=self.D, B=self.B, K=self.K, dmi=self.dmi, boundary=boundary)
+
+
+def enlarged(squares: np.ndarray, size: int) -> np.ndarray:
+    """The squares (n, n) bool as a mask (size, size): each site takes the square that it lies in."""
+    index = np.arange(size) * len(squares) // size
+    return np.ascontiguousarray(squares[np.ix_(index, index)])
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is seen: spins (3, N, N), E/N in J, charge, temperature in J/k_B, sweeps done, whether it is at rest."""
+
+    spins: Tensor
+    energy: float
+    charge: float
+    temperature: float
+    sweep: int
+    done: bool
+
+
+class Cooling:
+    """One lattice on its way from T = infinity to rest; run to its end it is bit for bit that of ``anneal``."""
+
+    def __init__(self, settings: Settings):
+        self.H = settings.hamiltonian()
+        self.sweeps = settings.sweeps
+        self.stride = max(1, settings.sweeps // FRAMES)
+        self.annealing = Annealing(self.H, (settings.size, settings.size), 1, settings.seed, "cpu",
+                                   Schedule(sweeps=settings.sweeps))
+        self.done = False
+
+    def frame(self) -> Frame:
+        """What is seen now."""
+        spins = self.annealing.spins[0]
+        return Frame(spins, float(self.H.energy_per_spin(spins)),
+                     float(topological_charge(spins, self.H.mask, self.H.periodic)),
+                     self.annealing.temperature, self.annealing.sweep, self.done)
+
+    def step(self) -> Frame:
+        """The next sweeps, or behind the last one the descent to T = 0; at rest nothing changes any more."""
+        if not self.annealing.done:
+            self.annealing.run(self.stride)
+        elif not self.done:
+            self.annealing.finish()
+            self.done = True
+        return self.frame()

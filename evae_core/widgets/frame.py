@@ -1,0 +1,81 @@
+"""What every explorer stands on: a box of widgets, callbacks whose errors are shown, pictures."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets
+from IPython.display import display
+
+# One pixel a site is sent; the browser enlarges it without smoothing.
+PIXELS = "<style>.evae-pixels {image-rendering: pixelated; image-rendering: crisp-edges; object-fit: contain}</style>"
+
+
+class Explorer:
+    """Widgets in a ``box``; below them ``errors``, where an exception of a callback is shown before it is raised."""
+
+    def __init__(self) -> None:
+        self.errors = ipywidgets.Output()
+        self.box = ipywidgets.VBox()
+
+    def show(self, *rows: Any) -> None:
+        """Fill the box."""
+        self.box.children = (*rows, self.errors, ipywidgets.HTML(PIXELS, layout={"display": "none"}))
+
+    def do(self, action: Callable[[], None]) -> None:
+        """Run a callback. What it raises goes to the reader's eyes first and then on its way."""
+        if self.errors.outputs:
+            self.errors.outputs = ()
+        try:
+            action()
+        except Exception as error:
+            self.errors.outputs = (error_output(error),)
+            raise
+
+    def on_change(self, controls: Sequence[Any], action: Callable[[], None]) -> None:
+        """Run ``action`` whenever the value of one of the controls changes."""
+        for control in controls:
+            control.observe(lambda _change: self.do(action), "value")
+
+    def button(self, words: str, action: Callable[[], None], tip: str = "") -> Any:
+        """A button that runs ``action``."""
+        made = ipywidgets.Button(description=words, tooltip=tip, layout={"width": "auto"})
+        made.on_click(lambda _button: self.do(action))
+        return made
+
+    def _ipython_display_(self) -> None:
+        display(self.box)
+
+
+def error_output(error: BaseException) -> dict[str, Any]:
+    """An exception as a notebook's error output."""
+    return {"output_type": "error", "ename": type(error).__name__, "evalue": str(error),
+            "traceback": traceback.format_exception(error)}
+
+
+def pixels(width: int) -> Any:
+    """An image for pictures of one pixel a site, ``width`` CSS pixels wide."""
+    made = ipywidgets.Image(format="png", layout={"width": f"{width}px", "max_width": "100%"})
+    made.add_class("evae-pixels")
+    return made
+
+
+def chooser(name: str, values: Sequence[Any]) -> Any:
+    """A slider over the given values.
+
+    Raises
+    ------
+    ValueError
+        no values.
+    """
+    options = [(f"{value:g}" if isinstance(value, float) else str(value), value) for value in values]
+    if not options:
+        raise ValueError(f"control {name} has no values")
+    return ipywidgets.SelectionSlider(description=name, options=options, continuous_update=False)
+
+
+def number(name: str, value: float, low: float, high: float, step: float) -> Any:
+    """A slider for a number, which answers while it is moved."""
+    return ipywidgets.FloatSlider(value=value, min=low, max=high, step=step, description=name, readout_format=".2f")
