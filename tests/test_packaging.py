@@ -141,7 +141,7 @@ TIERS = [
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
      "step", "resident"},
-    {"dataset", "training", "latent", "runs"},
+    {"dataset", "training", "latent", "runs", "peace"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
 ]
