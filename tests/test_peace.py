@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.special import jn_zeros
 
 from evae_core import peace
-from evae_core.peace import images, inverse, learning, reduction, simulator
+from evae_core.peace import estimator, images, inverse, learning, reduction, simulator, tracking, trial
 from evae_core.peace import sizes as s
 from evae_core.peace.law import beam, jinc
 
@@ -329,3 +329,144 @@ def test_families(kind):
     np.testing.assert_allclose(p.sum(-1), 1)
     with pytest.raises(ValueError, match="kind"):
         s.draw("x", 1, SIZES, np.random.default_rng(0))
+
+
+# Learning and the front door -----------------------------------------------------------------------------------------
+
+TINY = peace.Shape(width=32, blocks=1)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A network trained for some seconds, to test the machinery and not the accuracy."""
+    return peace.train(peace.Optics(), peace.Training(steps=150, batch=64, pool=900, physics=1.0), TINY)
+
+
+def test_curves_are_monotone_and_training_repeats(tiny, image_noise):
+    squared, cov = noisy(s.lognormal(SIZES, 300e-6, 0.3), image_noise, 200, 1e6, 0)
+    area, number, volume, errors = estimator.predict([tiny], squared, np.sqrt(np.diag(cov)))
+    for w in (area, number, volume):
+        assert (w >= 0).all() and w.sum() == pytest.approx(1, abs=1e-5)
+    assert errors.shape == (2, 192) and (errors > 0).all()
+    again = peace.train(peace.Optics(), peace.Training(steps=2, batch=64, pool=900), TINY)
+    once = peace.train(peace.Optics(), peace.Training(steps=2, batch=64, pool=900), TINY)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), once.parameters(), strict=True))
+
+
+def test_training_learns(tiny):
+    """Against the best answer that does not look at the data: the mean of the training's curves."""
+    p = s.draw("lognormal", 200, SIZES, np.random.default_rng(5))
+    case = trial.Case(count=200, seed=5)
+    (score,) = trial.compare(case, {"tiny": [tiny]}, least_squares=False)
+    v = s.weighted(p, SIZES, s.VOLUME)
+    assert score.volume < 0.6 * s.distance(v, v.mean(0)).mean()
+
+
+def test_physics_term_needs_no_label(tiny, image_noise):
+    """Fine-tuning on unlabelled data alone brings the forward law of the answer closer to them, and is a copy."""
+    squared, cov = noisy(s.lognormal(SIZES, 500e-6, 0.1), image_noise, 200, 1e6, 0)
+    given = [torch.tensor(x, dtype=torch.float32)[None] for x in (squared, np.sqrt(np.diag(cov)))]
+    beam2 = torch.tensor(image_noise.beam2, dtype=torch.float32)
+    before = {k: v.clone() for k, v in tiny.state_dict().items()}
+    (tuned,) = learning.fine_tune([tiny], *(x.numpy() for x in given), beam2, steps=40, rate=1e-3)
+
+    def term(net):
+        return float(learning.physics_term(net, net(*given).area, *given, beam2))
+    assert term(tuned) < 0.7 * term(tiny)
+    assert all(torch.equal(v, before[k]) for k, v in tiny.state_dict().items())
+
+
+def test_true_distribution_has_the_least_physics_term(tiny, image_noise):
+    truth = torch.tensor(s.weighted(s.lognormal(SIZES, 500e-6, 0.1), SIZES, s.AREA), dtype=torch.float32)[None]
+    beam2, quiet = torch.tensor(image_noise.beam2, dtype=torch.float32), torch.full((1, 47), 1e-4)
+    term = learning.physics_term(tiny, truth, tiny.coherence2(truth), quiet, beam2)
+    assert float(term) < 1e-6 < float(learning.physics_term(tiny, truth.flip(-1), tiny.coherence2(truth), quiet, beam2))
+
+
+def test_weights_are_kept_in_half_precision(tiny, tmp_path, image_noise):
+    peace.save([tiny, tiny], tmp_path / "x.safetensors")
+    found = peace.load(tmp_path / "x.safetensors")
+    assert len(found) == 2 and found[0].shape == TINY
+    squared, cov = noisy(s.lognormal(SIZES, 300e-6, 0.3), image_noise, 200, 1e6, 0)
+    pair = [estimator.predict([net], squared, np.sqrt(np.diag(cov)))[2] for net in (tiny, found[0])]
+    assert s.distance(*pair) < 3e-3
+    with pytest.raises(RuntimeError, match="not there"):
+        peace.load(tmp_path / "y.safetensors")
+
+
+def measured(median, width, optics=None, lags=None, frames=200, seed=0):
+    """The law's autocorrelation with the noise of so many frames, an image or a cut."""
+    optics = optics or peace.Optics()
+    clean = peace.Law(optics, SIZES, lags)(s.lognormal(SIZES, median, width)).numpy()
+    rng = np.random.default_rng(seed)
+    if lags is not None:
+        return clean
+    noise = rng.standard_normal((192, 192))
+    smooth = np.fft.irfft2(np.fft.rfft2(noise) * np.fft.rfft2(np.fft.ifftshift(clean), (192, 192)), (192, 192))
+    noise = (smooth + np.roll(smooth[::-1, ::-1], 1, (0, 1))) / np.sqrt(2)  # even, as every autocorrelation
+    noise = np.fft.fftshift(noise)[48:144, 48:144] / np.sqrt(optics.pixels * frames)
+    return (clean + noise) / (1 + noise[48, 48])
+
+
+@pytest.mark.parametrize("method", ["peace", "plain", "tikhonov", "nnls"])
+@pytest.mark.parametrize("frames", [200, None])
+def test_estimate_of_an_image(method, frames):
+    found = peace.estimate(measured(400e-6, 0.2), peace.Optics(), method=method, frames=frames)
+    assert found.d(50)[0] == pytest.approx(400e-6, rel=0.15) and found.effective[0] == pytest.approx(400e-6, rel=0.2)
+    assert found.volume.sum() == pytest.approx(1, abs=1e-4) and found.misfit < 4 and found.notes == ()
+    if method in ("peace", "plain"):
+        middle, low, high = found.d(50)
+        assert low < middle < high and 0 < found.error_volume.max() < 0.3
+
+
+def test_estimate_of_a_cut_in_two_lines():
+    found = peace.estimate(measured(400e-6, 0.2, lags=np.arange(48)), frames=200)
+    assert found.d(50)[0] == pytest.approx(400e-6, rel=0.15)
+
+
+def test_convention_of_size():
+    """The same data under the convention of diameters: everything is twice as large."""
+    data = measured(400e-6, 0.2)
+    one, two = (peace.estimate(data, peace.Optics(size=size), frames=200) for size in ("radius", "diameter"))
+    np.testing.assert_allclose(two.sizes, 2 * one.sizes)
+    assert two.d(50)[0] == pytest.approx(2 * one.d(50)[0]) and two.effective[0] == pytest.approx(2 * one.effective[0])
+
+
+@pytest.mark.parametrize("median, words", [(1900e-6, "beyond 1000 um"), (15e-6, "below 50 um|not resolved")])
+def test_sizes_outside_of_the_range_are_reported(median, words):
+    grid = s.size_grid(400, 5e-6, 3e-3)
+    data = peace.Law(peace.Optics(), grid)(s.lognormal(grid, median, 0.1)).numpy()
+    with pytest.warns(peace.OutsideRange, match=words):
+        found = peace.estimate(data, frames=200)
+    assert found.notes
+
+
+@pytest.mark.filterwarnings("ignore::evae_core.peace.estimator.OutsideRange")
+def test_a_law_that_does_not_fit_is_reported():
+    wrong = peace.Optics(focal_length=0.26)
+    assert any("does not fit" in note for note in peace.estimate(measured(400e-6, 0.2), wrong, frames=200).notes)
+
+
+@pytest.mark.parametrize("data, options, words", [
+    (np.ones((96, 95)), {}, "square"), (np.ones((8, 8)), {}, "16 pixels"),
+    (np.full((96, 96), np.nan), {}, "not finite"), (np.zeros((96, 96)), {}, "lag 0"),
+    (np.arange(96.0), {}, "lag 0"), (np.ones(4), {}, "at least 8"),
+    (np.ones((3, 4, 5)), {}, "shape"), (np.ones(20), {"lags": np.arange(19)}, "one lag"),
+    (np.ones(20), {"method": "magic"}, "tikhonov"), (np.ones(20), {"frames": 0}, "frames"),
+    (np.ones(20), {"optics": 3}, "Optics"),
+    (np.ones(20), {"optics": peace.Optics(focal_length=0.01)}, "train")])
+def test_estimate_refuses(data, options, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        peace.estimate(data, **options)
+
+
+def test_tracker_follows_a_powder_that_breaks_up():
+    tracker = peace.Tracker(window=4)
+    for _ in range(6):
+        first = tracker.add(measured(700e-6, 0.15))
+    for _ in range(30):
+        last = tracker.add(measured(250e-6, 0.15))
+    assert first.d(50)[0] == pytest.approx(700e-6, rel=0.1) and last.d(50)[0] == pytest.approx(250e-6, rel=0.15)
+    shares = list(tracking.break_up(SIZES, 5))
+    assert s.quantile(s.weighted(shares[0], SIZES, 3), SIZES, 0.5) == pytest.approx(700e-6, rel=0.02)
+    assert s.quantile(s.weighted(shares[-1], SIZES, 3), SIZES, 0.5) == pytest.approx(250e-6, rel=0.02)

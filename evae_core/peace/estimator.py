@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +98,11 @@ def trained(method: str) -> tuple[SizeNet, ...]:
     return tuple(load(FOLDER / f"{method}.safetensors"))
 
 
+def available() -> list[str]:
+    """The methods whose networks come with the package."""
+    return [method for method in ("peace", "plain") if (FOLDER / f"{method}.safetensors").is_file()]
+
+
 def predict(nets: Sequence[SizeNet], squared, spread) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Mean over an ensemble of (area, number, volume) weights (..., s), and the expected absolute error of the
     cumulative curves by number and by volume (..., 2, s): the mean of the members' own, and the members'
@@ -113,6 +118,12 @@ def predict(nets: Sequence[SizeNet], squared, spread) -> tuple[np.ndarray, np.nd
     return area.mean(0), number.mean(0), volume.mean(0), np.hypot(own, curves.std(0))
 
 
+@lru_cache(8)
+def _reduction(optics: Optics, crop: int | None, lags: tuple | None, nodes: tuple) -> Reduction:
+    """Kept, for a stream of images of the same optics."""
+    return reduce_cut(optics, lags, np.array(nodes)) if crop is None else reduce_image(optics, crop, np.array(nodes))
+
+
 def _measured(autocorrelation, optics: Optics, lags, nodes) -> tuple[np.ndarray, Reduction, float | None]:
     """(values, reduction, frames) of what was given, checked and normalised; frames in units of the optics' camera."""
     frames = None
@@ -125,14 +136,14 @@ def _measured(autocorrelation, optics: Optics, lags, nodes) -> tuple[np.ndarray,
             raise ValueError(f"an autocorrelation image must be square with at least 16 pixels along a side, lag 0 at "
                              f"[side // 2, side // 2], got {values.shape}")
         centre = values[len(values) // 2, len(values) // 2]
-        reduction = reduce_image(optics, len(values), nodes)
+        reduction = _reduction(optics, len(values), None, tuple(nodes))
     elif values.ndim == 1:
         lags = np.arange(len(values)) if lags is None else np.asarray(lags, np.float64)
         if lags.shape != values.shape or len(lags) < 8 or not np.isfinite(lags).all():
             raise ValueError(f"a cut needs one lag (in camera pixels) a value and at least 8 of them, got "
                              f"{values.shape} values and {lags.shape} lags")
         centre = values[np.argmin(np.abs(lags))] if np.abs(lags).min() < 1e-9 else 1.0
-        reduction = reduce_cut(optics, lags, nodes)
+        reduction = _reduction(optics, None, tuple(lags.tolist()), tuple(nodes))
     else:
         raise ValueError("autocorrelation must be an image (side, side), a cut (n,) with its lags, or what "
                          f"peace.autocorrelation() returns; got shape {values.shape}")

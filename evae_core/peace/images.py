@@ -3,7 +3,6 @@ average."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,9 +157,3 @@ def radial(image, error=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     spread = np.full(len(count), np.nan) if error is None else np.sqrt(mean_of(np.asarray(error) ** 2) / count)
     return mean_of(radius), mean_of(image), spread
-
-
-def warn_few(frames: int) -> None:
-    """Warn of a single frame: there is no error bar."""
-    if frames < 2:
-        warnings.warn("one frame gives no error bars: the noise is taken from the law", stacklevel=3)
