@@ -368,7 +368,7 @@ def test_physics_term_needs_no_label(tiny, image_noise):
     given = [torch.tensor(x, dtype=torch.float32)[None] for x in (squared, np.sqrt(np.diag(cov)))]
     beam2 = torch.tensor(image_noise.beam2, dtype=torch.float32)
     before = {k: v.clone() for k, v in tiny.state_dict().items()}
-    (tuned,) = learning.fine_tune([tiny], *(x.numpy() for x in given), beam2, steps=40, rate=1e-3)
+    (tuned,) = learning.fine_tune([tiny], *(x.numpy() for x in given), image_noise.beam2, steps=40, rate=1e-3)
 
     def term(net):
         return float(learning.physics_term(net, net(*given).area, *given, beam2))
@@ -413,8 +413,10 @@ def measured(median, width, optics=None, lags=None, frames=200, seed=0):
 def test_estimate_of_an_image(method, frames):
     found = peace.estimate(measured(400e-6, 0.2), peace.Optics(), method=method, frames=frames)
     assert found.d(50)[0] == pytest.approx(400e-6, rel=0.15) and found.effective[0] == pytest.approx(400e-6, rel=0.2)
-    assert found.volume.sum() == pytest.approx(1, abs=1e-4) and found.misfit < 4 and found.notes == ()
-    if method in ("peace", "plain"):
+    assert found.volume.sum() == pytest.approx(1, abs=1e-4) and found.notes == ()
+    if method in ("nnls", "tikhonov"):
+        assert found.misfit < 2 and np.isnan(found.error_volume).all()
+    else:
         middle, low, high = found.d(50)
         assert low < middle < high and 0 < found.error_volume.max() < 0.3
 
@@ -432,6 +434,7 @@ def test_convention_of_size():
     assert two.d(50)[0] == pytest.approx(2 * one.d(50)[0]) and two.effective[0] == pytest.approx(2 * one.effective[0])
 
 
+@pytest.mark.filterwarnings("ignore::evae_core.peace.estimator.OutsideRange")
 @pytest.mark.parametrize("median, words", [(1900e-6, "beyond 1000 um"), (15e-6, "below 50 um|not resolved")])
 def test_sizes_outside_of_the_range_are_reported(median, words):
     grid = s.size_grid(400, 5e-6, 3e-3)
@@ -444,7 +447,8 @@ def test_sizes_outside_of_the_range_are_reported(median, words):
 @pytest.mark.filterwarnings("ignore::evae_core.peace.estimator.OutsideRange")
 def test_a_law_that_does_not_fit_is_reported():
     wrong = peace.Optics(focal_length=0.26)
-    assert any("does not fit" in note for note in peace.estimate(measured(400e-6, 0.2), wrong, frames=200).notes)
+    found = peace.estimate(measured(400e-6, 0.2), wrong, frames=200)
+    assert any("no size distribution fits" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("data, options, words", [

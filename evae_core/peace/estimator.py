@@ -67,7 +67,8 @@ class Estimate:
 
 def save(nets: Sequence[SizeNet], path) -> None:
     """Write an ensemble in half precision, with what its numbers mean in the header."""
-    tensors = {f"{i}.{name}": value for i, net in enumerate(nets) for name, value in halved(net.state_dict()).items()}
+    tensors = {f"{i}.{name}": value.clone() for i, net in enumerate(nets)
+               for name, value in halved(net.state_dict()).items()}
     header = {"shape": json.dumps(nets[0].shape.dictionary()), "members": str(len(nets))}
     safetensors.torch.save_file(tensors, path, header)
 
@@ -242,13 +243,14 @@ def estimate(autocorrelation, optics: Optics | None = None, *, lags=None, frames
     misfit = float(np.mean((white @ (learning.squared_of(number, radii, nodes) - squared)[reduction.seen]) ** 2))
     effective = inverse.effective_radius(squared, nodes, covariance)
     to_size = 1 / RADIUS[optics.size]
-    notes = tuple(_notes(radii, volume, effective, misfit, to_size))
+    best = inverse.nonnegative(squared, nodes, covariance, coarse).misfit  # of any distribution at all
+    notes = tuple(_notes(radii, volume, effective, best, to_size))
     for note in notes:
         warnings.warn(note, OutsideRange, stacklevel=2)
     return Estimate(radii * to_size, number, volume, *errors, tuple(x * to_size for x in effective), misfit, notes)
 
 
-def _notes(radii, volume, effective, misfit: float, to_size: float):
+def _notes(radii, volume, effective, best: float, to_size: float):
     low, high = (x * 1e6 * to_size for x in s.TRUSTED)
     below, above = (float(volume[part].sum()) for part in (radii < s.TRUSTED[0], radii > s.TRUSTED[1]))
     size, error = (x * 1e6 * to_size for x in effective)
@@ -260,6 +262,6 @@ def _notes(radii, volume, effective, misfit: float, to_size: float):
                f"the curvature alone says {size:.0f} +- {error:.0f} um")
     elif size < 2 * error:
         yield "sizes are not resolved: the curvature at small lags is within its noise; take more frames"
-    if misfit > 4:
-        yield (f"the law with the sizes found does not fit: mean squared residual {misfit:.1f} times the noise's; "
-               "are the beam, the focal length and the size's convention right?")
+    if best > 4:
+        yield (f"no size distribution fits: the least mean squared residual is {best:.1f} times the noise's; are "
+               "the beam, the focal length and the size's convention right?")
