@@ -371,7 +371,7 @@ def test_physics_term_needs_no_label(tiny, image_noise):
     (tuned,) = learning.fine_tune([tiny], *(x.numpy() for x in given), image_noise.beam2, steps=40, rate=1e-3)
 
     def term(net):
-        return float(learning.physics_term(net, net(*given).area, *given, beam2))
+        return float(learning.physics_term(net, net(*given).area, *given, beam2).detach())
     assert term(tuned) < 0.7 * term(tiny)
     assert all(torch.equal(v, before[k]) for k, v in tiny.state_dict().items())
 
@@ -401,8 +401,8 @@ def measured(median, width, optics=None, lags=None, frames=200, seed=0):
     rng = np.random.default_rng(seed)
     if lags is not None:
         return clean
-    noise = rng.standard_normal((192, 192))
-    smooth = np.fft.irfft2(np.fft.rfft2(noise) * np.fft.rfft2(np.fft.ifftshift(clean), (192, 192)), (192, 192))
+    kernel = np.fft.rfft2(np.fft.ifftshift(np.pad(clean, 48)))
+    smooth = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((192, 192))) * kernel, (192, 192))
     noise = (smooth + np.roll(smooth[::-1, ::-1], 1, (0, 1))) / np.sqrt(2)  # even, as every autocorrelation
     noise = np.fft.fftshift(noise)[48:144, 48:144] / np.sqrt(optics.pixels * frames)
     return (clean + noise) / (1 + noise[48, 48])

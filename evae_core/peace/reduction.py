@@ -67,6 +67,12 @@ def node_numbers(optics: Optics | None = None, count: int = 47) -> np.ndarray:
     return (optics or Optics()).q_step * np.arange(1, count + 1)
 
 
+def width_of(step: float, nodes) -> float:
+    """h for points ``step`` apart: neighbours are reached, but not over more than two nodes' distance."""
+    apart = nodes[1] - nodes[0]
+    return min(max(step, apart), 2 * apart)
+
+
 def weights(q, beam2, nodes, width: float) -> tuple[np.ndarray, np.ndarray]:
     """G (nodes, points) of the formula above for points at wave numbers q with |M|^2 = beam2, zeros where none is near;
     and the root mean square of |M|^2 over each node's points."""
@@ -85,7 +91,7 @@ def reduce_image(optics: Optics, crop: int, nodes) -> Reduction:
     """For images of the autocorrelation of side ``crop``, lag 0 at [crop // 2, crop // 2]."""
     axis = optics.lags(crop) * optics.q_step
     q, beam2 = np.hypot(axis[:, None], axis), beam(optics, axis, axis)
-    g, amplitude_of = weights(q, beam2, nodes, max(optics.q_step, nodes[1] - nodes[0]))
+    g, amplitude_of = weights(q, beam2, nodes, width_of(optics.q_step, nodes))
     # sum_ij g_i R(u_i - u_j) h_j = (g * A) . (h * A), with * a convolution: by FFT on twice the lags
     wide = optics.lags(2 * crop) * optics.q_step
     m = amplitude(optics, wide, wide)
@@ -113,7 +119,7 @@ def reduce_cut(optics: Optics, lags, nodes) -> Reduction:
     q = np.abs(lags) * optics.q_step
     beam2 = beam(optics, lags * optics.q_step, 0.0)[0]
     apart = np.diff(np.unique(q))
-    g, amplitude_of = weights(q, beam2, nodes, max(nodes[1] - nodes[0], float(apart.max(initial=0.0))))
+    g, amplitude_of = weights(q, beam2, nodes, width_of(float(apart.max(initial=0.0)), nodes))
     far = 2 * int(np.ceil(np.abs(lags).max())) + 4
     wide = (np.arange(4 * far) - 2 * far) * optics.q_step
     r = fft.irfft2(np.abs(fft.rfft2(fft.ifftshift(beam(optics, wide, wide)))) ** 2)[0, :2 * far]
