@@ -135,7 +135,7 @@ for words, scores in kinds + by_frames:
 
 # %%
 camera = peace.Optics(shape=(1024, 1024))
-length = 2 * frames
+length = frames
 tracker, found, truth = peace.Tracker(camera, window=20), [], []
 seconds = []
 for k, numbers in enumerate(tracking.break_up(grid, length)):

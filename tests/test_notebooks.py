@@ -13,7 +13,7 @@ from evae_core import claims
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NAMES = ["01_dataset", "02_beta_sweep", "03_gamma_sweep", "04_noise_reduction", "05_latent_interpolation",
-         "06_collapse", "07_confined_geometries", "08_evidence"]
+         "06_collapse", "07_confined_geometries", "08_evidence", "11_peace"]
 
 
 @pytest.fixture(params=NAMES)

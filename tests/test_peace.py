@@ -1,13 +1,15 @@
 """PEACE: the forward law against closed forms and the simulator, the noise law, images, and the estimators."""
 
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from scipy.special import jn_zeros
 
-from evae_core import peace
+from evae_core import peace, plotting
 from evae_core.peace import estimator, images, inverse, learning, reduction, simulator, tracking, trial
 from evae_core.peace import sizes as s
 from evae_core.peace.law import beam, jinc
@@ -474,3 +476,29 @@ def test_tracker_follows_a_powder_that_breaks_up():
     shares = list(tracking.break_up(SIZES, 5))
     assert s.quantile(s.weighted(shares[0], SIZES, 3), SIZES, 0.5) == pytest.approx(700e-6, rel=0.02)
     assert s.quantile(s.weighted(shares[-1], SIZES, 3), SIZES, 0.5) == pytest.approx(250e-6, rel=0.02)
+
+
+def test_trial_scores_every_method_on_the_same_data():
+    networks = {name: estimator.trained(name) for name in ("peace", "plain")}
+    made = trial.reduction_of(peace.Optics(), False, networks["peace"][0].shape)
+    case = trial.Case(median=400e-6, count=8)
+    right, wrong = (trial.compare(replace(case, focal_error=x), networks, made=made) for x in (0.0, 0.02))
+    assert [score.method for score in right] == ["peace", "plain", "nnls", "tikhonov"]
+    for one, off in zip(right, wrong, strict=True):
+        assert one.volume < 0.06 and one.volume < off.volume and len(one.d_volume) == 3
+    assert all(np.isnan(score.within) == (score.method in ("nnls", "tikhonov")) for score in right)
+
+
+def test_figures():
+    x = np.arange(1.0, 6.0)
+    law = plotting.law_against_simulator(x, 1 / x, 1.01 / x, 0.1 / x, plain=0.9 / x)
+    assert len(law.axes) == 2 and law.axes[0].get_yscale() == "log"
+    curve = np.linspace(0, 1, 5)
+    drawn = plotting.cumulative_curves([("a", x * 1e-6, {"true": curve, "found": (curve**2, 0.1 * curve)})] * 4)
+    np.testing.assert_allclose(drawn.axes[0].lines[1].get_xydata(), np.stack((x, curve**2), 1))
+    scores = plotting.score_curves([("frames", x, {"one": 1 / x, "two": 2 / x}), ("size", x, {"one": x})], goal=0.1)
+    assert [ax.get_xlabel() for ax in scores.axes] == ["frames", "size"]
+    d = np.stack((x, 2 * x, 3 * x), 1) * 1e-6
+    np.testing.assert_allclose(plotting.evolution(x, d, d, d, d).axes[0].lines[0].get_ydata(), x)
+    with pytest.raises(ValueError, match="error"):
+        plotting.law_against_simulator(x, x, x, x[:2])
