@@ -15,7 +15,7 @@ __all__ = ["VAE", "Annealing", "Hamiltonian", "Losses", "Schedule", "anneal", "h
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in _HOME.values():
+    if name in {*_HOME.values(), "peace"}:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,0 +1,34 @@
+"""PEACE: particle sizes of a powder from the autocorrelation of its laser speckle, the physics inside the estimator.
+
+After "PEACE", arXiv:2204.09516: forward law, wave-optics simulator, images to autocorrelation, and estimators without
+and with learning. Two lines for a measured autocorrelation, an image or a cut:
+
+    from evae_core import peace
+    result = peace.estimate(autocorrelation, peace.Optics(focal_length=0.25))
+
+The modules, lowest first: optics, law, sizes, simulator, images, reduction (any data -> P^2 at fixed wave numbers, with
+its noise), inverse (curvature, NNLS, Tikhonov), network, learning, estimator, trial (tables), tracking.
+"""
+
+from importlib import import_module
+
+# Imported when first asked for, as in the package above.
+_HOME = {"Autocorrelation": "images", "Estimate": "estimator", "Law": "law", "Optics": "optics",
+         "OutsideRange": "estimator", "Shape": "network", "Tracker": "tracking", "Training": "learning",
+         "autocorrelation": "images", "camera": "simulator", "estimate": "estimator", "frames": "simulator",
+         "load": "estimator", "read_images": "images", "save": "estimator", "train": "learning"}
+
+__all__ = ["Autocorrelation", "Estimate", "Law", "Optics", "OutsideRange", "Shape", "Tracker", "Training",
+           "autocorrelation", "camera", "estimate", "frames", "load", "read_images", "save", "train"]
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in {*_HOME.values(), "sizes", "trial"}:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,180 @@
+r"""Training: synthetic distributions through the forward law with the law's noise, made on the fly.
+
+.. math::
+    \mathrm{loss} = L_1(\mathrm{CDF}_\mathrm{number}) + L_1(\mathrm{CDF}_\mathrm{volume})
+      + w\,\langle|\,\mathrm{forward}(\mathrm{PSD})^{1/4} - |A|^{1/4}\,|\rangle + \mathrm{spread's}
+
+The L1 distance of cumulative curves is the Wasserstein-1 distance in units of the grid's range. The second term needs
+no label, so it trains on unlabelled images too (:func:`fine_tune`); it runs over the nodes where the noise is
+less than half of the signal of a small grain. w = 0 is the network without physics.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evae_core.peace import sizes as s
+from evae_core.peace.inverse import kernel, whitening
+from evae_core.peace.network import BLIND, FINE, Shape, SizeNet
+from evae_core.peace.optics import Optics
+from evae_core.peace.reduction import Reduction, reduce_cut, reduce_image
+
+CLEAR = 0.5  # the physics term takes nodes with a standard deviation of P^2 below this
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a network is trained on and for how long."""
+
+    steps: int = 6000
+    batch: int = 256
+    rate: float = 2e-3  # the learning rate, falling along a cosine
+    physics: float = 0.3  # w; 0: the network without physics
+    pool: int = 60_000  # distributions, each seen with many draws of the noise
+    frames: tuple[float, float] = (1.0, 1000.0)  # log-uniform: the speckle's noise
+    grains: tuple[float, float] = (1e3, 1e7)  # independent grains in all frames, log-uniform: the surface's noise
+    cuts: float = 0.3  # share of the batch that is one-dimensional cuts
+    seed: int = 0
+
+
+class Noise:
+    """The noise of P^2 at the nodes: images and cuts, any number of frames, data that end at some node."""
+
+    def __init__(self, image: Reduction, cut: Reduction):
+        self.reductions = pair = (image, cut)
+        self.factors = [[torch.from_numpy(factor(c)).float() for c in (r.speckle, r.surface)] for r in pair]
+        self.variances = torch.from_numpy(np.stack([np.diag(c) for r in pair for c in (r.speckle, r.surface)])).float()
+        self.beams = torch.stack([torch.from_numpy(r.beam2).float() for r in pair])
+
+    def __call__(self, clean: Tensor, training: Training, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Noisy P^2, its assumed standard deviation, and |M|^2, each (batch, nodes), of clean P^2 (batch, nodes)."""
+        n, nodes = clean.shape
+        cut = (torch.rand(n, generator=generator) < training.cuts).long()
+        noise, variance = torch.zeros(n, nodes), torch.zeros(n, nodes)
+        for kind, limits in enumerate((training.frames, training.grains)):
+            low, high = (math.log(x) for x in limits)
+            scale = torch.exp(-low - (high - low) * torch.rand(n, 1, generator=generator))  # of the variance
+            draws = torch.randn(n, nodes, generator=generator) * scale.sqrt()
+            noise += torch.where(cut[:, None] == 0, draws @ self.factors[0][kind].T, draws @ self.factors[1][kind].T)
+            guess = torch.exp(0.4 * torch.randn(n, 1, generator=generator))  # the noise is itself estimated
+            variance += self.variances[2 * cut + kind] * scale * guess
+        spread = variance.clamp(min=0).sqrt()
+        ends = torch.where(torch.rand(n, generator=generator) < 0.2,
+                           torch.randint(nodes // 2, nodes, (n,), generator=generator), nodes)
+        gone = torch.arange(nodes) >= ends[:, None]
+        return torch.where(gone, 1.0, clean + noise), torch.where(gone, BLIND, spread), self.beams[cut]
+
+
+def factor(covariance) -> np.ndarray:
+    """F with F F^T = covariance, negative eigenvalues of rounding left out."""
+    scale = np.sqrt(np.diag(covariance).clip(0))
+    scale = np.maximum(scale, 1e-12 * scale.max())
+    values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
+    return scale[:, None] * vectors * np.sqrt(np.maximum(values, 0))
+
+
+def basis(noise: Noise, clean: Tensor) -> Tensor:
+    """(nodes, nodes): the noise of a typical image whitened, then turned to the principal axes of clean P^2 (n, nodes).
+
+    Rounded to half precision, in which weights are kept: any basis near this one serves as well, but not another
+    later."""
+    white = whitening(noise.reductions[0].covariance(200, 1e6))
+    _, _, axes = np.linalg.svd((clean.double().numpy() - 1) @ white.T, full_matrices=False)
+    return torch.from_numpy(FINE * axes @ white).half().float()
+
+
+def noise_of(optics: Optics, shape: Shape) -> Noise:
+    """The noise of an optics' image and of a cut at whole pixels, at a network's nodes."""
+    nodes = shape.node * np.arange(1, shape.nodes + 1)
+    return Noise(reduce_image(optics, optics.crop, nodes), reduce_cut(optics, np.arange(optics.crop // 2), nodes))
+
+
+def physics_term(net: SizeNet, area: Tensor, squared: Tensor, spread: Tensor, beam2: Tensor) -> Tensor:
+    """Mean over the clear nodes of | (|M|^2 P^2)^(1/4) - |A|^(1/4) |, one number a row."""
+    clear = (spread < CLEAR).float()
+    made, seen = (torch.clamp(beam2 * x, min=1e-10) ** 0.25 for x in (net.coherence2(area), squared.abs()))
+    return ((made - seen).abs() * clear).sum(-1) / clear.sum(-1).clamp(min=1)
+
+
+def losses(net: SizeNet, squared, spread, beam2, number, volume, weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """The total to minimise, and its parts by name."""
+    found = net(squared, spread)
+    wrong = torch.stack([(a - b).cumsum(-1).abs() for a, b in ((found.number, number), (found.volume, volume))], -2)
+    physics = physics_term(net, found.area, squared, spread, beam2).mean()
+    honest = (wrong.detach() / found.spread + found.spread.log()).mean()  # least where spread = expected |error|
+    parts = {"number": wrong[:, 0].mean(), "volume": wrong[:, 1].mean(), "physics": physics}
+    return parts["number"] + parts["volume"] + weight * physics + 2e-3 * honest, parts
+
+
+def pool(training: Training, radii, seed: int) -> tuple[Tensor, Tensor]:
+    """The training distributions: shares by number and by volume, (pool, s) float32, of radii in m."""
+    rng = np.random.default_rng(seed)
+    each = math.ceil(training.pool / len(s.TRAINED))
+    p = np.concatenate([s.draw(kind, each, radii, rng) for kind in s.TRAINED])
+    return torch.from_numpy(p).float(), torch.from_numpy(s.weighted(p, radii, s.VOLUME)).float()
+
+
+def train(optics: Optics, training: Training | None = None, shape: Shape | None = None, *, device="cpu",
+          report=None) -> SizeNet:
+    """A network trained from random weights for an optics; ``report(step, parts)`` is called every 500 steps.
+
+    Same optics, training and device: same weights.
+    """
+    training, shape = training or Training(), shape or Shape()
+    torch.manual_seed(training.seed)
+    net = SizeNet(shape).to(device)
+    noise, generator = noise_of(optics, shape), torch.Generator().manual_seed(training.seed)
+    number, volume = pool(training, net.radii.numpy(), training.seed)
+    area = s.weighted(number, net.ratio.cpu(), s.AREA)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=training.rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.rate, training.steps, pct_start=0.1)
+    kernel_t = net.kernel.cpu().T
+    net.basis.copy_(basis(noise, (area[:5000] @ kernel_t) ** 2))
+    for step in range(training.steps):
+        rows = torch.randint(len(number), (training.batch,), generator=generator)
+        given = noise((area[rows] @ kernel_t) ** 2, training, generator)
+        total, parts = losses(net, *(x.to(device) for x in (*given, number[rows], volume[rows])), training.physics)
+        optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if report is not None and (step + 1) % 500 == 0:
+            report(step + 1, {name: float(value.detach()) for name, value in parts.items()})
+    return net.eval()
+
+
+def fine_tune(nets: Sequence[SizeNet], squared, spread, beam2, *, steps: int = 100,
+              rate: float = 1e-4) -> list[SizeNet]:
+    """Copies of networks, trained on unlabelled data by the physics term alone: only their first layer and blocks move.
+
+    Parameters
+    ----------
+    squared, spread : (n, nodes) P^2 of measurements and its standard deviation; beam2 (nodes,) or (n, nodes).
+    """
+    squared, spread, beam2 = (torch.as_tensor(np.array(x), dtype=torch.float32) for x in (squared, spread, beam2))
+    tuned = [deepcopy(net).train() for net in nets]
+    for net in tuned:
+        device = net.ratio.device
+        seen = torch.isfinite(squared)
+        given = [torch.where(seen, x, away).to(device) for x, away in ((squared, 1.0), (spread, BLIND))]
+        optimiser = torch.optim.Adam([*net.first.parameters(), *net.blocks.parameters()], lr=rate)
+        for _ in range(steps):
+            loss = physics_term(net, net(*given).area, *given, beam2.to(device)).mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+        net.eval()
+    return tuned
+
+
+def squared_of(p, radii, nodes) -> np.ndarray:
+    """Clean P^2 (..., nodes) float64 of shares by number p (..., s) at radii in m."""
+    return (s.weighted(np.asarray(p), np.asarray(radii), s.AREA) @ kernel(nodes, radii).T) ** 2

@@ -1,0 +1,105 @@
+"""The network: P^2 at the nodes with its noise -> a size distribution with a monotone cumulative curve, and its
+uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from evae_core.peace.law import jinc
+from evae_core.peace.sizes import COUNT, HIGH, LOW
+
+FINE = 1e-3  # unit of the basis, so that it fits into half precision
+BLIND = 100.0  # standard deviation that stands for a node without data
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Everything that a trained network's numbers mean: its sizes (law's radii) and nodes, its width and depth."""
+
+    low: float = LOW  # m, radii of the law
+    high: float = HIGH
+    count: int = COUNT
+    node: float = 226.797  # 1/m, distance of the nodes
+    nodes: int = 47
+    width: int = 192
+    blocks: int = 2
+
+    def dictionary(self) -> dict:
+        return asdict(self)
+
+
+class Prediction(NamedTuple):
+    """``area``, ``number``, ``volume``: weights (..., s), each summing to 1. ``spread`` (..., 2, s): expected absolute
+    error of the cumulative curves by number and by volume."""
+
+    area: Tensor
+    number: Tensor
+    volume: Tensor
+    spread: Tensor
+
+
+def features(squared: Tensor, spread: Tensor, basis: Tensor) -> Tensor:
+    """What the network sees of P^2 (..., nodes) and its standard deviation: (..., 3 nodes).
+
+    The distance from 1 in a ``basis`` (nodes, nodes) in which the noise of neighbours is independent and of order 1, on
+    a scale that is linear near 0 and logarithmic far away (small grains show in the fourth digit, large ones in the
+    first); P^2 itself, faded out where it is noise; the logarithm of the noise. NaN or a noise beyond BLIND: no data
+    there.
+    """
+    seen = torch.isfinite(squared) & (spread < BLIND)
+    y, s = torch.where(seen, squared, 1.0), torch.where(seen, spread, BLIND)
+    return torch.cat((torch.asinh((y - 1) @ basis.T / FINE) / 3, y.clamp(-10, 10) / torch.sqrt(1 + (s / 0.1) ** 2),
+                      s.clamp(1e-5, BLIND).log10() / 2), -1)
+
+
+class Block(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm, self.one, self.two = nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.two(nn.functional.gelu(self.one(self.norm(x))))
+
+
+class SizeNet(nn.Module):
+    """Residual perceptron; softmax over the sizes makes area weights, so every cumulative curve is monotone from 0 to
+    1."""
+
+    def __init__(self, shape: Shape | None = None):
+        super().__init__()
+        self.shape = shape = shape or Shape()
+        self.first = nn.Linear(3 * shape.nodes, shape.width)
+        self.blocks = nn.Sequential(*(Block(shape.width) for _ in range(shape.blocks)))
+        self.last = nn.Sequential(nn.LayerNorm(shape.width), nn.Linear(shape.width, 3 * shape.count))
+        radii = torch.linspace(shape.low, shape.high, shape.count, dtype=torch.float64)
+        nodes = shape.node * torch.arange(1, shape.nodes + 1, dtype=torch.float64)
+        self.register_buffer("basis", torch.eye(shape.nodes))  # set by the training, kept with the weights
+        self.register_buffer("ratio", (radii / shape.high).float(), persistent=False)
+        self.register_buffer("kernel", torch.from_numpy(jinc(nodes[:, None] * radii)).float(), persistent=False)
+
+    @property
+    def radii(self) -> Tensor:
+        """(s,) float64, the law's r in m."""
+        return torch.linspace(self.shape.low, self.shape.high, self.shape.count, dtype=torch.float64)
+
+    @property
+    def nodes(self) -> Tensor:
+        """(nodes,) float64, 1/m."""
+        return self.shape.node * torch.arange(1, self.shape.nodes + 1, dtype=torch.float64)
+
+    def forward(self, squared: Tensor, spread: Tensor) -> Prediction:
+        """From P^2 (..., nodes) and its standard deviation, float32; NaN where there is no data."""
+        hidden = self.blocks(self.first(features(squared, spread, self.basis)))
+        logits, *spreads = self.last(hidden).split(self.shape.count, -1)
+        area = torch.softmax(logits, -1)
+        number = torch.softmax(logits - 2 * self.ratio.log(), -1)
+        volume = torch.softmax(logits + self.ratio.log(), -1)
+        return Prediction(area, number, volume, nn.functional.softplus(torch.stack(spreads, -2) - 4) + 1e-5)
+
+    def coherence2(self, area: Tensor) -> Tensor:
+        """P^2 (..., nodes) of area weights (..., s): the forward law without its beam."""
+        return (area @ self.kernel.T) ** 2
