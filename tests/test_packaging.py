@@ -29,7 +29,8 @@ PINS = [line for line in (ROOT / "requirements.lock").read_text().splitlines() i
 LOCK = {canonicalize_name(name): version for name, version in (line.split("==") for line in PINS)}
 
 # Packages under another name at conda-forge, and what an environment needs there besides.
-CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "cupy-cuda13x": "cupy"}
+CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "cupy-cuda13x": "cupy",
+         "vesin": "python-vesin"}
 CONDA_EXTRA = {"python": PROJECT["requires-python"], "pip": "", "setuptools": ">=77"}
 # What torch brings along for CUDA on Linux: it pins those itself.
 UNPINNED = re.compile(r"nvidia-.*|cuda-.*|triton")
@@ -141,7 +142,7 @@ TIERS = [
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
      "step", "resident"},
-    {"dataset", "training", "latent", "runs"},
+    {"dataset", "training", "latent", "runs", "deepspin"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
 ]
