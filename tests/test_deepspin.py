@@ -12,7 +12,8 @@ from evae_core.deepspin.neighbours import MOST_IMAGES, displacements, find_neigh
 from evae_core.deepspin.potential import evaluate, neighbours_of
 from evae_core.deepspin.reference import SpinLattice
 
-SPEC = ModelSpec(("X", "Y"), (0.3, 0.0), cutoff=4.0, smooth_from=3.0, embedding=(6, 12), axis=4, fitting=(16, 16))
+SPEC = ModelSpec(("X", "Y"), (0.3, 0.0), cutoff=4.0, smooth_from=3.0, embedding=(6, 12), axis=4, components=24,
+                 fitting=(16, 16))
 ENGINE = SpinLattice(("X", "Y"), (True, False), ((0.3, 0.2), (0.2, 0.1)), ((1.4, 1.5), (1.5, 1.3)),
                      ((2.5, 2.2), (2.2, 2.9)), ((0.02, 0.0), (0.0, 0.0)), dm=0.01, anisotropy=3e-3,
                      axis=(1.0, 2.0, 0.5), landau=(-0.01, 0.002), field=(0.0, 0.01, 0.02), cutoff=4.0, smooth_from=3.0)
@@ -423,9 +424,10 @@ def test_tables_of_other_atoms_are_refused():
 @pytest.mark.parametrize("change, message", [
     ({"scales": (0.3,)}, "scales one each"), ({"scales": (-0.3, 0.0)}, "scales must be positive"),
     ({"smooth_from": 4.0}, "smooth_from < cutoff"), ({"axis": 13}, "axis must be 1 to 12"), ({"axis": 0}, "axis must"),
+    ({"components": 0}, "components must be at least 1"),
     ({"embedding": ()}, "positive widths"), ({"cutoff": float("nan")}, "smooth_from < cutoff"),
 ])
 def test_bad_specs_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         ModelSpec(**({"names": ("X", "Y"), "scales": (0.3, 0.0), "cutoff": 4.0, "smooth_from": 3.0,
-                      "embedding": (6, 12), "axis": 4} | change))
+                      "embedding": (6, 12), "axis": 4, "components": 9} | change))

@@ -116,7 +116,7 @@ class Step:
         missing = [name for name, prefactors in wanted.items() if any(prefactors) and getattr(frames, name) is None]
         if missing:
             raise ValueError(f"frames must have {missing} to train on them; leave one out with prefactors (0, 0)")
-        device, dtype = model.mean.device, model.mean.dtype
+        device, dtype = model.crowd.device, model.crowd.dtype
         tables = neighbours_of(model, frames) if neighbours is None else neighbours
         self.neighbours = tables.to(device, dtype)
         self.inputs = [x.to(device, dtype) for x in (frames.positions, frames.spins, frames.cells)]
@@ -264,7 +264,7 @@ def errors(potential: Potential, frames: Frames, neighbours: Neighbours | None =
     """
     device, dtype = "cpu", torch.float64
     if isinstance(potential, torch.nn.Module):
-        device, dtype = potential.mean.device, potential.mean.dtype
+        device, dtype = potential.crowd.device, potential.crowd.dtype
     ours = evaluate(potential, frames, neighbours=neighbours, device=device, dtype=dtype)
     magnetic = torch.isin(frames.types, torch.tensor(frames.magnetic_types(), dtype=torch.int64))
     found = {}
