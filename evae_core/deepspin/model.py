@@ -26,6 +26,7 @@ OWN = "own"
 FLOOR = 1e-5
 # Random displacements (angstrom) and parts of the moments that the statistics include: see DeepSpin.normalise.
 SHAKEN = 0.02, 0.03
+SAMPLES = 3  # at least so many descriptors for each of their numbers
 
 
 @dataclass(frozen=True)
@@ -178,21 +179,27 @@ class DeepSpin(nn.Module):
         tables = neighbours.to(device, dtype)
         inputs = [x.to(device, dtype) for x in (frames.positions, frames.spins, frames.cells)]
         generator = torch.Generator().manual_seed(seed)
-        noise = [torch.randn(frames.positions.shape, generator=generator).to(inputs[0]) for _ in range(2)]
         magnetic = torch.tensor(self.spec.scales, device=device, dtype=dtype)[tables.types][:, None] > 0
         length = inputs[1][:, magnetic[:, 0]].norm(dim=-1).mean() if bool(magnetic.any()) else 0.0
-        shaken = [inputs[0] + SHAKEN[0] * noise[0], inputs[1] + SHAKEN[1] * length * magnetic * noise[1], inputs[2]]
+
+        def shaken() -> list[Tensor]:
+            noise = [torch.randn(frames.positions.shape, generator=generator).to(inputs[0]) for _ in range(2)]
+            return [inputs[0] + SHAKEN[0] * noise[0], inputs[1] + SHAKEN[1] * length * magnetic * noise[1], inputs[2]]
+
         for first in tables.first_of_centres():
             a, seen = first.centre, 0
             sections = tables.of_centre(a)
-            for name, matrix in self._environments(a, sections, *shaken):
+            for name, matrix in self._environments(a, sections, *shaken()):
                 s = matrix[..., 0][matrix[..., 0] > 0].double()
                 seen += len(s)
                 if len(s) > 1:
                     self.embeddings[name].mean.fill_(float(s.mean()))
                     self.embeddings[name].deviation.fill_(float(s.std()) + 1e-3 * float(s.mean()))
             self.crowd[a] = max(seen / (len(frames) * len(first.atoms)), 1.0)
-            self.fittings[self.names[a]].normalise(self.descriptor(a, sections, *shaken).flatten(0, 1))
+            energy = self.fittings[self.names[a]]
+            # With fewer samples than numbers some components would seem constant, and be blown up by FLOOR.
+            draws = -(-SAMPLES * len(energy.mean) // (len(frames) * len(first.atoms)))
+            energy.normalise(torch.cat([self.descriptor(a, sections, *shaken()).flatten(0, 1) for _ in range(draws)]))
         counts = torch.bincount(frames.types, minlength=len(self.names)).double().expand(len(frames), -1)
         if frames.energies is not None:
             self.bias.copy_(torch.linalg.pinv(counts) @ frames.energies)

@@ -167,7 +167,8 @@ class Step:
     def state(self) -> dict[str, Tensor]:
         """Weights and the optimiser's averages, as a flat dict of tensors."""
         found = {"model." + name: value for name, value in self.model.state_dict().items()}
-        for number, one in enumerate(self.optimizer.state_dict()["state"].values()):
+        # By number: weights that no frame uses (a kind of neighbour that is not there) have no averages.
+        for number, one in self.optimizer.state_dict()["state"].items():
             found |= {f"adam.{number}.{name}": value for name, value in one.items()}
         return {name: value.detach().cpu().contiguous() for name, value in found.items()}
 
