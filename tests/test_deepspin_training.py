@@ -46,7 +46,8 @@ def test_the_loss_is_the_formula():
 
 
 def test_normalisation(monkeypatch):
-    """Of frames that are not shaken: components of the descriptor are uncorrelated with mean 0 and variance 1, energies their mean, forces the labels' size."""
+    """Of frames that are not shaken: components of the descriptor are uncorrelated with mean 0 and variance 1,
+    energies are their mean, forces of the labels' size."""
     monkeypatch.setattr(model_module, "SHAKEN", (0.0, 0.0))
     frames = labelled(20)
     model = DeepSpin(SPEC, 3).double()
