@@ -32,7 +32,8 @@ LOCK = {canonicalize_name(name): version for name, version in (line.split("==") 
 LOCKED = ("test", "book")  # the extras that requirements.lock and the conda environments hold
 
 # Packages under another name at conda-forge, and what an environment needs there besides.
-CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "cupy-cuda13x": "cupy"}
+CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "cupy-cuda13x": "cupy",
+         "vesin": "python-vesin"}
 CONDA_EXTRA = {"python": PROJECT["requires-python"], "pip": "", "setuptools": ">=77"}
 # What torch brings along for CUDA on Linux: it pins those itself.
 UNPINNED = re.compile(r"nvidia-.*|cuda-.*|triton")
@@ -154,7 +155,7 @@ TIERS = [
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
      "step", "resident", "spirals", "vortices", "quality", "divergence", "materials"},
-    {"dataset", "training", "latent", "runs", "systems", "formats", "peace"},
+    {"dataset", "training", "latent", "runs", "systems", "formats", "peace", "deepspin"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
 ]
