@@ -60,13 +60,18 @@ def in_words(sample: Sample) -> str:
     """What is known of a sample, in lines of HTML."""
     charge, energy = minus(f"{sample.charge:z.2f}"), minus(f"{sample.energy:.6f}")
     lines = [f"{sample.kind} {sample.shape[0]} x {sample.shape[1]} sites, {sample.size:.2f} spacings a of the bulk",
-             f"lowest known: {sample.skyrmions} skyrmions, charge {charge}, E/N = {energy} J; "
+             f"lowest known: {counted(sample.skyrmions)}, charge {charge}, E/N = {energy} J; "
              f"{100 * sample.annealed:.1f} % of the annealings came down to it; first found as: {sample.origin}"]
     if sample.relaxed is None:
         lines.append("no E-VAE was trained for this sample")
     else:
         side = "below" if sample.shape[1] > 2 * sample.shape[0] else "right"
         verdict = "the same state" if sample.agrees else "another state"
-        lines.append(f"E-VAE, relaxed ({side}): {sample.relaxed_skyrmions} skyrmions, "
+        lines.append(f"E-VAE, relaxed ({side}): {counted(sample.relaxed_skyrmions or 0)}, "
                      f"E/N = {minus(f'{sample.relaxed:.6f}')} J, {verdict}")
     return "<br>".join(lines)
+
+
+def counted(skyrmions: int) -> str:
+    """1 skyrmion, 2 skyrmions."""
+    return f"{skyrmions} skyrmion" + "s" * (skyrmions != 1)
