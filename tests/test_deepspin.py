@@ -297,7 +297,7 @@ def test_virtual_atoms_cross_the_cut_off_smoothly():
         forces.append(float(found.torques[0, 1, 2]))
     # The energy's rise is the integral of the torque: trapezoids, to second order in the step.
     assert np.trapezoid(forces, angles) == pytest.approx(-(energies[-1] - energies[0]), rel=1e-3)
-    assert np.ptp(energies) > 1e-9
+    assert np.ptp(energies) > 1e-11  # rounding is 1e-15; weights are random, so the size is what it is
 
 
 def test_switch_and_rows_by_hand():
