@@ -22,12 +22,18 @@ from evae_core.store import Store
 DAMAGES = ("cut", "flip", "empty", "missing", "another meta.json")
 
 
+def put(path: Path, content: bytes) -> None:
+    """Another file of this name: cutting one short that a process has mapped, as a loaded library, ends the process."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+
+
 def damage(path: Path, how: str, rng: random.Random, others: list[Path]) -> str:
     """Damage a file; returns what was really done: a file of no bytes can only go missing, say."""
     content = path.read_bytes()
     if how == "another meta.json":
         if path.name == META and others:
-            path.write_bytes(rng.choice(others).read_bytes())
+            put(path, rng.choice(others).read_bytes())
             return how
         how = "flip"
     if not content:
@@ -35,13 +41,13 @@ def damage(path: Path, how: str, rng: random.Random, others: list[Path]) -> str:
     if how == "missing":
         path.unlink()
     elif how == "cut":
-        path.write_bytes(content[:rng.randrange(len(content))])
+        put(path, content[:rng.randrange(len(content))])
     elif how == "empty":
-        path.write_bytes(b"")
+        put(path, b"")
     else:
         changed = bytearray(content)
         changed[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-        path.write_bytes(changed)
+        put(path, bytes(changed))
     return how
 
 
@@ -91,7 +97,7 @@ def others(files: list[Path], read: Callable[[], object], count: int, rng: rando
         except ValueError as error:
             row["refused and named" if str(path.parent) in str(error) else "unnoticed"] += 1
         for one, content in kept.items():
-            one.write_bytes(content)
+            put(one, content)
     return row
 
 

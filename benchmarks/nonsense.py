@@ -77,7 +77,8 @@ def functions() -> dict[str, Call]:
         "VAE.decode": Call(model.decode, {"z": z[None]}),
         "VAE.generate": Call(model.generate, {"n": 2}),
         evae_core.topological_charge: Call(evae_core.topological_charge, {**one, "mask": None, "periodic": None}),
-        evae_core.skyrmion_lattice: Call(evae_core.skyrmion_lattice, {"H": H, "shape": (16, 16), "device": "cpu"}),
+        evae_core.skyrmion_lattice: Call(evae_core.skyrmion_lattice, {"H": H, "shape": (16, 16), "device": "cpu"},
+                                         {"H": "D="}),
         training.make_step: Call(training.make_step, {
             "size": 16, "hamiltonian": H, "beta": 1e-3, "gamma": 1.0, "device": "cpu", "learning_rate": 1e-3, "seed": 0,
             "model": None, "compile": False, "precision": None}),
@@ -102,7 +103,8 @@ def functions() -> dict[str, Call]:
     table["uniform"] = Call(textures.uniform, {"shape": (16, 16), "up": True})
     table["skyrmions"] = Call(textures.skyrmions, {"H": H, "shape": (16, 16), "centres": centres, "radius": 3.0})
     table["skyrmion_lattices"] = Call(textures.skyrmion_lattices, {"H": H, "shape": (16, 16), "counts": [1],
-                                                                   "keep": 1, "tolerance": 1e-3, "device": "cpu"})
+                                                                   "keep": 1, "tolerance": 1e-3, "device": "cpu"},
+                                      {"H": "D=", "counts": "no skyrmion lattice survives"})
     table["interpolate"] = Call(latent.interpolate, {"model": model, "z_start": z, "z_end": z + 1, "steps": 3})
     table["inverse_map"] = Call(latent.inverse_map, {"model": model, "targets": spins, "steps": 2,
                                                      "learning_rate": 0.05})

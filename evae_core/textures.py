@@ -253,7 +253,7 @@ def skyrmion_lattices(H: Hamiltonian, shape: Sequence[int], counts: Any = None, 
     trials = [(state.count, state.strain, state.cell, state.centres, state.spins) for state in states]
     ranked = _best(_relaxed(H, trials, tolerance, device))
     if not ranked:
-        raise RuntimeError(f"no skyrmion lattice survives relaxation on {shape} with D={H.D}, B={H.B}, K={H.K}: "
+        raise RuntimeError(f"no skyrmion lattice survives relaxation on shape {shape} with D={H.D}, B={H.B}, K={H.K}: "
                            "the field or the anisotropy is too strong, or the box too small")
     return ranked
 
