@@ -76,7 +76,7 @@ Markdown(claims.save(figures, "07_confined_geometries", results))
 
 # %% [markdown]
 # ## The lowest state against the size
-# Squares from 1.5 to 5 spacings of the bulk's skyrmions and wires of several widths, searched without the network as in
+# Squares from 1.2 to 5 spacings *a* of the bulk's skyrmions and wires (64 sites long, open at both ends) of several widths, searched without the network as in
 # notebook 8 (states by hand, cut lattices, annealings, basin hopping). "Lowest" means lower than every other state known to us. An
 # E-VAE was trained for a few of these sizes only; sides must be multiples of 16 sites.
 

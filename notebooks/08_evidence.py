@@ -79,12 +79,13 @@ print(known[1] if known else "no search of the paper's system is recorded")
 Markdown(reading.certificate_table(known[0]) if known else "")
 
 # %% [markdown]
-# ## 2 · The same budget
+# ## 2 · At what budget
 # Annealing on two schedules (fast: that of the training data), as it ends at $T$ = 0.01 J and after a descent to $T=0$; parallel
 # tempering with a descent of the coldest replica; the E-VAE's states as decoded and after the same descent, with
 # and without its training (and the making of its data). Times are of one core; spin updates are those of Monte Carlo sweeps,
 # of the training data for the E-VAE. Bands: 16 to 84 % of groups of runs; for the E-VAE the range of its trainings
-# (three in the periodic box, one elsewhere), each from its best stage.
+# (four in the periodic box, one elsewhere), each from its best stage. A curve is the lowest of 1, 2, 4, ... runs (of tempering:
+# along one run), a cross the mean of single runs; triangles are at most 1e-6 J above the best known.
 
 # %%
 rivals = budget(p, device=device)
@@ -107,9 +108,10 @@ Markdown(reading.budget_table(rivals))
 Markdown(reading.budget_reading(rivals))
 
 # %% [markdown]
-# What the training buys is not the state but a sampler: after the collapse every $z$ decodes to (nearly) the same texture, in
-# a millisecond and without a search; before it, a latent space to walk through (notebook 5). An annealing gives one state,
-# another one next time, and needs the descent to show how low it is.
+# What the training buys is not the state: after the collapse every $z$ decodes to (nearly) the same texture, at what an annealing
+# with a descent costs or less once it is relaxed, and none of the samples with edges has collapsed onto one state by the
+# criterion of notebook 6. Before the collapse it is a latent space to walk through (notebook 5). An annealing gives one
+# state, another one next time.
 
 # %% [markdown]
 # ## 3 · Sample quality against diversity
@@ -156,7 +158,7 @@ fig
 
 # %% [markdown]
 # ### The front
-# Stability upwards is downwards in energy; diversity to the right. The star is where samples like the data would lie.
+# Lower is more stable, right is more diverse. The star is where samples like the data would lie.
 
 # %%
 fig = plotting.quality_front({
@@ -217,8 +219,10 @@ Markdown("| claim | " + " | ".join(f"seed {k}" for k in range(len(cards))) + " |
 # ### Where it collapses
 # $\beta_c$ and $\gamma_c$ by two rules: the states become one (the pairwise k-space MSE of generated states falls below a hundredth of
 # the data's), and the posterior changes ($L_\mathrm{KL}$ falls below 0.1 nats a latent number; it doubles over its value at γ = 100).
-# The band is what a linear VAE on the data's spectrum expects (`evae_core/results/critical.py`): its lower edge for a collapse onto the
-# mean of the data, its upper one for a collapse onto the best lattice. It knows nothing of training: a stage has a few hundred
+# The band is what a linear VAE on the data's spectrum expects (`evae_core/results/critical.py`): its upper edge for a collapse onto
+# the best lattice, its lower one with the least $L_\mathrm{RC}$ that any single output can have, at the lattice's energy. By the
+# states $\gamma_c$ is the geometric mean of two neighbouring stages (1 400 = √(1000·2000), 3 200 = √(2000·5000), ...): it is known
+# to a factor 1.4 to 1.6, and seeds that agree may coincide. It knows nothing of training: a stage has a few hundred
 # steps, and what it has not reached by then counts as not collapsed. Left: against β. Right: against the excess of the data's mean
 # $L_H$ over the best lattice's, for small data sets annealed faster and slower, at β = 1e-3.
 
@@ -237,9 +241,9 @@ def panel(x, tables, theories, betas):
     return {"x": x, "kspace": kspace, "kl": kl, "expected": [expected(t, b) for t, b in zip(theories, betas, strict=True)]}
 
 panels = [("β", panel(list(found.gammas), found.gammas.values(), [found.theory] * len(found.gammas), found.gammas)),
-          ("excess of the data's $L_H$", panel([t["excess"] for _, t in found.cooled.values()], [[t] for t, _ in found.cooled.values()],
+          ("excess of the data's $L_H$ (J per spin $\\times (0.3J/D)^2$)", panel([t["excess"] for _, t in found.cooled.values()], [[t] for t, _ in found.cooled.values()],
                                               [t for _, t in found.cooled.values()], [BETA] * len(found.cooled)))]
-for (words, table), labels in zip(panels, (list(found.gammas), [f"{s} sweeps" for s in found.cooled]), strict=True):
+for (words, table), labels in zip(panels, (list(found.gammas), [f"{t['excess']:.2g} ({s} sweeps)" for s, (_, t) in found.cooled.items()]), strict=True):
     for label, kspace, kl, (low, high) in zip(labels, table["kspace"], table["kl"], table["expected"], strict=True):
         print(f"{words} = {label}: gamma_c {', '.join(f'{g:.3g}' for g in kspace if g == g) or 'none'} (states), "
               f"{', '.join(f'{g:.3g}' for g in kl if g == g) or 'none'} (posterior); expected {low:.3g} to {high:.3g}")

@@ -92,9 +92,11 @@ def test_collapse_and_confined():
     never = run | {"kspace_mse": [0.2] * 5, "defects": 0.2}
     bad = claims.collapse([never, run | {"energy": -2.2}], **numbers | {"other": [never], "best_data": -2.2245})
     assert set(verdicts(bad).values()) == {"not reproduced"}
-    square = {"name": "square", "energy": -2.1, "relaxed": -2.2, "best_annealed": -2.2}
+    square = {"name": "square", "energy": -2.1, "relaxed": -2.2, "best_annealed": -2.2, "kspace_mse": 1e-4,
+              "data_kspace_mse": 0.1}
     assert verdicts(claims.confined([square])) == {"S1": "reproduced"}
     assert verdicts(claims.confined([square, square | {"best_annealed": -2.3}])) == {"S1": "partly"}
+    assert verdicts(claims.confined([square | {"kspace_mse": 0.05}])) == {"S1": "partly"}
 
 
 def test_over_seeds():

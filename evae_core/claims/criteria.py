@@ -246,8 +246,14 @@ def collapse(runs: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any
 
 
 def confined(samples: Sequence[Mapping[str, Any]]) -> list[Result]:
-    """S1 from dicts: name, energy (J per spin, of the collapsed state), relaxed (after relaxation), best_annealed."""
-    return [_result("S1", *((f"{s['name']}: the collapsed state relaxes to the best annealed energy or lower",
-                             f"{s['relaxed']:.6f} (as generated {s['energy']:.6f}) against {s['best_annealed']:.6f}",
-                             s["relaxed"] <= s["best_annealed"] + 1e-6, s["relaxed"] - s["best_annealed"])
-                            for s in samples))]
+    """S1 from dicts: name, energy (J per spin, of the lowest generated state), relaxed (after relaxation),
+    best_annealed, and kspace_mse of the generated states beside data_kspace_mse."""
+    checks = []
+    for s in samples:
+        share = s["kspace_mse"] / s["data_kspace_mse"]
+        checks += [(f"{s['name']}: one state only, k-space MSE below {COLLAPSED:g} of the data's", f"{share:.2g} of it",
+                    share < COLLAPSED, share),
+                   (f"{s['name']}: the lowest of the generated states relaxes to the best annealed energy or lower",
+                    f"{s['relaxed']:.6f} (as generated {s['energy']:.6f}) against {s['best_annealed']:.6f}",
+                    s["relaxed"] <= s["best_annealed"] + 1e-6, s["relaxed"] - s["best_annealed"])]
+    return [_result("S1", *checks)]

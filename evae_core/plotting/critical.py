@@ -49,7 +49,7 @@ def critical_gammas(panels: Any) -> Figure:
             found = np.asarray(table[rule], float)
             if found.ndim != 2 or len(found) != len(x):
                 raise ValueError(f"{rule} of {words} must have shape ({len(x)}, seeds), got {found.shape}")
-            ax.plot(np.repeat(x, found.shape[1]) * (0.95 + 0.1 * k), found.ravel(), linestyle="", marker=MARKERS[k],
+            ax.plot(np.repeat(x, found.shape[1]), found.ravel(), linestyle="", marker=MARKERS[k],
                     color=COLOURS[k], markerfacecolor="none" if k else COLOURS[k], label=label)
         ax.set_xscale("log")
         ax.set_yscale("log")

@@ -8,8 +8,9 @@ then costs beta (1 + log(2 lambda_k / (N beta))) / 2 of L_RC + beta L_KL instead
     F(beta) = min (L_RC + beta L_KL) = sum_k of those costs over all modes,
     gamma_c = (L_RC(one state) - F(beta)) / (L_H(data) - L_H(one state)),
 
-where reproducing the data costs as much as giving it up for one state. For L_RC(one state) two values are given: that
-of the data's mean, which is the least, and that of the best lattice, which is what the collapse ends in.
+where reproducing the data, with outputs of exactly the data's L_H, costs as much as giving it up for one state. L_H(one
+state) is that of the best lattice; for L_RC(one state) two values are given: the least that any one output can have
+(that of the data's mean, which no state of that energy has), and that of the best lattice, in which the collapse ends.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def linear(data: DataSpec, device: str = "auto", report: kept.Report | None = No
 
 
 def expected(theory: dict[str, Any], beta: float) -> tuple[float, float]:
-    """gamma_c of linear theory, onto the data's mean and onto the best lattice."""
+    """gamma_c of linear theory, with the least L_RC of any one output and with that of the best lattice."""
     used = free_energy(theory["eigenvalues"], theory["sites"], beta, theory["latents"])
     return tuple((one - used) / theory["excess"] for one in theory["one_state"])
 
