@@ -72,7 +72,8 @@ def _one(p: Preset, name: str, data: DataSpec, ladders: dict[str, list[Stage]], 
     slow = Schedule(T_start=1.0, sweeps=p.rival_sweeps)
     spec = {"kind": "budget", "version": VERSION, "annealer": ALGORITHM, "device": device, "samples": p.samples,
             "last": [stage_spec(stages[-1], data) for stages in ladders.values()], "runs": p.rival_runs,
-            "slow": p.rival_sweeps, "tempering": [p.tempering_runs, p.tempering_sweeps, *TEMPERED], "seed": SEED, "warm": True}
+            "slow": p.rival_sweeps, "tempering": [p.tempering_runs, p.tempering_sweeps, *TEMPERED], "seed": SEED,
+            "warm": True}
 
     def make(folder: Path) -> None:
         climbed = climb_all(list(ladders.values()), data, device=device, report=report)
