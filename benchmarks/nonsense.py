@@ -181,7 +181,9 @@ def command_lines() -> st.SearchStrategy:
                                       "inf", "1e999", "--list", "--recorded", "--yes", "--", "-", "", "--help",
                                       "a\\b"]),
                      st.text(max_size=6).filter(lambda text: "\0" not in text))
-    return st.tuples(st.sampled_from([*COMMANDS, "dance", ""]), st.lists(word, max_size=4)).map(lambda p: [p[0], *p[1]])
+    # A right line of these two would compute for minutes or hours.
+    return st.tuples(st.sampled_from([*COMMANDS, "dance", ""]), st.lists(word, max_size=4)).map(
+        lambda p: [p[0], *p[1], *(["--preset", "huge"] if p[0] in ("train", "certify") else [])])
 
 
 @cache
