@@ -132,12 +132,13 @@ def packed(folder: Path, target: Path, count: int, rng: random.Random) -> dict:
 
 def compiled(cache: Path, count: int, rng: random.Random) -> dict | None:
     """Damages of the compiled passes' library and its checksum in ``cache`` ($EVAE_CACHE); None without a compiler."""
-    from evae_core.fused import library
-    if library.problem():
+    from evae_core import library
+    from evae_core.fused.library import FUSED
+    if FUSED.problem():
         return None
 
     def read():
-        library._load.__wrapped__()  # makes it anew where it is damaged
+        FUSED.load()  # makes it anew where it is damaged
         (path,) = cache.glob("*.so")
         return library._whole(path)
 

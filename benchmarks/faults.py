@@ -52,8 +52,8 @@ def damages(count: int) -> dict[str, dict]:
         list(carry.pack(small, store, folder / "pack"))
         rows["one file of a pack damaged"] = damaging.packed(folder / "pack", folder / "unpacked", count // 10, rng)
         os.environ["EVAE_CACHE"] = str(folder / "cache")
-        from evae_core.fused import library
-        library._load.__wrapped__()
+        from evae_core.fused.library import FUSED
+        FUSED.load()
         if row := damaging.compiled(folder / "cache", max(1, count // 100), rng):
             rows["the compiled passes damaged"] = row
     return rows

@@ -212,6 +212,9 @@ def wrong_command(argv: list[str], root: Path) -> str | None:
     return None if code == 0 or said.getvalue().strip() else f"{argv}: exit code {code} without a word"
 
 
+TESTED_APART = ("Hamiltonian(further)", "ladder(gammas)")  # test_bonds.py; gammas are the stages' own
+
+
 def uncovered() -> list[str]:
     """Public names of the package, and arguments of the functions here, that no call holds."""
     import evae_core
@@ -220,7 +223,7 @@ def uncovered() -> list[str]:
     for name, call in held.items():
         known = set(inspect.signature(call.function).parameters) - {"report", "generator", "check"}
         missing += [f"{name}({argument})" for argument in sorted(known - set(call.right))]
-    return missing
+    return [name for name in missing if name not in TESTED_APART]
 
 
 def run(count: int, root: Path) -> dict:

@@ -174,6 +174,8 @@ def _check_centres(centres: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarra
 def finite_array(name: str, values: Any, columns: int | None = None) -> np.ndarray:
     """``values`` as a finite float64 array, (n, ``columns``) where that is given; ValueError naming it otherwise."""
     try:
+        if np.asarray(values).dtype.kind not in "iuf":
+            raise TypeError
         found = np.asarray(values, float)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{name} must be an array of numbers, got {values!r:.60}") from None

@@ -490,7 +490,7 @@ def test_any_lattice(shape, boundary, descends_on):
     H = make(boundary, *shape, D=0.6, B=0.2)
     spins = anneal(H, shape, 3, schedule=SHORT, device=descends_on)
     alive = magnetic(H, shape)
-    assert spins.shape == (3, 3, *shape) and spins.dtype == F32 and spins.descends_on.type == "cpu"
+    assert spins.shape == (3, 3, *shape) and spins.dtype == F32 and spins.device.type == "cpu"
     torch.testing.assert_close(torch.linalg.vector_norm(spins, dim=1), alive.float().expand(3, *shape))
     assert H.torque(spins).max() < SHORT.tolerance * 1.05
     if shape == (1, 1):
