@@ -176,7 +176,7 @@ def test_jupyterlab_is_for_this_machine_and_asks_for_a_token(tmp_path):
     (tmp_path / "notebooks").mkdir()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("JUPYTER")}
     runtime = tmp_path / "runtime"
-    process = subprocess.Popen([sys.executable, *shlex.split(command), "--no-browser", "--allow-root", "--port=0"],
+    process = subprocess.Popen([sys.executable, *shlex.split(command), "--no-browser", "--port=0"],
                                cwd=tmp_path, env={**environment, "JUPYTER_RUNTIME_DIR": str(runtime),
                                                   "JUPYTER_CONFIG_DIR": str(tmp_path / "config")},
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
