@@ -35,6 +35,8 @@ TIMES = ("seconds", "once", "training")  # in measured.json and budget.json: sec
 class Command:
     """``figures --preset smoke`` in a process of its own, with a kernel for every notebook, in ``folder``."""
 
+    beginnings = 1  # the command runs the notebooks in their order
+
     def __init__(self, folder: Path, only: Sequence[str] = ()):
         self.folder, self.only = folder, list(only)
         if not (folder / "notebooks").exists():
@@ -42,7 +44,7 @@ class Command:
             (folder / "notebooks").symlink_to(ROOT / "notebooks")
         self.environment = {**os.environ, **environment(folder), "PYTHONPATH": str(ROOT)}
 
-    def start(self) -> subprocess.Popen:
+    def start(self, first: int = 0) -> subprocess.Popen:
         argv = ["figures", "--preset", "smoke", *(["--only", *self.only] if self.only else [])]
         code = "import sys; from pathlib import Path; from evae_core.cli import main; sys.exit(main({}, Path.cwd()))"
         with (self.folder / "log").open("ab") as log:
@@ -65,8 +67,10 @@ class Forked:
         folder.mkdir(parents=True, exist_ok=True)
         self.sources = [path for path in sorted((ROOT / "notebooks").glob("[0-9]*.py"))
                         if not only or path.name[:2] in only]
+        self.beginnings = len(self.sources)
 
-    def start(self) -> Child:
+    def start(self, first: int = 0) -> Child:
+        """Run them all, beginning with number ``first``."""
         process = os.fork()
         if process:
             return Child(process)
@@ -75,7 +79,7 @@ class Forked:
                 for number in (1, 2):
                     os.dup2(log.fileno(), number)
             os.environ.update(environment(self.folder))
-            for path in self.sources:
+            for path in self.sources[first:] + self.sources[:first]:
                 exec(compile(path.read_text(encoding="utf-8"), path, "exec"), {"__name__": "__main__"})
             sys.stdout.flush()
             os._exit(0)
@@ -177,10 +181,12 @@ def undisturbed(run) -> tuple[dict[str, str], float]:
 def killed(run, expected: dict[str, str], seconds: float, kills: int, seed: int = 0) -> dict:
     """Kill ``run`` ``kills`` times and let it end; what was found, as a row of the table.
 
-    The moments are drawn so that every factor of time between 0.1 s and a whole run is as likely as every other. A run
-    that ends before its moment must be right, and the next begins with nothing. What was found lies in row.json after
-    every kill: called again in the same folder, this goes on from there.
+    The moments are drawn so that every factor of time between 0.1 s and a whole run is as likely as every other; where
+    a run may begin with any notebook it does, and a quarter of a whole run is the longest. A run that ends before its
+    moment must be right, and the next begins with nothing. What was found lies in row.json after every kill: called
+    again in the same folder, this goes on from there.
     """
+    longest = seconds / min(4, run.beginnings)
     row = {"kills": 0, "runs completed": 0, "files that differ": 0, "left behind": 0,
            "slowest end of children (s)": 0.0}
     if (kept := run.folder / "row.json").exists():
@@ -197,9 +203,9 @@ def killed(run, expected: dict[str, str], seconds: float, kills: int, seed: int 
             print(f"    {name}", file=sys.stderr, flush=True)
 
     while row["kills"] < kills:
-        chance = random.Random(f"{seed} {row['kills']} {row['runs completed']}").uniform(math.log(0.1),
-                                                                                         math.log(seconds))
-        process, end = run.start(), time.monotonic() + math.exp(chance)
+        rng = random.Random(f"{seed} {row['kills']} {row['runs completed']}")
+        process = run.start(rng.randrange(run.beginnings))
+        end = time.monotonic() + math.exp(rng.uniform(math.log(0.1), math.log(longest)))
         while process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
         if process.poll() is None:
