@@ -58,7 +58,8 @@ def kills(count: int, command: bool, only: Sequence[str], folder: Path | None = 
 
 
 def damages(count: int) -> dict[str, dict]:
-    """On a small store of shards and stages, the committed score card, a pack, and the compiled passes."""
+    """On a small store of shards and stages, what is committed (score card, known best, networks of PEACE), a pack, and
+    the compiled passes."""
     from evae_core import carry, training
     from evae_core.dataset import data_spec
     from evae_core.presets import PRESETS
@@ -74,6 +75,10 @@ def damages(count: int) -> dict[str, dict]:
         rows["one file of the store damaged"] = damaging.artefacts(store, folder / "spare", count, rng)
         shutil.copytree(HERE.parent / "figures" / "laptop" / "claims", folder / "figures" / "claims")
         rows["one file of the score card damaged"] = damaging.score_card(folder / "figures", count // 10, rng)
+        shutil.copytree(HERE.parent / "data" / "known" / "paper", folder / "known")
+        rows["one file of data/known damaged"] = damaging.known(folder / "known", count // 10, rng)
+        shutil.copytree(HERE.parent / "evae_core" / "peace" / "trained", folder / "trained")
+        rows["PEACE's networks damaged"] = damaging.networks(folder / "trained", count // 10, rng)
         list(carry.pack(small, store, folder / "pack"))
         rows["one file of a pack damaged"] = damaging.packed(folder / "pack", folder / "unpacked", count // 10, rng)
         os.environ["EVAE_CACHE"] = str(folder / "cache")

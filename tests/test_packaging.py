@@ -149,7 +149,7 @@ def test_kernels_and_every_package_are_shipped():
 # Who may import whom ------------------------------------------------------------------------------------------------
 
 TIERS = [
-    {"files", "lifeline"},
+    {"files", "lifeline", "arguments"},
     {"artefact", "bonds"},
     {"timebox", "library", "progress"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above

@@ -16,10 +16,12 @@ energy of the moments' length, and a field. S in mu_B, so J in eV/mu_B^2. w(r) i
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import inf
 
 import torch
 from torch import Tensor
 
+from evae_core.arguments import check_number, check_numbers, finite_array
 from evae_core.deepspin.descriptor import switch
 from evae_core.deepspin.neighbours import Neighbours, displacements
 
@@ -57,11 +59,22 @@ class SpinLattice:
     smooth_from: float = 4.0
 
     def __post_init__(self):
+        for name in ("names", "magnetic"):
+            if not isinstance(getattr(self, name), (tuple, list)):
+                raise TypeError(f"{name} must be a tuple, one a type, got {getattr(self, name)!r:.60}")
+        for name in ("shape", "decay", "dm", "anisotropy", "cutoff", "smooth_from"):
+            least = 0.0 if name in ("decay", "cutoff", "smooth_from") else -inf
+            check_number(name, getattr(self, name), least)
+        for name, length in (("axis", 3), ("landau", 2), ("field", 3)):
+            if len(check_numbers(name, getattr(self, name))) != length:
+                raise ValueError(f"{name} must be {length} numbers, got {getattr(self, name)!r}")
         types = len(self.names)
-        if len(self.magnetic) != types:
+        if not types or len(set(self.names)) != types or not all(isinstance(name, str) for name in self.names):
+            raise ValueError(f"names must be different words, one a type, got {self.names!r}")
+        if len(self.magnetic) != types or not all(isinstance(one, bool) for one in self.magnetic):
             raise ValueError(f"magnetic must be one bool a type, {types}, got {self.magnetic}")
         for name in ("depth", "width", "bond", "exchange"):
-            table = torch.as_tensor(getattr(self, name), dtype=torch.float64)
+            table = torch.from_numpy(finite_array(name, getattr(self, name)))
             if table.shape != (types, types) or not torch.equal(table, table.T):
                 raise ValueError(f"{name} must be a symmetric {types} x {types} table, got {getattr(self, name)}")
         if not 0 < self.smooth_from <= self.cutoff:
