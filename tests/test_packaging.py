@@ -155,7 +155,7 @@ TIERS = [
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
      "step", "resident", "spirals", "vortices", "quality", "divergence", "materials"},
-    {"dataset", "training", "latent", "runs", "systems", "formats", "peace", "deepspin"},
+    {"dataset", "training", "latent", "runs", "systems", "formats", "peace", "deepspin", "remote", "ensemble"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
 ]

@@ -118,6 +118,20 @@ def gamma_by_kl(gamma: Any, kl: Any) -> float:
     return crossing(gamma[start:], kl[start:], 2 * kl[start])
 
 
+def criticals(up: Mapping[str, Any], beta: Mapping[str, Any] | None, latents: int = 100) -> dict[str, float]:
+    """Where a gamma ladder and the beta ladder of the same training collapse, as tables of their stages.
+
+    gamma_c_states, gamma_c_kl, beta_c_states, beta_c_kl; NaN where a ladder does not collapse, or is None."""
+    climbed = np.asarray(up["gamma"], float) > 0
+    gamma, kl, mse = (np.asarray(up[name], float)[climbed] for name in ("gamma", "kl", "kspace_mse"))
+    found = {"gamma_c_states": critical(gamma, mse, up["data_kspace_mse"]), "gamma_c_kl": gamma_by_kl(gamma, kl),
+             "beta_c_states": float("nan"), "beta_c_kl": float("nan")}
+    if beta is not None:
+        found["beta_c_states"] = critical(beta["beta"], beta["kspace_mse"], beta["data_kspace_mse"], lasting=True)
+        found["beta_c_kl"] = beta_by_kl(beta["beta"], beta["kl"], latents)
+    return found
+
+
 def beta_sweep(ladders: Sequence[Mapping[str, Any]]) -> list[Result]:
     """B1-B3 from beta ladders (one a seed): arrays beta, reconstruction, kl, energy, magnetisation, kspace_mse
     (generated states) and the number data_kspace_mse."""
