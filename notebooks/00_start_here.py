@@ -109,6 +109,7 @@ for trained in (plain, guided):
 # | [07](07_confined_geometries.ipynb) | squares and a wire, with edges (Note S2) |
 # | [08](08_evidence.ipynb) | is the state it collapses to the lowest one, and what does it cost to get there? |
 # | [09](09_your_own_system.ipynb) | your own Hamiltonian, shape and material, in one page |
+# | [10](10_deepspin.ipynb) | a related system: a potential learned for atoms and moments that move |
 # | [11](11_peace.ipynb) | a related system: sizes of particles from laser speckle |
 #
 # Each opens on its own, in any order: what it needs and does not find, it makes. **Other sizes:** set `preset` above to
