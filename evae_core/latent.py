@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evae_core.arguments import finite_array
 from evae_core.hamiltonian import Hamiltonian, check_spins
 from evae_core.model import VAE, check_weight
-from evae_core.observables import finite_array
 
 K_STEPS = 200
 PATIENCE = 100  # the mapping has saturated when this many steps gain less than ...

@@ -24,9 +24,10 @@ from scipy import spatial
 from torch import Tensor
 
 from evae_core.annealing import relax
+from evae_core.arguments import finite_array
 from evae_core.cells import commensurate_cells
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
-from evae_core.observables import defects, finite_array, periodic_images, skyrmion_centres, topological_charge
+from evae_core.observables import defects, periodic_images, skyrmion_centres, topological_charge
 
 __all__ = ["LatticeState", "commensurate_cells", "helix", "helix_period", "interstitial_pair", "relax",
            "skyrmion_lattice", "skyrmion_lattices", "skyrmions", "uniform", "with_interstitial", "with_vacancy"]

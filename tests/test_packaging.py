@@ -149,13 +149,13 @@ def test_kernels_and_every_package_are_shipped():
 # Who may import whom ------------------------------------------------------------------------------------------------
 
 TIERS = [
-    {"files", "lifeline"},
+    {"files", "lifeline", "arguments"},
     {"artefact", "bonds"},
     {"timebox", "library", "progress"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
      "step", "resident", "spirals", "vortices", "quality", "divergence", "materials"},
-    {"dataset", "training", "latent", "runs", "systems", "formats", "peace", "deepspin"},
+    {"dataset", "training", "latent", "runs", "systems", "formats", "peace", "deepspin", "remote", "ensemble"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
 ]

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from evae_core.annealing import bonds, cpu
 from evae_core.annealing.minimum import settle
-from evae_core.annealing.schedule import LEAST_T, Schedule, check_count, check_number
+from evae_core.annealing.schedule import LEAST_T, Schedule
+from evae_core.arguments import check_count, check_number
 from evae_core.hamiltonian import Hamiltonian, check_spins
 
 __all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "loaded", "relax", "runs_on", "settle"]

@@ -6,8 +6,11 @@
     model        ModelSpec, DeepSpin: the learned potential
     potential    evaluate(): forces, magnetic forces, torques, virials of any potential
     reference    SpinLattice: an explicit Hamiltonian for labels
+    lammps       the same Hamiltonian by LAMMPS' SPIN package, to check it (optional)
     training     TrainSpec, train(), errors(): trainings as artefacts of the store
     dynamics     Integrator: atoms and moments moving together, Langevin's thermostat
+    spectra      magnons and phonons by motion and by linear theory, magnetisation against temperature
+    magnet       a small ferromagnet to try everything on, its crystal and labelled frames
 
 From labelled frames to a potential and its forces:
 

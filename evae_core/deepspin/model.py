@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
 
 import torch
 from torch import Tensor, nn
 
+from evae_core.arguments import check_count, check_is, check_number, check_numbers
 from evae_core.deepspin.data import Frames
 from evae_core.deepspin.descriptor import Embedding, contract, layers, residual, rows
 from evae_core.deepspin.neighbours import Neighbours, Section, displacements
 from evae_core.deepspin.potential import derive
 
 OWN = "own"
+WIDEST = 4096  # of any layer: beyond, the first forward pass would not fit into memory
 # The numbers of a descriptor are strongly correlated: in NiO a few directions carry nearly all variance, the small
 # displacements of the lattice sit in the rest. Inputs of the networks are principal components, of unit variance down
 # to this part of the variance of one (standardised) number; beyond lies float32's rounding.
@@ -57,21 +58,27 @@ class ModelSpec:
     protection: float = 0.01
 
     def __post_init__(self):
-        for name in ("names", "scales", "embedding", "fitting"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not isinstance(self.names, (tuple, list)) or not all(isinstance(name, str) for name in self.names):
+            raise TypeError(f"names must be a tuple of words, one a type, got {self.names!r:.60}")
+        for name in ("embedding", "fitting"):
+            if not isinstance(getattr(self, name), (tuple, list)):
+                raise TypeError(f"{name} must be a tuple of widths, got {getattr(self, name)!r:.60}")
+            object.__setattr__(self, name, tuple(check_count(name, n, 1, WIDEST) for n in getattr(self, name)))
+        for name in ("cutoff", "smooth_from", "protection"):
+            check_number(name, getattr(self, name))
+        for name in ("axis", "components"):
+            check_count(name, getattr(self, name), 1, WIDEST)
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "scales", check_numbers("scales", self.scales, 0.0))
         if not self.names or len(set(self.names)) != len(self.names) or len(self.scales) != len(self.names):
             raise ValueError(f"names must be different and scales one each, got {self.names} and {self.scales}")
-        if not all(isfinite(scale) and scale >= 0 for scale in self.scales):
-            raise ValueError(f"scales must be positive (0 for types without moment), got {self.scales}")
         if not 0 < self.protection < self.smooth_from < self.cutoff < float("inf"):
             raise ValueError("0 < protection < smooth_from < cutoff is needed, got "
                              f"{self.protection}, {self.smooth_from}, {self.cutoff}")
-        if not self.embedding or not self.fitting or min(*self.embedding, *self.fitting) < 1:
+        if not self.embedding or not self.fitting:
             raise ValueError(f"embedding and fitting must be positive widths, got {self.embedding}, {self.fitting}")
         if not 1 <= self.axis <= self.embedding[-1]:
             raise ValueError(f"axis must be 1 to {self.embedding[-1]} (the last width of embedding), got {self.axis}")
-        if self.components < 1:
-            raise ValueError(f"components must be at least 1, got {self.components}")
 
     def spec(self) -> dict:
         """Plain values, for the store."""
@@ -86,8 +93,9 @@ class DeepSpin(nn.Module):
 
     def __init__(self, spec: ModelSpec, seed: int = 0):
         super().__init__()
+        check_is("spec", spec, ModelSpec)
         self.spec = spec
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(check_count("seed", seed, 0, 2**63 - 1))
         self.embeddings, self.fittings = nn.ModuleDict(), nn.ModuleDict()
         virtual = [name + "*" for name, scale in zip(spec.names, spec.scales, strict=True) if scale]
         for a, centre in enumerate(spec.names):

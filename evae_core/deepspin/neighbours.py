@@ -19,6 +19,7 @@ import torch
 import vesin
 from torch import Tensor
 
+from evae_core.arguments import check_is, check_number, check_numbers
 from evae_core.deepspin.data import check_cells
 
 TOO_CLOSE = 0.3  # angstrom; the shortest bond there is (H2) has 0.74
@@ -123,12 +124,21 @@ def find_neighbours(positions: Tensor, cells: Tensor, types: Tensor, cutoff: flo
     ValueError
         overlapping atoms (nearer than TOO_CLOSE), a cell without volume or too thin for the cut-off, wrong shapes.
     """
+    for name, value in (("positions", positions), ("cells", cells), ("types", types)):
+        check_is(name, value, Tensor)
+        if not bool(torch.isfinite(value).all()) or value.is_complex():
+            raise ValueError(f"{name} must be finite real numbers")
+    check_number("cutoff", cutoff)
+    check_number("skin", skin, equal=True)
+    reach = check_numbers("reach", reach, 0.0)
     positions, cells = positions.detach().double().cpu(), cells.detach().double().cpu()
+    if types.ndim != 1 or not len(types) or types.dtype != torch.int64 or not (0 <= types).all() \
+            or int(types.max()) >= len(reach):
+        raise ValueError(f"types must be integers (N,), indices into reach, which has {len(reach)} entries, got "
+                         f"{types.dtype} of shape {tuple(types.shape)}")
     if positions.ndim != 3 or positions.shape[1:] != (len(types), 3) or cells.shape != (len(positions), 3, 3):
         raise ValueError(f"positions must have shape (F, {len(types)}, 3) and cells (F, 3, 3), got "
                          f"{tuple(positions.shape)} and {tuple(cells.shape)}")
-    if not (cutoff > 0 and skin >= 0 and all(r >= 0 for r in reach)):
-        raise ValueError(f"cutoff must be positive, skin and reach not negative, got {cutoff}, {skin}, {reach}")
     check_cells(cells)
     check_heights(cells, cutoff)
     kinds, reach_of = types.cpu().numpy(), np.asarray(reach, float)

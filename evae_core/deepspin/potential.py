@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from evae_core.arguments import check_count, check_device, check_flag, check_is, check_number
 from evae_core.deepspin.data import Frames
 from evae_core.deepspin.neighbours import Neighbours, find_neighbours
 
@@ -49,12 +50,16 @@ def neighbours_of(potential: Potential, frames: Frames, skin: float = 0.0) -> Ne
     """Tables for all frames at once, with the potential's ranges. ValueError as :func:`find_neighbours`, and for
     frames whose types the potential does not know, or that have moments where it has none."""
     check_types(potential, frames)
+    check_number("skin", skin, equal=True)
     return find_neighbours(frames.positions, frames.cells, frames.types, potential.cutoff,
                            potential.reach(frames.spins, frames.types), skin)
 
 
 def check_types(potential: Potential, frames: Frames) -> None:
-    """ValueError unless the frames' types are the potential's, in the same order."""
+    """ValueError unless the frames' types are the potential's, in the same order; TypeError for what is neither."""
+    check_is("frames", frames, Frames)
+    if isinstance(potential, type) or not all(hasattr(potential, name) for name in ("names", "cutoff", "energies")):
+        raise TypeError(f"potential must have names, cutoff, reach() and energies(), got {type(potential).__name__}")
     if frames.names != potential.names:
         raise ValueError(f"frames have the types {frames.names}, the potential knows {potential.names}; give the "
                          "frames the same names in the same order (a type may be without atoms)")
@@ -93,8 +98,15 @@ def evaluate(potential: Potential, frames: Frames, *, virial: bool = False, neig
     ValueError
         unknown types, overlapping atoms, too thin a cell: see :func:`find_neighbours`.
     """
-    neighbours = neighbours_of(potential, frames) if neighbours is None else neighbours
     check_types(potential, frames)
+    check_is("neighbours", neighbours, Neighbours, type(None))
+    check_flag("virial", virial)
+    if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype!r:.60}")
+    check_device(device)
+    if rows is not None:
+        check_count("rows", rows, 1)
+    neighbours = neighbours_of(potential, frames) if neighbours is None else neighbours
     if not torch.equal(neighbours.types.cpu(), frames.types):
         raise ValueError("neighbours were found for other atoms than these frames hold")
     neighbours = neighbours.to(device, dtype)

@@ -22,6 +22,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from evae_core.arguments import check_count, check_device, check_flag, check_is, check_number, check_numbers
 from evae_core.deepspin.data import Frames
 from evae_core.deepspin.model import DeepSpin, ModelSpec
 from evae_core.deepspin.neighbours import Neighbours
@@ -60,15 +61,20 @@ class TrainSpec:
     seed: int = 0
 
     def __post_init__(self):
-        if min(self.steps, self.batch, self.segments) < 1 or self.segments > self.steps:
-            raise ValueError("steps, batch and segments must be at least 1 and segments at most steps, got "
-                             f"{self.steps}, {self.batch}, {self.segments}")
+        for name in ("steps", "batch", "segments"):
+            check_count(name, getattr(self, name), 1, 10**9)
+        if self.segments > self.steps:
+            raise ValueError(f"segments must be at most steps, got {self.segments} and {self.steps}")
+        check_count("seed", self.seed, 0, 2**63 - 1)
+        check_flag("reversal", self.reversal)
+        for name in ("rate", "last_rate"):
+            check_number(name, getattr(self, name))
         if not 0 < self.last_rate <= self.rate < float("inf"):
             raise ValueError(f"0 < last_rate <= rate is needed, got {self.last_rate} and {self.rate}")
         for name in ("energy", "force", "force_mag", "virial"):
-            pair = tuple(getattr(self, name))
+            pair = check_numbers(name, getattr(self, name), 0.0)
             object.__setattr__(self, name, pair)
-            if len(pair) != 2 or not all(0 <= p < float("inf") for p in pair):
+            if len(pair) != 2:
                 raise ValueError(f"{name} must be two prefactors (start, limit), not negative, got {pair}")
 
     def spec(self) -> dict:
@@ -198,6 +204,14 @@ def train(frames: Frames, validation: Frames | None, model: ModelSpec, spec: Tra
     RuntimeError
         a loss that is not finite; names the step.
     """
+    check_is("frames", frames, Frames)
+    check_is("validation", validation, Frames, type(None))
+    check_is("model", model, ModelSpec)
+    check_is("spec", spec, TrainSpec)
+    check_is("store", store, Store, type(None))
+    check_device(device)
+    if report is not None and not callable(report):
+        raise TypeError(f"report must be a callable or None, got {report!r:.60}")
     store, folder = store or Store(), None
     for segment in range(spec.segments):
         def make(new: Path, segment=segment, before=folder):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -14,6 +15,17 @@ import safetensors.torch
 import torch
 from safetensors import safe_open
 
+from evae_core import weights
+from evae_core.arguments import (
+    check_choice,
+    check_count,
+    check_device,
+    check_is,
+    check_number,
+    check_path,
+    finite_array,
+)
+from evae_core.files import write_whole
 from evae_core.peace import inverse, learning
 from evae_core.peace import sizes as s
 from evae_core.peace.images import Autocorrelation
@@ -67,24 +79,48 @@ class Estimate:
 
 def save(nets: Sequence[SizeNet], path) -> None:
     """Write an ensemble in half precision, with what its numbers mean in the header."""
+    nets, path = _ensemble("nets", nets), check_path("path", path)
     tensors = {f"{i}.{name}": value.clone() for i, net in enumerate(nets)
                for name, value in halved(net.state_dict()).items()}
     header = {"shape": json.dumps(nets[0].shape.dictionary()), "members": str(len(nets))}
-    safetensors.torch.save_file(tensors, path, header)
+    write_whole(path, safetensors.torch.save(tensors, header | {"sha256": _digest(tensors, header)}))
+
+
+def _digest(tensors: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> str:
+    """SHA-256 of what a file of networks holds."""
+    found = hashlib.sha256(json.dumps([header["shape"], header["members"]]).encode())
+    for name in sorted(tensors):
+        value = tensors[name].contiguous().numpy()
+        found.update(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes())
+    return found.hexdigest()
+
+
+def _ensemble(name: str, nets) -> list[SizeNet]:
+    """``nets`` as a list; TypeError unless it is a sequence of networks of one shape, at least one."""
+    if not isinstance(nets, (list, tuple)) or not nets or not all(isinstance(net, SizeNet) for net in nets):
+        raise TypeError(f"{name} must be a list of networks from peace.train() or peace.load(), at least one, got "
+                        f"{nets!r:.60}")
+    if any(net.shape != nets[0].shape for net in nets):
+        raise ValueError(f"{name} must have one shape")
+    return list(nets)
 
 
 def load(path, device="cpu") -> list[SizeNet]:
-    """Read what :func:`save` wrote. Raises RuntimeError where the file is missing or holds something else."""
-    path = Path(path)
+    """Read what :func:`save` wrote. Raises RuntimeError where the file is missing or holds something else, ValueError
+    where it is damaged."""
+    path = check_path("path", path)
+    check_device(device)
     if not path.is_file():
         raise RuntimeError(f"{path} is not there; train networks with peace.train(optics) and pass "
                            "them as networks=[...]")
+    tensors = weights.read(path)
     with safe_open(path, "pt") as file:
         header = file.metadata() or {}
-    if "shape" not in header:
+    if not {"shape", "members", "sha256"} <= header.keys():
         raise RuntimeError(f"{path} holds no ensemble of this package")
-    tensors, shape = safetensors.torch.load_file(path), Shape(**json.loads(header["shape"]))
-    nets = []
+    if _digest(tensors, header) != header["sha256"]:
+        raise ValueError(f"{path} is damaged: its SHA-256 is not the one that was written with it")
+    shape, nets = Shape(**json.loads(header["shape"])), []
     for i in range(int(header["members"])):
         net = SizeNet(shape)
         net.load_state_dict({name.split(".", 1)[1]: value.float() for name, value in tensors.items()
@@ -131,7 +167,7 @@ def _measured(autocorrelation, optics: Optics, lags, nodes) -> tuple[np.ndarray,
     if isinstance(autocorrelation, Autocorrelation):
         frames = autocorrelation.frames * autocorrelation.pixels / optics.pixels
         autocorrelation = autocorrelation.mean
-    values = np.array(autocorrelation, dtype=np.float64)
+    values = finite_array("autocorrelation", autocorrelation).copy()
     if values.ndim == 2 and lags is None:
         if values.shape[0] != values.shape[1] or len(values) < 16:
             raise ValueError(f"an autocorrelation image must be square with at least 16 pixels along a side, lag 0 at "
@@ -139,8 +175,8 @@ def _measured(autocorrelation, optics: Optics, lags, nodes) -> tuple[np.ndarray,
         centre = values[len(values) // 2, len(values) // 2]
         reduction = _reduction(optics, len(values), None, tuple(nodes))
     elif values.ndim == 1:
-        lags = np.arange(len(values)) if lags is None else np.asarray(lags, np.float64)
-        if lags.shape != values.shape or len(lags) < 8 or not np.isfinite(lags).all():
+        lags = np.arange(len(values)) if lags is None else finite_array("lags", lags)
+        if lags.shape != values.shape or len(lags) < 8:
             raise ValueError(f"a cut needs one lag (in camera pixels) a value and at least 8 of them, got "
                              f"{values.shape} values and {lags.shape} lags")
         centre = values[np.argmin(np.abs(lags))] if np.abs(lags).min() < 1e-9 else 1.0
@@ -148,8 +184,6 @@ def _measured(autocorrelation, optics: Optics, lags, nodes) -> tuple[np.ndarray,
     else:
         raise ValueError("autocorrelation must be an image (side, side), a cut (n,) with its lags, or what "
                          f"peace.autocorrelation() returns; got shape {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError("autocorrelation holds values that are not finite")
     if centre <= 0 or np.abs(values).max() > 1.001 * centre:
         raise ValueError(f"lag 0 must hold the largest value of the autocorrelation, got {centre:g} of "
                          f"{values.max():g}; is lag 0 in the right place, and the background taken off?")
@@ -214,12 +248,15 @@ def estimate(autocorrelation, optics: Optics | None = None, *, lags=None, frames
         an autocorrelation of another shape, not finite, too small, or not largest at lag 0; an unknown method;
         frames not positive; optics whose lags miss the wave numbers of the networks.
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if frames is not None and not frames > 0:
-        raise ValueError(f"frames must be positive, got {frames!r}")
-    if not isinstance(optics, (Optics, type(None))):
-        raise TypeError(f"optics must be peace.Optics, got {type(optics).__name__}")
+    check_choice("method", method, METHODS)
+    if frames is not None:
+        check_number("frames", frames, 1e-6, 1e12)
+    if grains is not None and not (isinstance(grains, float) and grains == np.inf):
+        check_number("grains", grains, 1e-3)
+    check_count("tune", tune, 0, 10**5)
+    if networks is not None:
+        networks = _ensemble("networks", networks)
+    check_is("optics", optics, Optics, type(None))
     optics = optics or Optics()
     if networks is None and method in ("peace", "plain"):
         networks = trained(method)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evae_core.arguments import check_count, check_device, check_is, check_number, check_numbers
 from evae_core.peace import sizes as s
 from evae_core.peace.inverse import kernel, whitening
 from evae_core.peace.network import BLIND, FINE, Shape, SizeNet
@@ -42,6 +43,18 @@ class Training:
     grains: tuple[float, float] = (1e3, 1e7)  # independent grains in all frames, log-uniform: the surface's noise
     cuts: float = 0.3  # share of the batch that is one-dimensional cuts
     seed: int = 0
+
+    def __post_init__(self):
+        for name, most in (("steps", 10**9), ("batch", 10**6), ("pool", 10**8)):
+            check_count(name, getattr(self, name), 1, most)
+        check_count("seed", self.seed, 0, 2**63 - 1)
+        check_number("rate", self.rate)
+        check_number("physics", self.physics, equal=True)
+        check_number("cuts", self.cuts, 0.0, 1.0, equal=True)
+        for name in ("frames", "grains"):
+            pair = check_numbers(name, getattr(self, name))
+            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+                raise ValueError(f"{name} must be two numbers, 0 < least <= most, got {pair}")
 
 
 class Noise:
@@ -127,7 +140,15 @@ def train(optics: Optics, training: Training | None = None, shape: Shape | None 
 
     Same optics, training and device: same weights.
     """
+    check_is("optics", optics, Optics)
+    check_is("training", training, Training, type(None))
+    check_is("shape", shape, Shape, type(None))
+    check_device(device)
+    if report is not None and not callable(report):
+        raise TypeError(f"report must be a callable or None, got {report!r:.60}")
     training, shape = training or Training(), shape or Shape()
+    if training.pool < shape.nodes:
+        raise ValueError(f"training.pool must be at least the nodes of shape, {shape.nodes}, got {training.pool}")
     torch.manual_seed(training.seed)
     net = SizeNet(shape).to(device)
     noise, generator = noise_of(optics, shape), torch.Generator().manual_seed(training.seed)

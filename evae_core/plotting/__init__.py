@@ -11,6 +11,7 @@ from evae_core.plotting.curves import collapse_measure, interpolation_energies, 
 from evae_core.plotting.evidence import budget_curves, phase_strip, strip_curves
 from evae_core.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
 from evae_core.plotting.peace import cumulative_curves, evolution, law_against_simulator, score_curves
+from evae_core.plotting.phases import critical_fields, phase_diagram
 from evae_core.plotting.quality import quality_distributions, quality_front, systems_collapse
 from evae_core.plotting.samples import annealing_watched, confined_energies, dataset_statistics
 from evae_core.plotting.spins import alignment_map, alignment_rgb, colour_wheel, spin_map, spin_rgb
@@ -28,6 +29,7 @@ __all__ = [
     "colour_wheel",
     "confined_energies",
     "confined_states",
+    "critical_fields",
     "critical_gammas",
     "cumulative_curves",
     "dataset_statistics",
@@ -40,6 +42,7 @@ __all__ = [
     "law_against_simulator",
     "noise_reduction",
     "output_ladder",
+    "phase_diagram",
     "phase_strip",
     "quality_distributions",
     "quality_front",
