@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -28,7 +29,7 @@ class Autocorrelation:
     pixels: int
 
 
-def read_images(folder) -> Iterable[np.ndarray]:
+def read_images(folder: Any) -> Iterable[np.ndarray]:
     """Yield the tif and png images of a folder in the order of their names, (ny, nx) float64; colour is refused.
 
     Raises FileNotFoundError where there is none, ValueError for an image with colours or one that cannot be read.
@@ -48,12 +49,12 @@ def read_images(folder) -> Iterable[np.ndarray]:
             yield page
 
 
-def _page(image, k: int):
+def _page(image: Any, k: int) -> Image.Image:
     image.seek(k)
     return image
 
 
-def check_frame(frame, number: int, least: int) -> np.ndarray:
+def check_frame(frame: Any, number: int, least: int) -> np.ndarray:
     """``frame`` as an array (ny, nx) where it can be used.
 
     Raises
@@ -78,7 +79,7 @@ def check_frame(frame, number: int, least: int) -> np.ndarray:
     return frame
 
 
-def correlate(frame, crop: int, background: float | None = None) -> np.ndarray:
+def correlate(frame: Any, crop: int, background: float | None = None) -> np.ndarray:
     """Unnormalised autocovariance (crop, crop) of one image (ny, nx), lag 0 at [crop // 2, crop // 2].
 
     cov(u) = sum_x I'(x) I'(x + u) / number of pairs of pixels, zero-padded so that nothing wraps around; I' = I / b - 1
@@ -99,7 +100,7 @@ def correlate(frame, crop: int, background: float | None = None) -> np.ndarray:
     return found[np.ix_(lags, lags)] / np.outer(ny - np.abs(lags), nx - np.abs(lags))
 
 
-def autocorrelation(frames, crop: int = 96, *, background: float | None = None, camera_noise: float | None = 0.0,
+def autocorrelation(frames: Any, crop: int = 96, *, background: float | None = None, camera_noise: float | None = 0.0,
                     ) -> Autocorrelation:
     """Background-free normalised autocovariance of speckle images, averaged over frames.
 
@@ -142,7 +143,7 @@ def autocorrelation(frames, crop: int = 96, *, background: float | None = None, 
     return Autocorrelation(mean, error, count, pixels)
 
 
-def radial(image, error=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def radial(image: Any, error: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean over rings one pixel wide: (mean lag in pixels, mean, standard error of independent pixels or NaN), (crop //
     2,)."""
     image = np.asarray(image, np.float64)
@@ -152,7 +153,7 @@ def radial(image, error=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     inside = ring < len(image) // 2
     count = np.bincount(ring[inside])
 
-    def mean_of(values):
+    def mean_of(values: Any) -> np.ndarray:
         return np.bincount(ring[inside], values[inside]) / count
 
     spread = np.full(len(count), np.nan) if error is None else np.sqrt(mean_of(np.asarray(error) ** 2) / count)
