@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from evae_core.plotting.checks import items, members, numbers
@@ -9,7 +11,7 @@ from evae_core.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, NARR
 
 
 @styled
-def law_against_simulator(lags, law, mean, error, *, plain=None):
+def law_against_simulator(lags: Any, law: Any, mean: Any, error: Any, *, plain: Any = None) -> Figure:
     """Draw the radial autocorrelation of simulated frames on the law, and their difference in units of its error.
 
     Parameters
@@ -42,7 +44,7 @@ def law_against_simulator(lags, law, mean, error, *, plain=None):
 
 
 @styled
-def cumulative_curves(panels):
+def cumulative_curves(panels: Any) -> Figure:
     """Draw cumulative size curves by volume, one panel each.
 
     Parameters
@@ -73,7 +75,7 @@ def cumulative_curves(panels):
 
 
 @styled
-def score_curves(panels, *, goal: float | None = None):
+def score_curves(panels: Any, *, goal: float | None = None) -> Figure:
     """Draw a distance against a condition for several methods.
 
     Parameters
@@ -98,7 +100,7 @@ def score_curves(panels, *, goal: float | None = None):
 
 
 @styled
-def evolution(time, truth, found, low, high, *, label: str = "time (frames)"):
+def evolution(time: Any, truth: Any, found: Any, low: float, high: float, *, label: str = "time (frames)") -> Figure:
     """Draw d10, d50 and d90 by volume (in m) of a powder that changes: lines the truth, dots the estimate with its
     band.
 
