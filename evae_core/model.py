@@ -15,7 +15,8 @@ every output is the uniform state.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +31,30 @@ HIDDEN = 512
 SLOPE = 0.1
 LOGVAR_START = -6.0
 D_PAPER = 0.3
+
+
+@runtime_checkable
+class Energy(Protocol):
+    """What L_H is made of: a :class:`Hamiltonian`, or a learned energy that stands for one."""
+
+    D: float
+    boundary: Any
+    mask: Any
+
+    def energy(self, spins: Tensor, *, check: bool = True) -> Tensor:
+        """(...,) total energy of spins (..., 3, Ny, Nx), differentiable."""
+
+    def reference_energy(self, shape: Sequence[int]) -> float:
+        """E_0."""
+
+    def sites(self, shape: Sequence[int]) -> int:
+        """Number of magnetic sites."""
+
+
+class Guide(Energy, Protocol):
+    """A learned energy; ``about``, plain JSON values, says what it depends on."""
+
+    about: Mapping[str, Any]
 
 
 class Losses(NamedTuple):
@@ -54,7 +79,7 @@ def kl_loss(mu: Tensor, logvar: Tensor) -> Tensor:
     return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1).mean()
 
 
-def energy_loss(H: Hamiltonian, x_out: Tensor) -> Tensor:
+def energy_loss(H: Energy, x_out: Tensor) -> Tensor:
     """L_H = (E(X_out) - E0)/N x (0.3/D)^2, signed and linear; mean over the batch.
 
     E0 = H.reference_energy: the exchange energy of the uniform state. The last factor makes one gamma ladder
@@ -65,7 +90,7 @@ def energy_loss(H: Hamiltonian, x_out: Tensor) -> Tensor:
     return (H.energy(x_out, check=False).mean() - H.reference_energy(shape)) * (energy_scale(H) / H.sites(shape))
 
 
-def energy_scale(H: Hamiltonian) -> float:
+def energy_scale(H: Energy) -> float:
     """(0.3/D)^2, the factor between energies per spin and L_H; 1 for D = 0."""
     return (D_PAPER / H.D) ** 2 if H.D else 1.0
 
@@ -265,7 +290,7 @@ class VAE(nn.Module):
         noise = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
         return self.decode(mu + (0.5 * logvar).exp() * noise), mu, logvar
 
-    def loss(self, spins: Tensor, hamiltonian: Hamiltonian, beta: float, gamma: float,
+    def loss(self, spins: Tensor, hamiltonian: Energy, beta: float, gamma: float,
              generator: torch.Generator | None = None) -> Losses:
         """L = L_RC + beta L_KL + gamma L_H of a batch (n, 3, Ny, Nx); reductions are stated at each loss.
 
@@ -281,13 +306,13 @@ class VAE(nn.Module):
             check_weight(name, value)
         return self.losses(spins, hamiltonian, beta, gamma, generator)
 
-    def losses(self, spins: Tensor, hamiltonian: Hamiltonian, beta: float, gamma: float,
+    def losses(self, spins: Tensor, hamiltonian: Energy, beta: float, gamma: float,
                generator: torch.Generator | None = None) -> Losses:
         """:meth:`loss` without its checks, for batches known to be right."""
         x_out, mu, logvar = self(spins, generator)
         return self.compare(spins, x_out, mu, logvar, hamiltonian, beta, gamma)
 
-    def compare(self, spins: Tensor, x_out: Tensor, mu: Tensor, logvar: Tensor, hamiltonian: Hamiltonian, beta: float,
+    def compare(self, spins: Tensor, x_out: Tensor, mu: Tensor, logvar: Tensor, hamiltonian: Energy, beta: float,
                 gamma: float) -> Losses:
         """The losses of what :meth:`forward` returned for ``spins``."""
         reconstruction = reconstruction_loss(spins, x_out, self.sites)
@@ -295,9 +320,9 @@ class VAE(nn.Module):
         energy = energy_loss(hamiltonian, x_out if gamma else x_out.detach())  # at 0 its gradient is not wanted
         return Losses(reconstruction, kl, energy, reconstruction + beta * kl + gamma * energy)
 
-    def check_batch(self, spins: Tensor, hamiltonian: Hamiltonian) -> None:
+    def check_batch(self, spins: Tensor, hamiltonian: Energy) -> None:
         """Raise unless ``spins`` is a batch this model can be trained on under ``hamiltonian``."""
-        if not isinstance(hamiltonian, Hamiltonian):
+        if not isinstance(hamiltonian, Energy):
             raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(hamiltonian).__name__}")
         check_spins(spins, unit=True, magnetic=hamiltonian.mask)
         if spins.dtype != (wanted := next(self.parameters()).dtype):

@@ -41,8 +41,6 @@ class Remote:
             raise ValueError(f"the address of shared artefacts must be one that fsspec opens, as file:///shared/evae "
                              f"or s3://bucket/evae, got {url!r} ({error})") from error
         self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
-        self.fs.use_listings_cache = False
-        self.fs.dircache.clear() if hasattr(self.fs, "dircache") else None
 
     def names(self) -> set[str]:
         """Names of the artefacts that lie there."""

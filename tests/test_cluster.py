@@ -1,125 +1,46 @@
 """The same tables from Dask's workers, whatever dies; an object store; TLS. Needs the extra ``cluster``."""
 
-import os
 import shutil
-import signal
 import subprocess
-import sys
-import threading
-import time
-from contextlib import contextmanager
-from pathlib import Path
 
+import cluster_faults
 import pytest
-from test_ensemble import serial, tables, tiny  # noqa: F401  (a fixture)
+from cluster_faults import free_port, programs, scheduler, tables, tiny, worker
 
 from evae_core.ensemble import Place, dask, fulfil, perform
 from evae_core.ensemble.executors import check_address, exposed, local_cluster, slurm_script
 from evae_core.ensemble.grid import work
+from evae_core.remote import Remote
+from evae_core.store import Store
 
 distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 pytestmark = pytest.mark.filterwarnings("default")  # Dask's and its event loop's own
-ROOT = Path(__file__).parents[1]
 
 
-@contextmanager
-def processes(*commands, environment=None):
-    """Programs that run for the test, each in a group of its own, and end with it."""
-    started = [subprocess.Popen(command, start_new_session=True, env={
-        **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(environment or {})},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for command in commands]
-    try:
-        yield started
-    finally:
-        for process in started:
-            stop(process)
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    return cluster_faults.serial(tmp_path_factory.mktemp("serial"), tiny())
 
 
-def stop(process):
-    for number in (signal.SIGCONT, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            pass
-    process.wait()
+def killed(folder, plan):
+    return cluster_faults.killed(folder, plan, workers=2)
 
 
-def scheduler(port, *more):
-    return [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port),
-            "--no-dashboard", "--no-show", *more]
+@pytest.mark.parametrize("fault", [killed, cluster_faults.restarted, cluster_faults.cut], ids=lambda one: one.__name__)
+def test_the_same_tables_whatever_dies(fault, tmp_path, serial):
+    outcome, place, happened = fault(tmp_path, tiny())
+    assert happened and not outcome.errors and tables(tiny(), place) == serial
+    assert outcome.lost or fault is not cluster_faults.restarted, "Dask itself sends work again, but not then"
 
 
-def worker(port, scheme="tcp", *more):
-    return [sys.executable, "-m", "distributed.cli.dask_worker", f"{scheme}://127.0.0.1:{port}", "--nthreads", "1",
-            "--host", "127.0.0.1", "--no-dashboard", "--death-timeout", "60", *more]
-
-
-def free_port():
-    import socket
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def when(condition, act, seconds=120):
-    """Do ``act`` in a thread once ``condition()`` holds; returns the list that then holds its result."""
-    found = []
-
-    def watch():
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if condition():
-                found.append(act())
-                return
-            time.sleep(0.01)
-
-    threading.Thread(target=watch, daemon=True).start()
-    return found
-
-
-def at_work(folder):
-    return lambda: list(Path(folder).glob("stage-*.partial-*"))
-
-
-def test_two_workers_and_one_killed(tmp_path, serial):  # noqa: F811
-    place = Place(str(tmp_path))
-    with local_cluster(2) as cluster:
-        assert cluster.scheduler_address.startswith("tcp://127.0.0.1:"), "bound to this machine"
-        killed = when(at_work(tmp_path), lambda: [os.kill(one.pid, signal.SIGKILL) for one in cluster.workers.values()])
-        outcome = fulfil(work(tiny()), dask(cluster.scheduler_address), place, "cpu")
-    assert killed and not outcome.errors and tables(tiny(), place) == serial
-
-
-def test_the_scheduler_started_again(tmp_path, serial):  # noqa: F811
-    place, port, lines = Place(str(tmp_path)), free_port(), []
-    with processes(scheduler(port), worker(port)) as first:
-        def again():
-            for process in first:
-                stop(process)
-            return [subprocess.Popen(command, start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                    for command in (scheduler(port), worker(port))]
-
-        second = when(at_work(tmp_path), again)
-        try:
-            outcome = fulfil(work(tiny()), dask(f"tcp://127.0.0.1:{port}"), place, "cpu", lines.append)
-        finally:
-            for process in second[0] if second else []:
-                stop(process)
-    assert second and outcome.lost and not outcome.errors and tables(tiny(), place) == serial
-
-
-def test_a_worker_cut_off(tmp_path, serial):  # noqa: F811
-    """One that is stopped answers nothing and holds its locks' processes; behind a url each has a store of its own."""
-    place, port = Place(None, f"file://{tmp_path}/shared"), free_port()
-    short = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "3s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "3s"}
-    stores = [{**short, "EVAE_STORE": str(tmp_path / name)} for name in "ab"]
-    with processes(scheduler(port), environment=short), processes(worker(port, "tcp", "--no-nanny"),
-                                                                 environment=stores[0]) as cut, \
-            processes(worker(port, "tcp", "--no-nanny"), environment=stores[1]):
-        stopped = when(at_work(tmp_path / "a"), lambda: os.killpg(cut[0].pid, signal.SIGSTOP) or True)
-        outcome = fulfil(work(tiny()), dask(f"tcp://127.0.0.1:{port}"), place, "cpu")
-    assert stopped and not outcome.errors and tables(tiny(), place) == serial
+def test_nothing_listens_beyond_this_machine():
+    import psutil
+    with local_cluster(1) as cluster:
+        dask(cluster.scheduler_address)().shutdown()
+        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        listening = {found.laddr.ip for one in family for found in one.net_connections("inet")
+                     if found.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
 
 
 def certificate(folder):
@@ -138,7 +59,7 @@ def certificate(folder):
 def test_tls(tmp_path, monkeypatch):
     """By Dask's own configuration; who has no certificate is not let in, nor is who comes in the clear."""
     settings, port = certificate(tmp_path), free_port()
-    with processes(scheduler(port, "--protocol", "tls"), worker(port, "tls"), environment=settings):
+    with programs(scheduler(port, "--protocol", "tls"), worker(f"tls://127.0.0.1:{port}"), environment=settings):
         security = distributed.Security(
             require_encryption=True, tls_ca_file=str(tmp_path / "certificate.pem"),
             **{f"tls_client_{kind}": str(tmp_path / file)
@@ -183,21 +104,40 @@ def bucket():
     pytest.importorskip("s3fs")
     server = pytest.importorskip("moto.server")
     with pytest.MonkeyPatch.context() as patch:
-        running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
+        running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=(port := free_port()), verbose=False)
         running.start()
         for name, value in (("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"),
                             ("AWS_DEFAULT_REGION", "us-east-1"),
-                            ("FSSPEC_S3_ENDPOINT_URL", f"http://127.0.0.1:{running._port}")):
+                            ("FSSPEC_S3_ENDPOINT_URL", f"http://127.0.0.1:{port}")):
             patch.setenv(name, value)
         import fsspec
+        patch.setitem(fsspec.config.conf, "s3", {})
         fsspec.config.set_conf_env(fsspec.config.conf)
         fsspec.filesystem("s3").mkdir("evae")
         yield "s3://evae/artefacts"
         running.stop()
 
 
-def test_an_object_store_gives_the_serial_tables(tmp_path, bucket, serial):  # noqa: F811
+def test_an_object_store_gives_the_serial_tables(tmp_path, bucket, serial):
     """Two workers' stores in turn: each unit is done where it is the other's turn, with what the first has pushed."""
     places = [Place(str(tmp_path / name), bucket) for name in "ab"]
     pulled = [perform(unit, places[number % 2], "cpu").pulled for number, unit in enumerate(work(tiny()))]
     assert sum(pulled) and tables(tiny(), Place(str(tmp_path / "head"), bucket)) == serial
+
+
+def test_an_object_store_keeps_the_first(tmp_path, bucket, monkeypatch):
+    """Two that found nothing there put the same artefact: one object, the first one's; damaged, it is made anew."""
+    stores, spec = [Store(tmp_path / name) for name in "ab"], {"kind": "thing", "number": 1}
+    for number, store in enumerate(stores):
+        store.get(spec, lambda folder, number=number: (folder / "a.txt").write_text(f"{number}"))
+    remote = Remote(bucket)
+    monkeypatch.setattr(remote.fs, "exists", lambda path: False)
+    assert remote.push(spec, stores[0]) > 0 == remote.push(spec, stores[1])
+    other = Store(tmp_path / "c")
+    assert remote.pull(spec, other) and (other.find(spec) / "a.txt").read_text() == "0"
+    (path,) = (name for name in remote.fs.ls(remote.root, detail=False) if "/thing-" in name)
+    remote.fs.pipe_file(path, remote.fs.cat_file(path)[:600])
+    fresh = Store(tmp_path / "d")
+    assert remote.pull(spec, fresh) == 0 and fresh.find(spec) is None
+    assert remote.push(spec, stores[1]) and remote.pull(spec, fresh)
+    assert (fresh.find(spec) / "a.txt").read_text() == "1"

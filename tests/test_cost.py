@@ -13,7 +13,7 @@ FREE = Costs(shard=1.0, stage=10.0, ending=2.0, shard_bytes=0.0, stage_bytes=0.0
 
 
 def alone(count, seconds=10.0, bytes_=0.0):
-    return [Task(seconds, (), {}, {f"stage-{k}": bytes_}) for k in range(count)]
+    return [Task(seconds, makes=(k,), bytes=bytes_) for k in range(count)]
 
 
 def test_nothing_shared_divides_by_the_workers():
@@ -24,7 +24,7 @@ def test_nothing_shared_divides_by_the_workers():
 
 
 def test_a_chain_is_as_long_on_any_number_of_workers():
-    chain = [Task(1.0, (k - 1,) if k else (), {}, {}) for k in range(7)]
+    chain = [Task(1.0, (k - 1,) if k else ()) for k in range(7)]
     assert simulate(chain, 50, FREE).seconds == simulate(chain, 1, FREE).longest == 7.0
 
 
@@ -36,26 +36,31 @@ def test_the_scheduler_and_the_store_become_the_limit():
 
 
 def test_what_a_worker_has_it_does_not_read_again():
-    first = Task(1.0, (), {}, {"stage-a": 8.0})
-    after = [Task(1.0, (0,), {"stage-a": 8.0}, {}) for _ in range(3)]
+    first = Task(1.0, makes=(0,), bytes=8.0)
+    after = [Task(1.0, (0,), {0: 8.0}) for _ in range(3)]
     assert simulate([first, *after], 1, FREE).moved == 8.0
     assert simulate([first, *after], 3, FREE).moved == 8.0 * 3  # written once, read by two others
+    data = [Task(1.0, data=1, shards=5) for _ in range(4)]
+    costs = replace(FREE, shard_bytes=2.0, bandwidth=1e9)
+    assert simulate(data, 1, costs).moved == 10.0 and simulate(data, 2, costs).moved == 20.0
+    again = simulate(data, 2, replace(costs, remade=True))
+    assert again.moved == 0 and again.seconds == pytest.approx(5 + 2), "each worker makes the five shards once"
 
 
 def test_tasks_of_an_ensemble():
     units = work(chains(PRESETS["smoke"], 2, [1e-3], [0.8, 1.0], short=True))
     found = tasks(units, FREE)
     assert len(found) == len(units)
-    assert sum(len(task.after) > 0 for task in found) == sum(bool(unit.needs()) for unit in units)
+    assert sum(len(task.after) > 0 for task in found) == sum(bool(unit.reads()) for unit in units)
     once = simulate(found, 1, FREE)
     assert once.seconds == pytest.approx(sum(task.seconds for task in found))
     assert once.workers_busy == pytest.approx(1)
     assert simulate(found, 4, FREE).seconds >= once.longest
     remade = replace(FREE, remade=True)
-    assert len(tasks(units, remade)) == len(units) - sum(not unit.needs() for unit in units)
+    assert len(tasks(units, remade)) == len(units) - sum(not unit.reads() for unit in units)
     assert simulate(tasks(units, remade), 1, remade).seconds == pytest.approx(once.seconds), "each shard once"
 
 
 def test_a_circle():
     with pytest.raises(ValueError, match="circle"):
-        simulate([Task(1.0, (0,), {}, {})], 1, FREE)
+        simulate([Task(1.0, (0,))], 1, FREE)

@@ -9,40 +9,24 @@ import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 
+import cluster_faults
 import pytest
+from cluster_faults import TINY, tables, tiny
 
-from evae_core import claims, timebox
+from evae_core import timebox
 from evae_core.artefact import identity
 from evae_core.cli import main
 from evae_core.ensemble import Climb, Ending, Place, Shard, fulfil, local, mapping, perform, units
 from evae_core.ensemble.diagram import small_data, to_collapse, to_posterior_collapse
 from evae_core.ensemble.grid import chains, numbers, work
-from evae_core.ensemble.tables import by_chain, by_stage, endings, phase, states
+from evae_core.ensemble.tables import endings, phase, states
 from evae_core.presets import PRESETS
-
-TINY = replace(PRESETS["smoke"], excess_train=20, shard=11, sweeps=10, excess_first=2, confined_steps=2, batch=8,
-               samples=4)
-
-
-def tiny(**changes):
-    return chains(TINY, **({"seeds": 1, "betas": [1e-3], "D": [0.8], "B": [0.55], "reduced": True,
-                            "short": True} | changes))
-
-
-def tables(ensemble, place):
-    """The final tables, as the bytes that are compared."""
-    found = endings(ensemble, place)
-    return json.dumps([by_chain(found, claims.criticals),
-                       {name: column.tolist() for name, column in by_stage(found).items()}]).encode()
 
 
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory):
     """The same ensemble, one unit after the other in this process."""
-    place = Place(str(tmp_path_factory.mktemp("serial")))
-    for unit in work(tiny()):
-        perform(unit, place, "cpu")
-    return tables(tiny(), place)
+    return cluster_faults.serial(tmp_path_factory.mktemp("serial"), tiny())
 
 
 def test_numbers():
@@ -75,7 +59,7 @@ def test_units_are_cut_where_ladders_part():
     assert units([(data, up), (data, up[:3])])[2:] == [Climb(data, tuple(up))], "what is on the way is no branch"
     names = [identity(spec)[1] for unit in found for spec in unit.specs()]
     assert len(names) == len(set(names)) == 2 + len({*up, *beta})
-    assert found[3].needs()[-1] == found[2].specs()[-1], "it starts from the stage where they part"
+    assert found[3].reads()[-1] == found[2].makes()[-1], "it starts from the stage where they part"
 
 
 def test_processes_give_the_serial_tables(tmp_path, serial):

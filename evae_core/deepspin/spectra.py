@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import pi
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class Modes(NamedTuple):
     magnons: np.ndarray
 
 
-def spectra(potential: Potential, state: State, q: Tensor, dt: float, steps: int, **settings) -> Spectra:
+def spectra(potential: Potential, state: State, q: Tensor, dt: float, steps: int, **settings: Any) -> Spectra:
     """Spectra of a motion without thermostat from ``state``, whose atoms move about ``state``'s mean sites.
 
     Parameters
@@ -160,7 +160,8 @@ def shaken(state: State, temperature: float, tilt: float, generator: torch.Gener
 
 
 def magnetisation(potential: Potential, state: State, temperatures: Sequence[float], dt: float, settle: int,
-                  measure: int, seed: int = 0, friction: float = 5.0, damping: float = 0.3, **settings) -> np.ndarray:
+                  measure: int, seed: int = 0, friction: float = 5.0, damping: float = 0.3,
+                  **settings: Any) -> np.ndarray:
     """(T, 2): mean of |sum S| / sum |S| at rising temperatures (K), and its standard error from four blocks.
 
     Atoms and moments have Langevin's thermostat; every temperature starts where the one before ended, takes ``settle``
@@ -174,7 +175,7 @@ def magnetisation(potential: Potential, state: State, temperatures: Sequence[flo
         integrator.run(settle)
         values: list[float] = []
 
-        def record(now: Integrator, _: int, values=values) -> None:
+        def record(now: Integrator, _: int, values: list[float] = values) -> None:
             spins = now.state.frames.spins[0]
             values.append(float(spins.sum(0).norm() / spins.norm(dim=-1).sum()))
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from evae_core.artefact import identity
-from evae_core.ensemble.work import Climb, Shard, Unit
+from evae_core.dataset import DataSpec
+from evae_core.ensemble.work import Climb, Key, Shard, Unit
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,16 @@ class Costs:
 
 @dataclass(frozen=True)
 class Task:
-    """One unit: seconds of work, numbers of the tasks before it, {artefact: bytes} that it reads and writes."""
+    """One unit: seconds of work, numbers of the tasks before it, what it reads besides shards ({name: bytes}), the
+    number of its data set and of that set's shards that it reads, and the bytes of what it makes."""
 
     seconds: float
-    after: tuple[int, ...]
-    reads: dict[str, float]
-    writes: dict[str, float]
+    after: tuple[int, ...] = ()
+    reads: dict[int, float] = field(default_factory=dict)
+    makes: tuple[int, ...] = ()
+    data: int = -1
+    shards: int = 0
+    bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,20 +60,27 @@ class Prediction:
 
 
 def tasks(units: Sequence[Unit], costs: Costs) -> list[Task]:
-    """The tasks of ``units``. With ``costs.remade`` shards are no tasks: who reads one that it lacks makes it."""
+    """The tasks of ``units``. With ``costs.remade`` shards are no tasks: who reads those of a data set makes them."""
     kinds = [unit for unit in units if not (costs.remade and isinstance(unit, Shard))]
-    made = [[identity(spec)[1] for spec in unit.specs()] for unit in kinds]
-    makers = {name: number for number, names in enumerate(made) for name in names}
+    numbers: dict[Key, int] = {}
+    makers: dict[int, int] = {}
+    sets: dict[DataSpec, int] = {}
+    made = []
+    for number, unit in enumerate(kinds):
+        made.append(tuple(numbers.setdefault(key, len(numbers)) for key in unit.makes()))
+        makers |= dict.fromkeys(made[-1], number)
     found = []
-    for unit, names in zip(kinds, made, strict=True):
-        needs = [identity(spec)[1] for spec in unit.needs()]
+    for unit, own in zip(kinds, made, strict=True):
+        reads = unit.reads()
+        known = [numbers[key] for key in reads if key in numbers]
         size = (costs.shard_bytes if isinstance(unit, Shard) else
-                costs.stage_bytes if isinstance(unit, Climb) else costs.ending_bytes)
+                costs.stage_bytes * len(unit.stages) if isinstance(unit, Climb) else costs.ending_bytes)
         seconds = (costs.shard if isinstance(unit, Shard) else
                    costs.stage * len(unit.stages) if isinstance(unit, Climb) else costs.ending)
-        found.append(Task(seconds, tuple(sorted({makers[name] for name in needs if name in makers})),
-                          {name: costs.shard_bytes if name.startswith("shard-") else costs.stage_bytes
-                           for name in needs}, dict.fromkeys(names, size)))
+        found.append(Task(
+            seconds, tuple({makers[name] for name in known}),
+            {numbers[key]: costs.stage_bytes for key in reads if not isinstance(key[1], int) and key in numbers}, own,
+            sets.setdefault(unit.data, len(sets)), sum(isinstance(what, int) for _, what in reads), size))
     return found
 
 
@@ -82,7 +93,8 @@ def simulate(work: Sequence[Task], workers: int, costs: Costs) -> Prediction:
         for before in task.after:
             later[before].append(number)
     ready, idle = deque(number for number, count in enumerate(left) if not count), list(range(workers))
-    kept: list[set[str]] = [set() for _ in range(workers)]
+    kept: list[set[int]] = [set() for _ in range(workers)]  # stages
+    sets: list[set[int]] = [set() for _ in range(workers)]  # data sets
     events: list[tuple[float, bool, int, int]] = []  # when, whether its artefacts are written too, task, worker
     now = scheduler = store = busy = moved = 0.0
     done = 0
@@ -91,20 +103,21 @@ def simulate(work: Sequence[Task], workers: int, costs: Costs) -> Prediction:
             number, worker = ready.popleft(), idle.pop()
             task = work[number]
             scheduler = begin = max(now, scheduler) + costs.overhead
-            lacking = {name: size for name, size in task.reads.items() if name not in kept[worker]}
-            made = [name for name in lacking if costs.remade and name.startswith("shard-")]
-            if reading := sum(size for name, size in lacking.items() if name not in made):
+            lacking = task.shards if task.data not in sets[worker] else 0
+            reading = sum(size for name, size in task.reads.items() if name not in kept[worker])
+            if reading := reading + (0.0 if costs.remade else lacking * costs.shard_bytes):
                 store = begin = max(scheduler, store) + reading / costs.bandwidth
                 moved += reading
-            kept[worker] |= task.reads.keys() | task.writes.keys()
-            seconds = task.seconds + len(made) * costs.shard
+            kept[worker] |= {*task.reads, *task.makes}
+            if lacking:
+                sets[worker].add(task.data)
+            seconds = task.seconds + (lacking * costs.shard if costs.remade else 0.0)
             busy += seconds
             heapq.heappush(events, (begin + seconds, False, number, worker))
         now, written, number, worker = heapq.heappop(events)
         if not written:
-            writing = sum(work[number].writes.values())
-            store = max(now, store) + writing / costs.bandwidth
-            moved += writing
+            store = max(now, store) + work[number].bytes / costs.bandwidth
+            moved += work[number].bytes
             heapq.heappush(events, (store, True, number, worker))
             continue
         longest[number] = work[number].seconds + max((longest[before] for before in work[number].after), default=0.0)

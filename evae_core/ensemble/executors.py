@@ -53,7 +53,7 @@ def dask(address: str, gpus: bool = False, security: Any = None) -> Callable[[],
             client = distributed.Client(address, security=security, set_as_default=False, timeout=SCHEDULER_TIMEOUT)
         except (OSError, TimeoutError) as error:
             raise RuntimeError(f"no scheduler answers at {address} ({error}); start one with\n"
-                               f"  dask scheduler --host {HOST} --port 8786") from error
+                               f"  dask scheduler --host {HOST} --port 8786 --dashboard-address {HOST}:8787") from error
         # One unit may be sent again after its worker died: without `pure` Dask would answer with the old future.
         executor: Executor = client.get_executor(pure=False, **({"resources": {"GPU": 1}} if gpus else {}))
         shutdown = executor.shutdown
@@ -92,8 +92,9 @@ def exposed(address: str) -> bool:
 def local_cluster(workers: int, host: str = HOST, **settings: Any) -> Any:
     """A Dask scheduler and ``workers`` processes of one thread on this machine, for trials; bound to ``host``."""
     distributed = _distributed()
+    # Without an address of its own the scheduler's web server would listen on every network, dashboard or not.
     return distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, host=host,
-                                    dashboard_address=None, **settings)
+                                    dashboard_address=f"{host}:0", **settings)
 
 
 def slurm_script(queue: str, walltime: str, cores: int = 1, memory: str = "16GB", gpus: int = 0,
@@ -108,7 +109,7 @@ def slurm_script(queue: str, walltime: str, cores: int = 1, memory: str = "16GB"
     with jobqueue.SLURMCluster(
             queue=queue, walltime=walltime, cores=cores, processes=1, memory=memory, job_script_prologue=prologue,
             worker_extra_args=extra, job_extra_directives=[f"--gres=gpu:{gpus}"] if gpus else [],
-            scheduler_options={"host": HOST, "dashboard_address": None}, **settings) as cluster:
+            scheduler_options={"host": HOST, "dashboard_address": f"{HOST}:0"}, **settings) as cluster:
         return str(cluster.job_script())
 
 

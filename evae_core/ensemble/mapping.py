@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from evae_core import timebox
 from evae_core.artefact import identity
-from evae_core.ensemble.work import Spec, Unit
+from evae_core.ensemble.work import Spec, Unit, spec_of
 from evae_core.progress import Report
 from evae_core.remote import Remote
 from evae_core.store import Store
@@ -69,7 +69,7 @@ def perform(unit: Unit, place: Place, device: str = "auto", deadline: str | None
         os.environ[timebox.ENV] = deadline
     try:
         if remote:
-            pulled = sum(remote.pull(spec, store) for spec in [*unit.needs(), *unit.specs()])
+            pulled = sum(remote.pull(spec, store) for spec in [*map(spec_of, unit.reads()), *unit.specs()])
         here = {identity(spec)[1] for spec in unit.specs() if store.find(spec) is not None}
         for spec in unit.make(store, device):
             if (name := identity(spec)[1]) not in here:
@@ -98,7 +98,7 @@ def fulfil(units: Sequence[Unit], executor: Callable[[], Executor], place: Place
     """
     say, place_kept = report or (lambda line: None), kept or present(place)
     names = {unit: [identity(spec)[1] for spec in unit.specs()] for unit in units}
-    makers = {name: unit for unit, own in names.items() for name in own}
+    makers = {key: unit for unit in units for key in unit.makes()}
     there = place_kept(spec for unit in units for spec in unit.specs())
     outcome, tries = Outcome(), dict.fromkeys(units, 0)
     waiting: dict[Unit, set[Unit]] = {}
@@ -107,8 +107,9 @@ def fulfil(units: Sequence[Unit], executor: Callable[[], Executor], place: Place
             if done:
                 done(unit)
         else:
-            waiting[unit] = {makers[name] for spec in unit.needs()
-                             if (name := identity(spec)[1]) in makers and name not in there}
+            waiting[unit] = {makers[key] for key in unit.reads() if key in makers}
+    for needs in waiting.values():
+        needs &= waiting.keys()  # not those that were done before
     running: dict[Future[Receipt], Unit] = {}
     pool = executor()
     try:
@@ -151,11 +152,12 @@ def fulfil(units: Sequence[Unit], executor: Callable[[], Executor], place: Place
                         needs.discard(unit)
                     if done:
                         done(unit)
+            if broken and not running:
+                pool.shutdown(wait=False, cancel_futures=True)
             if broken:
-                pool.shutdown(wait=False, cancel_futures=True) if not running else None
                 time.sleep(PAUSE)
-                if not running:
-                    pool = executor()
+            if broken and not running:
+                pool = executor()
     finally:
         for future in running:
             future.cancel()

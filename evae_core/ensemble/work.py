@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,21 @@ from evae_core.store import Store
 from evae_core.training import Trained, climb, stage_spec, table
 
 Spec = dict[str, Any]
+Key = tuple[DataSpec, int | Stage]  # an artefact, cheaper to compare than its spec: a shard's number, or a stage
 VERSION = 1  # of what an Ending measures
 NEAR = 16  # of the generated states and of the training states, the lowest so many are brought to rest
+
+
+@cache
+def spec_of(key: Key) -> Spec:
+    """The spec of a shard or a stage."""
+    data, what = key
+    return data.shards()[what] if isinstance(what, int) else stage_spec(what, data)
+
+
+def shards_of(data: DataSpec) -> list[Key]:
+    """All shards of a data set."""
+    return [(data, number) for number in range(-(-(data.train + data.validation + data.test) // data.shard))]
 
 
 @dataclass(frozen=True)
@@ -33,13 +47,17 @@ class Shard:
     data: DataSpec
     number: int
 
-    def specs(self) -> list[Spec]:
-        """The artefacts that it makes."""
-        return [self.data.shards()[self.number]]
+    def makes(self) -> list[Key]:
+        """The shards and stages that it makes."""
+        return [(self.data, self.number)]
 
-    def needs(self) -> list[Spec]:
-        """The artefacts that it reads."""
+    def reads(self) -> list[Key]:
+        """The shards and stages that it reads."""
         return []
+
+    def specs(self) -> list[Spec]:
+        """Specs of all artefacts that it makes."""
+        return [spec_of(key) for key in self.makes()]
 
     def make(self, store: Store, device: str) -> Iterator[Spec]:
         """Make what the store lacks; yield every spec when its artefact is in the store."""
@@ -55,12 +73,15 @@ class Climb:
     data: DataSpec
     stages: tuple[Stage, ...]
 
-    def specs(self) -> list[Spec]:
-        return [stage_spec(stage, self.data) for stage in self.stages]
+    def makes(self) -> list[Key]:
+        return [(self.data, stage) for stage in self.stages]
 
-    def needs(self) -> list[Spec]:
+    def reads(self) -> list[Key]:
         parent = self.stages[0].parent
-        return [*self.data.shards(), *([stage_spec(parent, self.data)] if parent else [])]
+        return [*shards_of(self.data), *([(self.data, parent)] if parent else [])]
+
+    def specs(self) -> list[Spec]:
+        return [spec_of(key) for key in self.makes()]
 
     def make(self, store: Store, device: str) -> Iterator[Spec]:
         for stage in self.stages:
@@ -82,12 +103,15 @@ class Ending:
     stages: tuple[Stage, ...]
     samples: int = 0
 
+    def makes(self) -> list[Key]:
+        return []
+
+    def reads(self) -> list[Key]:
+        return [*shards_of(self.data), *((self.data, stage) for stage in self.stages)]
+
     def specs(self) -> list[Spec]:
         return [{"kind": "ending", "version": VERSION, "stage": stage_spec(self.stages[-1], self.data),
                  "stages": len(self.stages), "samples": self.samples}]
-
-    def needs(self) -> list[Spec]:
-        return [*self.data.shards(), *(stage_spec(stage, self.data) for stage in self.stages)]
 
     def make(self, store: Store, device: str) -> Iterator[Spec]:
         (spec,) = self.specs()
@@ -147,7 +171,7 @@ def units(ladders: Sequence[tuple[DataSpec, Sequence[Stage]]]) -> list[Unit]:
                 stage = stage.parent
     found: list[Unit] = []
     for data in dict.fromkeys(data for data, _ in ladders):
-        found += [Shard(data, number) for number in range(len(data.shards()))]
+        found += [Shard(data, number) for number in range(len(shards_of(data)))]
         todo = list(children[data, None])
         while todo:
             run = [todo.pop(0)]

@@ -8,6 +8,7 @@ computes physics, and nothing is kept between calls.
 from evae_core.plotting.cards import score_card
 from evae_core.plotting.critical import critical_gammas
 from evae_core.plotting.curves import collapse_measure, interpolation_energies, ladder_curves, theta_densities
+from evae_core.plotting.deepspin import learning_errors, magnet_in_motion, modes, predictions, spectral_lines
 from evae_core.plotting.evidence import budget_curves, phase_strip, strip_curves
 from evae_core.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
 from evae_core.plotting.peace import cumulative_curves, evolution, law_against_simulator, score_curves
@@ -40,16 +41,21 @@ __all__ = [
     "interpolation_frames",
     "ladder_curves",
     "law_against_simulator",
+    "learning_errors",
+    "magnet_in_motion",
+    "modes",
     "noise_reduction",
     "output_ladder",
     "phase_diagram",
     "phase_strip",
+    "predictions",
     "quality_distributions",
     "quality_front",
     "reconstruction_pairs",
     "save",
     "score_card",
     "score_curves",
+    "spectral_lines",
     "spin_map",
     "spin_rgb",
     "strip_curves",

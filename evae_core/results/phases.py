@@ -13,20 +13,20 @@ import numpy as np
 
 from evae_core import runs
 from evae_core.annealing import Schedule
-from evae_core.baselines import Search
+from evae_core.baselines import Candidate, Search
 from evae_core.ensemble.executors import local
 from evae_core.ensemble.grid import Chain, chains, work
 from evae_core.ensemble.mapping import Place, fulfil
-from evae_core.ensemble.tables import endings, states
+from evae_core.ensemble.tables import SKYRMIONS, endings, states
+from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import Preset
 from evae_core.results import kept
-from evae_core.results.certified import certified
+from evae_core.results.certified import SAME, certified
 from evae_core.timebox import OutOfTime
 
 # Of the states made by hand; annealings and hops are left to the columns beside it.
-MADE = Search(anneals=1, schedule=Schedule(T_start=1.0, sweeps=30), rounds=0, kicks=0, keep=1)
+MADE = Search(anneals=1, schedule=Schedule(T_start=1.0, sweeps=30), rounds=0, kicks=0, keep=2)
 SATURATION = math.pi**2 / 16  # B J/D^2 from which the uniform state is lower than every helix; continuum, K = 0
-KINDS = {"uniform": "uniform", "helix": "helix", "lattice": "skyrmions"}
 
 
 def ensemble(p: Preset) -> list[Chain]:
@@ -64,11 +64,23 @@ def phases(p: Preset, device: str = "auto", report: kept.Report = print,
     made = {}
     for chain in ends:
         candidates = certified(chain.data.hamiltonian, chain.data.shape, MADE, device).candidates
-        made[chain.D, field(chain)] = {
-            phase: min((c.energy for c in candidates if c.kind == kind), default=math.nan)
-            for kind, phase in KINDS.items()}
+        made[chain.D, field(chain)] = _by_phase(chain.data.hamiltonian, candidates)
     return SimpleNamespace(endings=complete, made=made, errors=list(outcome.errors.values()), states={
         (chain.D, field(chain)): states(chain, place) for chain in ends if chain in complete})
+
+
+def _by_phase(H: Hamiltonian, candidates: list[Candidate]) -> dict[str, float]:
+    """Lowest E/N of the made candidates that are uniform, skyrmions or neither (helices, and what has no charge). By
+    what a state is at rest, not by what it was made as: sums of waves come to rest as lattices, cones as uniform."""
+    found = dict.fromkeys(("uniform", "helix", "skyrmions"), math.nan)
+    uniform = -2 * H.J - abs(H.B)
+    for one in candidates:
+        if one.kind == "annealed":
+            continue
+        phase = ("skyrmions" if abs(one.charge) >= SKYRMIONS else
+                 "uniform" if abs(one.energy - uniform) < SAME else "helix")
+        found[phase] = min(one.energy, found[phase]) if found[phase] == found[phase] else one.energy
+    return found
 
 
 def field(chain: Chain) -> float:

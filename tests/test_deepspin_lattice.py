@@ -1,0 +1,153 @@
+"""The lattice version of DeepSPIN: its symmetries and derivatives, the two frames, and learning a Hamiltonian."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from evae_core.deepspin.descriptor import rows
+from evae_core.deepspin.guide import Guide
+from evae_core.deepspin.lattice import LatticeSpec, LatticeSpin, to_neel
+from evae_core.deepspin.lattice_training import LatticeTraining, disturbed, errors, label, pieces, train
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.model import VAE
+from evae_core.step import make_step
+
+BLOCH = Hamiltonian(D=0.6, B=0.2)
+
+
+def states(n=3, ny=8, nx=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(n, 3, ny, nx, generator=generator, dtype=torch.float64), dim=1)
+
+
+def potential(seed=1, spec=None):
+    model = LatticeSpin(spec, seed).double()
+    model.normalise(*label(BLOCH, states(8, seed=seed)))
+    return model.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """Trained for seconds on smooth and rough states of 12 x 12."""
+    generator = torch.Generator().manual_seed(0)
+    smooth = F.interpolate(torch.randn(16, 3, 4, 4, generator=generator), size=(24, 24), mode="bicubic")
+    cut = pieces(disturbed(F.normalize(smooth, dim=1), generator), 12, generator)
+    return train(label(BLOCH, cut), LatticeTraining(steps=120, side=12))
+
+
+def test_bloch_in_neels_frame_is_exact():
+    """Energies, fields and torques of Bloch's model are Neel's of the turned spins, J, D, B and K together."""
+    spins = states()
+    for K in (0.0, 0.3):
+        bloch, neel = (Hamiltonian(D=0.6, B=0.2, K=K, dmi=dmi) for dmi in ("bloch", "neel"))
+        assert torch.allclose(neel.energy(to_neel(spins)), bloch.energy(spins), atol=1e-12, rtol=0)
+        assert torch.allclose(neel.field(to_neel(spins)), to_neel(bloch.field(spins)), atol=1e-12, rtol=0)
+    found, other = label(bloch, spins), label(neel, to_neel(spins))
+    assert all(torch.allclose(x, y, atol=1e-12, rtol=0) for x, y in zip(found, other, strict=True))
+
+
+def test_products_are_those_of_the_descriptor():
+    """Against the virtual atoms of one site, one after the other."""
+    model, spins = potential(), states()
+    found, spec = model.products(spins), model.spec
+    limits = spec.smooth_from, spec.cutoff, spec.protection
+    y, x = 5, 0  # at the edge: its left neighbour is on the other side
+    own = rows(spec.scale * spins[1, :, y, x], *limits)
+    columns = 0
+    for dx, dy in ((1, 0), (0, 1), (-1, 0), (0, -1)):
+        place = torch.tensor([dx, dy, 0.0], dtype=torch.float64)
+        row = rows(place + spec.scale * spins[1, :, (y + dy) % 8, (x + dx) % 6], *limits)
+        columns = columns + row[:, None] * model.embedding(row[:1])
+    expected = torch.cat([spins[1, 2:, y, x], columns[0], columns[3], own @ columns,
+                          *(columns[:, m] @ columns for m in range(spec.axis))])
+    assert torch.allclose(found[:, 1, y, x], expected, atol=1e-12, rtol=0)
+
+
+def test_symmetries():
+    """Translations; turns and reflections of lattice and spins as arrows; not of one alone, and not upside down."""
+    model, spins = potential(), states(ny=6, nx=6)
+    energy = model.energies(spins)
+
+    def same(other):
+        return torch.allclose(model.energies(other), energy, atol=1e-10, rtol=0)
+
+    x, y, z = spins.unbind(1)
+    turned = torch.stack([-y, x, z], 1)
+    assert same(spins.roll((2, 1), (-2, -1)))
+    assert same(turned.rot90(-1, (-2, -1))) and not same(turned) and not same(turned.rot90(1, (-2, -1)))
+    assert same(torch.stack([-x, y, z], 1).flip(-1)) and not same(torch.stack([-x, y, z], 1))
+    assert not same(torch.stack([x, y, -z], 1)) and not same(-spins)  # the substrate tells up from down
+    assert torch.allclose(model.energies(spins.repeat(1, 1, 2, 1)), 2 * energy, atol=1e-10)  # extensive
+
+
+def test_fields_against_finite_differences():
+    """Along changes that keep the moments' length."""
+    model, spins = potential(), states(1)
+    energy, fields = model.fields(spins)
+    along = torch.linalg.cross(spins, states(1, seed=9), dim=1)
+    step = 1e-5
+    ends = [float(model.energies(F.normalize(spins + s * step * along, dim=1))) for s in (1, -1)]
+    assert float(-(fields * along).sum()) == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-6)
+    assert float((fields * spins).sum(1).abs().max()) < 1e-12
+    assert float(energy) == pytest.approx(float(model.energies(spins)), rel=1e-12)
+
+
+def test_learns_the_hamiltonian(learned):
+    """From pieces of 12 x 12 to other states on another lattice; and an untrained one does not know it."""
+    generator = torch.Generator().manual_seed(5)
+    smooth = F.interpolate(torch.randn(8, 3, 4, 4, generator=generator), size=(20, 16), mode="bicubic")
+    data = label(BLOCH, disturbed(F.normalize(smooth, dim=1), generator))
+    found = errors(learned, data)
+    untrained = errors(train(data, LatticeTraining(steps=0)), data)
+    assert found["torque"] < 0.2 * found["torque_label"] < untrained["torque"] and found["energy"] < 0.05
+
+
+def test_guide(learned):
+    """The learned energy in the Hamiltonian's frame: near the explicit one, exact gradient, its interface in a step."""
+    guide, spins = Guide(learned, BLOCH, {"steps": 120}), states(5, 16, 16)
+    assert torch.allclose(guide.energy_per_spin(spins), learned.energies(to_neel(spins)) / 256, atol=1e-5)
+    wrong = (guide.energy_per_spin(spins) - BLOCH.energy_per_spin(spins)).abs().max()
+    assert 0 < float(wrong) < 0.1
+    variable = spins.float().requires_grad_()
+    weights = torch.arange(1.0, 6.0)
+    (weights * guide.energy(variable)).sum().backward()
+    _, fields = learned.fields(to_neel(spins))
+    slope = variable.grad / weights[:, None, None, None]
+    across = slope - (slope * spins).sum(1, keepdim=True) * spins
+    assert torch.allclose(to_neel(-across), fields, atol=1e-4)
+    batch = spins.float()
+    for compile in (False, None):
+        model = VAE(16)
+        before = [value.clone() for value in model.decoder.parameters()]
+        losses = make_step(16, guide, 1e-3, 100.0, "cpu", model=model, compile=compile)(batch)
+        assert all(bool(torch.isfinite(loss)) for loss in losses)
+        assert any(not torch.equal(x, y) for x, y in zip(before, model.decoder.parameters(), strict=True))
+
+
+def test_guided_compiled_step_is_the_plain_one(learned):
+    from evae_core import fused
+    if problem := fused.problem():
+        pytest.skip(problem)
+    guide, batch, found = Guide(learned, BLOCH, {}), states(4, 16, 16).float(), []
+    for compile in (False, True):
+        torch.manual_seed(0)
+        found.append(make_step(16, guide, 1e-3, 100.0, "cpu", seed=3, model=VAE(16), compile=compile)(batch))
+    assert torch.allclose(torch.stack(found[0]), torch.stack(found[1]), rtol=1e-4)
+
+
+def test_bad_input(learned):
+    with pytest.raises(ValueError, match="sqrt"):
+        LatticeSpec(scale=0.3)
+    with pytest.raises(ValueError, match="axis"):
+        LatticeSpec(axis=9)
+    with pytest.raises(ValueError, match="pieces"):
+        LatticeTraining(pieces=0)
+    with pytest.raises(ValueError, match="side"):
+        pieces(states(), 7, torch.Generator())
+    edges = Hamiltonian(D=0.6, B=0.2, boundary="open")
+    with pytest.raises(ValueError, match="periodic"):
+        label(edges, states())
+    with pytest.raises(ValueError, match="periodic"):
+        Guide(learned, edges, {})
+    with pytest.raises(TypeError, match="hamiltonian"):
+        make_step(16, learned, 1e-3, 1.0, "cpu")
