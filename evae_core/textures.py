@@ -147,10 +147,10 @@ def skyrmions(H: Hamiltonian, shape: Sequence[int], centres: np.ndarray, radius:
     radius = 0.3 * helix_period(H) if radius is None else radius
     check_hamiltonian(H)
     shape, centres = H.check_shape(shape), finite_array("centres", centres, 2)
-    if np.shape(radius) not in ((), (len(centres),)) or np.asarray(radius).dtype.kind not in "iuf" \
-            or not (np.isfinite(radius).all() and np.min(radius, initial=1) > 0):
-        raise ValueError(f"radius must be positive, one or as many as there are centres, got {radius!r}")
-    return _masked(H, _from_plane(H, _poles(H, shape, centres, radius)).float())
+    radii = finite_array("radius", radius)
+    if radii.shape not in ((), (len(centres),)) or radii.min(initial=1) <= 0:
+        raise ValueError(f"radius must be positive, one or as many as there are centres, got {radius!r:.60}")
+    return _masked(H, _from_plane(H, _poles(H, shape, centres, radii)).float())
 
 
 @dataclass(frozen=True, eq=False)
