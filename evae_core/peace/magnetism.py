@@ -1,13 +1,14 @@
 r"""Skyrmions instead of grains: what of the law of speckle carries over to magnetic scattering, and what does not.
 
-Coherent light (or X-rays, with a contrast in m_z) on a film, amplitude w(x) of the beam, sees c = (1 - S^z) / 2, which is 0
-in the uniform background. Skyrmions of radius r_j at x_j make
+Coherent light (or X-rays, with a contrast in m_z) on a film, amplitude w(x) of the beam, sees c = (1 - S^z) / 2,
+which is 0 in the uniform background. Skyrmions of radius r_j at x_j make
 
 .. math::
     F(q) = \sum_j w(x_j)\,f_{r_j}(q)\,e^{-i q x_j}, \qquad f_r(q) = 2\pi\int c_r(\rho) J_0(q\rho)\,\rho\,d\rho
 
-A grain of a powder is rough: its points radiate with phases of their own, the far field has no envelope, and the grain's size
-shows in how fast the speckle decorrelates. A skyrmion is smooth: all of it, and all skyrmions, scatter in phase. So
+A grain of a powder is rough: its points radiate with phases of their own, the far field has no envelope, and the
+grain's size shows in how fast the speckle decorrelates. A skyrmion is smooth: all of it, and all skyrmions, scatter
+in phase. So
 
 * a dilute gas at random places makes speckle too, beyond the beam's own width in q, because the places are random. Its
   autocorrelation is |M|^2 of the beam and holds no size;
@@ -45,6 +46,21 @@ def skyrmion_radii(spins: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         return centres, np.zeros(0)
     _, owner = cKDTree(centres, boxsize=down.shape[::-1]).query(np.stack((x, y), 1))
     return centres, np.sqrt(np.bincount(owner, minlength=len(centres)) / np.pi)
+
+
+def places(count: int, side: int, apart: float, rng: np.random.Generator) -> np.ndarray:
+    """(count, 2) places at random in a periodic square, none nearer than ``apart`` to another.
+
+    Raises ValueError where they find no room.
+    """
+    found = np.empty((0, 2))
+    for _ in range(200 * count):
+        at = rng.uniform(0, side, 2)
+        if (np.hypot(*((found - at + side / 2) % side - side / 2).T) >= apart).all():
+            found = np.vstack((found, at))
+            if len(found) == count:
+                return found
+    raise ValueError(f"{count} places {apart:g} apart find no room in {side} x {side}; ask for fewer")
 
 
 def form_factors(H: Hamiltonian, radii: Any, q: Any) -> np.ndarray:

@@ -10,7 +10,13 @@ from evae_core.plotting.critical import critical_gammas
 from evae_core.plotting.curves import collapse_measure, interpolation_energies, ladder_curves, theta_densities
 from evae_core.plotting.evidence import budget_curves, phase_strip, strip_curves
 from evae_core.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
-from evae_core.plotting.peace import cumulative_curves, evolution, law_against_simulator, score_curves
+from evae_core.plotting.peace import (
+    cumulative_curves,
+    evolution,
+    law_against_simulator,
+    score_curves,
+    skyrmion_speckle,
+)
 from evae_core.plotting.quality import quality_distributions, quality_front, systems_collapse
 from evae_core.plotting.samples import annealing_watched, confined_energies, dataset_statistics
 from evae_core.plotting.spins import alignment_map, alignment_rgb, colour_wheel, spin_map, spin_rgb
@@ -47,6 +53,7 @@ __all__ = [
     "save",
     "score_card",
     "score_curves",
+    "skyrmion_speckle",
     "spin_map",
     "spin_rgb",
     "strip_curves",
