@@ -48,6 +48,21 @@ def skyrmion_radii(spins: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     return centres, np.sqrt(np.bincount(owner, minlength=len(centres)) / np.pi)
 
 
+def places(count: int, side: int, apart: float, rng: np.random.Generator) -> np.ndarray:
+    """(count, 2) places at random in a periodic square, none nearer than ``apart`` to another.
+
+    Raises ValueError where they find no room.
+    """
+    found = np.empty((0, 2))
+    for _ in range(200 * count):
+        at = rng.uniform(0, side, 2)
+        if (np.hypot(*((found - at + side / 2) % side - side / 2).T) >= apart).all():
+            found = np.vstack((found, at))
+            if len(found) == count:
+                return found
+    raise ValueError(f"{count} places {apart:g} apart find no room in {side} x {side}; ask for fewer")
+
+
 def form_factors(H: Hamiltonian, radii: Any, q: Any) -> np.ndarray:
     """f_r(q), (len(q), len(radii)), of the skyrmions of :func:`evae_core.textures.skyrmions`; q in 1 / site.
 

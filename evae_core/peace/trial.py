@@ -37,6 +37,7 @@ class Case:
     calibration: float = 0.0  # standard error of the scale that estimators are told; 0: they trust it
     count: int = 60
     seed: int = 1000
+    powder: np.ndarray | None = None  # (s,) shares by number of every powder; None: drawn from the kind
 
 
 class Data(NamedTuple):
@@ -73,7 +74,8 @@ def make(case: Case, optics: Optics, made: Reduction, radii: np.ndarray) -> tupl
     """(truth (count, s) by number, data) of a case at law's radii (m): the law of the true optics, reduced with the
     assumed ones."""
     rng = np.random.default_rng(case.seed)
-    p = s.draw(case.kind, case.count, radii, rng, None if case.median is None else (case.median, case.median))
+    p = s.draw(case.kind, case.count, radii, rng, None if case.median is None else (case.median, case.median)) \
+        if case.powder is None else np.tile(case.powder, (case.count, 1))
     true = replace(optics, focal_length=optics.focal_length * (1 + case.focal_error))
     lags = np.arange(optics.crop // 2) if case.cut else None
     law = Law(true, radii / optics.radius(1.0), lags)

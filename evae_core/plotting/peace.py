@@ -122,3 +122,38 @@ def evolution(time: Any, truth: Any, found: Any, low: float, high: float, *, lab
     ax.set_ylabel("size (µm), dashed: true")
     ax.legend()
     return fig
+
+
+@styled
+def skyrmion_speckle(lags: np.ndarray, beam: np.ndarray, correlations: dict[str, np.ndarray], q: np.ndarray,
+                     envelopes: dict[str, np.ndarray], radii: np.ndarray, shares: dict[str, Any]) -> Figure:
+    """Draw what coherent scattering of skyrmions tells: the speckle's autocorrelation, its envelope, sizes from it.
+
+    Parameters
+    ----------
+    lags, beam : (m,) lag in steps of q, and |M|^2 of the beam; correlations: label -> (m,).
+    q, envelopes : (k,) in 1 / site; label -> (k,), each drawn over its largest value.
+    radii, shares : (s,) in sites; label -> (counted (s,), found (s,)), cumulative.
+    """
+    fig = Figure(figsize=(FULL, 2.7), layout="constrained")
+    left, middle, right = fig.subplots(1, 3)
+    left.plot(lags, beam, color="black", label="beam alone, $|M|^2$")
+    for k, (label, y) in enumerate(correlations.items()):
+        left.plot(lags, y, color=COLOURS[k], linestyle="", marker=MARKERS[k], markersize=4, label=label)
+    left.set_xlabel("lag (steps of $q$)")
+    left.set_ylabel("autocorrelation of the speckle")
+    left.legend()
+    for k, (label, y) in enumerate(envelopes.items()):
+        middle.plot(q, y / np.max(y), color=COLOURS[k], linestyle=DASHES[k % len(DASHES)], label=label)
+    middle.set_yscale("log")
+    middle.set_ylim(1e-5, 2)
+    middle.set_xlabel("$q$ (1 / site)")
+    middle.set_ylabel("envelope / largest")
+    middle.legend()
+    for k, (label, (counted, found)) in enumerate(shares.items()):
+        right.plot(radii, counted, color=COLOURS[k], linestyle=DASHES[1])
+        right.plot(radii, found, color=COLOURS[k], label=label)
+    right.set_xlabel("radius (sites); dashed: counted")
+    right.set_ylabel("share of the skyrmions below")
+    right.legend()
+    return fig
