@@ -94,8 +94,8 @@ def peace() -> dict[str, Call]:
     def tracker(optics, window):
         return peace.Tracker(optics, window)
 
-    def train(optics, training, shape, device):  # the default trains for a minute
-        return peace.train(optics, few if training is None else training, shape, device=device)
+    def train(optics, training, shape, start, device):  # the default trains for a minute
+        return peace.train(optics, few if training is None else training, shape, start=start, device=device)
 
     warm = peace.Tracker(optics, method="nnls")
     return {
@@ -114,12 +114,12 @@ def peace() -> dict[str, Call]:
                                                     "device": "cpu"}, {"n": "object plane"}),
         "read_images": Call(listed(peace.read_images), {"folder": folder()}),
         "estimate": Call(peace.estimate, {"autocorrelation": cut, "optics": optics, "lags": np.arange(16.0),
-                                          "frames": 100.0, "grains": None, "method": "nnls", "networks": None,
-                                          "tune": 0},
+                                          "unit": "pixels", "frames": 100.0, "grains": None, "calibration": 0.01,
+                                          "lag_zero": None, "method": "nnls", "networks": None, "tune": 0},
                          {"optics": "lags", "lags": "cut", "autocorrelation": "cut|lag 0"}),
         "Tracker": Call(tracker, {"optics": optics, "window": 20.0}),
         "Tracker.update": Call(warm.update, {"frame": np.asarray(image)}),
-        "peace.train": Call(train, {"optics": optics, "training": few, "shape": shape, "device": "cpu"}),
+        "peace.train": Call(train, {"optics": optics, "training": few, "shape": shape, "start": net, "device": "cpu"}),
         "Training": Call(peace.Training, dataclasses.asdict(few)),
         "Shape": Call(peace.Shape, dataclasses.asdict(shape)),
         "peace.save": Call(peace.save, {"nets": [net], "path": folder() / "net.safetensors"}),

@@ -117,27 +117,27 @@ def _distances(H: Hamiltonian, shape: Sequence[int], centre: Any) -> tuple[np.nd
     return ((dx + nx / 2) % nx - nx / 2, (dy + ny / 2) % ny - ny / 2) if H.periodic else (dx, dy)
 
 
-def _poles(H: Hamiltonian, shape: Sequence[int], centres: np.ndarray, radius: float) -> np.ndarray:
-    """w of skyrmions at the centres (n, 2), (Ny, Nx) complex."""
+def _poles(H: Hamiltonian, shape: Sequence[int], centres: np.ndarray, radius: Any) -> np.ndarray:
+    """w of skyrmions at the centres (n, 2), of one radius or of n, (Ny, Nx) complex."""
     width = helix_period(H) / (2 * math.pi)  # J/D in the continuum: how fast the DM term turns the spins
     turned = math.copysign(1, H.D) * (1j if H.dmi == "bloch" else -1)  # e^{i gamma}
     w = np.zeros(shape, complex)
-    for centre in centres:
+    for centre, size in zip(centres, np.broadcast_to(radius, len(centres)), strict=True):
         dx, dy = _distances(H, shape, centre)
         z = dx + 1j * dy
         z[abs(z) < 1e-4] = 1e-4  # a core exactly on a site
         r = abs(z)
-        w += math.sinh(radius / width) / np.sinh(np.minimum(r / width, 300)) / r * z  # sinh overflows at 710
+        w += math.sinh(size / width) / np.sinh(np.minimum(r / width, 300)) / r * z  # sinh overflows at 710
     return turned * w
 
 
-def skyrmions(H: Hamiltonian, shape: Sequence[int], centres: np.ndarray, radius: float | None = None) -> Tensor:
+def skyrmions(H: Hamiltonian, shape: Sequence[int], centres: np.ndarray, radius: Any = None) -> Tensor:
     """Skyrmions at given places on a uniform background along the field; (3, Ny, Nx) float32, not relaxed.
 
     Parameters
     ----------
     centres : (n, 2), (x, y) in lattice sites.
-    radius : where S^z crosses 0, in sites; default 0.3 helix periods, near the lowest energy.
+    radius : where S^z crosses 0, in sites, one for all or (n,); default 0.3 helix periods, near the lowest energy.
 
     Raises
     ------
@@ -147,9 +147,10 @@ def skyrmions(H: Hamiltonian, shape: Sequence[int], centres: np.ndarray, radius:
     radius = 0.3 * helix_period(H) if radius is None else radius
     check_hamiltonian(H)
     shape, centres = H.check_shape(shape), finite_array("centres", centres, 2)
-    if not isinstance(radius, (int, float, np.number)) or not 0 < radius < math.inf:
-        raise ValueError(f"radius must be positive, got {radius!r}")
-    return _masked(H, _from_plane(H, _poles(H, shape, centres, radius)).float())
+    radii = finite_array("radius", radius)
+    if radii.shape not in ((), (len(centres),)) or radii.min(initial=1) <= 0:
+        raise ValueError(f"radius must be positive, one or as many as there are centres, got {radius!r:.60}")
+    return _masked(H, _from_plane(H, _poles(H, shape, centres, radii)).float())
 
 
 @dataclass(frozen=True, eq=False)

@@ -396,6 +396,22 @@ def test_weights_are_kept_in_half_precision(tiny, tmp_path, image_noise):
         peace.load(tmp_path / "y.safetensors")
 
 
+@pytest.mark.parametrize("wrong, words", [
+    ({"scales": 1.5}, "scales"), ({"heights": -0.1}, "heights"), ({"untold": np.nan}, "untold"),
+    ({"labelled": 0}, "labelled"), ({"steps": 0}, "steps"), ({"frames": (2.0, 1.0)}, "frames")])
+def test_training_refuses(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        peace.Training(**wrong)
+
+
+def test_train_refuses(tiny):
+    """What is trained on must be a network of the shape asked for."""
+    with pytest.raises(TypeError, match="start"):
+        peace.train(peace.Optics(), start=[tiny])
+    with pytest.raises(ValueError, match="shape must be that of start"):
+        peace.train(peace.Optics(), shape=peace.Shape(), start=tiny)
+
+
 def measured(median, width, optics=None, lags=None, frames=200, seed=0):
     """The law's autocorrelation with the noise of so many frames, an image or a cut."""
     optics = optics or peace.Optics()
@@ -449,18 +465,29 @@ def test_sizes_outside_of_the_range_are_reported(median, words):
 @pytest.mark.filterwarnings("ignore::evae_core.peace.estimator.OutsideRange")
 def test_a_law_that_does_not_fit_is_reported():
     wrong = peace.Optics(focal_length=0.26)
-    found = peace.estimate(measured(400e-6, 0.2), wrong, frames=200)
+    found = peace.estimate(measured(400e-6, 0.2), wrong, frames=200, calibration=0)
     assert any("no size distribution fits" in note for note in found.notes)
 
 
+FALLING = np.exp(-np.arange(20) / 4)  # no powder's, but nothing that is refused
+
+
 @pytest.mark.parametrize("data, options, words", [
-    (np.ones((96, 95)), {}, "square"), (np.ones((8, 8)), {}, "16 pixels"),
-    (np.full((96, 96), np.nan), {}, "not finite"), (np.zeros((96, 96)), {}, "lag 0"),
-    (np.arange(96.0), {}, "lag 0"), (np.ones(4), {}, "at least 8"),
-    (np.ones((3, 4, 5)), {}, "shape"), (np.ones(20), {"lags": np.arange(19)}, "one lag"),
-    (np.ones(20), {"method": "magic"}, "tikhonov"), (np.ones(20), {"frames": 0}, "frames"),
-    (np.ones(20), {"optics": 3}, "Optics"),
-    (np.ones(20), {"optics": peace.Optics(focal_length=0.01)}, "train")])
+    (np.ones((96, 95)), {}, "constant"), (np.outer(FALLING, FALLING)[:8], {}, "16 pixels"),
+    (np.full((96, 96), np.nan), {}, "not finite"), (-np.outer(FALLING, FALLING), {}, "lag 0"),
+    (np.arange(96.0), {}, "lag 0"), (FALLING[:4], {}, "at least 8"), (1j * FALLING, {}, "real part"),
+    ([[1.0], [1.0, 2.0]], {}, "autocorrelation must"), (torch.ones(20, requires_grad=True), {}, "autocorrelation must"),
+    (np.arange(60.0).reshape(3, 4, 5), {}, "shape"), (FALLING, {"lags": np.arange(19)}, "one lag"),
+    (FALLING, {"lags": ["a"] * 20}, "lags must"), (FALLING, {"lags": np.arange(20), "unit": "inches"}, "unit must"),
+    (FALLING, {"lags": np.arange(20) * 4.8e-6}, "unit='metres'"), (FALLING, {"lags": np.zeros(20)}, "differ"),
+    (FALLING, {"lags": np.arange(20), "unit": "metres"}, "in metres"),
+    (np.maximum(FALLING, 0.6), {}, "background"), (np.minimum(FALLING, 0.6), {}, "saturated"),
+    (FALLING, {"method": "magic"}, "tikhonov"), (FALLING, {"frames": 0}, "frames"),
+    (FALLING, {"grains": "5"}, "grains must"),
+    (FALLING, {"calibration": 0.05}, "calibration"), (FALLING, {"calibration": np.nan}, "calibration"),
+    (FALLING, {"lag_zero": 1}, "lag_zero"), (FALLING, {"tune": -1}, "tune"), (FALLING, {"networks": []}, "networks"),
+    (FALLING, {"tune": 1, "method": "nnls"}, "tune"), (FALLING, {"optics": 3}, "Optics"),
+    (FALLING, {"optics": peace.Optics(focal_length=0.01)}, "train")])
 def test_estimate_refuses(data, options, words):
     with pytest.raises((TypeError, ValueError), match=words):
         peace.estimate(data, **options)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -20,23 +21,23 @@ from evae_core.arguments import (
     check_choice,
     check_count,
     check_device,
+    check_flag,
     check_is,
     check_number,
     check_path,
-    finite_array,
 )
 from evae_core.files import write_whole
 from evae_core.peace import inverse, learning
 from evae_core.peace import sizes as s
-from evae_core.peace.images import Autocorrelation
+from evae_core.peace.calibration import WIDEST
+from evae_core.peace.measured import measure
 from evae_core.peace.network import Shape, SizeNet
 from evae_core.peace.optics import RADIUS, Optics
-from evae_core.peace.reduction import Reduction, reduce_cut, reduce_image
 from evae_core.weights import halved
 
 METHODS = ("peace", "plain", "nnls", "tikhonov")  # plain: the network without physics
 COARSE = 64  # sizes of the estimators that learn nothing
-PACKED = 4.0  # how many times their number grains without overlap count for the noise of the surface (measured: 4.7)
+CALIBRATION = 0.01  # relative standard error of the optics' scale where nothing is said
 FOLDER = Path(__file__).with_name("trained")
 
 
@@ -49,7 +50,9 @@ class Estimate:
     """A size distribution. ``sizes`` (s,) in m by the convention of the optics; ``number``, ``volume`` (s,): shares
     that sum to 1; ``error_number``, ``error_volume`` (s,): expected absolute errors of their cumulative curves (NaN for
     nnls and tikhonov); ``effective`` = sqrt(<s^4>/<s^2>) in m from the curvature alone, with its standard error;
-    ``misfit``: mean squared whitened residual a node, 1 where all of it is noise; ``notes``: what was warned of."""
+    ``misfit``: mean squared whitened residual a node, 1 where all of it is noise; ``scale``: true wave numbers over
+    those of the optics, and ``height`` of the autocorrelation beside lag 0, each with its standard error, (1, 0) where
+    they were taken as given; ``notes``: what was warned of."""
 
     sizes: np.ndarray
     number: np.ndarray
@@ -58,6 +61,8 @@ class Estimate:
     error_volume: np.ndarray
     effective: tuple[float, float]
     misfit: float
+    scale: tuple[float, float] = (1.0, 0.0)
+    height: tuple[float, float] = (1.0, 0.0)
     notes: tuple[str, ...] = field(default=())
 
     def d(self, percent: float, by: str = "volume") -> tuple[float, float, float]:
@@ -69,7 +74,7 @@ class Estimate:
         middle = np.cumsum(w) - w / 2
         level = percent / 100
 
-        def at(curve):
+        def at(curve: Any) -> float:
             return float(np.interp(level, np.maximum.accumulate(curve), self.sizes))
 
         if not np.isfinite(error).all():
@@ -77,7 +82,7 @@ class Estimate:
         return at(middle), at(np.clip(middle + error, 0, 1)), at(np.clip(middle - error, 0, 1))
 
 
-def save(nets: Sequence[SizeNet], path) -> None:
+def save(nets: Sequence[SizeNet], path: Any) -> None:
     """Write an ensemble in half precision, with what its numbers mean in the header."""
     nets, path = _ensemble("nets", nets), check_path("path", path)
     tensors = {f"{i}.{name}": value.clone() for i, net in enumerate(nets)
@@ -95,7 +100,7 @@ def _digest(tensors: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> s
     return found.hexdigest()
 
 
-def _ensemble(name: str, nets) -> list[SizeNet]:
+def _ensemble(name: str, nets: Any) -> list[SizeNet]:
     """``nets`` as a list; TypeError unless it is a sequence of networks of one shape, at least one."""
     if not isinstance(nets, (list, tuple)) or not nets or not all(isinstance(net, SizeNet) for net in nets):
         raise TypeError(f"{name} must be a list of networks from peace.train() or peace.load(), at least one, got "
@@ -105,7 +110,7 @@ def _ensemble(name: str, nets) -> list[SizeNet]:
     return list(nets)
 
 
-def load(path, device="cpu") -> list[SizeNet]:
+def load(path: Any, device: Any = "cpu") -> list[SizeNet]:
     """Read what :func:`save` wrote. Raises RuntimeError where the file is missing or holds something else, ValueError
     where it is damaged."""
     path = check_path("path", path)
@@ -140,12 +145,14 @@ def available() -> list[str]:
     return [method for method in ("peace", "plain") if (FOLDER / f"{method}.safetensors").is_file()]
 
 
-def predict(nets: Sequence[SizeNet], squared, spread) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def predict(nets: Sequence[SizeNet], squared: Any, spread: Any, doubt: Any = None,
+            ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Mean over an ensemble of (area, number, volume) weights (..., s), and the expected absolute error of the
     cumulative curves by number and by volume (..., 2, s): the mean of the members' own, and the members'
-    disagreement."""
+    disagreement. ``doubt`` (..., 2): standard errors of scale and height, None: exact."""
     device = nets[0].ratio.device
-    given = [torch.as_tensor(np.array(x), dtype=torch.float32, device=device) for x in (squared, spread)]
+    given = [torch.as_tensor(np.array(x), dtype=torch.float32, device=device)
+             for x in (squared, spread, *(() if doubt is None else (doubt,)))]
     with torch.no_grad():
         found = [net(*given) for net in nets]
     area, number, volume = (torch.stack([getattr(f, name) for f in found]).double().cpu().numpy()
@@ -155,86 +162,28 @@ def predict(nets: Sequence[SizeNet], squared, spread) -> tuple[np.ndarray, np.nd
     return area.mean(0), number.mean(0), volume.mean(0), np.hypot(own, curves.std(0))
 
 
-@lru_cache(8)
-def _reduction(optics: Optics, crop: int | None, lags: tuple | None, nodes: tuple) -> Reduction:
-    """Kept, for a stream of images of the same optics."""
-    return reduce_cut(optics, lags, np.array(nodes)) if crop is None else reduce_image(optics, crop, np.array(nodes))
-
-
-def _measured(autocorrelation, optics: Optics, lags, nodes) -> tuple[np.ndarray, Reduction, float | None]:
-    """(values, reduction, frames) of what was given, checked and normalised; frames in units of the optics' camera."""
-    frames = None
-    if isinstance(autocorrelation, Autocorrelation):
-        frames = autocorrelation.frames * autocorrelation.pixels / optics.pixels
-        autocorrelation = autocorrelation.mean
-    values = finite_array("autocorrelation", autocorrelation).copy()
-    if values.ndim == 2 and lags is None:
-        if values.shape[0] != values.shape[1] or len(values) < 16:
-            raise ValueError(f"an autocorrelation image must be square with at least 16 pixels along a side, lag 0 at "
-                             f"[side // 2, side // 2], got {values.shape}")
-        centre = values[len(values) // 2, len(values) // 2]
-        reduction = _reduction(optics, len(values), None, tuple(nodes))
-    elif values.ndim == 1:
-        lags = np.arange(len(values)) if lags is None else finite_array("lags", lags)
-        if lags.shape != values.shape or len(lags) < 8:
-            raise ValueError(f"a cut needs one lag (in camera pixels) a value and at least 8 of them, got "
-                             f"{values.shape} values and {lags.shape} lags")
-        centre = values[np.argmin(np.abs(lags))] if np.abs(lags).min() < 1e-9 else 1.0
-        reduction = _reduction(optics, None, tuple(lags.tolist()), tuple(nodes))
-    else:
-        raise ValueError("autocorrelation must be an image (side, side), a cut (n,) with its lags, or what "
-                         f"peace.autocorrelation() returns; got shape {values.shape}")
-    if centre <= 0 or np.abs(values).max() > 1.001 * centre:
-        raise ValueError(f"lag 0 must hold the largest value of the autocorrelation, got {centre:g} of "
-                         f"{values.max():g}; is lag 0 in the right place, and the background taken off?")
-    if reduction.seen.sum() < 8:
-        raise ValueError(f"the lags reach only {reduction.seen.sum()} of {len(nodes)} wave numbers at which networks "
-                         f"were trained, {nodes[0]:.4g} to {nodes[-1]:.4g} 1/m; train for these optics: "
-                         "peace.estimate(..., networks=[peace.train(optics, shape=peace.Shape(node=optics.q_step))])")
-    return values / centre, reduction, frames
-
-
-def independent_grains(optics: Optics, effective: float) -> float:
-    """Independent grains in a frame of a powder of effective radius r: the lit area over pi r^2, times PACKED.
-
-    Grains that lie side by side cover the surface more evenly than grains at random."""
-    area = np.pi * optics.beam_diameter**2 / 4 if optics.mask is None else \
-        optics.mask.sum() ** 2 / (optics.mask**2).sum() * optics.mask_spacing**2
-    return max(1.0, PACKED * area / (np.pi * max(effective, s.LOW) ** 2))
-
-
-def noise_covariance(squared, reduction: Reduction, radii, frames, grains, optics: Optics) -> np.ndarray:
-    """Covariance of P^2 for so many frames and independent grains a frame; what is not given is taken from the data.
-
-    Grains: from the curvature. Frames: from what non-negative least squares leave over.
-    """
-    first = reduction.covariance(200, 200 * independent_grains(optics, 300e-6)) if frames is None else \
-        reduction.covariance(frames, frames * independent_grains(optics, 300e-6))
-    if grains is None:
-        effective, error = inverse.effective_radius(squared, reduction.nodes, first)
-        grains = independent_grains(optics, effective if effective > 2 * error else 100e-6)
-    if frames is None:
-        guess = reduction.covariance(200, 200 * grains)
-        misfit = inverse.nonnegative(squared, reduction.nodes, guess, radii).misfit
-        frames = 200 / max(1.3 * misfit, 1e-2)  # 1.3: what the fit takes of the noise
-    return reduction.covariance(frames, frames * grains)
-
-
-def estimate(autocorrelation, optics: Optics | None = None, *, lags=None, frames: float | None = None,
-             grains: float | None = None, method: str = "peace", networks: Sequence[SizeNet] | None = None,
+def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = None, unit: str = "pixels",
+             frames: float | None = None, grains: float | None = None, calibration: float = CALIBRATION,
+             lag_zero: bool | None = None, method: str = "peace", networks: Sequence[SizeNet] | None = None,
              tune: int = 0) -> Estimate:
     """The size distribution behind a measured autocorrelation.
 
     Parameters
     ----------
-    autocorrelation : image (side, side), lag 0 at [side // 2, side // 2]; a cut (n,); or what
-        :func:`~evae_core.peace.autocorrelation` returns. Background-free; it is divided by its value at lag 0.
+    autocorrelation : image (rows, columns), lag 0 at [rows // 2, columns // 2], of which the largest square around lag
+        0 counts; a cut (n,); or what :func:`~evae_core.peace.autocorrelation` returns. Background-free; it is divided
+        by its value at lag 0.
     optics : default: the published set-up.
-    lags : (n,) of a cut, in camera pixels; default 0, 1, 2, ...
-    frames : averaged frames of the optics' camera; default: what the autocorrelation says, else the noise is
-        estimated from the residual of non-negative least squares.
+    lags : (n,) of a cut, in camera pixels or, with ``unit="metres"``, in metres on the camera; default 0, 1, 2, ...
+        Lag 0 may be missing.
+    frames : averaged frames of the optics' camera; default: what the autocorrelation says, else what its own noise
+        amounts to.
     grains : independent grains seen in one frame, which set the noise at small lags; default: from the curvature, for
-        grains side by side (see :func:`independent_grains`). inf: none of that noise.
+        grains side by side. inf: none of that noise.
+    calibration : relative standard error of the optics' scale (focal length, beam width, pixel). The scale is then
+        found from the data (see the module calibration) and the error told grows by what stays uncertain; 0: trusted.
+    lag_zero : None: where lag 0 stands out from its neighbours it is taken for the camera's noise, with a note; True:
+        lag 0 is always ignored; False: always trusted.
     method : "peace", "plain" (the network without physics), "nnls" or "tikhonov".
     networks : an ensemble of your own, from :func:`~evae_core.peace.train`; default: what comes with the package.
     tune : optimiser steps on this autocorrelation by the physics term alone ("peace" only).
@@ -245,15 +194,20 @@ def estimate(autocorrelation, optics: Optics | None = None, *, lags=None, frames
     Raises
     ------
     TypeError, ValueError
-        an autocorrelation of another shape, not finite, too small, or not largest at lag 0; an unknown method;
-        frames not positive; optics whose lags miss the wave numbers of the networks.
+        an autocorrelation that is not real numbers, of another shape, not finite, constant, saturated, too small, not
+        largest at lag 0, or with its background; lags that are not as many, or in metres without saying so; an unknown
+        method; frames, calibration or tune out of range; optics whose lags miss the wave numbers of the networks.
     """
     check_choice("method", method, METHODS)
     if frames is not None:
         check_number("frames", frames, 1e-6, 1e12)
     if grains is not None and not (isinstance(grains, float) and grains == np.inf):
         check_number("grains", grains, 1e-3)
-    check_count("tune", tune, 0, 10**5)
+    check_number("calibration", calibration, 0.0, WIDEST, equal=True)
+    if lag_zero is not None:
+        check_flag("lag_zero", lag_zero)
+    if check_count("tune", tune, 0, 10**5) and method != "peace":
+        raise ValueError(f"tune is for the method peace, got {method!r}")
     if networks is not None:
         networks = _ensemble("networks", networks)
     check_is("optics", optics, Optics, type(None))
@@ -262,32 +216,36 @@ def estimate(autocorrelation, optics: Optics | None = None, *, lags=None, frames
         networks = trained(method)
     shape = networks[0].shape if networks else Shape()
     radii = np.linspace(shape.low, shape.high, shape.count if method in ("peace", "plain") else COARSE)
-    nodes = shape.node * np.arange(1, shape.nodes + 1)
-    values, reduction, counted = _measured(autocorrelation, optics, lags, nodes)
-    squared = reduction(values)
+    data = measure(autocorrelation, optics, shape.node * np.arange(1, shape.nodes + 1), lags=lags, unit=unit,
+                   frames=frames, grains=grains, calibration=calibration, lag_zero=lag_zero)
     coarse = np.linspace(shape.low, shape.high, COARSE)
-    covariance = noise_covariance(squared, reduction, coarse, counted if frames is None else frames, grains, optics)
-    spread = np.where(reduction.seen, np.sqrt(np.diag(covariance).clip(0)), np.inf)
-    if method in ("nnls", "tikhonov"):
-        smooth = 0.0 if method == "nnls" else None
-        number = inverse.nonnegative(squared, nodes, covariance, radii, smooth=smooth).numbers
-        volume, errors = s.weighted(number, radii, s.VOLUME), np.full((2, len(radii)), np.nan)
+    least = inverse.nonnegative(data.squared, data.nodes, data.covariance, coarse)
+    if networks is None or method in ("nnls", "tikhonov"):
+        fit = least if method == "nnls" else \
+            inverse.nonnegative(data.squared, data.nodes, data.covariance, radii, smooth=None)
+        number, volume = fit.numbers, s.weighted(fit.numbers, radii, s.VOLUME)
+        errors = np.full((2, len(radii)), np.nan)
     else:
         if tune:
-            networks = learning.fine_tune(networks, squared[None], spread[None], reduction.beam2, steps=tune)
-        _, number, volume, errors = predict(networks, squared, spread)
-    white = inverse.whitening(covariance[np.ix_(reduction.seen, reduction.seen)])
-    misfit = float(np.mean((white @ (learning.squared_of(number, radii, nodes) - squared)[reduction.seen]) ** 2))
-    effective = inverse.effective_radius(squared, nodes, covariance)
+            networks = learning.fine_tune(networks, data.squared[None], data.spread[None], data.beam2,
+                                          data.doubt[None], steps=tune)
+        _, number, volume, errors = predict(networks, data.squared, data.spread, data.doubt)
+    white = inverse.whitening(data.covariance[np.ix_(data.seen, data.seen)])
+    away = learning.squared_of(number, radii, data.nodes) - data.squared
+    misfit = float(np.mean((white @ away[data.seen]) ** 2))
+    effective = inverse.effective_radius(data.squared, data.nodes, data.covariance)
     to_size = 1 / RADIUS[optics.size]
-    best = inverse.nonnegative(squared, nodes, covariance, coarse).misfit  # of any distribution at all
-    notes = tuple(_notes(radii, volume, effective, best, to_size))
+    notes = (*data.notes, *_notes(radii, volume, effective, min(least.misfit, misfit), to_size,
+                                   calibration))
     for note in notes:
         warnings.warn(note, OutsideRange, stacklevel=2)
-    return Estimate(radii * to_size, number, volume, *errors, tuple(x * to_size for x in effective), misfit, notes)
+    return Estimate(radii * to_size, number, volume, errors[0], errors[1],
+                    (effective[0] * to_size, effective[1] * to_size), misfit,
+                    (data.found.scale, data.found.scale_error), (data.found.height, data.found.height_error), notes)
 
 
-def _notes(radii, volume, effective, best: float, to_size: float):
+def _notes(radii: np.ndarray, volume: np.ndarray, effective: tuple[float, float], best: float, to_size: float,
+           calibration: float) -> Iterator[str]:
     low, high = (x * 1e6 * to_size for x in s.TRUSTED)
     below, above = (float(volume[part].sum()) for part in (radii < s.TRUSTED[0], radii > s.TRUSTED[1]))
     size, error = (x * 1e6 * to_size for x in effective)
@@ -301,4 +259,5 @@ def _notes(radii, volume, effective, best: float, to_size: float):
         yield "sizes are not resolved: the curvature at small lags is within its noise; take more frames"
     if best > 4:
         yield (f"no size distribution fits: the least mean squared residual is {best:.1f} times the noise's; are "
-               "the beam, the focal length and the size's convention right?")
+               "the beam, the focal length and the size's convention right?"
+               + (" A larger calibration looks further for the scale." if calibration < 0.02 else ""))

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -36,7 +37,7 @@ class Autocorrelation:
     pixels: int
 
 
-def read_images(folder) -> Iterable[np.ndarray]:
+def read_images(folder: Any) -> Iterable[np.ndarray]:
     """Yield the tif and png images of a folder in the order of their names, (ny, nx) float64; colour is refused.
 
     Raises FileNotFoundError where there is none, ValueError for an image with colours, of more than MOST_PIXELS, or one
@@ -66,7 +67,7 @@ def read_images(folder) -> Iterable[np.ndarray]:
 
 
 @contextmanager
-def _named(path: Path):
+def _named(path: Path) -> Iterator[None]:
     """What Pillow raises of a file that is no image becomes a ValueError that names it."""
     try:
         yield
@@ -74,7 +75,7 @@ def _named(path: Path):
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
 
 
-def check_frame(frame, number: int, least: int) -> np.ndarray:
+def check_frame(frame: Any, number: int, least: int) -> np.ndarray:
     """``frame`` as an array (ny, nx) where it can be used.
 
     Raises
@@ -102,7 +103,7 @@ def check_frame(frame, number: int, least: int) -> np.ndarray:
     return frame
 
 
-def correlate(frame, crop: int, background: float | None = None) -> np.ndarray:
+def correlate(frame: Any, crop: int, background: float | None = None) -> np.ndarray:
     """Unnormalised autocovariance (crop, crop) of one image (ny, nx), lag 0 at [crop // 2, crop // 2].
 
     cov(u) = sum_x I'(x) I'(x + u) / number of pairs of pixels, zero-padded so that nothing wraps around; I' = I / b - 1
@@ -123,7 +124,7 @@ def correlate(frame, crop: int, background: float | None = None) -> np.ndarray:
     return found[np.ix_(lags, lags)] / np.outer(ny - np.abs(lags), nx - np.abs(lags))
 
 
-def autocorrelation(frames, crop: int = 96, *, background: float | None = None, camera_noise: float | None = 0.0,
+def autocorrelation(frames: Any, crop: int = 96, *, background: float | None = None, camera_noise: float | None = 0.0,
                     ) -> Autocorrelation:
     """Background-free normalised autocovariance of speckle images, averaged over frames.
 
@@ -174,7 +175,7 @@ def autocorrelation(frames, crop: int = 96, *, background: float | None = None, 
     return Autocorrelation(mean, error, count, pixels)
 
 
-def radial(image, error=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def radial(image: Any, error: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean over rings one pixel wide: (mean lag in pixels, mean, standard error of independent pixels or NaN), (crop //
     2,)."""
     image = np.asarray(image, np.float64)
@@ -184,7 +185,7 @@ def radial(image, error=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     inside = ring < len(image) // 2
     count = np.bincount(ring[inside])
 
-    def mean_of(values):
+    def mean_of(values: Any) -> np.ndarray:
         return np.bincount(ring[inside], values[inside]) / count
 
     spread = np.full(len(count), np.nan) if error is None else np.sqrt(mean_of(np.asarray(error) ** 2) / count)

@@ -9,6 +9,7 @@ residual is still what the noise explains (the discrepancy principle).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
@@ -32,7 +33,7 @@ class Fit:
     weight: float
 
 
-def effective_radius(squared, nodes, covariance) -> tuple[float, float]:
+def effective_radius(squared: Any, nodes: np.ndarray, covariance: np.ndarray) -> tuple[float, float]:
     r"""sqrt(<r^4> / <r^2>) in m and its standard error from the curvature: P^2 = 1 - (q^2 / 4) <r^4>/<r^2> + ...
 
     P^2 - 1 is fitted by the least squares of the noise to terms in q^2 and q^4, both free, over the first nodes, as
@@ -53,19 +54,20 @@ def effective_radius(squared, nodes, covariance) -> tuple[float, float]:
     return radius, radius * error / (2 * slope)
 
 
-def whitening(covariance) -> np.ndarray:
+def whitening(covariance: np.ndarray) -> np.ndarray:
     """W with W C W^T = 1, for C's correlations with eigenvalues of FLOOR at least."""
     scale = np.sqrt(np.diag(covariance))
     values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
     return (vectors / np.sqrt(np.maximum(values, FLOOR))).T / scale
 
 
-def kernel(nodes, radii) -> np.ndarray:
+def kernel(nodes: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Jinc(q r), (nodes, sizes) float64."""
     return jinc(np.asarray(nodes)[:, None] * np.asarray(radii))
 
 
-def nonnegative(squared, nodes, covariance, radii, *, smooth: float | None = 0.0) -> Fit:
+def nonnegative(squared: Any, nodes: np.ndarray, covariance: np.ndarray, radii: np.ndarray, *,
+                smooth: float | None = 0.0) -> Fit:
     """Area weights by non-negative least squares; ``smooth`` times the squared second difference is added.
 
     Parameters
@@ -83,7 +85,7 @@ def nonnegative(squared, nodes, covariance, radii, *, smooth: float | None = 0.0
     low = (y < 2 * spread) | (y < 0.02)
     early = np.arange(len(q)) < max(4, np.argmax(low) if low.any() else len(q))
 
-    def solve(signs, chosen, weight):
+    def solve(signs: Any, chosen: Any, weight: float) -> tuple[np.ndarray, float]:
         root = np.sqrt(np.clip(y, 0, None))
         slope = 2 * np.maximum(root, np.sqrt(spread / 2))  # dP^2 / dP, not below what the noise makes of P = 0
         plain = whitening(covariance[np.ix_(chosen, chosen)])
@@ -94,20 +96,17 @@ def nonnegative(squared, nodes, covariance, radii, *, smooth: float | None = 0.0
             rows.append(np.sqrt(weight) * rough)
             right.append(np.zeros(len(rough)))
         a, _ = nnls(np.vstack(rows), np.concatenate(right), maxiter=50 * len(radii))
-        misfit = np.mean((plain @ ((k[chosen] @ a) ** 2 - y[chosen])) ** 2)
-        return a, misfit
+        return a, float(np.mean((plain @ ((k[chosen] @ a) ** 2 - y[chosen])) ** 2))
 
-    def settle(weight, signs=None):
-        a = None
-        if signs is None:
-            a, _ = solve(np.ones(len(q)), early, weight)
-        for _ in range(ROUNDS):
-            now = np.sign(k @ a) if a is not None else signs
+    def settle(weight: float, signs: np.ndarray | None = None) -> tuple[np.ndarray, float, np.ndarray]:
+        now = np.sign(k @ solve(np.ones(len(q)), early, weight)[0]) if signs is None else signs
+        for turn in range(ROUNDS):
             a, misfit = solve(now, np.ones(len(q), bool), weight)
-            if signs is not None and np.array_equal(now, signs) and np.array_equal(np.sign(k @ a), now):
+            found = np.sign(k @ a)
+            if turn == ROUNDS - 1 or np.array_equal(found, now):
                 break
-            signs = now
-        return a, misfit, signs
+            now = found
+        return a, misfit, now
 
     if smooth is not None:
         a, misfit, _ = settle(smooth)
@@ -121,5 +120,5 @@ def nonnegative(squared, nodes, covariance, radii, *, smooth: float | None = 0.0
     return Fit(_numbers(a, radii), float(best), float(WEIGHTS[-1]))
 
 
-def _numbers(a, radii) -> np.ndarray:
+def _numbers(a: Any, radii: np.ndarray) -> np.ndarray:
     return numbers(a / a.sum(), radii, AREA)

@@ -18,6 +18,7 @@ With the area weights a_j ~ r_j^2 p_j the square root of A / |M|^2 is a matrix: 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from evae_core.arguments import check_device, check_is, finite_array
 from evae_core.peace.optics import Optics, positive
 
 
-def jinc(x) -> np.ndarray:
+def jinc(x: Any) -> np.ndarray:
     """2 J1(x) / x of an array, 1 at x = 0, float64."""
     x = np.asarray(x, dtype=np.float64)
     small = np.abs(x) < 1e-4
@@ -36,12 +37,12 @@ def jinc(x) -> np.ndarray:
     return np.where(small, 1 - x**2 / 8, 2 * j1(safe) / safe)  # the series' next term is 1e-18
 
 
-def beam(optics: Optics, qx, qy) -> np.ndarray:
+def beam(optics: Optics, qx: Any, qy: Any) -> np.ndarray:
     """|M|^2 on the grid of wave numbers ``qy`` (rows) and ``qx`` (columns) in 1/m: (len(qy), len(qx)) float64."""
     return np.abs(amplitude(optics, qx, qy)) ** 2
 
 
-def amplitude(optics: Optics, qx, qy) -> np.ndarray:
+def amplitude(optics: Optics, qx: Any, qy: Any) -> np.ndarray:
     """M on the grid of :func:`beam`: float64 for the clear circle, complex128 for a mask."""
     qx, qy = np.atleast_1d(np.asarray(qx, np.float64)), np.atleast_1d(np.asarray(qy, np.float64))
     if optics.mask is None:
@@ -78,7 +79,7 @@ class Law:
         them.
     """
 
-    def __init__(self, optics: Optics, sizes, lags=None, device="cpu"):
+    def __init__(self, optics: Optics, sizes: Any, lags: Any = None, device: Any = "cpu"):
         check_is("optics", optics, Optics)
         check_device(device)
         sizes = finite_array("sizes", sizes)
@@ -127,7 +128,7 @@ class Law:
     def _at(self, values: Tensor) -> Tensor:
         return values[..., self._where]
 
-    def _numbers(self, p) -> Tensor:
+    def _numbers(self, p: Any) -> Tensor:
         if not isinstance(p, Tensor):
             p = torch.from_numpy(finite_array("p", p))
         elif p.is_complex():

@@ -4,7 +4,7 @@ uncertainty."""
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from evae_core.peace.sizes import COUNT, HIGH, LOW
 
 FINE = 1e-3  # unit of the basis, so that it fits into half precision
 BLIND = 100.0  # standard deviation that stands for a node without data
+EXACT = 1e-5  # least standard error of the scale and of the height that a network is told
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Shape:
     width: int = 192
     blocks: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("low", self.low)
         check_number("high", self.high)
         if not self.low < self.high:
@@ -38,7 +39,7 @@ class Shape:
         for name, most in (("count", 10**4), ("nodes", 10**4), ("width", 10**4), ("blocks", 100)):
             check_count(name, getattr(self, name), 1, most)
 
-    def dictionary(self) -> dict:
+    def dictionary(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -52,18 +53,19 @@ class Prediction(NamedTuple):
     spread: Tensor
 
 
-def features(squared: Tensor, spread: Tensor, basis: Tensor) -> Tensor:
-    """What the network sees of P^2 (..., nodes) and its standard deviation: (..., 3 nodes).
+def features(squared: Tensor, spread: Tensor, doubt: Tensor, basis: Tensor) -> Tensor:
+    """What the network sees of P^2 (..., nodes), its standard deviation, and the standard errors of the scale of q and
+    of the height of the autocorrelation, doubt (..., 2): (..., 3 nodes + 2).
 
     The distance from 1 in a ``basis`` (nodes, nodes) in which the noise of neighbours is independent and of order 1, on
     a scale that is linear near 0 and logarithmic far away (small grains show in the fourth digit, large ones in the
-    first); P^2 itself, faded out where it is noise; the logarithm of the noise. NaN or a noise beyond BLIND: no data
-    there.
+    first); P^2 itself, faded out where it is noise; the logarithms of the noise and of the doubts. NaN or a noise
+    beyond BLIND: no data there.
     """
     seen = torch.isfinite(squared) & (spread < BLIND)
     y, s = torch.where(seen, squared, 1.0), torch.where(seen, spread, BLIND)
     return torch.cat((torch.asinh((y - 1) @ basis.T / FINE) / 3, y.clamp(-10, 10) / torch.sqrt(1 + (s / 0.1) ** 2),
-                      s.clamp(1e-5, BLIND).log10() / 2), -1)
+                      s.clamp(1e-5, BLIND).log10() / 2, doubt.clamp(EXACT, 0.1).log10() + 3.5), -1)
 
 
 class Block(nn.Module):
@@ -79,10 +81,14 @@ class SizeNet(nn.Module):
     """Residual perceptron; softmax over the sizes makes area weights, so every cumulative curve is monotone from 0 to
     1."""
 
+    basis: Tensor
+    ratio: Tensor
+    kernel: Tensor
+
     def __init__(self, shape: Shape | None = None):
         super().__init__()
         self.shape = shape = shape or Shape()
-        self.first = nn.Linear(3 * shape.nodes, shape.width)
+        self.first = nn.Linear(3 * shape.nodes + 2, shape.width)
         self.blocks = nn.Sequential(*(Block(shape.width) for _ in range(shape.blocks)))
         self.last = nn.Sequential(nn.LayerNorm(shape.width), nn.Linear(shape.width, 3 * shape.count))
         radii = torch.linspace(shape.low, shape.high, shape.count, dtype=torch.float64)
@@ -101,9 +107,12 @@ class SizeNet(nn.Module):
         """(nodes,) float64, 1/m."""
         return self.shape.node * torch.arange(1, self.shape.nodes + 1, dtype=torch.float64)
 
-    def forward(self, squared: Tensor, spread: Tensor) -> Prediction:
-        """From P^2 (..., nodes) and its standard deviation, float32; NaN where there is no data."""
-        hidden = self.blocks(self.first(features(squared, spread, self.basis)))
+    def forward(self, squared: Tensor, spread: Tensor, doubt: Tensor | None = None) -> Prediction:
+        """From P^2 (..., nodes), its standard deviation, and the standard errors (..., 2) of scale and height (None:
+        both are exact), float32; NaN where there is no data."""
+        if doubt is None:
+            doubt = squared.new_zeros(*squared.shape[:-1], 2)
+        hidden = self.blocks(self.first(features(squared, spread, doubt, self.basis)))
         logits, *spreads = self.last(hidden).split(self.shape.count, -1)
         area = torch.softmax(logits, -1)
         number = torch.softmax(logits - 2 * self.ratio.log(), -1)

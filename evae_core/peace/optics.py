@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Optics:
     mask: np.ndarray | None = None  # (my, mx) intensity of the beam on the powder, any unit; None: clear circle
     mask_spacing: float | None = None  # m, of the mask's pixels
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("wavelength", "focal_length", "beam_diameter", "pixel"):
             positive(getattr(self, name), name, "in metres")
         check_choice("size", self.size, RADIUS)
@@ -75,7 +76,7 @@ class Optics:
         """Camera pixels of a frame."""
         return self.shape[0] * self.shape[1]
 
-    def radius(self, size):
+    def radius(self, size: Any) -> Any:
         """The law's radius r of a reported ``size``, both in metres."""
         return RADIUS[self.size] * size
 
@@ -86,7 +87,7 @@ class Optics:
         return np.arange(count) - count // 2
 
 
-def positive(value, name: str, unit: str = "") -> float:
+def positive(value: Any, name: str, unit: str = "") -> float:
     """``value`` as a float where it is a positive finite number; TypeError or ValueError naming it where not."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number {unit}, got {type(value).__name__} {value!r}")
@@ -95,6 +96,6 @@ def positive(value, name: str, unit: str = "") -> float:
     return float(value)
 
 
-def whole(value) -> bool:
+def whole(value: Any) -> bool:
     """Whether ``value`` is a whole number (bools are not)."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

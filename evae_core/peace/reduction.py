@@ -25,6 +25,7 @@ Both are correlated over several pixels and fall as 1 / frames; they are taken a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import fft
@@ -39,8 +40,8 @@ RIDGE = 1e-3  # of the slope beta, which a lone point, or points on one side, do
 class Reduction:
     """``matrix`` (nodes, points): P^2 = matrix @ A, rows of zeros where no point is near; ``seen`` (nodes,) bool;
     ``speckle`` (nodes, nodes): covariance of P^2 for one frame of the optics' camera; ``surface`` (nodes, nodes): for k
-    / N = 1; ``beam2`` (nodes,), the root mean square of
-    |M|^2 over a node's points, so that beam2 * P^2 is the autocorrelation there; ``nodes`` in 1/m."""
+    / N = 1; ``beam2`` (nodes,), the root mean square of |M|^2 over a node's points, so that beam2 * P^2 is the
+    autocorrelation there; ``nodes`` in 1/m."""
 
     nodes: np.ndarray
     matrix: np.ndarray
@@ -53,7 +54,7 @@ class Reduction:
         """(nodes, nodes) of the average of so many frames that show so many independent grains (N / k) in all."""
         return self.speckle / frames + self.surface / grains
 
-    def __call__(self, values) -> np.ndarray:
+    def __call__(self, values: Any) -> np.ndarray:
         """P^2 (..., nodes) of autocorrelations (..., *shape of the lags); NaN at nodes that are not seen."""
         values = np.asarray(values, np.float64)
         values = values.reshape(*values.shape[:-2], -1) if values.shape[-1] != self.matrix.shape[1] else values
@@ -67,13 +68,13 @@ def node_numbers(optics: Optics | None = None, count: int = 47) -> np.ndarray:
     return (optics or Optics()).q_step * np.arange(1, count + 1)
 
 
-def width_of(step: float, nodes) -> float:
+def width_of(step: float, nodes: np.ndarray) -> float:
     """h for points ``step`` apart: neighbours are reached, but not over more than two nodes' distance."""
     apart = nodes[1] - nodes[0]
     return min(max(step, apart), 2 * apart)
 
 
-def weights(q, beam2, nodes, width: float) -> tuple[np.ndarray, np.ndarray]:
+def weights(q: Any, beam2: Any, nodes: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
     """G (nodes, points) of the formula above for points at wave numbers q with |M|^2 = beam2, zeros where none is near;
     and the root mean square of |M|^2 over each node's points."""
     q, beam2 = np.ravel(q), np.ravel(beam2)
@@ -87,25 +88,44 @@ def weights(q, beam2, nodes, width: float) -> tuple[np.ndarray, np.ndarray]:
     return g, np.sqrt(s0 / np.maximum(w.sum(1), 1e-300))
 
 
-def reduce_image(optics: Optics, crop: int, nodes) -> Reduction:
+def matrix_of(optics: Optics, nodes: np.ndarray, crop: int | None = None, lags: Any = None,
+              ) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`weights` of an image of side ``crop``, or of a cut at ``lags`` in pixels."""
+    if lags is None:
+        axis = optics.lags(crop) * optics.q_step
+        return weights(np.hypot(axis[:, None], axis), beam(optics, axis, axis), nodes, width_of(optics.q_step, nodes))
+    q = np.abs(lags) * optics.q_step
+    apart = float(np.diff(np.unique(q)).max(initial=0.0))
+    return weights(q, beam(optics, lags * optics.q_step, 0.0)[0], nodes, width_of(apart, nodes))
+
+
+def reduce_image(optics: Optics, crop: int, nodes: np.ndarray) -> Reduction:
     """For images of the autocorrelation of side ``crop``, lag 0 at [crop // 2, crop // 2]."""
-    axis = optics.lags(crop) * optics.q_step
-    q, beam2 = np.hypot(axis[:, None], axis), beam(optics, axis, axis)
-    g, amplitude_of = weights(q, beam2, nodes, width_of(optics.q_step, nodes))
+    g, amplitude_of = matrix_of(optics, nodes, crop)
+    covariances = image_covariances(optics, crop, g, np.ones(len(g)))
+    return Reduction(nodes, g, np.any(g != 0, axis=1), *covariances, amplitude_of)
+
+
+def image_covariances(optics: Optics, crop: int, rows: np.ndarray, heights: Any = None,
+                      ) -> tuple[np.ndarray, np.ndarray]:
+    """Covariances (k, k), speckle and surface, of sums ``rows`` (k, crop * crop) over A / A(0), whose own values are
+    ``heights`` (k,); default: what P = 1 makes of them. A(u) / A(0) moves by n(u) - A(u) n(0)."""
     # sum_ij g_i R(u_i - u_j) h_j = (g * A) . (h * A), with * a convolution: by FFT on twice the lags
     wide = optics.lags(2 * crop) * optics.q_step
     m = amplitude(optics, wide, wide)
-    maps = np.zeros((len(nodes) + 1, crop, crop))
-    maps[:-1] = g.reshape(-1, crop, crop)
+    maps = np.zeros((len(rows) + 1, crop, crop))
+    maps[:-1] = rows.reshape(-1, crop, crop)
     maps[-1, crop // 2, crop // 2] = 1.0  # lag 0
     speckle = _smoothed(maps, np.abs(m) ** 2)
-    lit = maps * m[crop // 2:crop // 2 + crop, crop // 2:crop // 2 + crop]
+    inner = m[crop // 2:crop // 2 + crop, crop // 2:crop // 2 + crop]
+    lit = maps * inner
     surface = np.einsum("iyx,jyx->ij", lit.conj(), _smoothed(lit, m)[:, :crop, :crop]).real
     speckle = speckle.reshape(len(maps), -1)
-    return _reduction(nodes, g, amplitude_of, 2 * speckle @ speckle.T / optics.pixels, 4 * surface)
+    heights = rows @ (np.abs(inner) ** 2).ravel() if heights is None else heights
+    return _normalised(heights, 2 * speckle @ speckle.T / optics.pixels, 4 * surface)
 
 
-def _smoothed(maps, by) -> np.ndarray:
+def _smoothed(maps: Any, by: Any) -> np.ndarray:
     """Convolution of maps (k, n, n), lag 0 at [n // 2, n // 2], with ``by`` (2 n, 2 n), lag 0 at [n, n]: (k, 2 n, 2 n),
     placed as the maps are; real where both are."""
     real = np.isrealobj(by)
@@ -113,35 +133,38 @@ def _smoothed(maps, by) -> np.ndarray:
     return back(forward(maps, by.shape) * forward(fft.ifftshift(by)), by.shape)
 
 
-def reduce_cut(optics: Optics, lags, nodes) -> Reduction:
+def reduce_cut(optics: Optics, lags: Any, nodes: np.ndarray) -> Reduction:
     """For a cut along x at ``lags`` (n,) in pixels, which need not be whole."""
     lags = np.asarray(lags, np.float64)
-    q = np.abs(lags) * optics.q_step
-    beam2 = beam(optics, lags * optics.q_step, 0.0)[0]
-    apart = np.diff(np.unique(q))
-    g, amplitude_of = weights(q, beam2, nodes, width_of(float(apart.max(initial=0.0)), nodes))
+    g, amplitude_of = matrix_of(optics, nodes, lags=lags)
+    covariances = cut_covariances(optics, lags, g, np.ones(len(g)))
+    return Reduction(nodes, g, np.any(g != 0, axis=1), *covariances, amplitude_of)
+
+
+def cut_covariances(optics: Optics, lags: Any, rows: np.ndarray, heights: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """The same as :func:`image_covariances` for sums ``rows`` (k, n) over a cut at ``lags`` (n,)."""
     far = 2 * int(np.ceil(np.abs(lags).max())) + 4
     wide = (np.arange(4 * far) - 2 * far) * optics.q_step
     r = fft.irfft2(np.abs(fft.rfft2(fft.ifftshift(beam(optics, wide, wide)))) ** 2)[0, :2 * far]
     at = np.append(np.abs(lags), 0.0)
 
-    def spread(u):
+    def spread(u: Any) -> np.ndarray:
         return np.interp(np.abs(u), np.arange(len(r)), r)
 
-    def along(u):  # M of wave numbers, its real part where the mask is not symmetric
+    def along(u: Any) -> np.ndarray:  # M of wave numbers, its real part where the mask is not symmetric
         return np.real(amplitude(optics, u.ravel() * optics.q_step, 0.0)).reshape(u.shape)
 
     apart, sums = at[:, None] - at, at[:, None] + at
     speckle = (spread(apart) + spread(sums)) / optics.pixels
     surface = 2 * along(at)[:, None] * along(at) * (along(apart) + along(sums))
-    rows = np.zeros((len(nodes) + 1, len(at)))
-    rows[:-1, :-1], rows[-1, -1] = g, 1.0
-    return _reduction(nodes, g, amplitude_of, rows @ speckle @ rows.T, rows @ surface @ rows.T)
+    wider = np.zeros((len(rows) + 1, len(at)))
+    wider[:-1, :-1], wider[-1, -1] = rows, 1.0
+    heights = rows @ beam(optics, lags * optics.q_step, 0.0)[0] if heights is None else heights
+    return _normalised(heights, wider @ speckle @ wider.T, wider @ surface @ wider.T)
 
 
-def _reduction(nodes, g, beam2, speckle, surface) -> Reduction:
-    """With covariances of the nodes and lag 0 (last): A(u) / A(0) moves by n(u) - A(u) n(0), and P^2 by that /
-    |M|^2."""
-    normalised = np.hstack((np.eye(len(nodes)), -np.ones((len(nodes), 1))))
-    speckle, surface = (normalised @ c @ normalised.T for c in (speckle, surface))
-    return Reduction(nodes, g, np.any(g != 0, axis=1), speckle, surface, beam2)
+def _normalised(heights: Any, *covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From covariances of sums over A and of A(0) (last) to those of the sums over A / A(0)."""
+    by = np.hstack((np.eye(len(heights)), -np.reshape(heights, (-1, 1))))
+    first, second = (by @ c @ by.T for c in covariances)
+    return first, second

@@ -11,6 +11,8 @@ their area to a few per cent for radii of two spacings and more.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ def spacing(optics: Optics, n: int) -> float:
     return optics.wavelength * optics.focal_length / (n * optics.pixel)
 
 
-def lit(optics: Optics, x, y) -> np.ndarray:
+def lit(optics: Optics, x: Any, y: np.ndarray) -> np.ndarray:
     """The beam's intensity at positions x, y (m, equal shapes), 1 at most: the clear circle, or the mask's pixels."""
     if optics.mask is None:
         return (np.hypot(x, y) <= optics.beam_diameter / 2).astype(np.float64)
@@ -45,8 +47,8 @@ def reach(optics: Optics) -> float:
     return max(optics.mask.shape) / 2 * optics.mask_spacing
 
 
-def scatter(optics: Optics, p, sizes, grains: int, rng: np.random.Generator, *, overlap: bool = True,
-            length: float = 0.0, tries: int = 200):
+def scatter(optics: Optics, p: Any, sizes: Any, grains: int, rng: np.random.Generator, *, overlap: bool = True,
+            length: float = 0.0, tries: int = 200) -> tuple[np.ndarray, np.ndarray]:
     """Positions (m) and radii (m) of grains in the beam's square, made longer by ``length`` along x: (k, 2), (k,).
 
     ``grains`` is the expected number of grains lit by a clear beam. Without overlap they are placed one after another,
@@ -83,7 +85,7 @@ def scatter(optics: Optics, p, sizes, grains: int, rng: np.random.Generator, *, 
     return placed[:k], taken[:k]
 
 
-def coverage(positions, radii, weights, spacing: float, n: int) -> Tensor:
+def coverage(positions: Any, radii: np.ndarray, weights: Any, spacing: float, n: int) -> Tensor:
     """W: the sum of discs, each times its weight, on the n x n grid, (n, n) float32; origin at [n // 2, n // 2].
 
     Raises ValueError where discs reach beyond the grid: the beam is too wide for it.
@@ -112,8 +114,8 @@ def coverage(positions, radii, weights, spacing: float, n: int) -> Tensor:
     return out.reshape(n, n)
 
 
-def frames(optics: Optics, p, sizes, *, n: int = 512, count: int = 1, grains: int = 5000, overlap: bool = True,
-           step: float | None = None, seed: int = 0, device="cpu"):
+def frames(optics: Optics, p: Any, sizes: Any, *, n: int = 512, count: int = 1, grains: int = 5000,
+           overlap: bool = True, step: float | None = None, seed: int = 0, device: Any = "cpu") -> Iterator[Tensor]:
     """Yield ``count`` speckle images (n, n) float32 of mean about 1 of a powder.
 
     Parameters

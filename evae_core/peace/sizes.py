@@ -7,6 +7,7 @@ its weight by length (1), area (2), volume (3).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -22,19 +23,19 @@ def size_grid(count: int = COUNT, low: float = LOW, high: float = HIGH) -> np.nd
     return np.linspace(low, high, count)
 
 
-def weighted(p, sizes, power: float):
+def weighted(p: Any, sizes: Any, power: float) -> Any:
     """Weights by number (power 0), area (2) or volume (3) of numbers p (..., s): they sum to 1. numpy or torch."""
     scale = (sizes / sizes.max()) ** power
     w = p * scale
     return w / w.sum(-1)[..., None]
 
 
-def numbers(w, sizes, power: float):
+def numbers(w: Any, sizes: Any, power: float) -> Any:
     """Shares by number of weights w (..., s) by ``power``: the inverse of :func:`weighted`."""
     return weighted(w, sizes, -power)
 
 
-def quantile(w, sizes, level: float) -> np.ndarray:
+def quantile(w: Any, sizes: Any, level: float) -> np.ndarray:
     """Size below which the share ``level`` of the weights w (..., s) lies, linear between the sizes, in metres."""
     w = np.asarray(w, np.float64)
     flat = w.reshape(-1, w.shape[-1])
@@ -42,26 +43,26 @@ def quantile(w, sizes, level: float) -> np.ndarray:
     return np.array([np.interp(level, row, sizes) for row in middle]).reshape(w.shape[:-1])
 
 
-def distance(w, v) -> np.ndarray:
+def distance(w: Any, v: Any) -> np.ndarray:
     """Mean over the grid of |CDF(w) - CDF(v)|: the Wasserstein-1 distance in units of the grid's range."""
     return np.abs(np.cumsum(np.asarray(w) - np.asarray(v), -1)).mean(-1)
 
 
 # Families, all by volume ----------------------------------------------------------------------------------------------
 
-def lognormal(sizes, median, width) -> np.ndarray:
+def lognormal(sizes: Any, median: Any, width: Any) -> np.ndarray:
     """Log-normal by volume, (..., s) for ``median`` (m) and ``width`` (of ln size) of shape (...): numbers."""
     median, width = np.asarray(median)[..., None], np.asarray(width)[..., None]
     return _from_volume(np.exp(-0.5 * (np.log(sizes / median) / width) ** 2) / sizes, sizes)
 
 
-def _from_volume(v, sizes) -> np.ndarray:
+def _from_volume(v: Any, sizes: Any) -> np.ndarray:
     if (v.sum(-1) <= 0).any():
         raise ValueError("a distribution has no weight on the grid of sizes; it lies outside, or between two of them")
     return numbers(v / v.sum(-1, keepdims=True), sizes, VOLUME)
 
 
-def draw(kind: str, count: int, sizes, rng: np.random.Generator, medians=None) -> np.ndarray:
+def draw(kind: str, count: int, sizes: Any, rng: np.random.Generator, medians: Any = None) -> np.ndarray:
     """``count`` distributions of a family, (count, s) shares by number; medians by volume uniform in ln size.
 
     lognormal: width 0.03 to 0.6; mixture: two or three of width 0.03 to 0.4; truncated: one of width 0.2 to 0.8, cut
@@ -72,7 +73,7 @@ def draw(kind: str, count: int, sizes, rng: np.random.Generator, medians=None) -
     """
     low, high = TRUSTED if medians is None else medians
 
-    def medians_of(n):
+    def medians_of(n: Any) -> np.ndarray:
         return np.exp(rng.uniform(math.log(low), math.log(high), n))
 
     if kind == "lognormal":

@@ -11,7 +11,13 @@ from evae_core.plotting.curves import collapse_measure, interpolation_energies, 
 from evae_core.plotting.deepspin import learning_errors, magnet_in_motion, modes, predictions, spectral_lines
 from evae_core.plotting.evidence import budget_curves, phase_strip, strip_curves
 from evae_core.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
-from evae_core.plotting.peace import cumulative_curves, evolution, law_against_simulator, score_curves
+from evae_core.plotting.peace import (
+    cumulative_curves,
+    evolution,
+    law_against_simulator,
+    score_curves,
+    skyrmion_speckle,
+)
 from evae_core.plotting.phases import critical_fields, phase_diagram
 from evae_core.plotting.quality import quality_distributions, quality_front, systems_collapse
 from evae_core.plotting.samples import annealing_watched, confined_energies, dataset_statistics
@@ -55,6 +61,7 @@ __all__ = [
     "save",
     "score_card",
     "score_curves",
+    "skyrmion_speckle",
     "spectral_lines",
     "spin_map",
     "spin_rgb",

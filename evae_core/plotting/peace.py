@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from evae_core.plotting.checks import items, members, numbers
@@ -9,7 +11,7 @@ from evae_core.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, NARR
 
 
 @styled
-def law_against_simulator(lags, law, mean, error, *, plain=None):
+def law_against_simulator(lags: Any, law: Any, mean: Any, error: Any, *, plain: Any = None) -> Figure:
     """Draw the radial autocorrelation of simulated frames on the law, and their difference in units of its error.
 
     Parameters
@@ -42,7 +44,7 @@ def law_against_simulator(lags, law, mean, error, *, plain=None):
 
 
 @styled
-def cumulative_curves(panels):
+def cumulative_curves(panels: Any) -> Figure:
     """Draw cumulative size curves by volume, one panel each.
 
     Parameters
@@ -73,7 +75,7 @@ def cumulative_curves(panels):
 
 
 @styled
-def score_curves(panels, *, goal: float | None = None):
+def score_curves(panels: Any, *, goal: float | None = None) -> Figure:
     """Draw a distance against a condition for several methods.
 
     Parameters
@@ -98,7 +100,7 @@ def score_curves(panels, *, goal: float | None = None):
 
 
 @styled
-def evolution(time, truth, found, low, high, *, label: str = "time (frames)"):
+def evolution(time: Any, truth: Any, found: Any, low: float, high: float, *, label: str = "time (frames)") -> Figure:
     """Draw d10, d50 and d90 by volume (in m) of a powder that changes: lines the truth, dots the estimate with its
     band.
 
@@ -119,4 +121,39 @@ def evolution(time, truth, found, low, high, *, label: str = "time (frames)"):
     ax.set_xlabel(label)
     ax.set_ylabel("size (µm), dashed: true")
     ax.legend()
+    return fig
+
+
+@styled
+def skyrmion_speckle(lags: np.ndarray, beam: np.ndarray, correlations: dict[str, np.ndarray], q: np.ndarray,
+                     envelopes: dict[str, np.ndarray], radii: np.ndarray, shares: dict[str, Any]) -> Figure:
+    """Draw what coherent scattering of skyrmions tells: the speckle's autocorrelation, its envelope, sizes from it.
+
+    Parameters
+    ----------
+    lags, beam : (m,) lag in steps of q, and |M|^2 of the beam; correlations: label -> (m,).
+    q, envelopes : (k,) in 1 / site; label -> (k,), each drawn over its largest value.
+    radii, shares : (s,) in sites; label -> (counted (s,), found (s,)), cumulative.
+    """
+    fig = Figure(figsize=(FULL, 2.7), layout="constrained")
+    left, middle, right = fig.subplots(1, 3)
+    left.plot(lags, beam, color="black", label="beam alone, $|M|^2$")
+    for k, (label, y) in enumerate(correlations.items()):
+        left.plot(lags, y, color=COLOURS[k], linestyle="", marker=MARKERS[k], markersize=4, label=label)
+    left.set_xlabel("lag (steps of $q$)")
+    left.set_ylabel("autocorrelation of the speckle")
+    left.legend()
+    for k, (label, y) in enumerate(envelopes.items()):
+        middle.plot(q, y / np.max(y), color=COLOURS[k], linestyle=DASHES[k % len(DASHES)], label=label)
+    middle.set_yscale("log")
+    middle.set_ylim(1e-5, 2)
+    middle.set_xlabel("$q$ (1 / site)")
+    middle.set_ylabel("envelope / largest")
+    middle.legend()
+    for k, (label, (counted, found)) in enumerate(shares.items()):
+        right.plot(radii, counted, color=COLOURS[k], linestyle=DASHES[1])
+        right.plot(radii, found, color=COLOURS[k], label=label)
+    right.set_xlabel("radius (sites); dashed: counted")
+    right.set_ylabel("share of the skyrmions below")
+    right.legend()
     return fig
