@@ -110,7 +110,7 @@ PRESETS = {preset.name: preset for preset in (
            strip_trained=((16, 16), (32, 64)),
            critical_betas=(1e-5, 1e-2), excess_size=32,
            excess_sweeps=(6, 150), excess_train=1000, excess_first=1200, excess_steps=300,
-           phase_D=(0.6, 0.4), phase_fields=(0.0, 0.3, 0.55, 0.95)),
+           phase_D=(0.6,), phase_fields=(0.0, 0.55, 0.95)),
     Preset(name="paper", size=128, D=0.3, B=0.05,
            train=30_000, validation=5_000, test=4_300, shard=500, sweeps=1000, overrelax=3,
            batch=100, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=1.0, first_steps=30_000,

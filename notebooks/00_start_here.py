@@ -115,6 +115,7 @@ for trained in (plain, guided):
 # | [09](09_your_own_system.ipynb) | your own Hamiltonian, shape and material, in one page |
 # | [10](10_deepspin.ipynb) | a related system: a potential learned for atoms and moments that move |
 # | [11](11_peace.ipynb) | a related system: sizes of particles from laser speckle |
+# | [12](12_phase_diagram.ipynb) | helix, skyrmions or uniform: what collapsed models say, and how to train many at once |
 #
 # Each opens on its own, in any order: what it needs and does not find, it makes. **Other sizes:** set `preset` above to
 # `"smoke"` (seconds, untrained) or `"paper"` (the paper's size, for a GPU), or run everything with `make figures

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import cluster_faults
 import pytest
+import torch
 from cluster_faults import TINY, tables, tiny
 
-from evae_core import timebox
+from evae_core import Hamiltonian, skyrmion_lattice, timebox, topological_charge
 from evae_core.artefact import identity
 from evae_core.cli import main
 from evae_core.ensemble import Climb, Ending, Place, Shard, fulfil, local, mapping, perform, units
@@ -21,6 +22,7 @@ from evae_core.ensemble.diagram import small_data, to_collapse, to_posterior_col
 from evae_core.ensemble.grid import chains, numbers, work
 from evae_core.ensemble.tables import endings, phase, states
 from evae_core.presets import PRESETS
+from evae_core.textures import helix
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +148,13 @@ def test_the_time_box_ends_it(tmp_path, monkeypatch):
 
 
 def test_phases():
-    assert phase(-7.0, 0.5) == "skyrmions" and phase(1e-9, 1.0) == "uniform" and phase(0.0, 0.2) == "helix"
+    H = Hamiltonian(D=0.6, B=0.2)
+    lattice, line = skyrmion_lattice(H, (32, 32)), helix(H, (32, 32))
+    order = torch.linalg.vector_norm(lattice.mean((1, 2)))
+    assert phase(H, 1024, float(topological_charge(lattice)), float(order)) == "skyrmions"
+    assert phase(H, 1024, float(topological_charge(line)), float(line.mean((1, 2)).norm())) == "helix"
+    assert phase(H, 1024, 0.0, 1.0) == "uniform"
+    assert phase(H, 1024, -1.0, 0.1) == "helix" and phase(H, 1024, -1.0, 0.9) == "uniform", "with a defect"
 
 
 def test_command(tmp_path, capsys, monkeypatch):

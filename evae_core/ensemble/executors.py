@@ -62,7 +62,11 @@ def dask(address: str, gpus: bool = False, security: Any = None) -> Callable[[],
             shutdown(wait=wait and not cancel_futures)
             client.close()
 
+        def idle() -> str | None:
+            return None if client.scheduler_info(n_workers=-1)["workers"] else f"no worker is connected to {address}"
+
         executor.shutdown = close  # type: ignore[method-assign]  # the client is this executor's alone
+        executor.idle = idle  # type: ignore[attr-defined]
         return executor
 
     return start
@@ -92,6 +96,8 @@ def exposed(address: str) -> bool:
 def local_cluster(workers: int, host: str = HOST, **settings: Any) -> Any:
     """A Dask scheduler and ``workers`` processes of one thread on this machine, for trials; bound to ``host``."""
     distributed = _distributed()
+    # Dask would give up for good a worker that its nanny has not brought back within 15 seconds.
+    _imported("dask").config.set({"distributed.deploy.lost-worker-timeout": "1h"})
     # Without an address of its own the scheduler's web server would listen on every network, dashboard or not.
     return distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, host=host,
                                     dashboard_address=f"{host}:0", **settings)

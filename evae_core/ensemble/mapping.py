@@ -23,6 +23,7 @@ from evae_core.store import Store
 
 TRIES = 5  # times that a unit is sent where its worker or its scheduler is lost
 PAUSE = 1.0  # seconds before lost work is sent again, so that a scheduler can come back
+LOOK = 60.0  # seconds without a unit done after which an executor that can tell is asked whether it has workers
 LOST = (CancelledError, BrokenExecutor, ConnectionError)
 
 
@@ -127,7 +128,9 @@ def fulfil(units: Sequence[Unit], executor: Callable[[], Executor], place: Place
                     broken = True
                     break
                 del waiting[unit]
-            finished = wait(running, return_when=FIRST_COMPLETED).done if running and not broken else set()
+            finished = wait(running, LOOK, FIRST_COMPLETED).done if running and not broken else set()
+            if running and not finished and (words := getattr(pool, "idle", lambda: None)()):
+                say(f"{words}; waiting")
             for future in finished:
                 unit = running.pop(future)
                 try:

@@ -12,14 +12,17 @@ import torch
 from evae_core.ensemble.grid import Chain
 from evae_core.ensemble.mapping import Place
 from evae_core.files import load_arrays, read_json
+from evae_core.hamiltonian import Hamiltonian
 from evae_core.remote import Remote
+from evae_core.textures import helix_period
 
 POINT = ("D", "B", "size", "seed")
 STAGE = ("beta", "gamma", "reconstruction", "kl", "energy", "energy_generated", "best_generated", "magnetisation",
          "kspace_mse")
 END = ("raw", "raw_lowest", *(f"{state}_{key}" for state in ("median", "lowest", "annealed")
                               for key in ("energy", "charge", "magnetisation", "order")))
-UNIFORM, SKYRMIONS = 0.99, 0.5  # |<S>| from which a state is uniform, |charge| from which it holds skyrmions
+SKYRMIONS = 0.3  # |charge| in a square of one helix period from which a state is skyrmions: a lattice has 0.6 to 1
+UNIFORM = 0.5  # |<S>| from which any other is uniform
 
 
 def endings(ensemble: Sequence[Chain], place: Place) -> dict[Chain, dict[str, Any]]:
@@ -55,9 +58,9 @@ def by_stage(found: dict[Chain, dict[str, Any]]) -> dict[str, np.ndarray]:
                                            for _, columns in rows])}
 
 
-def phase(charge: float, order: float) -> str:
-    """What a state at rest is: skyrmions, uniform, or helix (neither; whatever else may have no charge)."""
-    if abs(charge) >= SKYRMIONS:
+def phase(H: Hamiltonian, sites: int, charge: float, order: float) -> str:
+    """What a state at rest is, defects and all: skyrmions, uniform, or helix (neither)."""
+    if abs(charge) * helix_period(H) ** 2 / sites >= SKYRMIONS:
         return "skyrmions"
     return "uniform" if order >= UNIFORM else "helix"
 
@@ -77,6 +80,6 @@ def by_chain(found: dict[Chain, dict[str, Any]], criticals: Callable[..., dict[s
             "field": chain.B * chain.data.hamiltonian.J / chain.D**2,
             **criticals(up, of_beta.get((chain.data, chain.seed))), "reconstruction": up["reconstruction"][0],
             "spread": up["kspace_mse"][-1] / up["data_kspace_mse"], **{key: end[key] for key in END},
-            "phase_generated": phase(end["lowest_charge"], end["lowest_order"]),
-            "phase_annealed": phase(end["annealed_charge"], end["annealed_order"])})
+            **{name: phase(chain.data.hamiltonian, chain.size**2, end[f"{state}_charge"], end[f"{state}_order"])
+               for name, state in (("phase_generated", "lowest"), ("phase_annealed", "annealed"))}})
     return rows

@@ -18,7 +18,7 @@ def phase_diagram(panels: Any, lines: Any = ()) -> Figure:
     ----------
     panels : list of (title, points); a point is (D, field, phase, sure), the phase one of PHASES, drawn open where it
         is not ``sure``.
-    lines : list of (label, D (n,), field (n,)), the same in every panel; one point is drawn as a tick.
+    lines : list of (label, D (n,), field (n,)), the same in every panel; one point as a level.
 
     Raises
     ------
@@ -38,8 +38,11 @@ def phase_diagram(panels: Any, lines: Any = ()) -> Figure:
         for k, (label, D, field) in enumerate(lines):
             x = numbers(D, f"D of {label}", shape=(None,))
             y = numbers(field, f"field of {label}", shape=(len(x),))
-            ax.plot(x, y, color=GUIDE, linestyle=DASHES[k % 7], linewidth=1, marker="_" if len(x) == 1 else "",
-                    markersize=14, label=label)
+            style: dict[str, Any] = {"color": GUIDE, "linestyle": DASHES[k % 7], "linewidth": 1, "label": label}
+            if len(x) == 1:
+                ax.axhline(y[0], **style)
+            else:
+                ax.plot(x, y, **style)
         ax.set_title(title)
         ax.set_xlabel("$D$ ($J$)")
         ax.margins(0.2, 0.08)
@@ -65,6 +68,9 @@ def critical_fields(panels: Any) -> Figure:
         for k, (label, field, value) in enumerate(items(curves, f"curves of {words}", "(label, field, value)")):
             x = numbers(field, f"field of {label}", shape=(None,))
             ax.plot(x, numbers(value, f"value of {label}", shape=(len(x),), finite=False), label=label, **line_style(k))
+        fields = [value for _, field, _ in curves for value in field]
+        room = 0.05 * (max(fields) - min(fields)) or 0.1
+        ax.set_xlim(min(fields) - room, max(fields) + room)  # those without a mark too
         ax.set_yscale("log")
         ax.set_xlabel("field $BJ/D^2$")
         ax.set_ylabel(words)

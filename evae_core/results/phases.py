@@ -17,7 +17,7 @@ from evae_core.baselines import Candidate, Search
 from evae_core.ensemble.executors import local
 from evae_core.ensemble.grid import Chain, chains, work
 from evae_core.ensemble.mapping import Place, fulfil
-from evae_core.ensemble.tables import SKYRMIONS, endings, states
+from evae_core.ensemble.tables import endings, phase, states
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import Preset
 from evae_core.results import kept
@@ -64,12 +64,12 @@ def phases(p: Preset, device: str = "auto", report: kept.Report = print,
     made = {}
     for chain in ends:
         candidates = certified(chain.data.hamiltonian, chain.data.shape, MADE, device).candidates
-        made[chain.D, field(chain)] = _by_phase(chain.data.hamiltonian, candidates)
+        made[chain.D, field(chain)] = _by_phase(chain.data.hamiltonian, chain.size**2, candidates)
     return SimpleNamespace(endings=complete, made=made, errors=list(outcome.errors.values()), states={
         (chain.D, field(chain)): states(chain, place) for chain in ends if chain in complete})
 
 
-def _by_phase(H: Hamiltonian, candidates: list[Candidate]) -> dict[str, float]:
+def _by_phase(H: Hamiltonian, sites: int, candidates: list[Candidate]) -> dict[str, float]:
     """Lowest E/N of the made candidates that are uniform, skyrmions or neither (helices, and what has no charge). By
     what a state is at rest, not by what it was made as: sums of waves come to rest as lattices, cones as uniform."""
     found = dict.fromkeys(("uniform", "helix", "skyrmions"), math.nan)
@@ -77,9 +77,8 @@ def _by_phase(H: Hamiltonian, candidates: list[Candidate]) -> dict[str, float]:
     for one in candidates:
         if one.kind == "annealed":
             continue
-        phase = ("skyrmions" if abs(one.charge) >= SKYRMIONS else
-                 "uniform" if abs(one.energy - uniform) < SAME else "helix")
-        found[phase] = min(one.energy, found[phase]) if found[phase] == found[phase] else one.energy
+        is_ = phase(H, sites, one.charge, float(abs(one.energy - uniform) < SAME))
+        found[is_] = min(one.energy, found[is_]) if found[is_] == found[is_] else one.energy
     return found
 
 
