@@ -9,6 +9,7 @@ from evae_core.plotting.cards import score_card
 from evae_core.plotting.critical import critical_gammas
 from evae_core.plotting.curves import collapse_measure, interpolation_energies, ladder_curves, theta_densities
 from evae_core.plotting.evidence import budget_curves, phase_strip, strip_curves
+from evae_core.plotting.learned import active_learning, guided_collapse
 from evae_core.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
 from evae_core.plotting.peace import cumulative_curves, evolution, law_against_simulator, score_curves
 from evae_core.plotting.quality import quality_distributions, quality_front, systems_collapse
@@ -19,6 +20,7 @@ from evae_core.plotting.style import Figure, house_style, save
 
 __all__ = [
     "Figure",
+    "active_learning",
     "alignment_map",
     "alignment_rgb",
     "annealing_watched",
@@ -33,6 +35,7 @@ __all__ = [
     "dataset_statistics",
     "evolution",
     "gallery",
+    "guided_collapse",
     "house_style",
     "interpolation_energies",
     "interpolation_frames",
