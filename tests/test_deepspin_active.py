@@ -49,8 +49,8 @@ def test_deviations_are_the_formula():
 def test_kinds():
     """Low and high levels of either deviation; a deviation that is no number has gone astray."""
     trust = Trust((0.1, 1.0), (0.01, 0.1))
-    force = torch.tensor([0.05, 0.1, 0.05, 1.0, 0.5, 0.0, float("nan"), 0.99])
-    force_mag = torch.tensor([0.005, 0.0, 0.01, 0.0, 0.2, 0.0, 0.0, 0.099])
+    force, force_mag = torch.tensor([[0.05, 0.1, 0.05, 1.0, 0.5, 0.0, float("nan"), 0.99],
+                                     [0.005, 0.0, 0.01, 0.0, 0.2, 0.0, 0.0, 0.099]], dtype=torch.float64)
     assert kinds(force, force_mag, trust).tolist() == [KNOWN, CANDIDATE, CANDIDATE, ASTRAY, ASTRAY, KNOWN, ASTRAY,
                                                        CANDIDATE]
 

@@ -8,6 +8,10 @@
     reference    SpinLattice: an explicit Hamiltonian for labels
     training     TrainSpec, train(), errors(): trainings as artefacts of the store
     dynamics     Integrator: atoms and moments moving together, Langevin's thermostat
+    active       learn(): a committee says what to label
+    lattice      LatticeSpin: the potential of a rigid film, fast
+    lattice_training  the Hamiltonian of a film from energies and torques
+    guide        Guide: a learned energy as the L_H of an E-VAE
 
 From labelled frames to a potential and its forces:
 
