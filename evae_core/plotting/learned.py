@@ -6,51 +6,49 @@ from typing import Any
 
 from evae_core.plotting.checks import as_spins, items, members, numbers
 from evae_core.plotting.spins import spin_rgb
-from evae_core.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, Figure, styled
+from evae_core.plotting.style import COLOURS, DASHES, FULL, MARKERS, Figure, styled
 
 
 @styled
-def guided_collapse(error: Any, decoded: Any, relaxed: Any, explicit: Any, shown: Any) -> Figure:
-    """Draw the energy at the end of guided collapses against the torque error of the potential, and states below.
+def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, references: Any, shown: Any) -> Figure:
+    """Draw what guided collapses end at, against the torque error of the potential, and states below.
 
     Parameters
     ----------
-    error : (m,) relative torque errors. decoded, relaxed : (m,) mean energies per spin above the lowest state known, J,
-        of states as generated and after relaxation. explicit : the same two numbers under the explicit Hamiltonian.
+    error : (m,) relative torque errors.
+    decoded, relaxed : (m,) mean energies per spin above the lowest state known, J, of states as generated and after
+        relaxation; their axis is logarithmic and becomes linear below 1e-5 J: states may be the lowest known itself.
+    share : (m,) of the states that relax to it.
+    references : {words: (decoded, relaxed, share)}, drawn as level lines; two at most.
     shown : list of (title, spins (3, Ny, Nx)).
-
-    Energies are drawn on a logarithmic axis that becomes linear below 1e-5 J: states may be the lowest known itself.
     """
     error = numbers(error, "error", shape=(None,))
-    curves = {name: numbers(values, name, shape=error.shape)
-              for name, values in (("decoded", decoded), ("relaxed", relaxed))}
-    references = members(explicit, "explicit", "decoded, relaxed")
+    order = error.argsort()
+    columns = [numbers(values, name, shape=error.shape)[order]
+               for name, values in (("decoded", decoded), ("relaxed", relaxed), ("share", share))]
     pictures = [members(one, f"shown[{i}]", "title, spins") for i, one in enumerate(items(shown, "shown", "pairs"))]
-    fig = Figure(figsize=(FULL, 4.6), layout="constrained")
-    halves: Any = fig.subfigures(2, 1, height_ratios=(1.45, 1))
-    top, below = halves
-    ax = top.subplots()
-    for k, (name, values) in enumerate(curves.items()):
-        order = error.argsort()
-        ax.plot(100 * error[order], values[order], color=COLOURS[k], marker=MARKERS[k], linestyle=DASHES[k],
-                label={"decoded": "as generated", "relaxed": "relaxed"}[name])
-        ax.axhline(references[k], color=COLOURS[k], linestyle=":", linewidth=0.9,
-                   label="explicit Hamiltonian, " + {"decoded": "as generated", "relaxed": "relaxed"}[name])
-    ax.set_xscale("log")
-    ax.set_yscale("symlog", linthresh=1e-5)
-    ax.set_ylim(bottom=-2e-6)
-    ax.set_xlabel("torque error of the learned potential (% of the torques' rms)")
-    ax.set_ylabel("$E/N$ above the lowest\nstate known ($J$)")
-    ax.legend(ncols=2)
-    axes = below.subplots(1, len(pictures), squeeze=False)[0]
+    fig = Figure(figsize=(FULL, 4.9), layout="constrained")
+    halves: Any = fig.subfigures(2, 1, height_ratios=(1.7, 1))
+    left, right = halves[0].subplots(1, 2)
+    for k, (ax, values, words) in enumerate(((left, columns[0], "as generated"), (left, columns[1], "relaxed"),
+                                             (right, 100 * columns[2], "guided by a learned energy"))):
+        ax.plot(100 * error[order], values, color=COLOURS[k], marker=MARKERS[k], linestyle="-", label=words)
+        for (name, levels), dash in zip(references.items(), DASHES[1:3], strict=False):
+            level = members(levels, name, "decoded, relaxed, share")[k] * (100 if k == 2 else 1)
+            ax.axhline(level, color=COLOURS[k], linestyle=dash, linewidth=0.9, label=name if k == 2 else None)
+    left.set_yscale("symlog", linthresh=1e-5)
+    left.set_ylabel("$E/N$ above the lowest state known ($J$)")
+    right.set_ylabel("relax to the lowest state known (%)")
+    right.set_ylim(-3, 103)
+    for ax in (left, right):
+        ax.set_xscale("log")
+        ax.set_xlabel("torque error of the potential (% of the rms)")
+        ax.legend()
+    axes = halves[1].subplots(1, len(pictures), squeeze=False)[0]
     for ax, (title, spins) in zip(axes, pictures, strict=True):
         ax.imshow(spin_rgb(as_spins(spins, title, ndim=3)), origin="lower", interpolation="nearest")
         ax.set_title(title)
-        ax.set_xticks([])
-        ax.set_yticks([])
-        for side in ax.spines.values():
-            side.set_visible(True)
-            side.set_color(GUIDE)
+        ax.set_axis_off()
     return fig
 
 
