@@ -14,12 +14,13 @@ switch.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from evae_core.deepspin.descriptor import switch
-from evae_core.deepspin.neighbours import Neighbours, displacements
+from evae_core.deepspin.neighbours import Neighbours, Section, displacements
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class SpinLattice:
     cutoff: float = 5.0
     smooth_from: float = 4.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         types = len(self.names)
         if len(self.magnetic) != types:
             raise ValueError(f"magnetic must be one bool a type, {types}, got {self.magnetic}")
@@ -65,7 +66,7 @@ class SpinLattice:
         if sum(x * x for x in self.axis) == 0:
             raise ValueError("axis must not be zero")
 
-    def spec(self) -> dict:
+    def spec(self) -> dict[str, Any]:
         """Plain values, for the store."""
         return asdict(self)
 
@@ -93,7 +94,8 @@ class SpinLattice:
             total = total + alone.sum(1)
         return total
 
-    def _pair_energies(self, section, positions, spins, cells, strain) -> Tensor:
+    def _pair_energies(self, section: Section, positions: Tensor, spins: Tensor, cells: Tensor,
+                       strain: Tensor | None) -> Tensor:
         """(F, n, K) eV."""
         a, b = section.centre, section.neighbour
         apart = displacements(section, positions, cells, strain)
