@@ -1,16 +1,24 @@
 """The lattice version of DeepSPIN: its symmetries and derivatives, the two frames, and learning a Hamiltonian."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from evae_core import plotting
+from evae_core.annealing import Schedule
+from evae_core.dataset import DataSpec
 from evae_core.deepspin.descriptor import rows
 from evae_core.deepspin.guide import Guide
 from evae_core.deepspin.lattice import LatticeSpec, LatticeSpin, to_neel
 from evae_core.deepspin.lattice_training import LatticeTraining, disturbed, errors, label, pieces, train
 from evae_core.hamiltonian import Hamiltonian
+from evae_core.ladders import climbing
 from evae_core.model import VAE
+from evae_core.presets import load_preset
 from evae_core.step import make_step
+from evae_core.store import Store
+from evae_core.training import climb, stage_spec
 
 BLOCH = Hamiltonian(D=0.6, B=0.2)
 
@@ -135,6 +143,28 @@ def test_guided_compiled_step_is_the_plain_one(learned):
     assert torch.allclose(torch.stack(found[0]), torch.stack(found[1]), rtol=1e-4)
 
 
+def test_stages_are_named_by_their_guide(learned):
+    """What gamma = 0 gives does not depend on a guide; a stage above has another name, and an unguided one its old."""
+    data = DataSpec(BLOCH, (16, 16), 8, 2, 0)
+    start, *up = climbing([(1e-3, 0.0, 2), (1e-3, 10.0, 2)], load_preset("smoke"), 0)
+    guide = Guide(learned, BLOCH, {"steps": 120})
+    assert stage_spec(start, data, guide) == stage_spec(start, data)
+    assert stage_spec(up[0], data, guide) == stage_spec(up[0], data) | {"guide": {"steps": 120}}
+
+
+def test_a_guided_stage_differs_by_its_guide_alone(learned, tmp_path):
+    """Two stages from one parent, with the explicit Hamiltonian and the learned one: unlike weights, like batches."""
+    data = DataSpec(BLOCH, (16, 16), 8, 2, 0, schedule=Schedule(sweeps=5))
+    stages = climbing([(1e-3, 0.0, 2), (1e-3, 1000.0, 1)], load_preset("smoke"), 0)
+    guide, store = Guide(learned, BLOCH, {"steps": 120}), Store(tmp_path)
+    explicit = climb(stages, data, store, "cpu", compile=False)
+    guided = climb(stages, data, store, "cpu", compile=False, guide=guide)
+    assert explicit[0].folder == guided[0].folder and explicit[1].folder != guided[1].folder
+    first, second = explicit[1].history[0], guided[1].history[0]
+    assert first[:2].tolist() == second[:2].tolist() and first[2] != second[2]
+    assert first[2] == pytest.approx(second[2], abs=0.1 * (0.3 / 0.6) ** 2)
+
+
 def test_bad_input(learned):
     with pytest.raises(ValueError, match="sqrt"):
         LatticeSpec(scale=0.3)
@@ -151,3 +181,17 @@ def test_bad_input(learned):
         Guide(learned, edges, {})
     with pytest.raises(TypeError, match="hamiltonian"):
         make_step(16, learned, 1e-3, 1.0, "cpu")
+
+
+def test_figures_of_learned_potentials():
+    x, picture = np.array([0.4, 0.1, 0.02]), to_neel(states(1))[0].float().numpy()
+    levels = {"explicit": (1e-4, 0.0, 0.9)}
+    fig = plotting.guided_collapse(x, 0.1 * x, 0.0 * x, 1 - x, levels, [("a state", picture), ("another", picture)])
+    ax = fig.axes[0]
+    assert ax.lines[0].get_xdata().tolist() == pytest.approx([2.0, 10.0, 40.0]) and len(fig.axes) == 4
+    labels, shares = {"active": [4, 10], "random": [4, 10]}, {"active": [0.5, np.nan], "random": [0.4, np.nan]}
+    errors_ = {way: np.array([[0.2, 0.1], [0.3, 0.2]]) for way in labels}
+    fig = plotting.active_learning(labels, shares, [("rms", errors_), ("maximum", errors_)])
+    assert fig.axes[1].lines[0].get_ydata().tolist() == pytest.approx([0.25, 0.15])
+    with pytest.raises(ValueError, match="decoded"):
+        plotting.guided_collapse(x, x[:2], x, x, levels, [("a state", picture)])

@@ -10,6 +10,7 @@ from evae_core.plotting.critical import critical_gammas
 from evae_core.plotting.curves import collapse_measure, interpolation_energies, ladder_curves, theta_densities
 from evae_core.plotting.deepspin import learning_errors, magnet_in_motion, modes, predictions, spectral_lines
 from evae_core.plotting.evidence import budget_curves, phase_strip, strip_curves
+from evae_core.plotting.learned import active_learning, guided_collapse
 from evae_core.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
 from evae_core.plotting.peace import (
     cumulative_curves,
@@ -27,6 +28,7 @@ from evae_core.plotting.style import Figure, house_style, save
 
 __all__ = [
     "Figure",
+    "active_learning",
     "alignment_map",
     "alignment_rgb",
     "annealing_watched",
@@ -42,6 +44,7 @@ __all__ = [
     "dataset_statistics",
     "evolution",
     "gallery",
+    "guided_collapse",
     "house_style",
     "interpolation_energies",
     "interpolation_frames",

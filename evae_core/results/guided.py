@@ -66,28 +66,31 @@ def learned(p: Preset, training: LatticeTraining) -> tuple[Guide, dict[str, Any]
 def guided(p: Preset, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
     """Collapses under learned potentials, and under the explicit Hamiltonian with the same batches and noise.
 
-    Everything is measured by the explicit Hamiltonian, energies in J per spin above the lowest state known.
+    Everything is measured, and states are relaxed, by the explicit Hamiltonian; energies are J per spin above the
+    lowest state known.
 
     Returns
     -------
-    best (E/N of that state) and its charge; names of the runs, the explicit one last; table {column: (runs,)}:
-    torque_error (relative; 0 for the explicit), energy_error (J per spin), mean (of generated states, as decoded),
-    relaxed_mean, relaxed_lowest (after the descent), share (that relax to the lowest state known), charge (median, of
-    relaxed ones), seconds (of the ladder); curves {name: (rungs,)}, the mean along gammas; states {name: (3, N, N)},
-    the relaxed state of median energy, and "lowest known".
+    best (E/N of that state) and its charge; names: "start", the model before any guidance, the potentials, "explicit";
+    table {column: (names,)}: torque_error (relative) and energy_error (J per spin) of the potential, 0 where there is
+    none, mean (of generated states, as decoded), relaxed_mean, relaxed_lowest (after the descent), share (that relax to
+    the lowest state known), charge (median, of relaxed ones), seconds (of the ladder); curves {name: (gammas,)}, the
+    mean along gammas, of all but the start; states {name: (3, N, N)}, the relaxed state of median energy, and "lowest
+    known".
     """
     data, plan = data_spec(p), stages(p)
-    H = data.hamiltonian
-    best = certified(H, data.shape, search_of(p), device)
+    best = certified(data.hamiltonian, data.shape, search_of(p), device)
     trainings = {f"{steps} steps": LatticeTraining(steps=steps) for steps in STEPS}
-    names = [*trainings, "explicit"]
-    last = stage_spec(plan[-1], data)
-    spec = {"kind": "guided", "version": VERSION, "last": last, "samples": p.samples, "certificate": best.best.energy,
+    names, climbers = ["start", *trainings, "explicit"], [*trainings, "explicit"]
+    spec = {"kind": "guided", "version": VERSION, "last": stage_spec(plan[-1], data), "samples": p.samples,
+            "certificate": best.best.energy,
             "potentials": [lattice_training.VERSION, *(training.spec() for training in trainings.values())]}
 
     def make(folder: Path) -> None:
-        rows, curves, states = [], [], []
-        for name in names:
+        start = climb([plan[0].parent] if plan[0].parent else [], data, device=device, report=report)
+        row, state = _measured(p, start[0], best.best.energy, device)
+        rows, curves, states = [row | {"torque_error": 0.0, "energy_error": 0.0, "seconds": 0.0}], [], [state]
+        for name in climbers:
             guide, found = learned(p, trainings[name]) if name in trainings else (None, {})
             if guide:
                 report(f"potential of {name}: torque error {found['torque_error']:.1%}")
@@ -106,8 +109,21 @@ def guided(p: Preset, device: str = "auto", report: kept.Report = print) -> Simp
     states = dict(zip(names, kept.as_spins(arrays["states"]), strict=True))
     return SimpleNamespace(best=best.best.energy, charge=best.best.charge, names=names, gammas=RUNGS,
                            table={key: table[key] for key in COLUMNS},
-                           curves=dict(zip(names, arrays["curves"], strict=True)),
+                           curves=dict(zip(climbers, arrays["curves"], strict=True)),
                            states=states | {"lowest known": best.spins.float()})
+
+
+def arguments(found: SimpleNamespace) -> dict[str, Any]:
+    """What :func:`~evae_core.plotting.guided_collapse` draws of :func:`guided`."""
+    table, inner = found.table, slice(1, -1)
+    levels = {words: tuple(float(table[key][at]) for key in ("mean", "relaxed_mean", "share"))
+              for words, at in (("explicit Hamiltonian", -1), ("before guidance", 0))}
+    titles = {name: f"torque error {error:.0%}" for name, error in zip(found.names[inner],
+                                                                        table["torque_error"][inner], strict=True)}
+    shown = [(titles.get(name, name), found.states[name].numpy()) for name in (*found.names[inner], "explicit")]
+    return {"error": table["torque_error"][inner], "decoded": table["mean"][inner],
+            "relaxed": table["relaxed_mean"][inner], "share": table["share"][inner], "references": levels,
+            "shown": shown}
 
 
 def _mean(p: Preset, trained: Trained, device: str) -> float:
