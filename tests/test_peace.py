@@ -477,7 +477,7 @@ FALLING = np.exp(-np.arange(20) / 4)  # no powder's, but nothing that is refused
     (np.full((96, 96), np.nan), {}, "not finite"), (-np.outer(FALLING, FALLING), {}, "lag 0"),
     (np.arange(96.0), {}, "lag 0"), (FALLING[:4], {}, "at least 8"), (1j * FALLING, {}, "real part"),
     ([[1.0], [1.0, 2.0]], {}, "autocorrelation must"), (torch.ones(20, requires_grad=True), {}, "autocorrelation must"),
-    (np.arange(60.0).reshape(3, 4, 5), {}, "shape"), (FALLING, {"lags": np.arange(19)}, "one lag"),
+    (np.arange(60.0).reshape(3, 4, 5), {}, "shape"), (FALLING, {"lags": np.arange(19)}, "one finite lag"),
     (FALLING, {"lags": ["a"] * 20}, "lags must"), (FALLING, {"lags": np.arange(20), "unit": "inches"}, "unit must"),
     (FALLING, {"lags": np.arange(20) * 4.8e-6}, "unit='metres'"), (FALLING, {"lags": np.zeros(20)}, "differ"),
     (FALLING, {"lags": np.arange(20), "unit": "metres"}, "in metres"),

@@ -169,7 +169,7 @@ def _cut(values: np.ndarray, lags: Any, unit: str, optics: Optics) -> tuple[np.n
     lags = np.arange(len(values)) if lags is None else finite_array("lags", lags) / (
         optics.pixel if unit == "metres" else 1.0)
     if lags.shape != values.shape or len(lags) < 8:
-        raise ValueError(f"a cut needs one lag a value and at least 8 of them, got {values.shape} values and "
+        raise ValueError(f"a cut needs one finite lag a value and at least 8 of them, got {values.shape} values and "
                          f"{lags.shape} lags")
     if len(np.unique(lags)) < len(lags):
         raise ValueError("the lags of a cut must differ from one another")
