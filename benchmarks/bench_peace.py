@@ -18,7 +18,7 @@ from evae_core.peace import images
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = ((1024, 1024), (1836, 2744))
-REPEATS = 7
+REPEATS = 3
 
 
 def median(call) -> float:
@@ -65,8 +65,10 @@ def labels() -> list[str]:
 if __name__ == "__main__":
     text = ["# Particle sizes from speckle: speed, and labels", "",
             f"Written by benchmarks/bench_peace.py on {os.cpu_count()} logical cores, OMP_NUM_THREADS="
-            f"{os.environ.get('OMP_NUM_THREADS', 'not set')}, medians of {REPEATS}; load {os.getloadavg()[0]:.0f}: other "
-            "work ran beside, so the ratio to a plain zero-padded numpy FFT of the same image counts more than the times.",
+            f"{os.environ.get('OMP_NUM_THREADS', 'not set')}, medians of {REPEATS}, load {os.getloadavg()[0]:.0f}. "
+            "Above the number of cores other work ran beside, and the ratio to a plain zero-padded numpy FFT of "
+            "the same image says more than the times.",
             "", *timings(), "",
-            "Mean distance of the cumulative curves by volume, 200 frames, 200 distributions a kind:", "", *labels(), ""]
+            "Mean distance of the cumulative curves by volume, 200 frames, 200 distributions a kind:", "", *labels(),
+            ""]
     (ROOT / "benchmarks" / "PEACE.md").write_text("\n".join(text))
