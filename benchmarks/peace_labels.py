@@ -1,6 +1,6 @@
 """Does the physics term help where labels are few? Networks trained with 100 labelled distributions, with it and not.
 
-    python benchmarks/peace_labels.py [steps]     # default 2000; about a minute each on one core of a quiet Xeon
+    python benchmarks/peace_labels.py [steps]     # default 2000; half a minute each on one core of a quiet Xeon
 
 Both see the same 100 labelled distributions; the one with the term also sees the autocorrelations, but not the
 labels, of the other 119 900. Results go to build/peace/labels.json, from which benchmarks/bench_peace.py makes its

@@ -131,7 +131,8 @@ class Gauge:
         apart = left - model @ z
         noise = np.sqrt(np.diag(covariance) + 1e-14)
         misfit = float(np.mean((apart / noise) ** 2))
-        return Found(scale, error, float(1 + z[0]), float(height_error), count, misfit)
+        height = (float(1 + z[0]), float(height_error)) if free_height else (1.0, 0.0)
+        return Found(scale, error, *height, count, misfit)
 
 
 def _peak(function: Any, start: float, step: float) -> tuple[float, float]:

@@ -235,13 +235,17 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
     misfit = float(np.mean((white @ away[data.seen]) ** 2))
     effective = inverse.effective_radius(data.squared, data.nodes, data.covariance)
     to_size = 1 / RADIUS[optics.size]
-    notes = (*data.notes, *_notes(radii, volume, effective, min(least.misfit, misfit), to_size,
+    scale = data.found.scale, data.found.scale_error
+    far = () if abs(scale[0] - 1) <= 2.5 * calibration + scale[1] else \
+        (f"wave numbers are {scale[0]:.4f} +- {scale[1]:.4f} times the optics': focal length, beam width or pixel are "
+         f"off by more than the calibration of {calibration:g} says",)
+    notes = (*data.notes, *far, *_notes(radii, volume, effective, min(least.misfit, misfit), to_size,
                                    calibration))
     for note in notes:
         warnings.warn(note, OutsideRange, stacklevel=2)
     return Estimate(radii * to_size, number, volume, errors[0], errors[1],
                     (effective[0] * to_size, effective[1] * to_size), misfit,
-                    (data.found.scale, data.found.scale_error), (data.found.height, data.found.height_error), notes)
+                    scale, (data.found.height, data.found.height_error), notes)
 
 
 def _notes(radii: np.ndarray, volume: np.ndarray, effective: tuple[float, float], best: float, to_size: float,

@@ -153,7 +153,7 @@ def skyrmion_speckle(lags: np.ndarray, beam: np.ndarray, correlations: dict[str,
     for k, (label, (counted, found)) in enumerate(shares.items()):
         right.plot(radii, counted, color=COLOURS[k], linestyle=DASHES[1])
         right.plot(radii, found, color=COLOURS[k], label=label)
-    right.set_xlabel("radius (sites); dashed: counted")
-    right.set_ylabel("share of the skyrmions below")
+    right.set_xlabel("radius (sites)")
+    right.set_ylabel("share below (dashed: counted)")
     right.legend()
     return fig
