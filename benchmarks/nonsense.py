@@ -128,9 +128,7 @@ def wrong_command(argv: list[str], root: Path) -> str | None:
     return None if code == 0 or said.getvalue().strip() else f"{argv}: exit code {code} without a word"
 
 
-# Arguments that other tests give nonsense: of further bonds, of which a right one is a list (test_bonds.py); a ladder's
-# gammas, which are its stages' own (test_ladders in test_training.py).
-TESTED_APART = ("Hamiltonian(further)", "ladder(gammas)")
+TESTED_APART = ("evae_core.formats.export_decoder",)  # it takes seconds: test_network.py
 # Names that are no functions, or make what other functions give back.
 RECORDS = ("Losses", "OVF", "CLAIMS", "COLLAPSED", "Check", "Autocorrelation", "Estimate", "OutsideRange")
 

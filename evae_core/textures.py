@@ -70,7 +70,7 @@ def helix(H: Hamiltonian, shape: Sequence[int], turns: int | None = None, axis: 
     """
     period = helix_period(H)
     ny, nx = H.check_shape(shape)
-    if axis not in ("x", "y"):
+    if not isinstance(axis, str) or axis not in ("x", "y"):
         raise ValueError(f'axis must be "x" or "y", got {axis!r}')
     n = nx if axis == "x" else ny
     if turns is None:

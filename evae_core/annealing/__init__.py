@@ -35,7 +35,7 @@ ALGORITHM = 3  # raise when the same seed gives other spins: older data sets are
 
 def _backend(device: str, H: Hamiltonian | None = None) -> Any:
     """The module that computes on ``device``: cpu or gpu, or bonds where ``H`` has further bonds."""
-    if device not in DEVICES:
+    if not isinstance(device, str) or device not in DEVICES:
         raise ValueError(f"device must be one of {DEVICES}, got {device!r}")
     further = H is not None and bool(H.further)
     if device == "cpu":

@@ -50,8 +50,12 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _results(name: str, results: Iterable[Result]) -> list[Result]:
-    found = list(results) if isinstance(results, Iterable) and getattr(results, "ndim", 1) else [results]
-    if not all(isinstance(result, Result) for result in found):
+    try:
+        found = list(results)
+        wrong = not all(isinstance(result, Result) for result in found)
+    except TypeError:
+        wrong = True
+    if wrong:
         raise TypeError(f"{name} must be a list of Result, got {results!r:.60}")
     return found
 
