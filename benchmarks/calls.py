@@ -65,7 +65,7 @@ def core() -> dict[str, Call]:
         evae_core.relax: Call(evae_core.relax, {**on, "tolerance": 1.0, "max_sweeps": 500, "device": "cpu"}),
         evae_core.load_preset: Call(evae_core.load_preset, {"name": "smoke"}, {"name": "preset"}),
         evae_core.VAE: Call(evae_core.VAE, {"size": 16, "latent": 100, "boundary": "periodic"},
-                            {"boundary": "mask"}),
+                            {"boundary": "mask", "size": "shape"}),
         "VAE.loss": Call(model.loss, {"spins": spins, "hamiltonian": H, "beta": 1e-3, "gamma": 1.0}),
         "VAE.encode": Call(model.encode, {"spins": spins}),
         "VAE.decode": Call(model.decode, {"z": z[None]}),

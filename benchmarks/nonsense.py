@@ -76,7 +76,7 @@ def wrong(name: str, argument: str, value) -> str | None:
         named = any(word in said for word in (argument, *call.words.get(argument, argument).split("|")))
         return None if named else f"{described} is not named: {type(error).__name__}: {said:.150}"
     except OSError as error:
-        return None if str(value) in str(error) else f"{described}: {error!r:.150}"
+        return None if str(error.filename) == str(value) or str(value) in str(error) else f"{described}: {error!r:.150}"
     except Exception as error:  # what must not come out of any of them
         return f"{described}: {type(error).__name__}: {str(error):.150}"
     if time.process_time() - start > SECONDS:

@@ -163,6 +163,8 @@ def check_weight(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+    if isinstance(value, int) and value >= 2**63:  # torch takes no larger ones
+        raise ValueError(f"{name} must be below 2**63 or a float, got {value!r:.60}")
 
 
 class Encoder(nn.Module):
