@@ -24,7 +24,7 @@ from scipy import spatial
 from torch import Tensor
 
 from evae_core.annealing import relax
-from evae_core.arguments import finite_array
+from evae_core.arguments import check_flag, finite_array
 from evae_core.cells import commensurate_cells
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
 from evae_core.observables import defects, periodic_images, skyrmion_centres, topological_charge
@@ -46,7 +46,7 @@ def helix_period(H: Hamiltonian) -> float:
 def uniform(shape: Sequence[int], up: bool = True) -> Tensor:
     """All spins along +z, or -z; (3, Ny, Nx) float32. Raises ValueError where shape is not (Ny, Nx)."""
     spins = torch.zeros(3, *Hamiltonian(boundary="open").check_shape(shape))
-    spins[2] = 1.0 if up else -1.0
+    spins[2] = 1.0 if check_flag("up", up) else -1.0
     return spins
 
 
