@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nonsense
 import pytest
+from calls import Call
 from hypothesis import HealthCheck, given, settings
 
 ROOT = Path(__file__).parents[1]
@@ -83,7 +84,7 @@ def test_wrong_command_lines_are_refused_in_words(tmp_path_factory, argv):
 def test_a_fault_is_seen(monkeypatch):
     """The examiner itself: another exception, an unnamed one, NaN, and time."""
     def call(function):
-        monkeypatch.setattr(nonsense, "functions", lambda: {"f": nonsense.Call(function, {"size": 1})})
+        monkeypatch.setattr(nonsense, "functions", lambda: {"f": Call(function, {"size": 1})})
         return nonsense.wrong("f", "size", -1)
 
     assert call(lambda size: {}[size]).startswith("f(size=-1): KeyError")
