@@ -81,7 +81,7 @@ def core() -> dict[str, Call]:
                                                 "gammas": (1.0, 10.0)}),
         ladders.control: Call(ladders.control, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0}),
         dataset.DataSpec: Call(dataset.DataSpec, data),
-        cells.commensurate_cells: Call(cells.commensurate_cells, {"shape": (16, 16), "count": 3}),
+        cells.commensurate_cells: Call(cells.commensurate_cells, {"shape": (16, 16), "count": 3}, {"shape": "sites"}),
         timebox.opened: Call(timebox.opened, {"minutes": 1.0}),
     }
     for name, more in {"charge_density": {"mask": None, "periodic": None}, "kspace": {"complex": False, "shift": False},

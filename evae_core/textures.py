@@ -149,6 +149,8 @@ def skyrmions(H: Hamiltonian, shape: Sequence[int], centres: np.ndarray, radius:
     shape, centres = H.check_shape(shape), finite_array("centres", centres, 2)
     if not isinstance(radius, (int, float, np.number)) or not 0 < radius < math.inf:
         raise ValueError(f"radius must be positive, got {radius!r}")
+    if radius > (most := 100 * helix_period(H) / (2 * math.pi)):  # 100 widths of a wall: the sinh of more overflows
+        raise ValueError(f"radius must be at most {most:g} sites, 100 wall widths, got {radius!r}")
     return _masked(H, _from_plane(H, _poles(H, shape, centres, radius)).float())
 
 
