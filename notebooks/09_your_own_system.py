@@ -36,12 +36,14 @@ cell = 8e-9
 
 # %%
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from evae_core import Schedule, anneal, load_preset, plotting, skyrmion_lattice, widgets
+from evae_core.bonds import shell
 from evae_core.dataset import DataSpec, load_data
 from evae_core.formats import load_state, write_ovf
 from evae_core.materials import K_B, Material
@@ -71,8 +73,6 @@ print(f"walls cost nothing from D = {1e3 * film.critical_D:.2f} mJ/m^2 on, here 
 # ## Or in lattice units
 # `Hamiltonian(J, D, B, K, dmi, boundary)`: `dmi` is `"neel"` (interfaces) or `"bloch"` (chiral crystals); `boundary` is
 # `"periodic"`, `"open"`, or a mask of magnetic sites, so that any shape can be cut out.
-#
-# <!-- further bonds: a short cell belongs here once Hamiltonian takes them -->
 
 # %%
 y, x = np.mgrid[:p.size, :p.size] - (p.size - 1) / 2
@@ -83,6 +83,22 @@ cut = torch.cat([anneal(film.hamiltonian(cell, edge), (p.size, p.size), n=1, see
                  for edge in shapes.values()])
 fig = plotting.gallery(cut.numpy(), list(shapes), columns=4)
 plotting.save(fig, figures, "own_shapes")
+fig
+
+# %% [markdown]
+# Other bonds than those to the nearest neighbours are a list: $(\Delta y,\Delta x,J)$ or $(\Delta y,\Delta x,J,(D_x,D_y,D_z))$ each, every bond once;
+# `shell` writes all that are equal by symmetry. Here the film with antiferromagnetic exchange to second neighbours, which
+# weakens the exchange that smooth textures feel, $J+2J_2$, and so makes skyrmions smaller; its uniform state becomes unstable, without
+# any $D$, where $J+2J_2<0$.
+
+# %%
+weaker = [0.0, -0.1, -0.2, -0.3]
+frustrated = [replace(H, further=shell(1, 1, J2)) for J2 in weaker]
+print("of a site:", [tuple(bond) for bond in frustrated[-1].further])
+cooled = torch.cat([anneal(one, (p.size, p.size), n=1, seed=1, device=device, schedule=schedule) for one in frustrated])
+fig = plotting.gallery(cooled.numpy(), [f"$J_2$ = {J2:g} J\ncharge {float(q):.0f}" for J2, q in zip(weaker, topological_charge(cooled), strict=True)],
+                       columns=4)
+plotting.save(fig, figures, "own_bonds")
 fig
 
 # %% [markdown]

@@ -51,8 +51,8 @@ def test_the_loss_is_the_formula():
 
 
 def test_normalisation(monkeypatch):
-    """Of frames that are not shaken: components of the descriptor are uncorrelated with mean 0 and variance 1,
-    energies are their mean, forces of the labels' size."""
+    """Of frames that are not shaken: numbers of the descriptor have mean 0 and variance 1, their components are
+    uncorrelated with variances v/(v + FLOOR v_max), energies are their mean, forces of the labels' size."""
     monkeypatch.setattr(model_module, "SHAKEN", (0.0, 0.0))
     frames = labelled(20)
     model = DeepSpin(SPEC, 3).double()
@@ -60,11 +60,15 @@ def test_normalisation(monkeypatch):
     model.normalise(frames, tables)
     sections = tables.to("cpu", torch.float64).of_centre(0)
     found = model.descriptor(0, sections, frames.positions, frames.spins, frames.cells).flatten(0, 1)
-    scaled = (found.detach() - model.fittings["X"].mean) @ model.fittings["X"].whitening
+    atomic = model.atomic(0)
+    standard = atomic.standard(found.detach())
+    deviations = standard.std(0, correction=0)
+    assert 0.9 < float(deviations.min()) and float(deviations.max()) <= 1.0 and float(deviations.median()) > 0.999
+    scaled = standard @ atomic.whitening
     products = scaled.T @ scaled / len(scaled)
-    sizes = products.diagonal()
-    assert float(scaled.mean(0).abs().max()) < 1e-8 and 0.99 < float(sizes.max()) <= 1.0 + 1e-9
-    assert float((products - sizes.diag()).abs().max()) < 1e-8 and float((sizes > 0.5).double().mean()) > 0.5
+    v = torch.linalg.eigvalsh(standard.T @ standard / len(standard))[-SPEC.components:]
+    assert float(standard.mean(0).abs().max()) < 1e-8
+    torch.testing.assert_close(products, (v / (v + model_module.FLOOR * v[-1])).diag(), rtol=1e-6, atol=1e-7)
     assert float(2 * model.bias.sum()) == pytest.approx(float(frames.energies.mean()), rel=1e-9)
     ours = evaluate(model, frames[:4])
     assert float(ours.forces.square().sum() + ours.force_mags.square().sum()) == pytest.approx(

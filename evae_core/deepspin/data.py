@@ -11,7 +11,9 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +22,9 @@ from torch import Tensor
 from evae_core.files import load_arrays, save_arrays
 
 # Files of the DeePMD layout: name -> (our field, shape of one frame); N stands for the number of atoms.
-_LAYOUT = {"box": ("cells", (3, 3)), "coord": ("positions", ("N", 3)), "spin": ("spins", ("N", 3)),
-           "energy": ("energies", ()), "force": ("forces", ("N", 3)), "force_mag": ("force_mags", ("N", 3)),
-           "virial": ("virials", (3, 3))}
+_LAYOUT: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "box": ("cells", (3, 3)), "coord": ("positions", ("N", 3)), "spin": ("spins", ("N", 3)), "energy": ("energies", ()),
+    "force": ("forces", ("N", 3)), "force_mag": ("force_mags", ("N", 3)), "virial": ("virials", (3, 3))}
 # Keys of dpdata's LabeledSystem.data.
 _DPDATA = {"cells": "cells", "coords": "positions", "spins": "spins", "energies": "energies", "forces": "forces",
            "force_mags": "force_mags", "virials": "virials"}
@@ -56,7 +58,7 @@ class Frames:
     force_mags: Tensor | None = None
     virials: Tensor | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         names = tuple(self.names)
         if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
             raise ValueError(f"names must be different words, one a type, got {self.names!r}")
@@ -80,7 +82,7 @@ class Frames:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __getitem__(self, index) -> Frames:
+    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> Frames:
         """Some of the frames: a slice, or a sequence of indices."""
         if isinstance(index, int):
             raise TypeError(f"index must be a slice or a sequence of integers; for one frame take [{index}:{index}+1]")
@@ -107,7 +109,7 @@ class Frames:
         return found.hexdigest()
 
 
-def _finite(name: str, value, shape: tuple) -> Tensor:
+def _finite(name: str, value: Any, shape: tuple[int | str, ...]) -> Tensor:
     try:
         value = torch.as_tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -133,7 +135,7 @@ def concatenate(parts: Sequence[Frames]) -> Frames:
     for part in parts[1:]:
         if part.names != first.names or not torch.equal(part.types, first.types):
             raise ValueError("parts must hold the same atoms in the same order")
-    joined = {}
+    joined: dict[str, Any] = {}
     for name, _ in _LAYOUT.values():
         values = [getattr(part, name) for part in parts]
         if any(value is None for value in values) != all(value is None for value in values):
@@ -142,7 +144,7 @@ def concatenate(parts: Sequence[Frames]) -> Frames:
     return Frames(first.names, first.types, **joined)
 
 
-def read_deepmd(folder: str | os.PathLike) -> Frames:
+def read_deepmd(folder: str | os.PathLike[str]) -> Frames:
     """Read a folder of the DeePMD layout with spins (PyTorch back end): type.raw, type_map.raw, set.*/*.npy.
 
     A set holds box, coord and spin, and the labels energy, force, force_mag, virial where there are any, a row a frame.
@@ -175,8 +177,8 @@ def _read_set(folder: Path, names: Sequence[str], types: np.ndarray) -> Frames:
             raise FileNotFoundError(f"{path} is missing")
         value = load_arrays(path)
         one = tuple(len(types) if n == "N" else n for n in shape)
-        if value.ndim == 0 or value[:1].size != np.prod(one, dtype=int):
-            raise ValueError(f"{path} must hold {np.prod(one, dtype=int)} numbers a frame for {len(types)} atoms, "
+        if value.ndim == 0 or value[:1].size != prod(one):
+            raise ValueError(f"{path} must hold {prod(one)} numbers a frame for {len(types)} atoms, "
                              f"got shape {value.shape}")
         found[name] = value.reshape(-1, *one)
     counts = {name: len(value) for name, value in found.items()}
@@ -185,7 +187,7 @@ def _read_set(folder: Path, names: Sequence[str], types: np.ndarray) -> Frames:
     return Frames(tuple(names), torch.from_numpy(types), **found)
 
 
-def write_deepmd(frames: Frames, folder: str | os.PathLike) -> None:
+def write_deepmd(frames: Frames, folder: str | os.PathLike[str]) -> None:
     """Write ``frames`` in the DeePMD layout, one set; the folder must not hold one yet."""
     folder = Path(folder)
     (folder / "set.000").mkdir(parents=True)
@@ -198,7 +200,7 @@ def write_deepmd(frames: Frames, folder: str | os.PathLike) -> None:
             save_arrays(folder / "set.000" / f"{stem}.npy", flat)
 
 
-def from_dpdata(system) -> Frames:
+def from_dpdata(system: Any) -> Frames:
     """Frames of a dpdata (Labeled)System, or of its ``data`` dict: cells, coords, spins, energies, forces, force_mags.
 
     dpdata itself is not needed. Raises KeyError for what is missing.
@@ -214,7 +216,7 @@ def from_dpdata(system) -> Frames:
     return Frames(tuple(data["atom_names"]), torch.as_tensor(np.asarray(data["atom_types"])), **found)
 
 
-def to_dpdata(frames: Frames) -> dict:
+def to_dpdata(frames: Frames) -> dict[str, Any]:
     """The ``data`` dict of a dpdata LabeledSystem with these frames, numpy arrays under dpdata's keys."""
     types = frames.types.numpy()
     found = {"atom_names": list(frames.names), "atom_types": types, "orig": np.zeros(3),

@@ -46,7 +46,7 @@ class Thermostat:
     friction: float = 1.0
     damping: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("temperature", "friction", "damping"):
             value = getattr(self, name)
             if not (isfinite(value) and value >= 0):
@@ -61,7 +61,7 @@ class State:
     velocities: Tensor
     masses: Tensor
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.frames) != 1:
             raise ValueError(f"frames must hold one configuration, got {len(self.frames)}; take frames[k:k+1]")
         for name, shape in (("velocities", (self.frames.atoms, 3)), ("masses", (self.frames.atoms,))):
@@ -87,8 +87,8 @@ def at_rest(frames: Frames, masses: Sequence[float]) -> State:
     """A configuration at rest; ``masses`` (g/mol) one a type."""
     if len(masses) != len(frames.names):
         raise ValueError(f"masses must be one a type, {frames.names}, got {masses}")
-    masses = torch.tensor([float(mass) for mass in masses], dtype=torch.float64)[frames.types]
-    return State(frames, torch.zeros(frames.atoms, 3), masses)
+    of_atoms = torch.tensor([float(mass) for mass in masses], dtype=torch.float64)[frames.types]
+    return State(frames, torch.zeros(frames.atoms, 3), of_atoms)
 
 
 def heated(state: State, temperature: float, generator: torch.Generator) -> State:
@@ -183,8 +183,8 @@ class Integrator:
         cells = self.state.frames.cells
         if not self.neighbours.covers(positions, cells):
             self.neighbours = self._search(replace(self.state.frames, positions=positions, spins=spins))
-        found = derive(self.potential, *(x.to(self.device, self.dtype) for x in (positions, spins, cells)),
-                       self.neighbours)
+        R, S, cells = (x.to(self.device, self.dtype) for x in (positions, spins, cells))
+        found = derive(self.potential, R, S, cells, self.neighbours)
         energy = float(found.energies)
         forces, fields = (x[0].cpu().double() for x in (found.forces, found.force_mags))
         if not (isfinite(energy) and bool(torch.isfinite(forces).all() & torch.isfinite(fields).all())):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from evae_core.deepspin.data import check_cells
 
+Array = np.ndarray[Any, Any]
 TOO_CLOSE = 0.3  # angstrom; the shortest bond there is (H2) has 0.74
 # Lattice planes closer than cutoff / MOST_IMAGES: more than twice that many images of one atom on a line through it.
 # Primitive cells of real crystals stay below 4 at a cut-off of 6 angstrom; beyond, the unit of length is wrong.
@@ -83,7 +85,7 @@ class Neighbours:
             return False
         return bool((positions.to(before) - before).norm(dim=-1).max() <= self.skin / 2)
 
-    def to(self, device, dtype: torch.dtype) -> Neighbours:
+    def to(self, device: str | torch.device, dtype: torch.dtype) -> Neighbours:
         """The same tables on a device, with floating-point numbers of ``dtype``."""
         moved = tuple(replace(s, atoms=s.atoms.to(device), index=s.index.to(device), shifts=s.shifts.to(device, dtype),
                               padding=s.padding.to(device, dtype)) for s in self.sections)
@@ -187,7 +189,8 @@ def _union(found: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
     return i[order], j[order], shift[order], distance[order]
 
 
-def _section(a: int, b: int, atoms, row, j, shift, distance, real, far: float) -> Section:
+def _section(a: int, b: int, atoms: Array, row: Array, j: Array, shift: Array, distance: Array, real: Array,
+             far: float) -> Section:
     counts = np.bincount(row, minlength=len(atoms))
     place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
     width = int(counts.max(initial=0))

@@ -70,7 +70,7 @@ def derive(potential: Potential, positions: Tensor, spins: Tensor, cells: Tensor
     """Energies and their derivatives for given tables; ``create_graph`` to train on them. No checks: see evaluate."""
     positions, spins = (x if x.requires_grad else x.detach().requires_grad_() for x in (positions, spins))
     strain = positions.new_zeros(len(positions), 3, 3).requires_grad_() if virial else None
-    inputs = [positions, spins, *([strain] if virial else [])]
+    inputs = [positions, spins, *([] if strain is None else [strain])]
     with torch.enable_grad():
         energies = potential.energies(positions, spins, cells, neighbours, strain)
         slopes = torch.autograd.grad(energies.sum(), inputs, create_graph=create_graph, allow_unused=True)
@@ -103,14 +103,13 @@ def evaluate(potential: Potential, frames: Frames, *, virial: bool = False, neig
     if not torch.equal(neighbours.types.cpu(), frames.types):
         raise ValueError("neighbours were found for other atoms than these frames hold")
     neighbours = neighbours.to(device, dtype)
-    inputs = [x.to(device, dtype) for x in (frames.positions, frames.spins, frames.cells)]
+    positions, spins, cells = (x.to(device, dtype) for x in (frames.positions, frames.spins, frames.cells))
     parts = [neighbours] if rows is None else neighbours.split(rows)
-    total = None
-    for part in parts:
-        found = derive(potential, *inputs, part, virial)
-        total = found if total is None else Evaluation(*(
-            None if x is None else x + y for x, y in zip(total, found, strict=True)))
-    return total
+    found = [derive(potential, positions, spins, cells, part, virial) for part in parts]
+    energies, forces, force_mags, torques = (sum(values[1:], values[0]) for values in zip(*(
+        part[:4] for part in found), strict=True))
+    virials = [part.virials for part in found if part.virials is not None]
+    return Evaluation(energies, forces, force_mags, torques, sum(virials[1:], virials[0]) if virials else None)
 
 
 def label(potential: Potential, frames: Frames, virial: bool = False) -> Frames:

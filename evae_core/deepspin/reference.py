@@ -16,12 +16,13 @@ energy of the moments' length, and a field. S in mu_B, so J in eV/mu_B^2. w(r) i
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from evae_core.deepspin.descriptor import switch
-from evae_core.deepspin.neighbours import Neighbours, displacements
+from evae_core.deepspin.neighbours import Neighbours, Section, displacements
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class SpinLattice:
     cutoff: float = 5.0
     smooth_from: float = 4.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         types = len(self.names)
         if len(self.magnetic) != types:
             raise ValueError(f"magnetic must be one bool a type, {types}, got {self.magnetic}")
@@ -69,7 +70,7 @@ class SpinLattice:
         if sum(x * x for x in self.axis) == 0:
             raise ValueError("axis must not be zero")
 
-    def spec(self) -> dict:
+    def spec(self) -> dict[str, Any]:
         """Plain values, for the store."""
         return asdict(self)
 
@@ -99,7 +100,8 @@ class SpinLattice:
             total = total + alone.sum(1)
         return total
 
-    def _pair_energies(self, section, positions, spins, cells, strain) -> Tensor:
+    def _pair_energies(self, section: Section, positions: Tensor, spins: Tensor, cells: Tensor,
+                       strain: Tensor | None) -> Tensor:
         """(F, n, K) eV."""
         a, b = section.centre, section.neighbour
         apart = displacements(section, positions, cells, strain)
