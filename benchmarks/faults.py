@@ -40,7 +40,9 @@ HEAD = """# What was tried, how often, and what was lost
 
 `benchmarks/faults.py --write` writes this table; what a row means is said where it is counted
 ([killing.py](killing.py), [damaging.py](damaging.py), [nonsense.py](nonsense.py), [memory.py](memory.py)). Times are
-those of a shared machine.
+those of a shared, busy machine; minutes those of a part's last start.
+
+    python benchmarks/faults.py --kills 100 --damages 1000 --examples 10000 --steps 2000 --shards 200 --write
 
 {table}
 
@@ -190,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             kept(name, *part)
     found = [read_json(path) for name, *_ in parts if (path := KEPT / f"{name}.json").exists()]
     if asked.write:
-        where = "\n".join(dict.fromkeys(f"{part['machine']}, on {part['date']}." for part in found))
+        where = "\n".join(dict.fromkeys(f"{part['machine'].split('; load')[0]}, on {part['date']}." for part in found))
         (HERE / "FAULTS.md").write_text(HEAD.format(machine=where, table=table(found)), encoding="utf-8")
     print(table(found))
 
