@@ -53,10 +53,11 @@ def core() -> dict[str, Call]:
             "schedule": schedule, "seed": 0}
     table = {
         evae_core.Hamiltonian: Call(evae_core.Hamiltonian, {"J": 1.0, "D": 0.6, "B": 0.2, "K": 0.0, "dmi": "bloch",
-                                                            "boundary": "periodic"}),
+                                                            "boundary": "periodic", "further": [(1, 1, 0.1)]}),
         evae_core.Schedule: Call(evae_core.Schedule, dataclasses.asdict(schedule)),
         evae_core.anneal: Call(evae_core.anneal, {"H": H, "shape": (8, 8), "n": 2, "seed": 0, "device": "cpu",
-                                                  "schedule": schedule, "first": 0, "progress": None, "keep": False}),
+                                                  "schedule": schedule, "first": 0, "progress": None, "keep": False},
+                               {"progress": "lambda|int()"}),
         evae_core.Annealing: Call(evae_core.Annealing, {"H": H, "shape": (8, 8), "n": 2, "seed": 0, "device": "cpu",
                                                         "schedule": schedule, "first": 0}),
         evae_core.heat_bath: Call(evae_core.heat_bath, {**on, "T": 0.5, "sweeps": 1, "seed": 0, "overrelax": 0,
@@ -64,7 +65,7 @@ def core() -> dict[str, Call]:
         evae_core.relax: Call(evae_core.relax, {**on, "tolerance": 1.0, "max_sweeps": 500, "device": "cpu"}),
         evae_core.load_preset: Call(evae_core.load_preset, {"name": "smoke"}, {"name": "preset"}),
         evae_core.VAE: Call(evae_core.VAE, {"size": 16, "latent": 100, "boundary": "periodic"},
-                            {"boundary": "mask"}),
+                            {"boundary": "mask", "size": "shape"}),
         "VAE.loss": Call(model.loss, {"spins": spins, "hamiltonian": H, "beta": 1e-3, "gamma": 1.0}),
         "VAE.encode": Call(model.encode, {"spins": spins}),
         "VAE.decode": Call(model.decode, {"z": z[None]}),
@@ -76,10 +77,11 @@ def core() -> dict[str, Call]:
             "size": 16, "hamiltonian": H, "beta": 1e-3, "gamma": 1.0, "device": "cpu", "learning_rate": 1e-3, "seed": 0,
             "model": None, "compile": False, "precision": None}),
         ladders.Stage: Call(ladders.Stage, {**stage, "parent": None}),
-        ladders.ladder: Call(ladders.ladder, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0}),
+        ladders.ladder: Call(ladders.ladder, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0,
+                                                "gammas": (1.0, 10.0)}),
         ladders.control: Call(ladders.control, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0}),
         dataset.DataSpec: Call(dataset.DataSpec, data),
-        cells.commensurate_cells: Call(cells.commensurate_cells, {"shape": (16, 16), "count": 3}),
+        cells.commensurate_cells: Call(cells.commensurate_cells, {"shape": (16, 16), "count": 3}, {"shape": "sites"}),
         timebox.opened: Call(timebox.opened, {"minutes": 1.0}),
     }
     for name, more in {"charge_density": {"mask": None, "periodic": None}, "kspace": {"complex": False, "shift": False},
@@ -97,7 +99,7 @@ def core() -> dict[str, Call]:
     table["skyrmions"] = Call(textures.skyrmions, {"H": H, "shape": (16, 16), "centres": centres, "radius": 3.0})
     table["helix_period"] = Call(textures.helix_period, {"H": H})
     table["helix"] = Call(textures.helix, {"H": H, "shape": (16, 16), "turns": 1, "axis": "x"})
-    lattice = textures.skyrmion_lattice(H, (24, 24))
+    lattice = textures.skyrmion_lattice(H, (32, 32))
     for name in ("with_interstitial", "with_vacancy"):
         table[name] = Call(getattr(textures, name), {"H": H, "lattice": lattice, "device": "cpu"},
                            {"H": "the lattice|charge|survive|D=", "lattice": "charge|survive|skyrmion"})

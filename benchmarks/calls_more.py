@@ -155,6 +155,9 @@ def deepspin() -> dict[str, Call]:
         with tempfile.TemporaryDirectory() as new:
             data.write_deepmd(frames, Path(new) / "right" if folder is right else folder)
 
+    def run(steps, record):  # a large number is right, and takes its time
+        return dynamics.Integrator(iron, state, 1e-3).run(min(steps, 3) if isinstance(steps, int) else steps, record)
+
     return {
         "Frames": Call(data.Frames, plain | labels,
                        {"cells": "cell", "virials": "cell", "types": "positions must have shape"}),
@@ -186,4 +189,5 @@ def deepspin() -> dict[str, Call]:
         "Integrator": Call(dynamics.Integrator, {"potential": iron, "state": state, "dt": 1e-3, "lattice": True,
                                                  "spins": True, "thermostat": None, "generator": None, "skin": 0.3,
                                                  "tolerance": 1e-11}, {"thermostat": "generator"}),
-        "Integrator.run": Call(dynamics.Integrator(iron, state, 1e-3).run, {"steps": 1, "record": None})}
+        "Integrator.run": Call(run, {"steps": 1, "record": None},
+                               {"record": "lambda|int()"})}

@@ -224,7 +224,15 @@ def host_cut(folder: Path, plan: list[Chain]) -> tuple[Outcome, Place, bool]:
         within("evae-s", scheduler(8786, host=head))
         for name, address in zip("ab", others, strict=True):
             within(f"evae-{name}", worker(f"tcp://{head}:8786", host=address), name)
-        found = when(at_work(folder / "a"), lambda: ip("-n", "evae-a", "link", "set", "evae-a-l", "down") or True)
+        def busy() -> str | None:
+            return next((name for name in "ab" if at_work(folder / name)()), None)
+
+        def unplug() -> bool:
+            name = f"evae-{busy() or 'a'}"
+            ip("-n", name, "link", "set", f"{name}-l", "down")
+            return True
+
+        found = when(busy, unplug)
         return fulfil(work(plan), dask(f"tcp://{head}:8786"), place, "cpu"), place, bool(found)
 
 
@@ -254,7 +262,12 @@ def main() -> None:
             rows.append(f"| {words} | {' | '.join(row)} | {time.monotonic() - begun:.0f} |")
             print(rows[-1], flush=True)
     if arguments.write:
-        (ROOT / "benchmarks" / "CLUSTER.md").write_text(
+        page = ROOT / "benchmarks" / "CLUSTER.md"
+        old = page.read_text().splitlines() if page.is_file() else []
+        done = {row.split("|")[1] for row in rows}
+        rows = [line for line in old if line.startswith("| ") and line.split("|")[1] not in done
+                and not line.startswith("| fault")] + rows
+        page.write_text(
             "# Faults of a cluster, tried\n\nWritten by `python benchmarks/cluster_faults.py --write`. The ensemble: "
             "2 shards, 3 climbs, 2 endings. \"Sent again by us\"\ndoes not count what Dask itself sent again.\n\n"
             "| fault | final tables, against the serial run | units done | sent again by us | seconds |\n"

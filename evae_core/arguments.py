@@ -28,12 +28,13 @@ def check_number(name: str, value: Any, least: float = 0.0, most: float = inf, *
         raise TypeError(f"{name} must be a number, got {value!r:.{SHOWN}}")
     try:
         number = float(value)
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # an integer of more than 300 digits
         number = inf
     if not isfinite(number) or number < least or (number == least and not equal):
-        raise ValueError(f"{name} must be finite and {'at least' if equal else 'above'} {least:g}, got {value!r}")
+        raise ValueError(f"{name} must be finite and {'at least' if equal else 'above'} {least:g}, got "
+                         f"{value!r:.{SHOWN}}")
     if number > most:
-        raise ValueError(f"{name} must be at most {most:g}, got {value!r}")
+        raise ValueError(f"{name} must be at most {most:g}, got {value!r:.{SHOWN}}")
     return number
 
 
@@ -41,12 +42,12 @@ def check_count(name: str, value: Any, least: int = 0, most: int | None = None) 
     """Return ``value`` as an int; raise unless it is an integer of at least ``least`` and at most ``most``."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r:.{SHOWN}}")
-    count = int(value)
-    if count < least:
+    number = int(value)
+    if number < least:
         raise ValueError(f"{name} must be at least {least}, got {value!r}")
-    if most is not None and count > most:
-        raise ValueError(f"{name} must be at most {most}, got {value!r}")
-    return count
+    if most is not None and number > most:
+        raise ValueError(f"{name} must be at most {most}, got {value!r:.{SHOWN}}")
+    return number
 
 
 def check_flag(name: str, value: Any) -> bool:

@@ -23,8 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from evae_core.arguments import check_count
 from evae_core.hamiltonian import Hamiltonian, check_spins
 
+MOST_LATENT = 10**5
+MOST_STATES = 10**7  # decoded at once
 LATENT = 100
 FILTERS = (6, 12, 24, 48)
 HIDDEN = 512
@@ -183,21 +186,14 @@ def leaky() -> nn.LeakyReLU:
     return nn.LeakyReLU(SLOPE, inplace=True)
 
 
-def check_count(name: str, value: Any) -> int:
-    """Return ``value`` as an int; raise TypeError or ValueError unless it is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return int(value)
-
-
 def check_weight(name: str, value: Any) -> None:
     """Raise TypeError or ValueError unless ``value`` is a finite number >= 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+    if isinstance(value, int) and value >= 2**63:  # torch takes no larger ones
+        raise ValueError(f"{name} must be below 2**63 or a float, got {value!r:.60}")
 
 
 class Encoder(nn.Module):
@@ -265,7 +261,7 @@ class VAE(nn.Module):
     def __init__(self, size: Any, latent: int = LATENT, boundary: Any = "periodic") -> None:
         super().__init__()
         self.size = check_size(size)
-        self.latent = check_count("latent", latent)
+        self.latent = check_count("latent", latent, 1, MOST_LATENT)
         edges = Hamiltonian(boundary=boundary)  # checks the boundary
         edges.check_shape(self.size)
         self.boundary = edges.boundary
@@ -348,7 +344,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def generate(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """X'_out: n states (n, 3, Ny, Nx) decoded from z ~ N(0, 1), batch norm as trained (model in eval mode)."""
-        check_count("n", n)
+        check_count("n", n, 1, MOST_STATES)
         if self.training:
             raise ValueError("generate needs the model in eval mode; call model.eval() first")
         z = torch.randn(n, self.latent, generator=generator, device=next(self.parameters()).device)

@@ -26,7 +26,7 @@ COMPILED_SITES = 64 * 64
 
 def pick_device(device: str) -> torch.device:
     """The torch device for ``"auto"`` (a GPU where torch sees one), ``"cpu"`` or ``"cuda"``; ValueError otherwise."""
-    if device not in ("auto", "cpu", "cuda"):
+    if not isinstance(device, str) or device not in ("auto", "cpu", "cuda"):
         raise ValueError(f'device must be "auto", "cpu" or "cuda", got {device!r}')
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError('device "cuda" was asked for and torch sees no usable GPU; use "auto" or "cpu"')
@@ -132,10 +132,10 @@ def make_step(size: Any, hamiltonian: Energy, beta: float, gamma: float, device:
     if not isinstance(hamiltonian, Energy):
         raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(hamiltonian).__name__}")
     where = pick_device(device)
-    if compile not in (None, True, False):
+    if compile is not None and not isinstance(compile, bool):
         raise TypeError(f"compile must be True, False or None, got {compile!r}")
-    precision = precision or PRECISION[where.type]
-    if precision not in PRECISIONS[where.type]:
+    precision = PRECISION[where.type] if precision is None else precision
+    if not isinstance(precision, str) or precision not in PRECISIONS[where.type]:
         raise ValueError(f"precision must be one of {PRECISIONS[where.type]} on this device, got {precision!r}")
     if compile and where.type == "cuda":
         raise ValueError("compile=True is for the CPU; on a GPU climb() captures the step as a CUDA graph")

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from evae_core import plotting
 from evae_core.annealing import Schedule
 from evae_core.dataset import DataSpec
-from evae_core.deepspin.descriptor import rows
+from evae_core.deepspin.descriptor import arrows, rows
 from evae_core.deepspin.guide import Guide
 from evae_core.deepspin.lattice import LatticeSpec, LatticeSpin, to_neel
 from evae_core.deepspin.lattice_training import LatticeTraining, disturbed, errors, label, pieces, train
@@ -55,19 +55,22 @@ def test_bloch_in_neels_frame_is_exact():
 
 
 def test_products_are_those_of_the_descriptor():
-    """Against the virtual atoms of one site, one after the other."""
+    """Against the arrows to the virtual atoms around one site, one after the other."""
     model, spins = potential(), states()
     found, spec = model.products(spins), model.spec
-    limits = spec.smooth_from, spec.cutoff, spec.protection
     y, x = 5, 0  # at the edge: its left neighbour is on the other side
-    own = rows(spec.scale * spins[1, :, y, x], *limits)
-    columns = 0
-    for dx, dy in ((1, 0), (0, 1), (-1, 0), (0, -1)):
-        place = torch.tensor([dx, dy, 0.0], dtype=torch.float64)
-        row = rows(place + spec.scale * spins[1, :, (y + dy) % 8, (x + dx) % 6], *limits)
-        columns = columns + row[:, None] * model.embedding(row[:1])
-    expected = torch.cat([spins[1, 2:, y, x], columns[0], columns[3], own @ columns,
-                          *(columns[:, m] @ columns for m in range(spec.axis))])
+    columns = []
+    for shell in (((1, 0), (0, 1), (-1, 0), (0, -1)), ((1, 1), (1, -1), (-1, 1), (-1, -1))):
+        column = 0
+        for dx, dy in shell:
+            place = torch.tensor([dx, dy, 0.0], dtype=torch.float64)
+            row = rows(place, spec.smooth_from, spec.cutoff, spec.protection)
+            column = column + arrows(row, spec.scale * spins[1, :, (y + dy) % 8, (x + dx) % 6])
+        columns.append(column)
+    one, two = columns
+    own = spins[1, :, y, x]
+    expected = torch.stack([own[2], one[0], one[3], own @ one[1:], two[0], two[3], own @ two[1:], one @ one, one @ two,
+                            two @ two])
     assert torch.allclose(found[:, 1, y, x], expected, atol=1e-12, rtol=0)
 
 
@@ -167,9 +170,9 @@ def test_a_guided_stage_differs_by_its_guide_alone(learned, tmp_path):
 
 def test_bad_input(learned):
     with pytest.raises(ValueError, match="sqrt"):
-        LatticeSpec(scale=0.3)
-    with pytest.raises(ValueError, match="axis"):
-        LatticeSpec(axis=9)
+        LatticeSpec(smooth_from=1.2)
+    with pytest.raises(ValueError, match="fitting"):
+        LatticeSpec(fitting=())
     with pytest.raises(ValueError, match="pieces"):
         LatticeTraining(pieces=0)
     with pytest.raises(ValueError, match="side"):

@@ -12,6 +12,8 @@ from evae_core.deepspin.dynamics import BOLTZMANN, GYRO, MASS
 from evae_core.deepspin.model import DeepSpin
 from evae_core.deepspin.potential import neighbours_of
 from evae_core.deepspin.spectra import Spectra, linear_modes, magnetisation, peaks, shaken, spectra
+from evae_core.deepspin.training import TrainSpec, train
+from evae_core.store import Store
 
 BONDS = magnet.SIDE / 2 * np.array([(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1)
                                     if abs(x) + abs(y) + abs(z) == 2])
@@ -111,6 +113,16 @@ def test_a_learned_potential_has_modes_too():
     model.normalise(frames, neighbours_of(model, frames))
     found = linear_modes(model.double(), state, torch.zeros(1, 3, dtype=torch.float64))
     np.testing.assert_allclose(found.phonons, 0.0, atol=1e-4)
+
+
+def test_what_is_learned_from_six_frames_has_the_magnets_modes(tmp_path):
+    """Magnons and phonons to a few per cent, and no gap to speak of though nothing forbids one."""
+    spec = TrainSpec(steps=20, segments=1, force_mag=(5e5, 500.0))
+    model = train(magnet.thermal_frames([50.0, 200.0], 3), None, magnet.MODEL, spec, Store(tmp_path)).model()
+    state, (_, q) = magnet.crystal((6, 2, 2)), magnet.path((6, 2, 2))
+    found, true = (linear_modes(potential, state, q) for potential in (model, magnet.ENGINE))
+    assert np.abs(found.magnons - true.magnons).max() < 0.4 and np.abs(found.phonons - true.phonons).max() < 0.1
+    assert abs(linear_modes(model, state, 0 * q[:1]).magnons[0]) < 0.3
 
 
 def test_bad_input_is_refused():

@@ -53,7 +53,7 @@ class Schedule:
             object.__setattr__(self, name, check_count(name, getattr(self, name), least))
         if self.T_end > self.T_start:
             raise ValueError(f"T_end must not exceed T_start, got T_end={self.T_end:g} > T_start={self.T_start:g}")
-        if self.kind not in KINDS:
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
         if self.tolerance < LEAST_TOLERANCE:
             raise ValueError(f"tolerance must be at least {LEAST_TOLERANCE:g}, which float32 spins can hold, got "

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from evae_core.arguments import check_is, check_path
 from evae_core.claims.result import CLAIMS, Check, Result
@@ -51,8 +50,12 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _results(name: str, results: Iterable[Result]) -> list[Result]:
-    found: list[Any] = list(results) if isinstance(results, Iterable) and getattr(results, "ndim", True) else [results]
-    if not all(isinstance(result, Result) for result in found):
+    try:
+        found = list(results)
+        wrong = not all(isinstance(result, Result) for result in found)
+    except TypeError:
+        wrong = True
+    if wrong:
         raise TypeError(f"{name} must be a list of Result, got {results!r:.60}")
     return found
 

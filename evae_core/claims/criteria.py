@@ -279,7 +279,7 @@ def collapse(runs: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any
     _measured("other", other, *stages, least=0)
     _measured("seeds", seeds, *stages, least=0)
     _number("best_data", best_data), _number("ideal", ideal)
-    (between,) = _rows(distances=distances)
+    (apart,) = _rows(distances=distances)
 
     def gamma_c(run: Mapping[str, Any]) -> float:
         return critical(run["gamma"], run["kspace_mse"], run["data_kspace_mse"])
@@ -306,8 +306,8 @@ def collapse(runs: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any
                 ("E/N below every training configuration's, every run",
                  f"{_list(energy, '.6f')} against {best_data:.6f} (best commensurate lattice {ideal:.6f})",
                  np.max(energy) < best_data, np.max(energy) - best_data)),
-        _result("C3", ("the runs' states differ: squared chord per spin above 0.05", _list(between),
-                        np.min(between) > 0.05, np.min(between), False),
+        _result("C3", ("the runs' states differ: squared chord per spin above 0.05", _list(apart),
+                        np.min(apart) > 0.05, np.min(apart), False),
                 (f"all have collapsed and {to_whom} to 1e-3 J", f"differ by {spread:.2g} J",
                  all(len(r) > 0 for r in above) and bool(spread <= 1e-3), spread)),
         _result("C4", ("all betas collapse in the end", named, bool(np.isfinite(list(betas.values())).all()),

@@ -27,7 +27,7 @@ from math import inf, isfinite
 import torch
 from torch import Tensor
 
-from evae_core.arguments import check_flag, check_is, check_number, check_numbers, finite_array
+from evae_core.arguments import check_count, check_flag, check_is, check_number, check_numbers, finite_array
 from evae_core.deepspin.data import Frames
 from evae_core.deepspin.neighbours import Neighbours
 from evae_core.deepspin.potential import Potential, derive, neighbours_of
@@ -157,7 +157,9 @@ class Integrator:
 
     def run(self, steps: int, record: Callable[[Integrator, int], None] | None = None) -> State:
         """Take steps; ``record(self, number)`` is called after each, number from 1."""
-        for number in range(1, steps + 1):
+        if record is not None and not callable(record):
+            raise TypeError(f"record must be a callable (integrator, number) or None, got {record!r:.60}")
+        for number in range(1, check_count("steps", steps) + 1):
             self.step()
             if record:
                 record(self, number)

@@ -113,7 +113,8 @@ def slurm_script(queue: str, walltime: str, cores: int = 1, memory: str = "16GB"
     prologue = ["export OMP_NUM_THREADS=1", *([f"export EVAE_STORE={store}"] if store else [])]
     extra = ["--resources", f"GPU={gpus}"] if gpus else []
     with jobqueue.SLURMCluster(
-            queue=queue, walltime=walltime, cores=cores, processes=1, memory=memory, job_script_prologue=prologue,
+            queue=queue, walltime=walltime, cores=1, processes=1, job_cpu=cores,  # one thread, whatever the job has
+            memory=memory, job_script_prologue=prologue,
             worker_extra_args=extra, job_extra_directives=[f"--gres=gpu:{gpus}"] if gpus else [],
             scheduler_options={"host": HOST, "dashboard_address": f"{HOST}:0"}, **settings) as cluster:
         return str(cluster.job_script())

@@ -116,7 +116,7 @@ def load(path: Any, device: Any = "cpu") -> list[SizeNet]:
     path = check_path("path", path)
     check_device(device)
     if not path.is_file():
-        raise RuntimeError(f"{path} is not there; train networks with peace.train(optics) and pass "
+        raise RuntimeError(f"path {path} is not there; train networks with peace.train(optics) and pass "
                            "them as networks=[...]")
     tensors = weights.read(path)
     with safe_open(path, "pt") as file:
