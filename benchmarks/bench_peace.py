@@ -22,13 +22,13 @@ REPEATS = 3
 
 
 def median(call) -> float:
-    """Median seconds of REPEATS calls after one that warms up."""
+    """Median CPU seconds of REPEATS calls after one that warms up: with one thread, the time of a quiet core."""
     call()
     seconds = []
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return float(np.median(seconds))
 
 
@@ -41,7 +41,7 @@ def timings() -> list[str]:
         frame = (smooth - smooth.min()).astype(np.float32)
         tracker = peace.Tracker(peace.Optics(shape=shape), window=20, lag_zero=False, grains=2000)
         plain = median(lambda frame=frame, shape=shape: np.fft.irfft2(
-            np.abs(np.fft.rfft2(frame, [2 * n for n in shape])) ** 2))
+            np.abs(np.fft.rfft2(frame, [2 * n for n in shape], axes=(0, 1))) ** 2))
         alone = median(lambda frame=frame: images.correlate(frame, 96))
         whole = median(lambda frame=frame, tracker=tracker: tracker.update(frame))
         lines.append(f"| {shape[0]} x {shape[1]} | {1e3 * alone:.0f} ms | {1e3 * whole:.0f} ms | {1 / whole:.1f} "
@@ -64,10 +64,9 @@ def labels() -> list[str]:
 
 if __name__ == "__main__":
     text = ["# Particle sizes from speckle: speed, and labels", "",
-            f"Written by benchmarks/bench_peace.py on {os.cpu_count()} logical cores, OMP_NUM_THREADS="
-            f"{os.environ.get('OMP_NUM_THREADS', 'not set')}, medians of {REPEATS}, load {os.getloadavg()[0]:.0f}. "
-            "Above the number of cores other work ran beside, and the ratio to a plain zero-padded numpy FFT of "
-            "the same image says more than the times.",
+            f"Written by benchmarks/bench_peace.py: CPU time of one core (OMP_NUM_THREADS="
+            f"{os.environ.get('OMP_NUM_THREADS', 'not set')}), median of {REPEATS}, which other work changes little; "
+            f"{os.cpu_count()} logical cores, load {os.getloadavg()[0]:.0f}.",
             "", *timings(), "",
             "Mean distance of the cumulative curves by volume, 200 frames, 200 distributions a kind:", "", *labels(),
             ""]
