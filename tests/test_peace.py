@@ -504,7 +504,7 @@ def spoiled(at, value, of=GOOD):
     (GOOD, {"method": "nnls", "tune": 3}, "tune"),
     (-GOOD[:, None] * GOOD, {}, "lag 0"), ([[1.0], [1.0, 2.0]], {}, "autocorrelation must"),
     (torch.ones(20, requires_grad=True), {}, "autocorrelation must"), (GOOD[:20], {"lags": ["a"] * 20}, "lags must"),
-    (GOOD, {"lags": np.arange(48), "unit": "metres"}, "in metres"), (GOOD, {"grains": "5"}, "grains must"),
+    (GOOD, {"lags": np.arange(48), "unit": "metres"}, "unit='metres' right"), (GOOD, {"grains": "5"}, "grains must"),
     (GOOD, {"calibration": np.nan}, "calibration"), (GOOD, {"lag_zero": 1}, "lag_zero"), (GOOD, {"tune": -1}, "tune"),
     (GOOD, {"networks": []}, "networks"),
     (GOOD, {"optics": peace.Optics(focal_length=0.01)}, "train")])

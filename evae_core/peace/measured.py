@@ -178,7 +178,7 @@ def _cut(values: np.ndarray, lags: Any, unit: str, optics: Optics) -> tuple[np.n
                          "Then say unit='metres'")
     if np.abs(lags).max() > MOST_CROP // 2:
         raise ValueError(f"the lags reach {np.abs(lags).max():.3g} camera pixels, at most {MOST_CROP // 2} are taken; "
-                         f"are they in {unit}?")
+                         f"is unit={unit!r} right?")
     beam2, nearest = beam(optics, lags * optics.q_step, 0.0)[0], int(np.argmin(np.abs(lags)))
     _not_plain(values, values[nearest] / beam2[nearest], np.abs(lags), beam2)
     return values * beam2[nearest] / values[nearest], None, tuple(lags.tolist())
