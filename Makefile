@@ -61,8 +61,10 @@ lint: $(READY)
 types: $(READY)
 	$(PY) -m mypy
 
+# JupyterLab refuses root unless it is told so; in a container there is often no other user.
 lab: $(READY)
 	$(PY) -m jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.allow_remote_access=False \
+		$(if $(filter 0,$(shell id -u)),--allow-root) \
 		--ServerApp.root_dir="$(CURDIR)/notebooks" --LabApp.default_url=/lab/tree/00_start_here.ipynb
 
 notebooks: $(READY)

@@ -115,6 +115,38 @@ def score_card(folder: Path, count: int, rng: random.Random) -> dict:
     return others(files, read, count, rng)
 
 
+def known(folder: Path, count: int, rng: random.Random) -> dict:
+    """Damages of data/known/paper, the recorded search for the lowest state, as a copy in ``folder``."""
+    from evae_core import recorded
+    from evae_core.files import load_arrays, read_json
+    recorded.known_folder = lambda preset: folder
+
+    def read():
+        if (found := recorded.known("paper")) is None:
+            raise ValueError(f"{folder}: there is no record of a search, which the notebook says")
+        place, entry = found
+        return [read_json(place / name) if name.endswith(".json") else load_arrays(place / name).tobytes()
+                for name in entry["files"]]
+
+    return others(sorted(folder.iterdir()), read, count, rng)
+
+
+def networks(folder: Path, count: int, rng: random.Random) -> dict:
+    """Damages of copies in ``folder`` of PEACE's trained networks; one that is missing is a RuntimeError that names it.
+    """
+    from evae_core import peace
+
+    def read():
+        try:
+            return [{name: value.tolist() for name, value in net.state_dict().items()}
+                    for path in sorted(paths) for net in peace.load(path)]
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
+
+    paths = sorted(folder.glob("*.safetensors"))
+    return others(paths, read, count, rng)
+
+
 def packed(folder: Path, target: Path, count: int, rng: random.Random) -> dict:
     """Damages of a packed folder, which ``unpack`` must refuse without taking anything in."""
     from evae_core import carry

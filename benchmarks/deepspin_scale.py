@@ -18,15 +18,15 @@ from evae_core.deepspin.model import DeepSpin, ModelSpec
 from evae_core.deepspin.potential import evaluate, neighbours_of
 
 
-def bcc(repeat: int, a: float = 2.87) -> Frames:
-    """2 repeat^3 atoms, shaken."""
-    rng = np.random.default_rng(0)
+def bcc(repeat: int, a: float = 2.87, seed: int = 0, shaken: float = 0.05) -> Frames:
+    """2 repeat^3 atoms, moved by ``shaken`` angstrom, with moments of 2.2 mu_B in all directions."""
+    rng = np.random.default_rng(seed)
     steps = np.stack(np.meshgrid(*[np.arange(repeat)] * 3, indexing="ij"), -1).reshape(-1, 3)
     positions = a * (steps[:, None] + np.array([[0, 0, 0], [0.5, 0.5, 0.5]])).reshape(-1, 3)
     spins = rng.standard_normal(positions.shape)
     spins *= 2.2 / np.linalg.norm(spins, axis=1, keepdims=True)
     return Frames(("Fe",), torch.zeros(len(positions), dtype=torch.int64), repeat * a * np.eye(3)[None],
-                  (positions + 0.05 * rng.standard_normal(positions.shape))[None], spins[None])
+                  (positions + shaken * rng.standard_normal(positions.shape))[None], spins[None])
 
 
 def main() -> None:

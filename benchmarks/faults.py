@@ -2,7 +2,9 @@
 
     python benchmarks/faults.py --kills 100 --damages 1000 --examples 10000 --steps 2000 --shards 200 --write
 
-Each part in a process of its own; ``--write`` puts the table into benchmarks/FAULTS.md. The tests run short forms.
+Each part runs in a process of its own, and what it found is kept under build/faults: a part that this commit has
+already run is not run again, and killing goes on where it was when it was stopped. ``--write`` puts all that is kept
+into benchmarks/FAULTS.md. The tests run short forms.
 """
 
 from __future__ import annotations
@@ -14,26 +16,51 @@ import multiprocessing
 import os
 import random
 import shutil
+import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import damaging
 import killing
 import memory
 import nonsense
+from measure import machine
+
+from evae_core.files import read_json, write_json
 
 HERE = Path(__file__).resolve().parent
+KEPT = HERE.parent / "build" / "faults"
+LOST = ("files that differ", "left behind", "unnoticed", "unnamed", "not moved aside", "not made anew", "failed",
+        "made twice", "faults")  # what a row counts as lost; the rest of it says what was tried
+
+HEAD = """# What was tried, how often, and what was lost
+
+`benchmarks/faults.py --write` writes this table; what a row means is said where it is counted
+([killing.py](killing.py), [damaging.py](damaging.py), [nonsense.py](nonsense.py), [memory.py](memory.py)). Times are
+those of a shared, busy machine; minutes those of a part's last start.
+
+    python benchmarks/faults.py --kills 100 --damages 1000 --examples 10000 --steps 2000 --shards 200 --write
+
+{table}
+
+Measured on:
+
+{machine}
+"""
 
 
-def kills(count: int, command: bool, only: Sequence[str]) -> dict[str, dict]:
-    argv = ["--kills", str(count), *(["--command"] if command else []), *(["--only", *only] if only else [])]
+def kills(count: int, command: bool, only: Sequence[str], folder: Path | None = None) -> dict[str, dict]:
+    argv = ["--kills", str(count), *(["--command"] if command else []), *(["--only", *only] if only else []),
+            *(["--folder", str(folder)] if folder else [])]
     how = "figures, with kernels" if command else "the notebooks' sources"
     return {f"SIGKILL at random moments: {how}{', notebook ' + ' '.join(only) if only else ''}": killing.main(argv)}
 
 
 def damages(count: int) -> dict[str, dict]:
-    """On a small store of shards and stages, the committed score card, a pack, and the compiled passes."""
+    """On a small store of shards and stages, a pack, and the compiled passes."""
     from evae_core import carry, training
     from evae_core.dataset import data_spec
     from evae_core.presets import PRESETS
@@ -47,8 +74,6 @@ def damages(count: int) -> dict[str, dict]:
         training.climb(training.ladder(small), data_spec(small), store, "cpu")
         shutil.copytree(folder / "store", folder / "spare")
         rows["one file of the store damaged"] = damaging.artefacts(store, folder / "spare", count, rng)
-        shutil.copytree(HERE.parent / "figures" / "laptop" / "claims", folder / "figures" / "claims")
-        rows["one file of the score card damaged"] = damaging.score_card(folder / "figures", count // 10, rng)
         list(carry.pack(small, store, folder / "pack"))
         rows["one file of a pack damaged"] = damaging.packed(folder / "pack", folder / "unpacked", count // 10, rng)
         os.environ["EVAE_CACHE"] = str(folder / "cache")
@@ -56,6 +81,20 @@ def damages(count: int) -> dict[str, dict]:
         FUSED.load()
         if row := damaging.compiled(folder / "cache", max(1, count // 100), rng):
             rows["the compiled passes damaged"] = row
+    return rows
+
+
+def committed(count: int) -> dict[str, dict]:
+    """On copies of what is committed: the score card, the known best state, PEACE's networks."""
+    rng, rows = random.Random(0), {}
+    with tempfile.TemporaryDirectory(prefix="evae damages {é} ") as temporary:
+        folder = Path(temporary)
+        shutil.copytree(HERE.parent / "figures" / "laptop" / "claims", folder / "figures" / "claims")
+        rows["one file of the score card damaged"] = damaging.score_card(folder / "figures", count, rng)
+        shutil.copytree(HERE.parent / "data" / "known" / "paper", folder / "known")
+        rows["one file of data/known damaged"] = damaging.known(folder / "known", count, rng)
+        shutil.copytree(HERE.parent / "evae_core" / "peace" / "trained", folder / "trained")
+        rows["PEACE's networks damaged"] = damaging.networks(folder / "trained", count, rng)
     return rows
 
 
@@ -100,10 +139,36 @@ def separately(function, *arguments) -> dict[str, dict]:
     return queue.get()
 
 
-def table(rows: dict[str, dict]) -> str:
-    """Markdown: what was tried, and what came of it."""
-    lines = ["| tried | what came of it |", "|---|---|"]
-    lines += [f"| {name} | {', '.join(f'{key} {value}' for key, value in row.items())} |" for name, row in rows.items()]
+def commit() -> str:
+    """The commit that is tried, with ``-dirty`` where files differ from it."""
+    return subprocess.run(["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=HERE, check=True,
+                          capture_output=True, text=True).stdout.strip()
+
+
+def kept(name: str, function, *arguments) -> None:
+    """Run a part and keep what it found in build/faults/``name``.json, unless that holds it for this commit."""
+    path, what = KEPT / f"{name}.json", {"commit": commit(), "arguments": repr(arguments)}
+    if path.exists() and what.items() <= read_json(path).items():
+        return
+    start, where = time.monotonic(), machine()
+    if function is kills:
+        arguments = (*arguments, KEPT / f"{name} {what['commit']} {{é}}")
+    rows = separately(function, *arguments)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    write_json(path, {**what, "rows": rows, "machine": where, "minutes": (time.monotonic() - start) / 60,
+                      "date": f"{datetime.now(UTC):%Y-%m-%d}"})
+    print(json.dumps(rows, ensure_ascii=False), flush=True)
+
+
+def table(parts: Sequence[dict]) -> str:
+    """Markdown: what was tried, what was lost, and what else was counted; a line a row of every part."""
+    lines = ["| tried | lost | counts | commit | minutes |", "|---|---|---|---|---|"]
+    for part in parts:
+        for name, row in part["rows"].items():
+            lost = {key: value for key, value in row.items() if key in LOST}
+            said = ", ".join(f"{key} {value}" for key, value in row.items() if key not in LOST)
+            what = ", ".join(f"{key} {value}" for key, value in lost.items() if value) or "nothing" if lost else "-"
+            lines.append(f"| {name} | {what} | {said} | {part['commit']} | {part['minutes']:.0f} |")
     return "\n".join(lines)
 
 
@@ -114,19 +179,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--together", action="store_true")
     parser.add_argument("--only", nargs="+", default=[], help="notebooks to run (default: all)")
     parser.add_argument("--write", action="store_true", help="write benchmarks/FAULTS.md")
-    arguments, rows = parser.parse_args(argv), {}
-    for wanted, part in ((arguments.kills, (kills, arguments.kills, False, arguments.only)),
-                         (arguments.command_kills, (kills, arguments.command_kills, True, arguments.only)),
-                         (arguments.damages, (damages, arguments.damages)),
-                         (arguments.together, (together, arguments.only or ["02"])),
-                         (arguments.examples, (examples, arguments.examples)),
-                         (arguments.steps or arguments.shards, (long_run, arguments.steps, arguments.shards))):
+    asked = parser.parse_args(argv)
+    parts = (("kills", asked.kills, kills, asked.kills, False, asked.only),
+             ("command-kills", asked.command_kills, kills, asked.command_kills, True, asked.only),
+             ("damages", asked.damages, damages, asked.damages),
+             ("committed", asked.damages, committed, asked.damages // 10),
+             ("together", asked.together, together, asked.only or ["02"]),
+             ("examples", asked.examples, examples, asked.examples),
+             ("memory", asked.steps or asked.shards, long_run, asked.steps, asked.shards))
+    for name, wanted, *part in parts:
         if wanted:
-            rows |= (found := separately(*part))
-            print(json.dumps(found, ensure_ascii=False), flush=True)
-    if arguments.write:
-        (HERE / "FAULTS.md").write_text(f"# What was tried, how often, and what was lost\n\n{table(rows)}\n")
-    print(table(rows))
+            kept(name, *part)
+    found = [read_json(path) for name, *_ in parts if (path := KEPT / f"{name}.json").exists()]
+    if asked.write:
+        where = "\n".join(dict.fromkeys(f"{part['machine'].split('; load')[0]}, on {part['date']}." for part in found))
+        (HERE / "FAULTS.md").write_text(HEAD.format(machine=where, table=table(found)), encoding="utf-8")
+    print(table(found))
 
 
 if __name__ == "__main__":

@@ -25,12 +25,17 @@ from pathlib import Path
 import filelock
 import psutil
 
+from evae_core import files
+
 ROOT = Path(__file__).resolve().parents[1]
 SOON = 20.0  # seconds within which everything that a killed process started must have ended
+TIMES = ("seconds", "once", "training")  # in measured.json and budget.json: seconds, and what is counted with them
 
 
 class Command:
     """``figures --preset smoke`` in a process of its own, with a kernel for every notebook, in ``folder``."""
+
+    beginnings = 1  # the command runs the notebooks in their order
 
     def __init__(self, folder: Path, only: Sequence[str] = ()):
         self.folder, self.only = folder, list(only)
@@ -39,7 +44,7 @@ class Command:
             (folder / "notebooks").symlink_to(ROOT / "notebooks")
         self.environment = {**os.environ, **environment(folder), "PYTHONPATH": str(ROOT)}
 
-    def start(self) -> subprocess.Popen:
+    def start(self, first: int = 0) -> subprocess.Popen:
         argv = ["figures", "--preset", "smoke", *(["--only", *self.only] if self.only else [])]
         code = "import sys; from pathlib import Path; from evae_core.cli import main; sys.exit(main({}, Path.cwd()))"
         with (self.folder / "log").open("ab") as log:
@@ -62,8 +67,10 @@ class Forked:
         folder.mkdir(parents=True, exist_ok=True)
         self.sources = [path for path in sorted((ROOT / "notebooks").glob("[0-9]*.py"))
                         if not only or path.name[:2] in only]
+        self.beginnings = len(self.sources)
 
-    def start(self) -> Child:
+    def start(self, first: int = 0) -> Child:
+        """Run them all, beginning with number ``first``."""
         process = os.fork()
         if process:
             return Child(process)
@@ -72,7 +79,7 @@ class Forked:
                 for number in (1, 2):
                     os.dup2(log.fileno(), number)
             os.environ.update(environment(self.folder))
-            for path in self.sources:
+            for path in self.sources[first:] + self.sources[:first]:
                 exec(compile(path.read_text(encoding="utf-8"), path, "exec"), {"__name__": "__main__"})
             sys.stdout.flush()
             os._exit(0)
@@ -112,18 +119,26 @@ def end_of_log(run) -> str:
     return (run.folder / "log").read_text(errors="replace")[-3000:]
 
 
-def fingerprint(folder: Path) -> dict[str, str]:
-    """{file: SHA-256} of a finished run's artefacts and figures; of measured.json without the seconds it took.
+def untimed(value):
+    """What measured.json or budget.json says, without the times that were measured."""
+    if isinstance(value, dict):
+        return {key: None if key in TIMES else untimed(one) for key, one in value.items()}
+    return [untimed(one) for one in value] if isinstance(value, list) else value
 
-    meta.json holds when an artefact was made and for how long; the files it describes are all here.
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """{file: SHA-256} of a finished run's artefacts and figures; measured times left out.
+
+    meta.json holds when an artefact was made and for how long; the files it describes are all here. fig8_budget plots
+    energies against measured seconds, and no two runs draw the same one; the energies are compared, in budget.json.
     """
     found = {}
     for path in sorted(p for part in ("store", "figures") for p in (folder / part).rglob("*") if p.is_file()):
-        if path.name == "meta.json" or path.parent.name == "locks":
+        if path.name == "meta.json" or path.parent.name == "locks" or path.stem == "fig8_budget":
             continue
         content = path.read_bytes()
-        if path.name == "measured.json":
-            content = json.dumps({**json.loads(content), "seconds": None}).encode()
+        if path.name in ("measured.json", "budget.json"):
+            content = json.dumps(untimed(json.loads(content))).encode()
         found[path.relative_to(folder).as_posix()] = hashlib.sha256(content).hexdigest()
     return found
 
@@ -163,14 +178,19 @@ def undisturbed(run) -> tuple[dict[str, str], float]:
     return fingerprint(run.folder), time.monotonic() - start
 
 
-def killed(run, expected: dict[str, str], seconds: float, kills: int, rng: random.Random) -> dict:
+def killed(run, expected: dict[str, str], seconds: float, kills: int, seed: int = 0) -> dict:
     """Kill ``run`` ``kills`` times and let it end; what was found, as a row of the table.
 
-    The moments are drawn so that every factor of time between 0.1 s and a whole run is as likely as every other. A run
-    that ends before its moment must be right, and the next begins with nothing.
+    The moments are drawn so that every factor of time between 0.1 s and a whole run is as likely as every other; where
+    a run may begin with any notebook it does, and a quarter of a whole run is the longest. A run that ends before its
+    moment must be right, and the next begins with nothing. What was found lies in row.json after every kill: called
+    again in the same folder, this goes on from there.
     """
+    longest = seconds / min(4, run.beginnings)
     row = {"kills": 0, "runs completed": 0, "files that differ": 0, "left behind": 0,
            "slowest end of children (s)": 0.0}
+    if (kept := run.folder / "row.json").exists():
+        row = json.loads(kept.read_text())
 
     def judge():
         row["runs completed"] += 1
@@ -183,8 +203,9 @@ def killed(run, expected: dict[str, str], seconds: float, kills: int, rng: rando
             print(f"    {name}", file=sys.stderr, flush=True)
 
     while row["kills"] < kills:
-        process, moment = run.start(), math.exp(rng.uniform(math.log(0.1), math.log(seconds)))
-        end = time.monotonic() + moment
+        rng = random.Random(f"{seed} {row['kills']} {row['runs completed']}")
+        process = run.start(rng.randrange(run.beginnings))
+        end = time.monotonic() + math.exp(rng.uniform(math.log(0.1), math.log(longest)))
         while process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
         if process.poll() is None:
@@ -196,6 +217,7 @@ def killed(run, expected: dict[str, str], seconds: float, kills: int, rng: rando
             judge()
             for part in ("store", "figures", "build"):
                 shutil.rmtree(run.folder / part, ignore_errors=True)
+        files.write_json(kept, row)
     if run.start().wait():
         raise RuntimeError(f"the last run failed:\n{end_of_log(run)}")
     judge()
@@ -222,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", default=[])
     parser.add_argument("--command", action="store_true", help="with kernels: python -m evae_core figures")
-    parser.add_argument("--folder", type=Path, help="where to work; a temporary folder is removed afterwards")
+    parser.add_argument("--folder", type=Path, help="where to work, and go on from; else a temporary one")
     parser.add_argument("--read", action="store_true", help="only run the sources once in --folder")
     arguments = parser.parse_args(argv)
     if arguments.read:
@@ -230,9 +252,11 @@ def main(argv: Sequence[str] | None = None) -> dict:
     with tempfile.TemporaryDirectory(prefix="evae kills {é} ") as temporary:
         kind = Command if arguments.command else Forked
         folder = arguments.folder or Path(temporary)
-        expected, seconds = undisturbed(kind(folder / "undisturbed", arguments.only))
-        row = killed(kind(folder / "killed", arguments.only), expected, seconds, arguments.kills,
-                     random.Random(arguments.seed))
+        if not (known := folder / "undisturbed.json").exists():
+            shutil.rmtree(folder / "undisturbed", ignore_errors=True)
+            files.write_json(known, undisturbed(kind(folder / "undisturbed", arguments.only)))
+        expected, seconds = json.loads(known.read_text())
+        row = killed(kind(folder / "killed", arguments.only), expected, seconds, arguments.kills, arguments.seed)
     row = {"files compared": len(expected), "undisturbed (s)": round(seconds, 1), **row}
     print(json.dumps(row), flush=True)
     return row

@@ -82,11 +82,20 @@ class Renderer(IPythonRenderer):
     def latex_environment(self, name: str, body: str) -> str:
         raise ValueError(f"the environment {name} is not made into MathML; write the formula between $$")
 
+    def heading(self, text: str, level: int, **attrs: object) -> str:
+        """With GitHub's name for the place, lower case without punctuation: links within a file lead there on both."""
+        words = html.unescape(re.sub(r"<[^>]+>", "", text)).strip().lower()
+        name = re.sub(r"[^\w -]", "", words).replace(" ", "-")
+        anchor = f'<a class="anchor-link" href="#{name}">{self.anchor_link_text}</a>'
+        return f'<h{level} id="{name}">{text}{anchor}</h{level}>\n'
+
     def link(self, text: str, url: str, title: str | None = None) -> str:
         found = self.resolve(url)
         return text if found is None else super().link(text, found, title)
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
+        if urlsplit(url).scheme:
+            return text  # a badge: the site loads nothing from the network
         return f'<img src="{self.resolve(url)}" alt="{html.escape(text)}">'
 
     def block_html(self, html: str) -> str:
@@ -222,9 +231,11 @@ def api(folder: Path) -> None:
         # A NamedTuple's own __init__ knows its types by name only; a package brings its modules a second time.
         warnings.filterwarnings("ignore", message="Error parsing type annotation|The module specification")
         pdoc.pdoc("evae_core", *(name for name in names if not name.endswith("__main__")), output_directory=folder)
+    lines = (HERE / "style.css").read_text(encoding="utf-8").splitlines()
+    style = "".join(line for line in lines if line.startswith(("math ", ".formula ")))  # all else is pdoc's
     for path in folder.rglob("*.html"):
-        text = path.read_text(encoding="utf-8")
-        path.write_text(_formulas(text), encoding="utf-8")
+        text = path.read_text(encoding="utf-8").replace("</head>", f"<style>{style}</style></head>", 1)
+        path.write_text(_unlinked(_formulas(text)), encoding="utf-8")
 
 
 def _formulas(text: str) -> str:
@@ -237,6 +248,12 @@ def _formulas(text: str) -> str:
         return re.sub(r"\\\((.+?)\\\)", lambda m: formula(html.unescape(m[1])), inside)
 
     return re.sub(r'<div class="docstring">.*?</div>', docstring, text, flags=re.DOTALL)
+
+
+def _unlinked(text: str) -> str:
+    """Without links to places that the page lacks: pdoc makes them of inherited methods, which it does not show."""
+    ids = Links(text).ids
+    return re.sub(r'<a href="#([^"]+)">(.*?)</a>', lambda m: m[0] if m[1] in ids else m[2], text)
 
 
 class Links(HTMLParser):

@@ -11,13 +11,17 @@ so that i feels :math:`J S_j + S_j\times D` and j feels :math:`J S_i - S_i\times
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
+from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from evae_core.arguments import check_count, check_number
+
+MOST_STEPS = 2**20  # rows or columns that a bond may span; none does that lies in a sample
 
 
 class Bond(NamedTuple):
@@ -39,6 +43,9 @@ def shell(dy: int, dx: int, J: float) -> list[tuple[int, int, float]]:
     >>> shell(0, 2, 0.1)        # third neighbours
     [(0, 2, 0.1), (2, 0, 0.1)]
     """
+    for name, value in (("dy", dy), ("dx", dx)):
+        check_count(name, value, -MOST_STEPS, MOST_STEPS)
+    check_number("J", J, -inf)
     equal = {(a * u, b * v) for u, v in ((dy, dx), (dx, dy)) for a in (1, -1) for b in (1, -1)}
     return [(u, v, J) for u, v in sorted(equal) if (u, v) > (0, 0)]
 

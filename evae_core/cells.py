@@ -26,11 +26,11 @@ def commensurate_cells(shape: Sequence[int], count: int) -> list[tuple[float, np
     Raises
     ------
     ValueError
-        shape that is not (Ny, Nx), or a count below 1.
+        shape that is not (Ny, Nx), or a count below 1 or above the number of sites.
     """
     ny, nx = Hamiltonian(boundary="open").check_shape(shape)
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-        raise ValueError(f"count must be a positive integer, got {count!r}")
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 1 <= count <= ny * nx:
+        raise ValueError(f"count must be a positive integer, at most the {ny * nx} sites, got {count!r:.60}")
     found = {}
     for a in (a for a in range(1, count + 1) if count % a == 0):
         d = count // a

@@ -160,7 +160,7 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
     report = timed(report, len(specs), SHARDS) if missing else None
 
     def get(shard: Any) -> Path:
-        return store.get(shard, lambda folder: _make_shard(spec, shard, folder, device))
+        return store.get(shard, lambda folder: make_shard(spec, shard, folder, device))
 
     def finished(folder: Path) -> None:
         nonlocal done
@@ -183,7 +183,8 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
                         for name, first, n in zip(SETS, firsts, sizes, strict=False)))
 
 
-def _make_shard(spec: DataSpec, shard: dict[str, Any], folder: Path, device: str) -> None:
+def make_shard(spec: DataSpec, shard: dict[str, Any], folder: Path, device: str) -> None:
+    """Anneal, verify and write the ``shard`` (one of ``spec.shards()``) into ``folder``."""
     spins = anneal(spec.hamiltonian, spec.shape, shard["n"], seed=spec.seed, device=device,
                    schedule=spec.schedule, first=shard["first"], keep=True)
     statistics = verify(spec.hamiltonian, spins, spec.schedule.tolerance)

@@ -130,7 +130,7 @@ class Hamiltonian:
                 raise ValueError(f"{name} must be finite, got {value!r}")
             object.__setattr__(self, name, float(value))
         object.__setattr__(self, "further", check_bonds(self.further))
-        if self.dmi not in DMI_TYPES:
+        if not isinstance(self.dmi, str) or self.dmi not in DMI_TYPES:
             raise ValueError(f"dmi must be one of {DMI_TYPES}, got {self.dmi!r}")
         if isinstance(self.boundary, str):
             if self.boundary not in ("periodic", "open"):

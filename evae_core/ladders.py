@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
+from evae_core.arguments import check_numbers
 from evae_core.presets import Preset
 
 _Data = TypeVar("_Data", bound=Hashable)  # what says which data set a ladder is trained on
@@ -104,7 +105,7 @@ def ladder(preset: Preset, beta: float | None = None, seed: int = 0,
     if beta not in preset.betas:
         raise ValueError(f"beta must be one of the preset's {preset.betas}, got {beta!r}")
     rungs = [(beta, gamma, preset.gamma_steps if gamma <= GAMMA_LOW else preset.collapse_steps)
-             for gamma in (preset.gammas if gammas is None else gammas)]
+             for gamma in (preset.gammas if gammas is None else check_numbers("gammas", gammas, 0.0))]
     return climbing(rungs, preset, seed,
                     parent=betas[preset.betas.index(beta)])
 

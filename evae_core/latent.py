@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evae_core.arguments import finite_array
 from evae_core.hamiltonian import Hamiltonian, check_spins
 from evae_core.model import VAE, check_weight
-from evae_core.observables import finite_array
 
 K_STEPS = 200
+MOST_STEPS = 10**6
 PATIENCE = 100  # the mapping has saturated when this many steps gain less than ...
 GAIN = 0.05  # ... this share of the remaining error
 
@@ -90,8 +91,8 @@ def _check(model: VAE, steps: Any) -> None:
         raise ValueError("model must be in eval mode, or a decoded state depends on its neighbours; call model.eval()")
     if isinstance(steps, bool) or not isinstance(steps, int):
         raise TypeError(f"steps must be an integer, got {steps!r}")
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    if not 1 <= steps <= MOST_STEPS:
+        raise ValueError(f"steps must be at least 1 and at most {MOST_STEPS}, got {steps}")
 
 
 @torch.no_grad()

@@ -75,7 +75,7 @@ class Material:
     def __post_init__(self) -> None:
         for name in ("A", "D", "Ms", "Ku", "field", "thickness"):
             _number(name, getattr(self, name), positive=name in ("A", "Ms", "thickness"))
-        if self.dmi not in DMI_TYPES:
+        if not isinstance(self.dmi, str) or self.dmi not in DMI_TYPES:
             raise ValueError(f"dmi must be one of {DMI_TYPES}, got {self.dmi!r}")
         if not isinstance(self.thin_film, bool):
             raise TypeError(f"thin_film must be True or False, got {self.thin_film!r}")
@@ -83,6 +83,8 @@ class Material:
     def hamiltonian(self, cell: float, boundary: str | np.ndarray = "periodic") -> Hamiltonian:
         """The lattice of square cells of side ``cell`` (m), J = 1; some ten cells a helix period or wall are needed."""
         _number("cell", cell, positive=True)
+        if cell > 1:
+            raise ValueError(f"cell must be a length of at most 1 m, got {cell!r}")
         sign = -1.0 if self.dmi == "neel" else 1.0
         return Hamiltonian(J=1.0, D=sign * self.D * cell / (2 * self.A),
                            B=self.Ms * self.field * cell**2 / (2 * self.A), K=self.Keff * cell**2 / (2 * self.A),

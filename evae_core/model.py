@@ -15,21 +15,59 @@ every output is the uniform state.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from evae_core.arguments import check_count
 from evae_core.hamiltonian import Hamiltonian, check_spins
 
+MOST_LATENT = 10**5
+MOST_STATES = 10**7  # decoded at once
 LATENT = 100
 FILTERS = (6, 12, 24, 48)
 HIDDEN = 512
 SLOPE = 0.1
 LOGVAR_START = -6.0
 D_PAPER = 0.3
+
+
+@runtime_checkable
+class Energy(Protocol):
+    """What L_H is made of: a :class:`Hamiltonian`, or a learned energy that stands for one."""
+
+    @property
+    def D(self) -> float:
+        """DM constant, J, which sets the scale of L_H."""
+
+    @property
+    def boundary(self) -> Any:
+        """As :attr:`Hamiltonian.boundary`."""
+
+    @property
+    def mask(self) -> Any:
+        """(Ny, Nx) bool of the magnetic sites, or None where all are."""
+
+    def energy(self, spins: Tensor, *, check: bool = True) -> Tensor:
+        """(...,) total energy of spins (..., 3, Ny, Nx), differentiable."""
+
+    def reference_energy(self, shape: Sequence[int]) -> float:
+        """E_0."""
+
+    def sites(self, shape: Sequence[int]) -> int:
+        """Number of magnetic sites."""
+
+
+class Guide(Energy, Protocol):
+    """A learned energy; ``about``, plain JSON values, says what it depends on."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the weights depend on."""
 
 
 class Losses(NamedTuple):
@@ -54,7 +92,7 @@ def kl_loss(mu: Tensor, logvar: Tensor) -> Tensor:
     return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1).mean()
 
 
-def energy_loss(H: Hamiltonian, x_out: Tensor) -> Tensor:
+def energy_loss(H: Energy, x_out: Tensor) -> Tensor:
     """L_H = (E(X_out) - E0)/N x (0.3/D)^2, signed and linear; mean over the batch.
 
     E0 = H.reference_energy: the exchange energy of the uniform state. The last factor makes one gamma ladder
@@ -65,7 +103,7 @@ def energy_loss(H: Hamiltonian, x_out: Tensor) -> Tensor:
     return (H.energy(x_out, check=False).mean() - H.reference_energy(shape)) * (energy_scale(H) / H.sites(shape))
 
 
-def energy_scale(H: Hamiltonian) -> float:
+def energy_scale(H: Energy) -> float:
     """(0.3/D)^2, the factor between energies per spin and L_H; 1 for D = 0."""
     return (D_PAPER / H.D) ** 2 if H.D else 1.0
 
@@ -148,21 +186,14 @@ def leaky() -> nn.LeakyReLU:
     return nn.LeakyReLU(SLOPE, inplace=True)
 
 
-def check_count(name: str, value: Any) -> int:
-    """Return ``value`` as an int; raise TypeError or ValueError unless it is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return int(value)
-
-
 def check_weight(name: str, value: Any) -> None:
     """Raise TypeError or ValueError unless ``value`` is a finite number >= 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+    if isinstance(value, int) and value >= 2**63:  # torch takes no larger ones
+        raise ValueError(f"{name} must be below 2**63 or a float, got {value!r:.60}")
 
 
 class Encoder(nn.Module):
@@ -230,7 +261,7 @@ class VAE(nn.Module):
     def __init__(self, size: Any, latent: int = LATENT, boundary: Any = "periodic") -> None:
         super().__init__()
         self.size = check_size(size)
-        self.latent = check_count("latent", latent)
+        self.latent = check_count("latent", latent, 1, MOST_LATENT)
         edges = Hamiltonian(boundary=boundary)  # checks the boundary
         edges.check_shape(self.size)
         self.boundary = edges.boundary
@@ -265,7 +296,7 @@ class VAE(nn.Module):
         noise = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
         return self.decode(mu + (0.5 * logvar).exp() * noise), mu, logvar
 
-    def loss(self, spins: Tensor, hamiltonian: Hamiltonian, beta: float, gamma: float,
+    def loss(self, spins: Tensor, hamiltonian: Energy, beta: float, gamma: float,
              generator: torch.Generator | None = None) -> Losses:
         """L = L_RC + beta L_KL + gamma L_H of a batch (n, 3, Ny, Nx); reductions are stated at each loss.
 
@@ -281,13 +312,13 @@ class VAE(nn.Module):
             check_weight(name, value)
         return self.losses(spins, hamiltonian, beta, gamma, generator)
 
-    def losses(self, spins: Tensor, hamiltonian: Hamiltonian, beta: float, gamma: float,
+    def losses(self, spins: Tensor, hamiltonian: Energy, beta: float, gamma: float,
                generator: torch.Generator | None = None) -> Losses:
         """:meth:`loss` without its checks, for batches known to be right."""
         x_out, mu, logvar = self(spins, generator)
         return self.compare(spins, x_out, mu, logvar, hamiltonian, beta, gamma)
 
-    def compare(self, spins: Tensor, x_out: Tensor, mu: Tensor, logvar: Tensor, hamiltonian: Hamiltonian, beta: float,
+    def compare(self, spins: Tensor, x_out: Tensor, mu: Tensor, logvar: Tensor, hamiltonian: Energy, beta: float,
                 gamma: float) -> Losses:
         """The losses of what :meth:`forward` returned for ``spins``."""
         reconstruction = reconstruction_loss(spins, x_out, self.sites)
@@ -295,9 +326,9 @@ class VAE(nn.Module):
         energy = energy_loss(hamiltonian, x_out if gamma else x_out.detach())  # at 0 its gradient is not wanted
         return Losses(reconstruction, kl, energy, reconstruction + beta * kl + gamma * energy)
 
-    def check_batch(self, spins: Tensor, hamiltonian: Hamiltonian) -> None:
+    def check_batch(self, spins: Tensor, hamiltonian: Energy) -> None:
         """Raise unless ``spins`` is a batch this model can be trained on under ``hamiltonian``."""
-        if not isinstance(hamiltonian, Hamiltonian):
+        if not isinstance(hamiltonian, Energy):
             raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(hamiltonian).__name__}")
         check_spins(spins, unit=True, magnetic=hamiltonian.mask)
         if spins.dtype != (wanted := next(self.parameters()).dtype):
@@ -313,7 +344,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def generate(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """X'_out: n states (n, 3, Ny, Nx) decoded from z ~ N(0, 1), batch norm as trained (model in eval mode)."""
-        check_count("n", n)
+        check_count("n", n, 1, MOST_STATES)
         if self.training:
             raise ValueError("generate needs the model in eval mode; call model.eval() first")
         z = torch.randn(n, self.latent, generator=generator, device=next(self.parameters()).device)

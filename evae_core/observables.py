@@ -17,6 +17,7 @@ from scipy import ndimage, spatial
 from scipy.sparse import coo_array, csgraph
 from torch import Tensor
 
+from evae_core.arguments import check_flag, finite_array
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
 
 MOST_BINS = 10**6
@@ -37,12 +38,6 @@ def _checked(spins: Tensor, mask: Any = None) -> tuple[Tensor, Tensor | None]:
     check_spins(spins, unit=True, magnetic=None if mask is None else mask.cpu().numpy())
     spins = torch.nn.functional.normalize(spins.double(), dim=-3)
     return (spins, None) if mask is None else (spins * mask, mask)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {type(value).__name__} {value!r:.60}")
-    return bool(value)
 
 
 def _one(spins: Tensor) -> np.ndarray:
@@ -83,7 +78,7 @@ def charge_density(spins: Tensor, mask: Any = None, periodic: bool | None = None
         see :func:`~evae_core.hamiltonian.check_spins`; spins that are not unit vectors on magnetic
         sites, a mask of another shape or dtype, or ``periodic=True`` together with a mask.
     """
-    wraps = mask is None if periodic is None else _flag("periodic", periodic)
+    wraps = mask is None if periodic is None else check_flag("periodic", periodic)
     if mask is not None and wraps:
         raise ValueError("periodic=True contradicts mask: a masked sample is open; leave periodic out")
     spins, mask = _checked(spins, mask)
@@ -134,7 +129,7 @@ def skyrmion_centres(spins: Tensor, threshold: float = 0.0, periodic: bool = Tru
     """
     if not isinstance(threshold, (int, float, np.number)) or not -1 < threshold < 1:
         raise ValueError(f"threshold must lie between -1 and 1, got {threshold!r}")
-    S, periodic = _one(spins), _flag("periodic", periodic)
+    S, periodic = _one(spins), check_flag("periodic", periodic)
     shape = S.shape[1:]
     labels, count = ndimage.label((S[2] < threshold) & (np.abs(S).sum(0) > 0))
     if count == 0:
@@ -171,21 +166,6 @@ def _check_centres(centres: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarra
     return finite_array("centres", centres, 2), float(box[0]), float(box[1])
 
 
-def finite_array(name: str, values: Any, columns: int | None = None) -> np.ndarray:
-    """``values`` as a finite float64 array, (n, ``columns``) where that is given; ValueError naming it otherwise."""
-    try:
-        if np.asarray(values).dtype.kind not in "iuf":
-            raise TypeError
-        found = np.asarray(values, float)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{name} must be an array of numbers, got {values!r:.60}") from None
-    if columns is not None and (found.ndim != 2 or found.shape[1] != columns):
-        raise ValueError(f"{name} must have shape (n, {columns}), got {found.shape}")
-    if not np.isfinite(found).all():
-        raise ValueError(f"{name} must be finite, got {values!r:.60}")
-    return found
-
-
 def periodic_images(centres: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """The centres (n, 2) and their periodic copies all around, (m, 2), originals first.
 
@@ -217,7 +197,7 @@ def coordination(centres: np.ndarray, shape: Sequence[int], periodic: bool = Tru
         centres that are not (n, 2), not finite or not distinct; shape that is not (Ny, Nx).
     """
     centres, *_ = _check_centres(centres, shape)
-    n, periodic = len(centres), _flag("periodic", periodic)
+    n, periodic = len(centres), check_flag("periodic", periodic)
     if len(np.unique(centres, axis=0)) < n:
         raise ValueError(f"centres must be distinct, got {n - len(np.unique(centres, axis=0))} repeated")
     points = periodic_images(centres, shape) if periodic else centres
@@ -251,7 +231,7 @@ def kspace(spins: Tensor, complex: bool = False, shift: bool = False) -> Tensor:
     in the middle. Raises as :func:`~evae_core.hamiltonian.check_spins`.
     """
     check_spins(spins)
-    complex, shift = _flag("complex", complex), _flag("shift", shift)
+    complex, shift = check_flag("complex", complex), check_flag("shift", shift)
     waves = torch.fft.fft2(spins.select(-3, 2).double(), norm="ortho")
     if shift:
         waves = torch.fft.fftshift(waves, dim=(-2, -1))
@@ -345,7 +325,7 @@ def theta_density(H: Hamiltonian, spins: Tensor, bins: Any = 200, log: bool = Fa
     TypeError, ValueError
         as :func:`theta`; bins that are neither an integer >= 2 nor increasing edges.
     """
-    log = _flag("log", log)
+    log = check_flag("log", log)
     if np.ndim(bins) == 0:
         if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or not 2 <= bins <= MOST_BINS:
             raise ValueError(f"bins must be an integer from 2 to {MOST_BINS} or an array of edges, got {bins!r}")

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from evae_core import fused
-from evae_core.hamiltonian import Hamiltonian
-from evae_core.model import VAE, Losses, check_size, check_weight
+from evae_core.model import VAE, Energy, Losses, check_size, check_weight
 
 # float32 everywhere but in a GPU's matrix products and convolutions, where TF32 (10 bits of mantissa) is torch's own
 # choice for convolutions too. bfloat16 is faster and coarser: ask for it. The losses are float32 in every case.
@@ -27,7 +26,7 @@ COMPILED_SITES = 64 * 64
 
 def pick_device(device: str) -> torch.device:
     """The torch device for ``"auto"`` (a GPU where torch sees one), ``"cpu"`` or ``"cuda"``; ValueError otherwise."""
-    if device not in ("auto", "cpu", "cuda"):
+    if not isinstance(device, str) or device not in ("auto", "cpu", "cuda"):
         raise ValueError(f'device must be "auto", "cpu" or "cuda", got {device!r}')
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError('device "cuda" was asked for and torch sees no usable GPU; use "auto" or "cpu"')
@@ -61,7 +60,7 @@ class Step:
     ``mode``: ``"eager"`` or ``"compiled"``; ``precision``: see PRECISIONS.
     """
 
-    def __init__(self, model: VAE, hamiltonian: Hamiltonian, beta: float, gamma: float, learning_rate: float,
+    def __init__(self, model: VAE, hamiltonian: Energy, beta: float, gamma: float, learning_rate: float,
                  seed: int, mode: str, precision: str):
         self.model, self.hamiltonian, self.beta, self.gamma = model, hamiltonian, beta, gamma
         self.mode, self.precision = mode, precision
@@ -110,7 +109,7 @@ class Step:
         return model.compare(batch, x_out, mu, logvar, H, self.beta, self.gamma)
 
 
-def make_step(size: Any, hamiltonian: Hamiltonian, beta: float, gamma: float, device: str = "auto", *,
+def make_step(size: Any, hamiltonian: Energy, beta: float, gamma: float, device: str = "auto", *,
               learning_rate: float = 1e-3, seed: int = 0, model: VAE | None = None, compile: bool | None = None,
               precision: str | None = None, report: Callable[[str], None] | None = None) -> Step:
     """Return ``step(batch) -> Losses``: one Adam step (betas 0.9, 0.999) of a new, or the given, model.
@@ -130,13 +129,13 @@ def make_step(size: Any, hamiltonian: Hamiltonian, beta: float, gamma: float, de
     """
     check_weight("beta", beta)
     check_weight("gamma", gamma)
-    if not isinstance(hamiltonian, Hamiltonian):
+    if not isinstance(hamiltonian, Energy):
         raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(hamiltonian).__name__}")
     where = pick_device(device)
-    if compile not in (None, True, False):
+    if compile is not None and not isinstance(compile, bool):
         raise TypeError(f"compile must be True, False or None, got {compile!r}")
-    precision = precision or PRECISION[where.type]
-    if precision not in PRECISIONS[where.type]:
+    precision = PRECISION[where.type] if precision is None else precision
+    if not isinstance(precision, str) or precision not in PRECISIONS[where.type]:
         raise ValueError(f"precision must be one of {PRECISIONS[where.type]} on this device, got {precision!r}")
     if compile and where.type == "cuda":
         raise ValueError("compile=True is for the CPU; on a GPU climb() captures the step as a CUDA graph")
@@ -173,7 +172,7 @@ def compilable(report: Callable[[str], None] | None = None) -> bool:
     return problem is None
 
 
-def new_model(size: Any, hamiltonian: Hamiltonian, seed: int) -> VAE:
+def new_model(size: Any, hamiltonian: Energy, seed: int) -> VAE:
     """A VAE for the Hamiltonian's boundary with random weights from ``seed`` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -24,9 +24,10 @@ from scipy import spatial
 from torch import Tensor
 
 from evae_core.annealing import relax
+from evae_core.arguments import check_flag, finite_array
 from evae_core.cells import commensurate_cells
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
-from evae_core.observables import defects, finite_array, periodic_images, skyrmion_centres, topological_charge
+from evae_core.observables import defects, periodic_images, skyrmion_centres, topological_charge
 
 __all__ = ["LatticeState", "commensurate_cells", "helix", "helix_period", "interstitial_pair", "relax",
            "skyrmion_lattice", "skyrmion_lattices", "skyrmions", "uniform", "with_interstitial", "with_vacancy"]
@@ -45,7 +46,7 @@ def helix_period(H: Hamiltonian) -> float:
 def uniform(shape: Sequence[int], up: bool = True) -> Tensor:
     """All spins along +z, or -z; (3, Ny, Nx) float32. Raises ValueError where shape is not (Ny, Nx)."""
     spins = torch.zeros(3, *Hamiltonian(boundary="open").check_shape(shape))
-    spins[2] = 1.0 if up else -1.0
+    spins[2] = 1.0 if check_flag("up", up) else -1.0
     return spins
 
 
@@ -69,7 +70,7 @@ def helix(H: Hamiltonian, shape: Sequence[int], turns: int | None = None, axis: 
     """
     period = helix_period(H)
     ny, nx = H.check_shape(shape)
-    if axis not in ("x", "y"):
+    if not isinstance(axis, str) or axis not in ("x", "y"):
         raise ValueError(f'axis must be "x" or "y", got {axis!r}')
     n = nx if axis == "x" else ny
     if turns is None:
@@ -146,10 +147,13 @@ def skyrmions(H: Hamiltonian, shape: Sequence[int], centres: np.ndarray, radius:
     radius = 0.3 * helix_period(H) if radius is None else radius
     check_hamiltonian(H)
     shape, centres = H.check_shape(shape), finite_array("centres", centres, 2)
-    if np.shape(radius) not in ((), (len(centres),)) or np.asarray(radius).dtype.kind not in "iuf" \
-            or not (np.isfinite(radius).all() and np.min(radius, initial=1) > 0):
-        raise ValueError(f"radius must be positive, one or as many as there are centres, got {radius!r}")
-    return _masked(H, _from_plane(H, _poles(H, shape, centres, radius)).float())
+    radii = finite_array("radius", radius)
+    if radii.shape not in ((), (len(centres),)) or radii.min(initial=1) <= 0:
+        raise ValueError(f"radius must be positive, one or as many as there are centres, got {radius!r:.60}")
+    most = 100 * helix_period(H) / (2 * math.pi)  # 100 widths of a wall: the sinh of more overflows
+    if radii.max(initial=0) > most:
+        raise ValueError(f"radius must be at most {most:g} sites, 100 wall widths, got {radius!r:.60}")
+    return _masked(H, _from_plane(H, _poles(H, shape, centres, radii)).float())
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,7 +34,7 @@ from evae_core.files import load_arrays, read_json, save_arrays, write_json
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.ladders import Stage, climbing, confined_ladder, control, ladder, steps_to_take
 from evae_core.lifeline import end_with_parent
-from evae_core.model import VAE, energy_loss, energy_scale
+from evae_core.model import VAE, Guide, energy_loss, energy_scale
 from evae_core.observables import kspace_mse
 from evae_core.plan import Plan, plan
 from evae_core.progress import STEPS, Report, timed
@@ -93,14 +93,15 @@ class Trained:
 
 def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, device: str = "auto",
           report: Callable[[str], None] | None = None, *, compile: bool | None = None,
-          precision: str | None = None) -> list[Trained]:
+          precision: str | None = None, guide: Guide | None = None) -> list[Trained]:
     """Train every stage that the store does not hold, after its parents; return them in order.
 
     Killed at any moment, it loses the stage in progress. ``report`` gets one line a stage. ``compile`` and
     ``precision`` are :func:`make_step`'s; by default kernels are compiled for stages of COMPILED_WORK on a CPU, and on
     a GPU every stage is a CUDA graph. What was used is in the stage's ``measured``: the same seed gives the same bytes
     on the same machine in the same mode. On a CPU a stage is trained on one thread, so that it does, however many
-    ladders are climbed beside it (:func:`climb_all` uses the other cores).
+    ladders are climbed beside it (:func:`climb_all` uses the other cores). ``guide`` is the L_H of stages with
+    gamma > 0 in the place of the data set's Hamiltonian, by which all is measured still; batches and noise stay.
 
     Raises
     ------
@@ -108,19 +109,22 @@ def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, devic
         a stage that diverges at every learning rate tried; names the stage and the numbers.
     """
     store = store or Store()
-    return _climb(stages, data, store, device, _timed(report, [stages], [data], store), compile, precision, {})
+    report = _timed(report, [stages], [data], store, guide)
+    return _climb(stages, data, store, device, report, compile, precision, {}, guide)
 
 
-def _timed(report: Report | None, ladders: list[list[Stage]], specs: list[DataSpec], store: Store) -> Report | None:
+def _timed(report: Report | None, ladders: list[list[Stage]], specs: list[DataSpec], store: Store,
+           guide: Guide | None = None) -> Report | None:
     """``report`` with the time left of the stages that the store does not hold."""
     def kept(stage: Stage, spec: DataSpec) -> bool:
-        return store.find(stage_spec(stage, spec)) is not None
+        return store.find(stage_spec(stage, spec, guide)) is not None
 
     return timed(report, steps_to_take(ladders, specs, kept), STEPS)
 
 
 def _climb(stages: list[Stage], data: DataSpec, store: Store, device: str, report: Report | None,
-           compile: bool | None, precision: str | None, loaded: dict[DataSpec, Any]) -> list[Trained]:
+           compile: bool | None, precision: str | None, loaded: dict[DataSpec, Any],
+           guide: Guide | None = None) -> list[Trained]:
     """:func:`climb`; ``loaded`` keeps the data sets for ladders to come."""
     def data_once() -> tuple[Data, Tensor | None]:
         if data not in loaded:
@@ -138,8 +142,8 @@ def _climb(stages: list[Stage], data: DataSpec, store: Store, device: str, repor
             sets, spins = data_once()
             wanted = spins is None and worth(stage, data) and kernels() if compile is None else compile
             with one_thread() if spins is None else nullcontext():
-                _train(stage, parent, sets, spins, folder, device, report, wanted, precision)
-        spec = stage_spec(stage, data)
+                _train(stage, parent, sets, spins, folder, device, report, wanted, precision, guide)
+        spec = stage_spec(stage, data, guide)
         if store.find(spec) is None:
             data_once()  # before the stage's own time begins
         return Trained(stage, data, store.get(spec, make))
@@ -158,9 +162,10 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def stage_spec(stage: Stage, data: DataSpec) -> dict[str, Any]:
-    """What a stage's artefact depends on."""
-    return {"kind": "stage", "network": NETWORK, "data": data.spec()} | stage.spec()
+def stage_spec(stage: Stage, data: DataSpec, guide: Guide | None = None) -> dict[str, Any]:
+    """What a stage's artefact depends on; a ``guide`` counts for it and all before it that have gamma > 0."""
+    guided = {} if guide is None or not stage.gamma else {"guide": dict(guide.about)}
+    return {"kind": "stage", "network": NETWORK, "data": data.spec()} | guided | stage.spec()
 
 
 def _worker(stages: list[Stage], data: DataSpec, root: Path, device: str, queue: Any, compile: bool | None,
@@ -243,7 +248,7 @@ def _seed(stage: Stage, data: DataSpec, purpose: str) -> int:
 
 
 def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | None, folder: Path, device: str,
-           report: Report | None, compile: bool, precision: str | None) -> None:
+           report: Report | None, compile: bool, precision: str | None, guide: Guide | None = None) -> None:
     """``spins``: the training set on the GPU, None on a CPU."""
     H, shape, say = data.spec.hamiltonian, data.spec.shape, report or (lambda line: None)
     if stage.translate and not H.periodic:
@@ -252,7 +257,7 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
     def taken(todo: Plan, start: int) -> tuple[Step, Tensor, str]:
         """The steps of a plan from the parent's weights, or from random ones: (step, losses, mode)."""
         model = parent.model(device) if parent else new_model(shape, H, _seed(stage, data.spec, f"weights {start}"))
-        step = make_step(shape, H, stage.beta, stage.gamma, device, learning_rate=stage.learning_rate,
+        step = make_step(shape, guide or H, stage.beta, stage.gamma, device, learning_rate=stage.learning_rate,
                          seed=_seed(stage, data.spec, "noise"), model=model, compile=compile, precision=precision)
         if spins is None:
             return step, _loop(step, todo, data), step.mode

@@ -13,7 +13,7 @@
 # (Shift+Enter); what takes longer than a few seconds is kept in the store and loaded the next time.
 #
 # The paper behind this is Kwon et al., *Advanced Science* 2021: a variational autoencoder (VAE) learns what the low-energy
-# states of a magnet look like, and because the magnet's Hamiltonian is part of its loss, what it draws is also *stable*.
+# states of a magnet look like; because the magnet's Hamiltonian is part of its loss, what it draws lies closer to *stable* states.
 
 # %% tags=["parameters"]
 preset = "laptop"
@@ -24,7 +24,7 @@ seed = 0
 import torch
 
 from evae_core import Hamiltonian, Schedule, anneal, load_preset, plotting, relax, skyrmion_lattice, widgets
-from evae_core.dataset import data_spec
+from evae_core.dataset import data_spec, load_data
 from evae_core.observables import topological_charge
 from evae_core.presets import figures_folder
 from evae_core.textures import helix_period
@@ -67,11 +67,14 @@ fig
 
 # %% [markdown]
 # ## A network that draws them
-# The first rungs of the ladder that the other notebooks climb, which find these again: β up to $10^{-3}$ without the Hamiltonian
-# in the loss ($\gamma=0$), then γ up to 100. At laptop size some five minutes on two cores, with the data; then it is in the store.
+# The network minimises $L_\mathrm{RC}+\beta L_\mathrm{KL}+\gamma L_H$: how badly it reproduces the annealed states that it is shown,
+# how far its latent vectors are from normally distributed ones, and the energy per spin of what it returns. Here β rises to $10^{-3}$
+# without the Hamiltonian ($\gamma=0$), then γ to 100; the other notebooks begin with the same stages. At laptop size some five
+# minutes on two idle cores, with the data; then it is in the store. One line a stage: its losses, and $L_H$ of states drawn.
 
 # %%
 stages = [stage for stage in ladder(p, beta=1e-3) if stage.gamma <= 100]
+data = load_data(data_spec(p), device=device, report=print)
 plain, *_, guided = climb([stages[0].parent, *stages], data_spec(p), device=device, report=print)
 
 # %% [markdown]
@@ -86,14 +89,15 @@ plotting.save(fig, figures, "start_generated")
 fig
 
 # %% [markdown]
-# How far they are from rest: their energy, and what is left of it once every spin has been turned into its local field.
+# How far they are from rest: their mean energy, that of the states at rest that they come to when every spin is turned
+# into its local field again and again, and that of the training data, which are at rest.
 
 # %%
 for trained in (plain, guided):
     drawn = draw(trained, 32).double()
     energy, rest = H.energy_per_spin(drawn).mean(), H.energy_per_spin(relax(H, drawn)).mean()
     print(f"gamma = {trained.stage.gamma:3g}: drawn {float(energy):.4f} J a spin, relaxed {float(rest):.4f} J; "
-          f"annealed states {float(H.energy_per_spin(cooled.double()).mean()):.4f} J")
+          f"training data {data.train.statistics['energy'].mean():.4f} J")
 
 # %% [markdown]
 # ## Where to go
@@ -109,7 +113,9 @@ for trained in (plain, guided):
 # | [07](07_confined_geometries.ipynb) | squares and a wire, with edges (Note S2) |
 # | [08](08_evidence.ipynb) | is the state it collapses to the lowest one, and what does it cost to get there? |
 # | [09](09_your_own_system.ipynb) | your own Hamiltonian, shape and material, in one page |
+# | [10](10_deepspin.ipynb) | a related system: a potential learned for atoms and moments that move |
 # | [11](11_peace.ipynb) | a related system: sizes of particles from laser speckle |
+# | [12](12_phase_diagram.ipynb) | helix, skyrmions or uniform: what collapsed models say, and how to train many at once |
 #
 # Each opens on its own, in any order: what it needs and does not find, it makes. **Other sizes:** set `preset` above to
 # `"smoke"` (seconds, untrained) or `"paper"` (the paper's size, for a GPU), or run everything with `make figures

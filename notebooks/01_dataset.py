@@ -144,12 +144,13 @@ print(f"training configurations at the energy of the best commensurate lattice f
 # Scrub through the cooling above.
 
 # %%
-widgets.explorer(lambda frame: plotting.gallery(states[frame][None], [f"T = {trace['temperature'][frame]:.3f} J"], columns=1),
+widgets.explorer(lambda frame: plotting.gallery(states[frame][None], [f"T = {trace['temperature'][frame]:.3f} J/$k_B$"], columns=1),
                  frame=range(len(states)))
 
 # %% [markdown]
 # Or cool a lattice with couplings of your own. A moved slider begins anew from random spins; more sweeps are slower cooling. With
-# "drawn" as the boundary, click squares in and out of the sample. Colours are those of the figures above.
+# "drawn" as the boundary, click squares in and out of the sample. Couplings, energies and $k_BT$ are in one unit, called J in
+# the lines below the picture whatever the slider of the exchange says. Colours are those of the figures above.
 
 # %%
 widgets.AnnealingExplorer(size=64, J=p.J, D=p.D, B=p.B)

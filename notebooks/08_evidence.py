@@ -40,7 +40,7 @@ figures = figures_folder(p)
 # %%
 # NBVAL_CHECK_OUTPUT
 ladder = temperatures(0.15, 0.7, sites=48 * 48)
-print(f"parallel tempering of 48 x 48 spins from 0.15 to 0.7 J: {len(ladder)} temperatures, "
+print(f"parallel tempering of 48 x 48 spins from 0.15 to 0.7 J/k_B: {len(ladder)} temperatures, "
       f"expected to swap at {100 * rate(ladder[1] / ladder[0], 48 * 48):.0f} %")
 
 # %% [markdown]
@@ -80,7 +80,7 @@ Markdown(reading.certificate_table(known[0]) if known else "")
 
 # %% [markdown]
 # ## 2 · At what budget
-# Annealing on two schedules (fast: that of the training data), as it ends at $T$ = 0.01 J and after a descent to $T=0$; parallel
+# Annealing on two schedules (fast: that of the training data), as it ends at $T$ = 0.01 $J/k_B$ and after a descent to $T=0$; parallel
 # tempering with a descent of the coldest replica; the E-VAE's states as decoded and after the same descent, with
 # and without its training (and the making of its data). Times are of one core; spin updates are those of Monte Carlo sweeps,
 # of the training data for the E-VAE. Bands: 16 to 84 % of groups of runs; for the E-VAE the range of its trainings

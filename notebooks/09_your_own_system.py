@@ -19,60 +19,65 @@
 # $$\frac{D_{\mathrm{lattice}}}{J}=\frac{Da}{2A},\qquad \frac{B_{\mathrm{lattice}}}{J}=\frac{M_sBa^2}{2A},\qquad
 # \frac{K_{\mathrm{lattice}}}{J}=\frac{K_{\mathrm{eff}}a^2}{2A},\qquad K_{\mathrm{eff}}=K_u-\tfrac12\mu_0M_s^2 ,$$
 #
-# the last term being the demagnetisation of a thin film. The example is a Pt/Co/Ta film, the system in whose multilayers Woo et al.
+# the last term being the demagnetisation of a thin film. The interfacial $D$ (`dmi = "neel"`) changes its sign: mumax3's $D>0$
+# is a negative one here; that of chiral crystals (`"bloch"`) keeps it. The example is a Pt/Co/Ta film, the system in whose multilayers Woo et al.
 # saw skyrmions at room temperature (*Nature Materials* **15**, 501 (2016), doi:10.1038/nmat4593). **The numbers below are assumed**,
 # of the order that is usual for such films; they are not taken from that paper, whose text was not at hand. Put in yours.
 
 # %% tags=["parameters"]
 preset = "laptop"
 device = "auto"
-exchange_A = 1e-11
-dmi_D = 1.5e-3
-magnetisation_Ms = 6e5
-anisotropy_Ku = 2.5e5
-field = 0.06
-thickness = 0.9e-9
-cell = 8e-9
+exchange_A = 1e-11  # J/m
+dmi_D = 1.5e-3  # J/m^2
+dmi = "neel"
+magnetisation_Ms = 6e5  # A/m
+anisotropy_Ku = 2.5e5  # J/m^3, out of the plane where positive
+field = 0.06  # T, along +z
+thickness = 0.9e-9  # m
+cell = 8e-9  # m, the side of a lattice cell
 
 # %%
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from evae_core import Schedule, anneal, load_preset, plotting, skyrmion_lattice, widgets
+from evae_core.bonds import shell
 from evae_core.dataset import DataSpec, load_data
 from evae_core.formats import load_state, write_ovf
 from evae_core.materials import K_B, Material
 from evae_core.observables import kspace_mse, topological_charge
 from evae_core.presets import figures_folder
+from evae_core.textures import uniform
 from evae_core.training import climb, climbing
 
 p = load_preset(preset)
 figures = figures_folder(p)
-film = Material(A=exchange_A, D=dmi_D, Ms=magnetisation_Ms, Ku=anisotropy_Ku, field=field, thickness=thickness, thin_film=True)
+film = Material(A=exchange_A, D=dmi_D, Ms=magnetisation_Ms, Ku=anisotropy_Ku, field=field, thickness=thickness, dmi=dmi,
+                thin_film=True)
 H = film.hamiltonian(cell)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-print(f"D = {H.D:.3f} J, B = {H.B:.3f} J, K = {H.K:.3f} J on cells of {1e9 * cell:g} nm; J is {film.J / K_B:.0f} kelvin")
-print(f"helix period {1e9 * film.helix_period:.0f} nm, wall width {1e9 * film.wall_width:.0f} nm, "
-      f"K_eff = {film.Keff:.3g} J/m^3")
-print(f"walls cost nothing from D = {1e3 * film.critical_D:.2f} mJ/m^2 on, here D = {1e3 * film.D:.2f}; "
-      f"uniform from {1e3 * film.saturation_field:.0f} mT on, here {1e3 * film.field:.0f} mT")
+print(f"D = {H.D:.3f} J, B = {H.B:.3f} J, K = {H.K:.3f} J on cells of {1e9 * cell:g} nm; J / k_B = {film.J / K_B:.0f} K")
+print(f"helix period {1e9 * film.helix_period:.0f} nm, K_eff = {film.Keff:.3g} J/m^3, "
+      + (f"wall width {1e9 * film.wall_width:.0f} nm" if film.Keff > 0 else "an easy plane, without walls between up and down"))
+print(f"without a field walls cost nothing from D = {1e3 * film.critical_D:.2f} mJ/m^2 on, here {1e3 * abs(film.D):.2f}; "
+      f"helices end at {1e3 * film.saturation_field:.0f} mT, here {1e3 * film.field:.0f}")
 
 # %% [markdown]
-# Three things to look at before anything is computed. $D$ must exceed its critical value, or the uniform state is the ground
-# state and skyrmions are only metastable; the field must lie below saturation; and a helix period should hold at least ten
-# cells and fit into the box a few times. What this model leaves out: the stray field is there as $-\tfrac12\mu_0M_s^2$ only.
-# In thick multilayers it acts over distance and makes domains and bubbles wider than these.
+# Three things to look at before anything is computed. $|D|$ must exceed its critical value, or the uniform state is the ground
+# state and skyrmions are only metastable; so it is in fields well above the one at which helices end, which a skyrmion lattice
+# survives by a third at most ($K=0$); and a helix period should hold at least ten cells and fit into the box a few times. What this
+# model leaves out: the stray field is there as $-\tfrac12\mu_0M_s^2$ only. In thick multilayers it acts over distance and makes
+# domains and bubbles wider than these.
 #
 # ## Or in lattice units
 # `Hamiltonian(J, D, B, K, dmi, boundary)`: `dmi` is `"neel"` (interfaces) or `"bloch"` (chiral crystals); `boundary` is
 # `"periodic"`, `"open"`, or a mask of magnetic sites, so that any shape can be cut out.
-#
-# <!-- further bonds: a short cell belongs here once Hamiltonian takes them -->
 
 # %%
 y, x = np.mgrid[:p.size, :p.size] - (p.size - 1) / 2
@@ -86,6 +91,22 @@ plotting.save(fig, figures, "own_shapes")
 fig
 
 # %% [markdown]
+# Other bonds than those to the nearest neighbours are a list: $(\Delta y,\Delta x,J)$ or $(\Delta y,\Delta x,J,(D_x,D_y,D_z))$ each, every bond once;
+# `shell` writes all that are equal by symmetry. Here the film with antiferromagnetic exchange to second neighbours, which
+# weakens the exchange that smooth textures feel, $J+2J_2$, and so makes skyrmions smaller. The reduced field $B(J+2J_2)/D^2$ falls with
+# it, so that they stretch into pieces of a helix. Where $J+2J_2<0$, the exchange alone turns the spins, without any $D$.
+
+# %%
+weaker = [0.0, -0.1, -0.2, -0.3]
+frustrated = [replace(H, further=shell(1, 1, J2)) for J2 in weaker]
+print("of a site:", [tuple(bond) for bond in frustrated[-1].further])
+cooled = torch.cat([anneal(one, (p.size, p.size), n=1, seed=1, device=device, schedule=schedule) for one in frustrated])
+fig = plotting.gallery(cooled.numpy(), [f"$J_2$ = {J2:g} J\ncharge {float(q):.0f}" for J2, q in zip(weaker, topological_charge(cooled), strict=True)],
+                       columns=4)
+plotting.save(fig, figures, "own_bonds")
+fig
+
+# %% [markdown]
 # ## Annealing
 # `DataSpec` says what is wanted; `load_data` makes what the store does not hold.
 
@@ -96,11 +117,12 @@ data = load_data(spec, device=device, report=print)
 ideal = skyrmion_lattice(H, shape)
 e, best = data.train.statistics["energy"], float(H.energy_per_spin(ideal.double()))
 print(f"{len(e)} annealed states: E/N = {e.mean():.5f} ± {e.std():.5f} J, lowest {e.min():.5f} J; "
-      f"best commensurate lattice {best:.5f} J with {abs(float(topological_charge(ideal))):.0f} skyrmions")
+      f"best commensurate lattice {best:.5f} J, charge {float(topological_charge(ideal)):.0f}; "
+      f"all spins up {float(H.energy_per_spin(uniform(shape))):.5f} J")
 
 # %% [markdown]
 # ## Training, up to the collapse
-# A ladder is a list of $(\beta,\gamma,\text{steps})$; each stage starts from the weights of the one before, the first from random
+# The loss is that of [notebook 3](03_gamma_sweep.ipynb). A ladder is a list of $(\beta,\gamma,\text{steps})$; each stage starts from the weights of the one before, the first from random
 # ones. Small β first: the network learns to reproduce what it is shown; then γ goes up.
 
 # %%
@@ -117,7 +139,8 @@ for trained in runs:
     print(f"{trained.stage.gamma:8g}   {energy:10.5f} J   {energy - e.mean():+18.5f} J   {kspace_mse(drawn) / data_mse:20.3g}")
 
 # %% [markdown]
-# Collapsed is a network whose states are all the same: the last column goes to zero. Two states drawn at every γ, one column a γ:
+# Collapsed is a network whose states are all the same: the last column, the mean squared difference of the Fourier-transformed
+# $S^z$ of two states ([notebook 6](06_collapse.ipynb)), goes to zero. Two states drawn at every γ, one column a γ:
 
 # %%
 pairs = np.stack([trained.model().generate(2, torch.Generator().manual_seed(1)).numpy() for trained in runs])

@@ -20,7 +20,9 @@ PIXEL = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChw
 def root(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "code.py").write_text("x = 1\n")
-    (tmp_path / "README.md").write_text("# About\n\n[one](notebooks/01_one.ipynb)\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
+    (tmp_path / "README.md").write_text(
+        "# About\n\n[one](notebooks/01_one.ipynb) [![a badge](https://example.org/b.svg)](https://example.org)\n\n"
+        "| a | b |\n|---|---|\n| 1 | 2 |\n")
     outputs = [nbformat.v4.new_output("display_data", {"image/png": PIXEL}),
                nbformat.v4.new_output("display_data", {book.WIDGET: {"model_id": "0"}, "text/plain": "VBox"}),
                nbformat.v4.new_output("stream", name="stdout", text="said <this>\n")]
@@ -48,6 +50,7 @@ def test_a_site_that_needs_no_network(root):
     assert '<a href="images/01_one-1.png"><img src="images/01_one-1.png" width="1" height="1"' in text
     assert (root / "site" / "images" / "01_one-1.png").read_bytes()[1:4] == b"PNG"
     assert 'name="viewport"' in text
+    assert '<a href="https://example.org">a badge</a>' in (root / "site" / "index.html").read_text()
     assert '<div class="table"><table>' in (root / "site" / "index.html").read_text().replace("\n", "")
 
 
@@ -79,6 +82,21 @@ def test_a_link_to_nothing_ends_the_build(root):
     (root / "README.md").unlink()
     with pytest.raises(SystemExit, match="no README.md"):
         book.Book(root, root / "site")
+
+
+def test_links_within_a_file_lead_to_its_headings():
+    """By GitHub's names for them; those of this repository's pages are checked here, without building the site."""
+    def rendered(text):
+        return book.Links(book.MarkdownWithMath(renderer=book.Renderer(lambda url: url)).render(text))
+    assert rendered("# Hard to `break`: $J$, 5 %?").ids == {"hard-to-break-j-5-"}
+    for name in book.PAGES:
+        page = rendered((book.ROOT / name).read_text(encoding="utf-8"))
+        assert {url[1:] for url in page.links if url.startswith("#")} <= page.ids, name
+
+
+def test_links_to_what_pdoc_does_not_show_become_text():
+    text = '<p id="A.there"><a href="#A.there">there()</a> <code><a href="#A.to">to()</a></code></p>'
+    assert book._unlinked(text) == '<p id="A.there"><a href="#A.there">there()</a> <code>to()</code></p>'
 
 
 def test_every_formula_of_the_notebooks_becomes_mathml():

@@ -62,7 +62,7 @@ def test_statistics(store):
 
 def test_a_killed_making_continues(store, monkeypatch):
     made = []
-    real = dataset._make_shard
+    real = dataset.make_shard
 
     def dies_after_two(spec, shard, folder, device):
         if len(made) == 2:
@@ -70,10 +70,10 @@ def test_a_killed_making_continues(store, monkeypatch):
         made.append(shard["first"])
         real(spec, shard, folder, device)
 
-    monkeypatch.setattr(dataset, "_make_shard", dies_after_two)
+    monkeypatch.setattr(dataset, "make_shard", dies_after_two)
     with pytest.raises(KeyboardInterrupt):
         load_data(SMALL, store, "cpu")
-    monkeypatch.setattr(dataset, "_make_shard", lambda *a: (made.append(a[1]["first"]), real(*a)))
+    monkeypatch.setattr(dataset, "make_shard", lambda *a: (made.append(a[1]["first"]), real(*a)))
     load_data(SMALL, store, "cpu")
     assert made == [0, 4, 8, 12]
 
@@ -121,8 +121,8 @@ def test_several_shards_at_once(store, tmp_path, monkeypatch):
     """As where a GPU anneals: four under way, the same data; a shard that fails stops the rest."""
     alone = load_data(SMALL, store, "cpu")
     monkeypatch.setattr(dataset, "runs_on", lambda device: "cuda")
-    lines, meeting, real = [], threading.Barrier(4, timeout=60), dataset._make_shard
-    monkeypatch.setattr(dataset, "_make_shard", lambda *a: (meeting.wait(), real(*a)))
+    lines, meeting, real = [], threading.Barrier(4, timeout=60), dataset.make_shard
+    monkeypatch.setattr(dataset, "make_shard", lambda *a: (meeting.wait(), real(*a)))
     together = load_data(SMALL, Store(tmp_path / "other"), "cpu", lines.append)
     assert torch.equal(alone.train[:], together.train[:]) and torch.equal(alone.test[:], together.test[:])
     for key, values in alone.train.statistics.items():
@@ -136,7 +136,7 @@ def test_several_shards_at_once(store, tmp_path, monkeypatch):
             time.sleep(0.5)  # the first has failed long before
         raise RuntimeError("not at rest")
 
-    monkeypatch.setattr(dataset, "_make_shard", fails)
+    monkeypatch.setattr(dataset, "make_shard", fails)
     with pytest.raises(RuntimeError, match="not at rest"):
         load_data(dataclasses.replace(SMALL, shard=1, seed=9), Store(tmp_path / "third"), "cpu")
     assert len(made) < 15

@@ -96,7 +96,7 @@ def test_dpdata_keys():
                          "forces", "force_mags", "virials"} and data["atom_numbs"] == [2, 1]
     assert same(from_dpdata(data), frames)
     assert same(from_dpdata(type("System", (), {"data": data})()), frames)
-    with pytest.raises(KeyError, match="spins"):
+    with pytest.raises(ValueError, match="spins"):
         from_dpdata({key: value for key, value in data.items() if key != "spins"})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nonsense
 import pytest
+from calls import Call
 from hypothesis import HealthCheck, given, settings
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +37,8 @@ def test_no_damage_goes_unnoticed():
     store = rows.pop("one file of the store damaged")
     assert store["tried"] == 100 and min(store[how] for how in ("cut", "flip", "empty", "missing")) > 0
     assert not any(store[name] for name in ("unnoticed", "unnamed", "not moved aside", "not made anew"))
-    assert len(rows) >= 2
+    rows |= part("faults.committed, 20")
+    assert len(rows) >= 4
     for what, row in rows.items():
         assert row["tried"] > 0 and row["unnoticed"] == 0, what
 
@@ -83,7 +85,7 @@ def test_wrong_command_lines_are_refused_in_words(tmp_path_factory, argv):
 def test_a_fault_is_seen(monkeypatch):
     """The examiner itself: another exception, an unnamed one, NaN, and time."""
     def call(function):
-        monkeypatch.setattr(nonsense, "functions", lambda: {"f": nonsense.Call(function, {"size": 1})})
+        monkeypatch.setattr(nonsense, "functions", lambda: {"f": Call(function, {"size": 1})})
         return nonsense.wrong("f", "size", -1)
 
     assert call(lambda size: {}[size]).startswith("f(size=-1): KeyError")

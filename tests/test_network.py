@@ -74,6 +74,12 @@ def test_the_opset_is_the_one_that_is_documented(tmp_path):
 def test_what_is_not_exported(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="eval"):
         export_decoder(trained_like("open").train(), tmp_path / "d.onnx")
+    for wrong in (None, "x", torch.nn.Linear(1, 1)):
+        with pytest.raises(TypeError, match="model must be a VAE"):
+            export_decoder(wrong, tmp_path / "d.onnx")
+    for wrong in (None, 3, b"x", [], "", "a\0b"):
+        with pytest.raises((TypeError, ValueError), match="path must be"):
+            export_decoder(trained_like("open"), wrong)
     monkeypatch.setattr(network, "find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match="onnx and onnxscript must be installed"):
         export_decoder(trained_like("open"), tmp_path / "d.onnx")

@@ -408,6 +408,22 @@ def test_weights_are_kept_in_half_precision(tiny, tmp_path, image_noise):
         peace.load(tmp_path / "y.safetensors")
 
 
+@pytest.mark.parametrize("wrong, words", [
+    ({"scales": 1.5}, "scales"), ({"heights": -0.1}, "heights"), ({"untold": np.nan}, "untold"),
+    ({"labelled": 0}, "labelled"), ({"steps": 0}, "steps"), ({"frames": (2.0, 1.0)}, "frames")])
+def test_training_refuses(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        peace.Training(**wrong)
+
+
+def test_train_refuses(tiny):
+    """What is trained on must be a network of the shape asked for."""
+    with pytest.raises(TypeError, match="start"):
+        peace.train(peace.Optics(), start=[tiny])
+    with pytest.raises(ValueError, match="shape must be that of start"):
+        peace.train(peace.Optics(), shape=peace.Shape(), start=tiny)
+
+
 def autocorrelation_of(median, width, optics=None, lags=None, frames=200, seed=0):
     """The law's autocorrelation with the noise of so many frames, an image or a cut."""
     optics = optics or peace.Optics()
@@ -486,6 +502,11 @@ def spoiled(at, value, of=GOOD):
     (GOOD, {"unit": "feet"}, "unit"), (GOOD, {"method": "magic"}, "tikhonov"), (GOOD, {"frames": 0}, "frames"),
     (GOOD, {"grains": -1}, "grains"), (GOOD, {"calibration": 0.2}, "calibration"), (GOOD, {"optics": 3}, "Optics"),
     (GOOD, {"method": "nnls", "tune": 3}, "tune"),
+    (-GOOD[:, None] * GOOD, {}, "lag 0"), ([[1.0], [1.0, 2.0]], {}, "autocorrelation must"),
+    (torch.ones(20, requires_grad=True), {}, "autocorrelation must"), (GOOD[:20], {"lags": ["a"] * 20}, "lags must"),
+    (GOOD, {"lags": np.arange(48), "unit": "metres"}, "in metres"), (GOOD, {"grains": "5"}, "grains must"),
+    (GOOD, {"calibration": np.nan}, "calibration"), (GOOD, {"lag_zero": 1}, "lag_zero"), (GOOD, {"tune": -1}, "tune"),
+    (GOOD, {"networks": []}, "networks"),
     (GOOD, {"optics": peace.Optics(focal_length=0.01)}, "train")])
 def test_estimate_refuses(data, options, words):
     with pytest.raises((TypeError, ValueError), match=words):

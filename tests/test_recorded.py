@@ -11,7 +11,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from evae_core import VAE, carry, recorded, recording, runs, training, weights
+from evae_core import VAE, carry, recorded, recording, runs, training, weights, widgets
 from evae_core.dataset import data_spec
 from evae_core.files import load_table, read_json, write_sealed
 from evae_core.observables import theta
@@ -288,3 +288,15 @@ def test_a_record_at_the_size_of_the_paper_is_below_25_mb(tmp_path):
     stages = sum(len(ladder) for ladder, _ in runs.ladders(p).values())
     rows = 150 * stages * carry.ROWS + 600 * stages + 200 * 200  # histories, stages, the paths' energies and charges
     assert 12e6 < decoders + shown * state + rows < 23e6
+
+
+def test_the_committed_record_is_of_this_code(monkeypatch, tmp_path):
+    """What a fresh clone shows of the laptop preset before it has trained: without a store, and without training."""
+    monkeypatch.setenv("EVAE_STORE", str(tmp_path / "store"))
+    monkeypatch.delenv("EVAE_RECORDED", raising=False)
+    p, said = PRESETS["laptop"], []
+    found = [result(p, device="cpu", report=said.append) for result in (noise, walk, collapse)]
+    assert len(said) == 3 and all("RECORDED" in line for line in said)
+    assert found[2].runs and not Store(tmp_path / "store").root.exists()
+    model, spins = widgets.latent_network(p)
+    assert spins is None and model.generate(2).shape == (2, 3, p.size, p.size)

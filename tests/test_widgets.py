@@ -62,6 +62,11 @@ def test_moving_a_slider_draws_again():
     assert [label for label, _ in beta.options] == ["1e-06", "0.001"]
 
 
+def test_long_words_beside_a_slider_are_not_cut():
+    short, long = (frame.chooser("sample", [words]) for words in ("100", "wire 16 x 48"))
+    assert (short.layout.width, long.layout.width) == ("300px", "350px")
+
+
 def test_an_exception_in_the_callback_is_shown_and_raised():
     def draw(n):
         if n == 1:

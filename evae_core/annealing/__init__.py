@@ -21,20 +21,22 @@ from torch import Tensor
 
 from evae_core.annealing import bonds, cpu
 from evae_core.annealing.minimum import settle
-from evae_core.annealing.schedule import LEAST_T, Schedule, check_count, check_number
+from evae_core.annealing.schedule import LEAST_T, Schedule
+from evae_core.arguments import check_count, check_number
 from evae_core.hamiltonian import Hamiltonian, check_spins
 
 __all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "loaded", "relax", "runs_on", "settle"]
 
 DEVICES = ("auto", "cpu", "cuda")
 MOST_SITES = 2**34  # of all replicas of a call: 200 GB of spins
+MOST_SWEEPS = 10**7  # of a call at a constant temperature: days
 GLIDING = 8000  # sweeps after which a texture that still moves glides
 ALGORITHM = 3  # raise when the same seed gives other spins: older data sets are then made anew
 
 
 def _backend(device: str, H: Hamiltonian | None = None) -> Any:
     """The module that computes on ``device``: cpu or gpu, or bonds where ``H`` has further bonds."""
-    if device not in DEVICES:
+    if not isinstance(device, str) or device not in DEVICES:
         raise ValueError(f"device must be one of {DEVICES}, got {device!r}")
     further = H is not None and bool(H.further)
     if device == "cpu":
@@ -308,9 +310,9 @@ def heat_bath(H: Hamiltonian, spins: Tensor, T: float, sweeps: int, seed: int = 
     TypeError, ValueError
         a bad argument.
     """
-    if T != float("inf"):
+    if not (isinstance(T, float) and T == float("inf")):
         T = check_number("T", T, LEAST_T)
-    sweeps, overrelax = check_count("sweeps", sweeps), check_count("overrelax", overrelax)
+    sweeps, overrelax = check_count("sweeps", sweeps, 0, MOST_SWEEPS), check_count("overrelax", overrelax, 0, 10**4)
     replicas, result = _load(H, spins, device, seed=_check_seed(seed))
     replicas.sweep(np.full(sweeps, 1 / T), overrelax)
     return result()

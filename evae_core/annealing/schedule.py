@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
-from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
+
+from evae_core.arguments import check_count, check_number
 
 KINDS = ("linear", "geometric")
 LEAST_T = 1e-9  # 1/T must be a float32
 LEAST_TOLERANCE = 1e-5  # float32 spins carry rounding torques of about 1e-6 J
-
-
-def check_number(name: str, value: Any, least: float = 0.0) -> float:
-    """Return ``value`` as a float; raise unless it is a finite real number above ``least``."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not isfinite(value) or value <= least:
-        raise ValueError(f"{name} must be finite and above {least:g}, got {value!r}")
-    return float(value)
-
-
-def check_count(name: str, value: Any, least: int = 0) -> int:
-    """Return ``value`` as an int; raise unless it is an integer of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value!r}")
-    return int(value)
 
 
 @dataclass(frozen=True)
@@ -72,7 +53,7 @@ class Schedule:
             object.__setattr__(self, name, check_count(name, getattr(self, name), least))
         if self.T_end > self.T_start:
             raise ValueError(f"T_end must not exceed T_start, got T_end={self.T_end:g} > T_start={self.T_start:g}")
-        if self.kind not in KINDS:
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
         if self.tolerance < LEAST_TOLERANCE:
             raise ValueError(f"tolerance must be at least {LEAST_TOLERANCE:g}, which float32 spins can hold, got "

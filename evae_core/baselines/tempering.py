@@ -21,7 +21,7 @@ from scipy.special import erfc, erfcinv
 from torch import Tensor
 
 from evae_core.annealing import heat_bath, loaded
-from evae_core.annealing.schedule import check_count, check_number
+from evae_core.arguments import check_count, check_number
 from evae_core.hamiltonian import Hamiltonian
 
 

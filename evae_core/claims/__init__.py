@@ -15,6 +15,7 @@ from evae_core.claims.criteria import (
     collapse,
     confined,
     critical,
+    criticals,
     crossing,
     gamma_by_kl,
     gamma_sweep,
@@ -24,5 +25,5 @@ from evae_core.claims.criteria import (
 from evae_core.claims.result import CLAIMS, Check, Result, over_seeds
 
 __all__ = ["CLAIMS", "COLLAPSED", "Check", "Result", "beta_by_kl", "beta_sweep", "card", "collapse", "confined",
-           "counts", "critical", "crossing", "gamma_by_kl", "gamma_sweep", "interpolation", "load", "noise",
-           "over_seeds", "save", "table"]
+           "counts", "critical", "criticals", "crossing", "gamma_by_kl", "gamma_sweep", "interpolation", "load",
+           "noise", "over_seeds", "save", "table"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from evae_core.arguments import check_is, check_path
 from evae_core.claims.result import CLAIMS, Check, Result
 from evae_core.files import read_sealed, write_sealed
 
@@ -16,7 +17,9 @@ def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
 
     A notebook in a folder of its own ("seeds/08") says something else of the same claims: :func:`load` leaves it out.
     """
-    path = Path(folder) / "claims" / f"{notebook}.json"
+    check_is("notebook", notebook, str)
+    _results("results", results)
+    path = check_path("folder", folder) / "claims" / f"{check_path('notebook', notebook)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_sealed(path, [asdict(result) for result in results])
     return table(results)
@@ -25,7 +28,7 @@ def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
 def load(folder: str | Path, where: str = "claims") -> dict[str, Result]:
     """Every saved result in ``where`` under ``folder`` by claim; ValueError for a damaged file."""
     found = {}
-    for path in sorted((Path(folder) / where).glob("*.json")):
+    for path in sorted((check_path("folder", folder) / check_path("where", where)).glob("*.json")):
         try:
             for one in read_sealed(path):
                 found[one["id"]] = Result(one["id"], tuple(Check(**check) for check in one["checks"]))
@@ -38,12 +41,23 @@ def load(folder: str | Path, where: str = "claims") -> dict[str, Result]:
 def table(results: Sequence[Result]) -> str:
     """Markdown table "claim | paper | here | verdict"."""
     lines = ["| claim | paper | here | verdict |", "|---|---|---|---|"]
-    for result in results:
+    for result in _results("results", results):
         figure, text = CLAIMS[result.id]
         here = "; ".join(f"{'+' if check.passed else '-'} {check.criterion}: {check.measured}"
                          for check in result.checks)
         lines.append(f"| {result.id} | {_escape(text)} (Fig. {figure}) | {_escape(here)} | **{result.verdict}** |")
     return "\n".join(lines).replace("Fig. Note", "Note")
+
+
+def _results(name: str, results: Iterable[Result]) -> list[Result]:
+    try:
+        found = list(results)
+        wrong = not all(isinstance(result, Result) for result in found)
+    except TypeError:
+        wrong = True
+    if wrong:
+        raise TypeError(f"{name} must be a list of Result, got {results!r:.60}")
+    return found
 
 
 def _escape(text: str) -> str:
@@ -68,5 +82,5 @@ def card(folder: str | Path) -> str:
 
 def counts(results: Iterable[Result]) -> str:
     """How many claims have which verdict, in words."""
-    verdicts = [result.verdict for result in results]
+    verdicts = [result.verdict for result in _results("results", results)]
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("reproduced", "partly", "not reproduced"))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from evae_core.arguments import check_flag, check_number
 from evae_core.claims.result import Check, Result
 
 COLLAPSED = 1e-2  # a k-space MSE below this share of the training data's is "one state only"
@@ -39,6 +40,40 @@ def _list(values: Any, form: str = ".3g") -> str:
     return ", ".join(format(float(v), form) for v in values)
 
 
+def _measured(name: str, values: Any, *keys: str, least: int = 1) -> None:
+    """Raise unless ``values`` is a sequence of at least ``least`` mappings that hold ``keys``."""
+    if not isinstance(values, (list, tuple)) or not all(isinstance(one, Mapping) for one in values):
+        raise TypeError(f"{name} must be a list of dicts, got {values!r:.60}")
+    if len(values) < least:
+        raise ValueError(f"{name} must hold at least {least}, got {len(values)}")
+    for one in values:
+        if missing := [key for key in keys if key not in one]:
+            raise ValueError(f"{name} must hold {', '.join(missing)} in every dict, one has {', '.join(map(str, one))}")
+
+
+def _rows(**rows: Any) -> list[np.ndarray]:
+    """Rows of numbers (NaN is one) of equal length, at least one of them, as float64 arrays."""
+    found = []
+    for name, values in rows.items():
+        try:
+            if np.asarray(values).dtype.kind not in "iuf":
+                raise TypeError
+            found.append(np.asarray(values, float))
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"{name} must be a row of numbers, got {values!r:.60}") from None
+        if found[-1].ndim != 1 or not len(found[-1]) or len(found[-1]) != len(found[0]):
+            raise ValueError(f"{name} must be a row of numbers, at least one, as many as {next(iter(rows))}, got shape "
+                             f"{found[-1].shape}")
+    return found
+
+
+def _number(name: str, value: Any) -> float:
+    """A number, which may be NaN."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name} must be a number, got {value!r:.60}")
+    return float(value)
+
+
 def critical(x: Any, kspace_mse: Any, data_kspace_mse: float, lasting: bool = False) -> float:
     """Where a ladder collapses onto one state: x of the crossing below ``COLLAPSED`` times the data's k-space MSE.
 
@@ -46,9 +81,9 @@ def critical(x: Any, kspace_mse: Any, data_kspace_mse: float, lasting: bool = Fa
     ``lasting`` the first stage from which on they do. NaN if there is none, or if it is the first: then something else
     than this ladder made them equal.
     """
-    x = np.asarray(x, float)
-    below = np.asarray(kspace_mse, float) < COLLAPSED * data_kspace_mse
-    if lasting:
+    x, kspace_mse = _rows(x=x, kspace_mse=kspace_mse)
+    below = kspace_mse < COLLAPSED * _number("data_kspace_mse", data_kspace_mse)
+    if check_flag("lasting", lasting):
         below = np.logical_and.accumulate(below[::-1])[::-1]
     if below[0] or not below.any():
         return float("nan")
@@ -59,7 +94,8 @@ def critical(x: Any, kspace_mse: Any, data_kspace_mse: float, lasting: bool = Fa
 def crossing(x: Any, y: Any, level: float) -> float:
     """The first x where y passes ``level``, up or down, both taken as straight lines between stages on logarithmic
     axes; NaN where it never does."""
-    x, y = np.log(np.asarray(x, float)), np.log(np.asarray(y, float)) - np.log(level)
+    x, y = _rows(x=x, y=y)
+    x, y = np.log(x), np.log(y) - np.log(check_number("level", level))
     change = np.flatnonzero(np.sign(y[1:]) != np.sign(y[:-1]))
     if not len(change):
         return float("nan")
@@ -69,19 +105,38 @@ def crossing(x: Any, y: Any, level: float) -> float:
 
 def beta_by_kl(beta: Any, kl: Any, latents: int) -> float:
     """beta_c by the posterior: where L_KL falls below 0.1 nats a latent number."""
-    return crossing(beta, kl, 0.1 * latents)
+    beta, kl = _rows(beta=beta, kl=kl)
+    return crossing(beta, kl, 0.1 * check_number("latents", latents))
 
 
 def gamma_by_kl(gamma: Any, kl: Any) -> float:
     """gamma_c by the posterior: where L_KL has grown to twice its value at gamma = 100."""
-    gamma, kl = np.asarray(gamma, float), np.asarray(kl, float)
+    gamma, kl = _rows(gamma=gamma, kl=kl)
+    if not (kl > 0).all():
+        raise ValueError(f"kl must be positive, got {kl.min()}")
     start = int(np.argmin(np.abs(np.log(gamma / 100))))
     return crossing(gamma[start:], kl[start:], 2 * kl[start])
+
+
+def criticals(up: Mapping[str, Any], beta: Mapping[str, Any] | None, latents: int = 100) -> dict[str, float]:
+    """Where a gamma ladder and the beta ladder of the same training collapse, as tables of their stages.
+
+    gamma_c_states, gamma_c_kl, beta_c_states, beta_c_kl; NaN where a ladder does not collapse, or is None."""
+    climbed = np.asarray(up["gamma"], float) > 0
+    gamma, kl, mse = (np.asarray(up[name], float)[climbed] for name in ("gamma", "kl", "kspace_mse"))
+    found = {"gamma_c_states": critical(gamma, mse, up["data_kspace_mse"]), "gamma_c_kl": gamma_by_kl(gamma, kl),
+             "beta_c_states": float("nan"), "beta_c_kl": float("nan")}
+    if beta is not None:
+        found["beta_c_states"] = critical(beta["beta"], beta["kspace_mse"], beta["data_kspace_mse"], lasting=True)
+        found["beta_c_kl"] = beta_by_kl(beta["beta"], beta["kl"], latents)
+    return found
 
 
 def beta_sweep(ladders: Sequence[Mapping[str, Any]]) -> list[Result]:
     """B1-B3 from beta ladders (one a seed): arrays beta, reconstruction, kl, energy, magnetisation, kspace_mse
     (generated states) and the number data_kspace_mse."""
+    _measured("ladders", ladders, "beta", "reconstruction", "kl", "energy", "magnetisation", "kspace_mse",
+              "data_kspace_mse")
     ratio = [np.max(np.asarray(s["reconstruction"])[np.asarray(s["beta"]) <= 1.01e-4]) / s["reconstruction"][-1]
              for s in ladders]
     # Lasting: at the smallest beta the prior misses the states in use, and generated ones differ little there as well.
@@ -111,6 +166,10 @@ def gamma_sweep(ladders: Sequence[Mapping[str, Any]], data_energy: float) -> lis
     A ladder holds the arrays gamma, reconstruction, kl, energy (of X_out), energy_generated, kspace_mse and beta (the
     same in every stage), and the number data_kspace_mse.
     """
+    _measured("ladders", ladders, "gamma", "reconstruction", "kl", "energy", "energy_generated", "kspace_mse", "beta",
+              "data_kspace_mse")
+    _number("data_energy", data_energy)
+
     def at(s: Mapping[str, Any], key: str, gamma: float) -> float:
         return float(np.asarray(s[key])[np.argmin(np.abs(np.log(np.asarray(s["gamma"]) / gamma)))])
 
@@ -156,6 +215,11 @@ def noise(gammas: Any, median: Mapping[str, Sequence[float]], peak: Mapping[str,
           height: Mapping[str, Sequence[float]]) -> list[Result]:
     """N1-N2: the median theta (radians) and the place and height of the theta density's peak, in the order of
     ``gammas``, for the keys "X_out" and "X'_out"."""
+    (gammas,) = _rows(gammas=gammas)
+    for name, rows in (("median", median), ("peak", peak), ("height", height)):
+        _measured(name, [rows], "X_out", "X'_out")
+        for values in rows.values():
+            _rows(gammas=gammas, **{name: values})
     at = "gamma = " + ", ".join(f"{g:g}" for g in gammas)
     return [
         _result("N1", *((f"median theta of {key} falls with gamma",
@@ -178,7 +242,10 @@ def interpolation(gammas: Any, height: Any, width: Any, start: Any, end: Any,
     ``extra``: for gamma = 0 and 100 a pair, how much larger the |charge| at R = 2, and at the interstitial's end, is
     than at the lattice's end of the same path; NaN where the path has no R = 2.
     """
-    height, width = np.asarray(height, float), np.asarray(width, float)
+    gammas, height, width, start, end = _rows(gammas=gammas, height=height, width=width, start=start, end=end)
+    _measured("extra", [extra])
+    if not {0, 100} <= extra.keys():
+        raise ValueError(f"extra must hold a pair for gamma = 0 and 100, got {extra!r:.60}")
     at = "gamma = " + ", ".join(f"{g:g}" for g in gammas)
     return [
         _result("L1", ("a barrier above both plateaus for every gamma", f"height {_list(height)} J per spin at {at}",
@@ -207,6 +274,13 @@ def collapse(runs: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any
     best training configuration and of the best commensurate lattice; ``distances``: squared chord per spin between
     the final states of independent trainings.
     """
+    stages = "beta", "gamma", "kspace_mse", "data_kspace_mse"
+    _measured("runs", runs, *stages, "energy", "defects", "charge")
+    _measured("other", other, *stages, least=0)
+    _measured("seeds", seeds, *stages, least=0)
+    _number("best_data", best_data), _number("ideal", ideal)
+    (apart,) = _rows(distances=distances)
+
     def gamma_c(run: Mapping[str, Any]) -> float:
         return critical(run["gamma"], run["kspace_mse"], run["data_kspace_mse"])
 
@@ -232,8 +306,8 @@ def collapse(runs: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any
                 ("E/N below every training configuration's, every run",
                  f"{_list(energy, '.6f')} against {best_data:.6f} (best commensurate lattice {ideal:.6f})",
                  np.max(energy) < best_data, np.max(energy) - best_data)),
-        _result("C3", ("the runs' states differ: squared chord per spin above 0.05", _list(distances),
-                        np.min(distances) > 0.05, np.min(distances), False),
+        _result("C3", ("the runs' states differ: squared chord per spin above 0.05", _list(apart),
+                        np.min(apart) > 0.05, np.min(apart), False),
                 (f"all have collapsed and {to_whom} to 1e-3 J", f"differ by {spread:.2g} J",
                  all(len(r) > 0 for r in above) and bool(spread <= 1e-3), spread)),
         _result("C4", ("all betas collapse in the end", named, bool(np.isfinite(list(betas.values())).all()),
@@ -248,6 +322,7 @@ def collapse(runs: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any
 def confined(samples: Sequence[Mapping[str, Any]]) -> list[Result]:
     """S1 from dicts: name, energy (J per spin, of the lowest generated state), relaxed (after relaxation),
     best_annealed, and kspace_mse of the generated states beside data_kspace_mse."""
+    _measured("samples", samples, "name", "energy", "relaxed", "best_annealed", "kspace_mse", "data_kspace_mse")
     checks = []
     for s in samples:
         share = s["kspace_mse"] / s["data_kspace_mse"]

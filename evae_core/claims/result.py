@@ -51,10 +51,12 @@ class Result:
     checks: tuple[Check, ...]
 
     def __post_init__(self) -> None:
-        if self.id not in CLAIMS:
+        if not isinstance(self.id, str) or self.id not in CLAIMS:
             raise ValueError(f"id must be one of {tuple(CLAIMS)}, got {self.id!r}")
+        if not isinstance(self.checks, (tuple, list)) or not all(isinstance(check, Check) for check in self.checks):
+            raise TypeError(f"checks must be a tuple of Check, got {self.checks!r:.60}")
         if not self.checks:
-            raise ValueError(f"claim {self.id} needs at least one check")
+            raise ValueError(f"checks must be one at least, claim {self.id} has none")
 
     @property
     def verdict(self) -> str:
@@ -72,6 +74,9 @@ def over_seeds(cards: Sequence[Sequence[Result]]) -> list[Result]:
     ValueError
         no card, or cards that do not hold the same claims and criteria.
     """
+    if not isinstance(cards, (list, tuple)) or not all(isinstance(one, (list, tuple)) and all(
+            isinstance(result, Result) for result in one) for one in cards):
+        raise TypeError(f"cards must be lists of Result, got {cards!r:.60}")
     if not cards or len({tuple((r.id, *(c.criterion for c in r.checks)) for r in card) for card in cards}) != 1:
         raise ValueError("cards must be one a seed, all of the same claims and criteria")
     found = []

@@ -4,6 +4,7 @@
 
     python -m evae_core figures [--preset smoke|laptop|paper] [--only 03 06 ...] [--list] [--minutes M] [--recorded]
     python -m evae_core train [--preset ...] [--minutes M]   all training stages, without notebooks and Jupyter
+    python -m evae_core ensemble --seeds N --D 0.2:0.4:5 [--scheduler tcp://...]   many ladders at once, and tables
     python -m evae_core claims [--preset ...]      the paper's claims, measured: the score card
     python -m evae_core record [--preset ...]      write a finished run's results into data/recorded
     python -m evae_core certify [--preset ...]     search the lowest state of the periodic box, into data/known
@@ -25,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evae_core.cli import ensemble as many
 from evae_core.cli import figures as showing
 from evae_core.cli import keeping, training
 from evae_core.cli.words import Failure
@@ -88,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--preset", **preset)
     train.add_argument("--minutes", **minutes)
     train.set_defaults(run=training.train)
+
+    ensemble = commands.add_parser("ensemble", help="train seeds x betas x D x B x sizes, here or on a Dask scheduler")
+    ensemble.add_argument("--preset", **preset)
+    ensemble.add_argument("--minutes", **minutes)
+    many.options(ensemble)
+    ensemble.set_defaults(run=many.ensemble)
 
     claims = commands.add_parser("claims", help="print the score card: the paper's claims, measured")
     claims.add_argument("--preset", **preset)

@@ -6,8 +6,15 @@
     model        ModelSpec, DeepSpin: the learned potential
     potential    evaluate(): forces, magnetic forces, torques, virials of any potential
     reference    SpinLattice: an explicit Hamiltonian for labels
+    lammps       the same Hamiltonian by LAMMPS' SPIN package, to check it (optional)
     training     TrainSpec, train(), errors(): trainings as artefacts of the store
     dynamics     Integrator: atoms and moments moving together, Langevin's thermostat
+    spectra      magnons and phonons by motion and by linear theory, magnetisation against temperature
+    magnet       a small ferromagnet to try everything on, its crystal and labelled frames
+    active       learn(): a committee says what to label
+    lattice      LatticeSpin: the potential of a rigid film, fast
+    lattice_training  the Hamiltonian of a film from energies and torques
+    guide        Guide: a learned energy as the L_H of an E-VAE
 
 From labelled frames to a potential and its forces:
 

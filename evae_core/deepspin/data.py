@@ -11,18 +11,21 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from evae_core.arguments import check_is, check_path
 from evae_core.files import load_arrays, save_arrays
 
 # Files of the DeePMD layout: name -> (our field, shape of one frame); N stands for the number of atoms.
-_LAYOUT = {"box": ("cells", (3, 3)), "coord": ("positions", ("N", 3)), "spin": ("spins", ("N", 3)),
-           "energy": ("energies", ()), "force": ("forces", ("N", 3)), "force_mag": ("force_mags", ("N", 3)),
-           "virial": ("virials", (3, 3))}
+_LAYOUT: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "box": ("cells", (3, 3)), "coord": ("positions", ("N", 3)), "spin": ("spins", ("N", 3)), "energy": ("energies", ()),
+    "force": ("forces", ("N", 3)), "force_mag": ("force_mags", ("N", 3)), "virial": ("virials", (3, 3))}
 # Keys of dpdata's LabeledSystem.data.
 _DPDATA = {"cells": "cells", "coords": "positions", "spins": "spins", "energies": "energies", "forces": "forces",
            "force_mags": "force_mags", "virials": "virials"}
@@ -56,19 +59,26 @@ class Frames:
     force_mags: Tensor | None = None
     virials: Tensor | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        if not isinstance(self.names, (tuple, list)):
+            raise TypeError(f"names must be a tuple of words, one a type, got {self.names!r:.60}")
         names = tuple(self.names)
         if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
             raise ValueError(f"names must be different words, one a type, got {self.names!r}")
         object.__setattr__(self, "names", names)
-        types = torch.as_tensor(self.types)
-        if types.ndim != 1 or not len(types) or types.is_floating_point() or types.dtype == torch.bool:
+        try:
+            types = torch.as_tensor(self.types)
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise TypeError(f"types must be integers of shape (N,), got {self.types!r:.60}") from error
+        if types.ndim != 1 or not len(types) or types.is_complex() or types.is_floating_point() \
+                or types.dtype == torch.bool:
             raise ValueError(f"types must be integers of shape (N,), got {types.dtype} of shape {tuple(types.shape)}")
         if int(types.min()) < 0 or int(types.max()) >= len(names):
             raise ValueError(f"types must be 0 to {len(names) - 1}, indices into names = {names}, got unknown types "
                              f"{sorted({int(t) for t in types if not 0 <= int(t) < len(names)})}")
         object.__setattr__(self, "types", types.to(torch.int64))
-        frames = np.shape(self.positions)[0] if np.ndim(self.positions) == 3 else "F"
+        positions = _finite("positions", self.positions, None)
+        frames = len(positions) if positions.ndim == 3 else "F"
         for name, shape in sorted(_LAYOUT.values(), key=lambda item: item[0] != "positions"):  # it says what F is
             value = getattr(self, name)
             if value is None and name in LABELS:
@@ -80,7 +90,7 @@ class Frames:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __getitem__(self, index) -> Frames:
+    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> Frames:
         """Some of the frames: a slice, or a sequence of indices."""
         if isinstance(index, int):
             raise TypeError(f"index must be a slice or a sequence of integers; for one frame take [{index}:{index}+1]")
@@ -107,12 +117,14 @@ class Frames:
         return found.hexdigest()
 
 
-def _finite(name: str, value, shape: tuple) -> Tensor:
+def _finite(name: str, value: Any, shape: tuple[int | str, ...] | None) -> Tensor:
     try:
+        if torch.is_tensor(value) and value.is_complex():
+            raise TypeError("they are complex")
         value = torch.as_tensor(value, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be numbers of shape {shape}: {error}") from error
-    if tuple(value.shape) != shape:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(f"{name} must be numbers{'' if shape is None else f' of shape {shape}'}: {error}") from error
+    if shape is not None and tuple(value.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
     if not bool(torch.isfinite(value).all()):
         raise ValueError(f"{name} holds NaN or infinity: {int((~torch.isfinite(value)).sum())} values")
@@ -129,11 +141,13 @@ def check_cells(cells: Tensor) -> None:
 
 def concatenate(parts: Sequence[Frames]) -> Frames:
     """All frames of ``parts``, which must hold the same atoms and the same labels."""
+    if not isinstance(parts, (list, tuple)) or not parts or not all(isinstance(part, Frames) for part in parts):
+        raise TypeError(f"parts must be a list of Frames, at least one, got {parts!r:.60}")
     first = parts[0]
     for part in parts[1:]:
         if part.names != first.names or not torch.equal(part.types, first.types):
             raise ValueError("parts must hold the same atoms in the same order")
-    joined = {}
+    joined: dict[str, Any] = {}
     for name, _ in _LAYOUT.values():
         values = [getattr(part, name) for part in parts]
         if any(value is None for value in values) != all(value is None for value in values):
@@ -142,13 +156,13 @@ def concatenate(parts: Sequence[Frames]) -> Frames:
     return Frames(first.names, first.types, **joined)
 
 
-def read_deepmd(folder: str | os.PathLike) -> Frames:
+def read_deepmd(folder: str | os.PathLike[str]) -> Frames:
     """Read a folder of the DeePMD layout with spins (PyTorch back end): type.raw, type_map.raw, set.*/*.npy.
 
     A set holds box, coord and spin, and the labels energy, force, force_mag, virial where there are any, a row a frame.
     Raises FileNotFoundError for what is missing and ValueError, naming the file, for what does not fit.
     """
-    folder = Path(folder)
+    folder = check_path("folder", folder)
     if not (folder / "type.raw").is_file():
         raise FileNotFoundError(f"{folder} is not a folder of the DeePMD layout: type.raw is missing")
     if (folder / "nopbc").exists():
@@ -175,8 +189,8 @@ def _read_set(folder: Path, names: Sequence[str], types: np.ndarray) -> Frames:
             raise FileNotFoundError(f"{path} is missing")
         value = load_arrays(path)
         one = tuple(len(types) if n == "N" else n for n in shape)
-        if value.ndim == 0 or value[:1].size != np.prod(one, dtype=int):
-            raise ValueError(f"{path} must hold {np.prod(one, dtype=int)} numbers a frame for {len(types)} atoms, "
+        if value.ndim == 0 or value[:1].size != prod(one):
+            raise ValueError(f"{path} must hold {prod(one)} numbers a frame for {len(types)} atoms, "
                              f"got shape {value.shape}")
         found[name] = value.reshape(-1, *one)
     counts = {name: len(value) for name, value in found.items()}
@@ -185,9 +199,10 @@ def _read_set(folder: Path, names: Sequence[str], types: np.ndarray) -> Frames:
     return Frames(tuple(names), torch.from_numpy(types), **found)
 
 
-def write_deepmd(frames: Frames, folder: str | os.PathLike) -> None:
+def write_deepmd(frames: Frames, folder: str | os.PathLike[str]) -> None:
     """Write ``frames`` in the DeePMD layout, one set; the folder must not hold one yet."""
-    folder = Path(folder)
+    check_is("frames", frames, Frames)
+    folder = check_path("folder", folder)
     (folder / "set.000").mkdir(parents=True)
     (folder / "type.raw").write_text("\n".join(map(str, frames.types.tolist())) + "\n")
     (folder / "type_map.raw").write_text("\n".join(frames.names) + "\n")
@@ -198,15 +213,17 @@ def write_deepmd(frames: Frames, folder: str | os.PathLike) -> None:
             save_arrays(folder / "set.000" / f"{stem}.npy", flat)
 
 
-def from_dpdata(system) -> Frames:
+def from_dpdata(system: Any) -> Frames:
     """Frames of a dpdata (Labeled)System, or of its ``data`` dict: cells, coords, spins, energies, forces, force_mags.
 
-    dpdata itself is not needed. Raises KeyError for what is missing.
+    dpdata itself is not needed. Raises ValueError for what is missing.
     """
-    data = system if isinstance(system, Mapping) else system.data
+    data = system if isinstance(system, Mapping) else getattr(system, "data", None)
+    if not isinstance(data, Mapping):
+        raise TypeError(f"system must be a dpdata system or its data dict, got {type(system).__name__}")
     missing = [key for key in ("atom_names", "atom_types", "cells", "coords", "spins") if key not in data]
     if missing:
-        raise KeyError(f"the dpdata system lacks {missing}; spins are registered by dpdata's reader of magnetic data")
+        raise ValueError(f"the dpdata system lacks {missing}; spins are registered by dpdata's reader of magnetic data")
     if data.get("nopbc"):
         raise ValueError("the dpdata system has no periodic cell (nopbc); only periodic ones are known here")
     # dpdata keeps an origin for LAMMPS' cells; its other readers set it to zero, and energies do not depend on it.
@@ -214,8 +231,9 @@ def from_dpdata(system) -> Frames:
     return Frames(tuple(data["atom_names"]), torch.as_tensor(np.asarray(data["atom_types"])), **found)
 
 
-def to_dpdata(frames: Frames) -> dict:
+def to_dpdata(frames: Frames) -> dict[str, Any]:
     """The ``data`` dict of a dpdata LabeledSystem with these frames, numpy arrays under dpdata's keys."""
+    check_is("frames", frames, Frames)
     types = frames.types.numpy()
     found = {"atom_names": list(frames.names), "atom_types": types, "orig": np.zeros(3),
              "atom_numbs": np.bincount(types, minlength=len(frames.names)).tolist()}

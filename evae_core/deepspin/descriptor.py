@@ -14,7 +14,16 @@ and cannot be learned: its sign must be readable from the atoms, as it is in chi
 
 Departures from the paper's code. Every kind of neighbour (real, virtual, the atom's own virtual atom) has columns of A
 of its own instead of a share in common ones: in NiO the own virtual atom's row is ten times all others together, and
-what the vibrations of the lattice change is a thousandth of that; apart, each can be brought to order one. And r is
+what the vibrations of the lattice change is a thousandth of that; apart, each can be brought to order one.
+
+Virtual atoms are seen twice. The paper weighs them by their own distance, |R_j + s_t S_j - R_i|, which depends on how
+S_j stands to the bond; an exchange that does not, J(r) S_i.S_j, is then a cancellation that the network has to learn,
+and the forces show what is left of it. So there is a second row, that of the arrow from the real atom to its virtual
+one, weighed by a network of the real distance: :func:`arrows`. Then S_i.sum_j J(r_ij) S_j is a number of D. On NiO a
+linear fit without these rows ends at errors of 13 % (forces) and 40 % (magnetic forces) of the training labels, and
+with them at 3 % and 6 %.
+
+And r is
 :math:`\rho = \sqrt{r^2 + p^2}` throughout, not 1/(r + p). An atom's own virtual atom reaches r = 0 when its moment
 vanishes; there 1/(r + p) is finite but has a cusp, so that the magnetic force would jump from one side to the other,
 while a function of r^2 is smooth. At r = 1 angstrom the two differ by 1 %.
@@ -23,6 +32,7 @@ while a function of r^2 is smooth. At r = 1 angstrom the two differ by 1 %.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +54,11 @@ def rows(displacement: Tensor, smooth_from: float, cutoff: float, protection: fl
     return torch.cat([s, s * inverse * displacement], -1)
 
 
+def arrows(row: Tensor, arrow: Tensor) -> Tensor:
+    """(..., 4): s x.a/rho and s a of neighbours with ``rows`` (..., 4) and arrows a (..., 3) from them."""
+    return torch.cat([(row[..., 1:] * arrow).sum(-1, keepdim=True), row[..., :1] * arrow], -1)
+
+
 def contract(blocks: Sequence[Tensor], axis: int) -> Tensor:
     """D of A's blocks, one a kind of neighbour: k of (..., 4, M) -> (..., k M * k axis).
 
@@ -57,13 +72,16 @@ class Embedding(nn.Module):
     """The network of s that weighs neighbours of one kind: G (..., M). tanh layers, residual where the width stays or
     doubles. ``mean`` and ``deviation`` of s in the data make its input of order one."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, widths: Sequence[int], generator: torch.Generator):
         super().__init__()
         self.layers = layers([1, *widths], generator)
         with torch.no_grad():
             # Steps of s all over its range and narrow enough to tell shells of neighbours apart from the first: shells
             # have opposite couplings, and from straight lines the network takes long to learn to separate them.
-            first = self.layers[0]
+            first = cast(nn.Linear, self.layers[0])
             first.weight.normal_(0.0, 3.0, generator=generator)
             first.bias.uniform_(-2.0, 2.0, generator=generator).mul_(first.weight[:, 0])
         self.register_buffer("mean", torch.zeros(()))
@@ -87,7 +105,7 @@ def layers(widths: Sequence[int], generator: torch.Generator) -> nn.ModuleList:
 
 def residual(network: nn.ModuleList, x: Tensor) -> Tensor:
     """tanh layers; the input is added where the width stays, and added twice over where it doubles."""
-    for layer in network:
+    for layer in cast(Sequence[nn.Linear], network):
         y = torch.tanh(layer(x))
         if layer.out_features == layer.in_features:
             y = y + x

@@ -22,11 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite
 
 import torch
 from torch import Tensor
 
+from evae_core.arguments import check_count, check_flag, check_is, check_number, check_numbers, finite_array
 from evae_core.deepspin.data import Frames
 from evae_core.deepspin.neighbours import Neighbours
 from evae_core.deepspin.potential import Potential, derive, neighbours_of
@@ -46,11 +47,9 @@ class Thermostat:
     friction: float = 1.0
     damping: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("temperature", "friction", "damping"):
-            value = getattr(self, name)
-            if not (isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be finite and not negative, got {value!r}")
+            check_number(name, getattr(self, name), equal=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +60,12 @@ class State:
     velocities: Tensor
     masses: Tensor
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        check_is("frames", self.frames, Frames)
         if len(self.frames) != 1:
             raise ValueError(f"frames must hold one configuration, got {len(self.frames)}; take frames[k:k+1]")
         for name, shape in (("velocities", (self.frames.atoms, 3)), ("masses", (self.frames.atoms,))):
-            value = torch.as_tensor(getattr(self, name), dtype=torch.float64)
+            value = torch.as_tensor(finite_array(name, getattr(self, name)))
             if value.shape != shape or not bool(torch.isfinite(value).all()):
                 raise ValueError(f"{name} must be finite and of shape {shape}, got {tuple(value.shape)}")
             object.__setattr__(self, name, value)
@@ -85,14 +85,18 @@ class State:
 
 def at_rest(frames: Frames, masses: Sequence[float]) -> State:
     """A configuration at rest; ``masses`` (g/mol) one a type."""
-    if len(masses) != len(frames.names):
+    check_is("frames", frames, Frames)
+    if len(check_numbers("masses", masses)) != len(frames.names):
         raise ValueError(f"masses must be one a type, {frames.names}, got {masses}")
-    masses = torch.tensor([float(mass) for mass in masses], dtype=torch.float64)[frames.types]
-    return State(frames, torch.zeros(frames.atoms, 3), masses)
+    of_atoms = torch.tensor([float(mass) for mass in masses], dtype=torch.float64)[frames.types]
+    return State(frames, torch.zeros(frames.atoms, 3), of_atoms)
 
 
 def heated(state: State, temperature: float, generator: torch.Generator) -> State:
     """The same with velocities of Maxwell's distribution, without drift of the whole."""
+    check_is("state", state, State)
+    check_number("temperature", temperature, equal=True)
+    check_is("generator", generator, torch.Generator)
     spread = (BOLTZMANN * temperature / (MASS * state.masses)).sqrt()[:, None]
     velocities = spread * torch.randn(state.velocities.shape, generator=generator, dtype=torch.float64)
     drift = (state.masses[:, None] * velocities).sum(0) / state.masses.sum()
@@ -120,7 +124,14 @@ class Integrator:
     def __init__(self, potential: Potential, state: State, dt: float, *, lattice: bool = True, spins: bool = True,
                  thermostat: Thermostat | None = None, generator: torch.Generator | None = None, skin: float = 0.6,
                  tolerance: float = 1e-11):
-        if not (isfinite(dt) and dt != 0) or not (lattice or spins):
+        check_is("state", state, State)
+        check_is("thermostat", thermostat, Thermostat, type(None))
+        check_is("generator", generator, torch.Generator, type(None))
+        check_number("dt", dt, -inf)
+        check_number("skin", skin, equal=True)
+        check_number("tolerance", tolerance)
+        lattice, spins = check_flag("lattice", lattice), check_flag("spins", spins)
+        if dt == 0 or not (lattice or spins):
             raise ValueError(f"dt must be finite and not zero (got {dt!r}), and lattice or spins must move")
         if thermostat is not None and generator is None:
             raise ValueError("a thermostat needs a generator of random numbers: torch.Generator().manual_seed(seed)")
@@ -146,7 +157,9 @@ class Integrator:
 
     def run(self, steps: int, record: Callable[[Integrator, int], None] | None = None) -> State:
         """Take steps; ``record(self, number)`` is called after each, number from 1."""
-        for number in range(1, steps + 1):
+        if record is not None and not callable(record):
+            raise TypeError(f"record must be a callable (integrator, number) or None, got {record!r:.60}")
+        for number in range(1, check_count("steps", steps) + 1):
             self.step()
             if record:
                 record(self, number)
@@ -183,8 +196,8 @@ class Integrator:
         cells = self.state.frames.cells
         if not self.neighbours.covers(positions, cells):
             self.neighbours = self._search(replace(self.state.frames, positions=positions, spins=spins))
-        found = derive(self.potential, *(x.to(self.device, self.dtype) for x in (positions, spins, cells)),
-                       self.neighbours)
+        R, S, cells = (x.to(self.device, self.dtype) for x in (positions, spins, cells))
+        found = derive(self.potential, R, S, cells, self.neighbours)
         energy = float(found.energies)
         forces, fields = (x[0].cpu().double() for x in (found.forces, found.force_mags))
         if not (isfinite(energy) and bool(torch.isfinite(forces).all() & torch.isfinite(fields).all())):

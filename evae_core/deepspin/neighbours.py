@@ -13,14 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import vesin
 from torch import Tensor
 
+from evae_core.arguments import check_is, check_number, check_numbers
 from evae_core.deepspin.data import check_cells
 
+Array = np.ndarray[Any, Any]
 TOO_CLOSE = 0.3  # angstrom; the shortest bond there is (H2) has 0.74
 # Lattice planes closer than cutoff / MOST_IMAGES: more than twice that many images of one atom on a line through it.
 # Primitive cells of real crystals stay below 4 at a cut-off of 6 angstrom; beyond, the unit of length is wrong.
@@ -83,7 +86,7 @@ class Neighbours:
             return False
         return bool((positions.to(before) - before).norm(dim=-1).max() <= self.skin / 2)
 
-    def to(self, device, dtype: torch.dtype) -> Neighbours:
+    def to(self, device: str | torch.device, dtype: torch.dtype) -> Neighbours:
         """The same tables on a device, with floating-point numbers of ``dtype``."""
         moved = tuple(replace(s, atoms=s.atoms.to(device), index=s.index.to(device), shifts=s.shifts.to(device, dtype),
                               padding=s.padding.to(device, dtype)) for s in self.sections)
@@ -123,12 +126,21 @@ def find_neighbours(positions: Tensor, cells: Tensor, types: Tensor, cutoff: flo
     ValueError
         overlapping atoms (nearer than TOO_CLOSE), a cell without volume or too thin for the cut-off, wrong shapes.
     """
+    for name, value in (("positions", positions), ("cells", cells), ("types", types)):
+        check_is(name, value, Tensor)
+        if not bool(torch.isfinite(value).all()) or value.is_complex():
+            raise ValueError(f"{name} must be finite real numbers")
+    check_number("cutoff", cutoff)
+    check_number("skin", skin, equal=True)
+    reach = check_numbers("reach", reach, 0.0)
     positions, cells = positions.detach().double().cpu(), cells.detach().double().cpu()
+    if types.ndim != 1 or not len(types) or types.dtype != torch.int64 or not (0 <= types).all() \
+            or int(types.max()) >= len(reach):
+        raise ValueError(f"types must be integers (N,), indices into reach, which has {len(reach)} entries, got "
+                         f"{types.dtype} of shape {tuple(types.shape)}")
     if positions.ndim != 3 or positions.shape[1:] != (len(types), 3) or cells.shape != (len(positions), 3, 3):
         raise ValueError(f"positions must have shape (F, {len(types)}, 3) and cells (F, 3, 3), got "
                          f"{tuple(positions.shape)} and {tuple(cells.shape)}")
-    if not (cutoff > 0 and skin >= 0 and all(r >= 0 for r in reach)):
-        raise ValueError(f"cutoff must be positive, skin and reach not negative, got {cutoff}, {skin}, {reach}")
     check_cells(cells)
     check_heights(cells, cutoff)
     kinds, reach_of = types.cpu().numpy(), np.asarray(reach, float)
@@ -187,7 +199,8 @@ def _union(found: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
     return i[order], j[order], shift[order], distance[order]
 
 
-def _section(a: int, b: int, atoms, row, j, shift, distance, real, far: float) -> Section:
+def _section(a: int, b: int, atoms: Array, row: Array, j: Array, shift: Array, distance: Array, real: Array,
+             far: float) -> Section:
     counts = np.bincount(row, minlength=len(atoms))
     place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
     width = int(counts.max(initial=0))

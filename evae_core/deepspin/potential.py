@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from evae_core.arguments import check_count, check_device, check_flag, check_is, check_number
 from evae_core.deepspin.data import Frames
 from evae_core.deepspin.neighbours import Neighbours, find_neighbours
 
@@ -23,8 +24,13 @@ from evae_core.deepspin.neighbours import Neighbours, find_neighbours
 class Potential(Protocol):
     """An energy of atoms and moments."""
 
-    names: tuple[str, ...]
-    cutoff: float
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its types."""
+
+    @property
+    def cutoff(self) -> float:
+        """Range between real atoms, angstrom."""
 
     def reach(self, spins: Tensor, types: Tensor) -> tuple[float, ...]:
         """For every type the largest distance of its virtual atoms from the real ones, angstrom."""
@@ -49,12 +55,16 @@ def neighbours_of(potential: Potential, frames: Frames, skin: float = 0.0) -> Ne
     """Tables for all frames at once, with the potential's ranges. ValueError as :func:`find_neighbours`, and for
     frames whose types the potential does not know, or that have moments where it has none."""
     check_types(potential, frames)
+    check_number("skin", skin, equal=True)
     return find_neighbours(frames.positions, frames.cells, frames.types, potential.cutoff,
                            potential.reach(frames.spins, frames.types), skin)
 
 
 def check_types(potential: Potential, frames: Frames) -> None:
-    """ValueError unless the frames' types are the potential's, in the same order."""
+    """ValueError unless the frames' types are the potential's, in the same order; TypeError for what is neither."""
+    check_is("frames", frames, Frames)
+    if isinstance(potential, type) or not all(hasattr(potential, name) for name in ("names", "cutoff", "energies")):
+        raise TypeError(f"potential must have names, cutoff, reach() and energies(), got {type(potential).__name__}")
     if frames.names != potential.names:
         raise ValueError(f"frames have the types {frames.names}, the potential knows {potential.names}; give the "
                          "frames the same names in the same order (a type may be without atoms)")
@@ -65,7 +75,7 @@ def derive(potential: Potential, positions: Tensor, spins: Tensor, cells: Tensor
     """Energies and their derivatives for given tables; ``create_graph`` to train on them. No checks: see evaluate."""
     positions, spins = (x if x.requires_grad else x.detach().requires_grad_() for x in (positions, spins))
     strain = positions.new_zeros(len(positions), 3, 3).requires_grad_() if virial else None
-    inputs = [positions, spins, *([strain] if virial else [])]
+    inputs = [positions, spins, *([] if strain is None else [strain])]
     with torch.enable_grad():
         energies = potential.energies(positions, spins, cells, neighbours, strain)
         slopes = torch.autograd.grad(energies.sum(), inputs, create_graph=create_graph, allow_unused=True)
@@ -93,19 +103,25 @@ def evaluate(potential: Potential, frames: Frames, *, virial: bool = False, neig
     ValueError
         unknown types, overlapping atoms, too thin a cell: see :func:`find_neighbours`.
     """
-    neighbours = neighbours_of(potential, frames) if neighbours is None else neighbours
     check_types(potential, frames)
+    check_is("neighbours", neighbours, Neighbours, type(None))
+    check_flag("virial", virial)
+    if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype!r:.60}")
+    check_device(device)
+    if rows is not None:
+        check_count("rows", rows, 1)
+    neighbours = neighbours_of(potential, frames) if neighbours is None else neighbours
     if not torch.equal(neighbours.types.cpu(), frames.types):
         raise ValueError("neighbours were found for other atoms than these frames hold")
     neighbours = neighbours.to(device, dtype)
-    inputs = [x.to(device, dtype) for x in (frames.positions, frames.spins, frames.cells)]
+    positions, spins, cells = (x.to(device, dtype) for x in (frames.positions, frames.spins, frames.cells))
     parts = [neighbours] if rows is None else neighbours.split(rows)
-    total = None
-    for part in parts:
-        found = derive(potential, *inputs, part, virial)
-        total = found if total is None else Evaluation(*(
-            None if x is None else x + y for x, y in zip(total, found, strict=True)))
-    return total
+    found = [derive(potential, positions, spins, cells, part, virial) for part in parts]
+    energies, forces, force_mags, torques = (sum(values[1:], values[0]) for values in zip(*(
+        part[:4] for part in found), strict=True))
+    virials = [part.virials for part in found if part.virials is not None]
+    return Evaluation(energies, forces, force_mags, torques, sum(virials[1:], virials[0]) if virials else None)
 
 
 def label(potential: Potential, frames: Frames, virial: bool = False) -> Frames:

@@ -5,9 +5,13 @@ r"""Training a potential on labelled frames.
         + p_v\,\langle\Delta W^2\rangle/N
 
 with averages over frames, components and (F_mag) magnetic atoms; every prefactor slides with the learning rate from
-its start to its limit, :math:`p = p_1 + (p_0 - p_1)\,\eta/\eta_0`, as in deepmd-kit: forces first, for there are many,
-the energy at the end. Adam, the rate falling exponentially. A training is a chain of segments, each an artefact in the
-store with weights, the optimiser's state and errors: killed, it goes on from the last, to the same bytes.
+its start to its limit, :math:`p = p_1 + (p_0 - p_1)\,\eta/\eta_0`, as in deepmd-kit.
+
+Three stages: the linear part is fitted to all labels at once (:mod:`.leastsquares`), which alone comes close to the
+final errors; Adam, the rate falling exponentially, trains all weights from there; the linear part is fitted once more,
+to the columns that Adam has found. The first fit also finds frames whose labels stand out, and they count less in all
+stages. A training is a chain of segments, each an artefact in the store with weights, the optimiser's state and errors:
+killed, it goes on from the last, to the same bytes.
 """
 
 from __future__ import annotations
@@ -16,20 +20,23 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from evae_core.arguments import check_count, check_device, check_flag, check_is, check_number, check_numbers
 from evae_core.deepspin.data import Frames
+from evae_core.deepspin.leastsquares import fit_linear
 from evae_core.deepspin.model import DeepSpin, ModelSpec
 from evae_core.deepspin.neighbours import Neighbours
 from evae_core.deepspin.potential import Potential, evaluate, neighbours_of
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
 from evae_core.store import Store
 
-NETWORK = 1  # raise when model or loop change their results: older trainings are then made anew
+NETWORK = 2  # raise when model or loop change their results: older trainings are then made anew
 CHECKED = 200  # steps between looks at whether the losses are finite
 
 
@@ -47,10 +54,10 @@ class TrainSpec:
     seed : of weights, batches and signs.
     """
 
-    steps: int = 16000
+    steps: int = 4000
     batch: int = 4
-    rate: float = 2e-3
-    last_rate: float = 1e-5
+    rate: float = 1e-4
+    last_rate: float = 1e-6
     energy: tuple[float, float] = (0.02, 1.0)
     force: tuple[float, float] = (1000.0, 1.0)
     force_mag: tuple[float, float] = (1000.0, 1.0)
@@ -59,21 +66,31 @@ class TrainSpec:
     segments: int = 4
     seed: int = 0
 
-    def __post_init__(self):
-        if min(self.steps, self.batch, self.segments) < 1 or self.segments > self.steps:
-            raise ValueError("steps, batch and segments must be at least 1 and segments at most steps, got "
-                             f"{self.steps}, {self.batch}, {self.segments}")
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "segments"):
+            check_count(name, getattr(self, name), 1, 10**9)
+        if self.segments > self.steps:
+            raise ValueError(f"segments must be at most steps, got {self.segments} and {self.steps}")
+        check_count("seed", self.seed, 0, 2**63 - 1)
+        check_flag("reversal", self.reversal)
+        for name in ("rate", "last_rate"):
+            check_number(name, getattr(self, name))
         if not 0 < self.last_rate <= self.rate < float("inf"):
             raise ValueError(f"0 < last_rate <= rate is needed, got {self.last_rate} and {self.rate}")
         for name in ("energy", "force", "force_mag", "virial"):
-            pair = tuple(getattr(self, name))
+            pair = check_numbers(name, getattr(self, name), 0.0)
             object.__setattr__(self, name, pair)
-            if len(pair) != 2 or not all(0 <= p < float("inf") for p in pair):
+            if len(pair) != 2:
                 raise ValueError(f"{name} must be two prefactors (start, limit), not negative, got {pair}")
 
-    def spec(self) -> dict:
+    def spec(self) -> dict[str, Any]:
         """Plain values, for the store."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    def wanted(self) -> dict[str, bool]:
+        """Which labels are trained on."""
+        return {"energies": any(self.energy), "forces": any(self.force), "force_mags": any(self.force_mag),
+                "virials": any(self.virial)}
 
     def rates(self) -> np.ndarray:
         """(steps,) learning rates."""
@@ -83,13 +100,13 @@ class TrainSpec:
 @dataclass(frozen=True)
 class Trained:
     """A finished training in the store. ``measured``: ``train`` and ``validation`` errors (see :func:`errors`) after
-    each segment so far, and the ``seconds`` of each."""
+    each segment so far, and the ``seconds`` of the processor that each took."""
 
     model_spec: ModelSpec
     folder: Path
 
     @property
-    def measured(self) -> dict:
+    def measured(self) -> dict[str, Any]:
         return read_json(self.folder / "measured.json")
 
     @property
@@ -110,12 +127,10 @@ class Step:
     Labels, tables and frames are on the model's device, in its precision, from the start.
     """
 
-    def __init__(self, model: DeepSpin, frames: Frames, spec: TrainSpec, neighbours: Neighbours | None = None):
+    def __init__(self, model: DeepSpin, frames: Frames, spec: TrainSpec, neighbours: Neighbours | None = None,
+                 weights: Tensor | None = None):
         self.model, self.spec = model, spec
         wanted = {"energies": spec.energy, "forces": spec.force, "force_mags": spec.force_mag, "virials": spec.virial}
-        missing = [name for name, prefactors in wanted.items() if any(prefactors) and getattr(frames, name) is None]
-        if missing:
-            raise ValueError(f"frames must have {missing} to train on them; leave one out with prefactors (0, 0)")
         device, dtype = model.crowd.device, model.crowd.dtype
         tables = neighbours_of(model, frames) if neighbours is None else neighbours
         self.neighbours = tables.to(device, dtype)
@@ -130,6 +145,7 @@ class Step:
         if any(spec.force_mag) and not len(self.magnetic):
             raise ValueError("there are no magnetic atoms to train force_mag on; set it to (0, 0)")
         self.prefactors = wanted
+        self.weights = (torch.ones(len(frames)) if weights is None else weights).to(device, dtype)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=spec.rate, foreach=True)
 
     def __call__(self, indices: Tensor, signs: Tensor, rate: float) -> Tensor:
@@ -145,14 +161,15 @@ class Step:
         ours = {"energies": energies, "forces": -slopes[0], "force_mags": -slopes[1] * signs}
         if strain is not None:
             ours["virials"] = -slopes[2]
-        loss, squares = 0.0, {}
+        loss, squares, weights = energies.new_zeros(()), {}, self.weights.index_select(0, indices)
         for name, label in self.labels.items():
             start, limit = self.prefactors[name]
             wrong = ours[name] - label.index_select(0, indices)
             if name == "force_mags":
                 wrong = wrong.index_select(1, self.magnetic)
-            square = wrong.square().mean()
-            squares[name] = square.detach()
+            square = wrong.square().flatten(1).mean(1) if wrong.ndim > 1 else wrong.square()
+            squares[name] = square.detach().mean()
+            square = (weights * square).mean()
             prefactor = limit + (start - limit) * rate / spec.rate
             loss = loss + prefactor * square / (atoms if name in ("energies", "virials") else 1)
         self.optimizer.zero_grad(set_to_none=True)
@@ -166,16 +183,14 @@ class Step:
 
     def state(self) -> dict[str, Tensor]:
         """Weights and the optimiser's averages, as a flat dict of tensors."""
-        found = {"model." + name: value for name, value in self.model.state_dict().items()}
+        found = {"model." + name: value for name, value in self.model.state_dict().items()} | {"weights": self.weights}
         # By number: weights that no frame uses (a kind of neighbour that is not there) have no averages.
         for number, one in self.optimizer.state_dict()["state"].items():
             found |= {f"adam.{number}.{name}": value for name, value in one.items()}
         return {name: value.detach().cpu().contiguous() for name, value in found.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from what :meth:`state` gave."""
-        model = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
-        self.model.load_state_dict(model)
+        """Go on with the averages of what :meth:`state` gave; its model and weights were given to the constructor."""
         whole = self.optimizer.state_dict()
         for name, value in state.items():
             if name.startswith("adam."):
@@ -198,26 +213,47 @@ def train(frames: Frames, validation: Frames | None, model: ModelSpec, spec: Tra
     RuntimeError
         a loss that is not finite; names the step.
     """
+    check_is("frames", frames, Frames)
+    check_is("validation", validation, Frames, type(None))
+    check_is("model", model, ModelSpec)
+    check_is("spec", spec, TrainSpec)
+    check_is("store", store, Store, type(None))
+    check_device(device)
+    if report is not None and not callable(report):
+        raise TypeError(f"report must be a callable or None, got {report!r:.60}")
+    check_labels(frames, spec)
     store, folder = store or Store(), None
     for segment in range(spec.segments):
-        def make(new: Path, segment=segment, before=folder):
+        def make(new: Path, segment: int = segment, before: Path | None = folder) -> None:
             _segment(new, before, segment, frames, validation, model, spec, device, report)
         folder = store.get({"kind": "deepspin", "network": NETWORK, "model": model.spec(), "train": spec.spec(),
                             "data": frames.digest(), "validation": validation and validation.digest(),
                             "segment": segment}, make)
+    assert folder is not None  # there is at least one segment
     return Trained(model, folder)
 
 
 def _segment(folder: Path, before: Path | None, segment: int, frames: Frames, validation: Frames | None,
-             model_spec: ModelSpec, spec: TrainSpec, device: str, report) -> None:
-    started = time.perf_counter()
+             model_spec: ModelSpec, spec: TrainSpec, device: str,
+             report: Callable[[str], None] | None) -> None:
+    started = time.process_time()
     model = DeepSpin(model_spec, spec.seed)
     tables = neighbours_of(model, frames)
-    model.to(device).normalise(frames, tables)
-    step = Step(model, frames, spec, tables)
-    history, measured = np.zeros((0, 4), np.float32), {"train": [], "validation": [], "seconds": []}
-    if before is not None:
-        step.restore(safetensors.torch.load_file(before / "state.safetensors"))
+    model.to(device)
+    state = None if before is None else safetensors.torch.load_file(before / "state.safetensors")
+    if state is None:
+        model.normalise(frames, tables)
+        for a in range(len(model.names)):
+            model.atomic(a).silence()
+        weights = fit_linear(model, frames, tables, spec.wanted(), spec.reversal, spec.seed)
+    else:
+        weights = state["weights"]
+        model.load_state_dict({name[6:]: value for name, value in state.items() if name.startswith("model.")})
+    step = Step(model, frames, spec, tables, weights)
+    history = np.zeros((0, 4), np.float32)
+    measured: dict[str, list[Any]] = {"train": [], "validation": [], "seconds": []}
+    if before is not None and state is not None:
+        step.restore(state)
         history, measured = load_arrays(before / "history.npy"), read_json(before / "measured.json")
     order, signs = schedule(spec, len(frames))
     first, last = (spec.steps * k // spec.segments for k in (segment, segment + 1))
@@ -226,9 +262,11 @@ def _segment(folder: Path, before: Path | None, segment: int, frames: Frames, va
         losses[number - first] = step(order[number], signs[number], float(spec.rates()[number]))
         if number % CHECKED == CHECKED - 1 or number == last - 1:
             _check(losses[:number - first + 1, 3], first, spec)
+    if last == spec.steps:
+        fit_linear(model, frames, tables, spec.wanted(), spec.reversal, spec.seed)
     measured["train"].append(errors(model, frames, tables))
     measured["validation"].append(None if validation is None else errors(model, validation))
-    measured["seconds"].append(round(time.perf_counter() - started, 3))
+    measured["seconds"].append(round(time.process_time() - started, 3))
     safetensors.torch.save_file(step.state(), folder / "state.safetensors")
     safetensors.torch.save_file({name: value.cpu().contiguous() for name, value in model.state_dict().items()},
                                 folder / "weights.safetensors")
@@ -237,6 +275,13 @@ def _segment(folder: Path, before: Path | None, segment: int, frames: Frames, va
     if report:
         found = measured["validation" if validation is not None else "train"][-1]
         report(f"step {last} of {spec.steps}: " + describe(found) + f" ({measured['seconds'][-1]:.0f} s)")
+
+
+def check_labels(frames: Frames, spec: TrainSpec) -> None:
+    """ValueError unless the frames have all labels that are to be trained on."""
+    missing = [name for name, wanted in spec.wanted().items() if wanted and getattr(frames, name) is None]
+    if missing:
+        raise ValueError(f"frames must have {missing} to train on them; leave one out with prefactors (0, 0)")
 
 
 def _check(losses: Tensor, first: int, spec: TrainSpec) -> None:
@@ -256,15 +301,15 @@ def schedule(spec: TrainSpec, frames: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(order.reshape(spec.steps, batch)), torch.from_numpy(signs)
 
 
-def errors(potential: Potential, frames: Frames, neighbours: Neighbours | None = None) -> dict:
+def errors(potential: Potential, frames: Frames, neighbours: Neighbours | None = None) -> dict[str, float]:
     """Root mean square errors of a potential against labels, and the labels' own root mean squares.
 
     energy (eV/atom), force (eV/angstrom), force_mag (eV/mu_B, magnetic atoms: those with a moment in any frame), torque
     (eV, the same); for each of the last three also ``.._label``, the rms of the labels, and for the energy the standard
     deviation of the labels per atom. Missing labels are left out.
     """
-    device, dtype = "cpu", torch.float64
-    if isinstance(potential, torch.nn.Module):
+    device, dtype = torch.device("cpu"), torch.float64
+    if isinstance(potential, DeepSpin):
         device, dtype = potential.crowd.device, potential.crowd.dtype
     ours = evaluate(potential, frames, neighbours=neighbours, device=device, dtype=dtype)
     magnetic = torch.isin(frames.types, torch.tensor(frames.magnetic_types(), dtype=torch.int64))
@@ -283,7 +328,7 @@ def errors(potential: Potential, frames: Frames, neighbours: Neighbours | None =
     return found
 
 
-def describe(found: dict) -> str:
+def describe(found: dict[str, float]) -> str:
     """One line of :func:`errors`."""
     parts = [f"E {1e3 * found['energy']:.3f} meV/atom"] if "energy" in found else []
     parts += [f"{name} {found[key]:.2e} {unit} ({found[key] / max(found[key + '_label'], 1e-30):.1%})"

@@ -6,12 +6,12 @@ import json
 import logging
 import os
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evae_core.arguments import check_is, check_path
 from evae_core.files import PARTIAL
 from evae_core.model import VAE
 
@@ -42,13 +42,14 @@ def export_decoder(model: VAE, path: str | os.PathLike[str]) -> None:
     ValueError
         a model in training mode. RuntimeError: onnx or onnxscript is not installed.
     """
+    check_is("model", model, VAE)
+    path = check_path("path", path)
     if model.training:
         raise ValueError("export_decoder needs the model in eval mode; call model.eval() first")
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise RuntimeError(f"{' and '.join(missing)} must be installed to write ONNX; pip install {' '.join(missing)}")
     import onnx  # here: few need it, and it takes a second
 
-    path = Path(path)
     partial = path.with_name(f"{path.stem}{PARTIAL}{os.getpid()}.onnx")
     device = next(model.parameters()).device
     example = torch.zeros(2, model.latent, device=device)

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evae_core.arguments import check_choice, check_count, check_is, check_numbers, check_path
 from evae_core.files import PARTIAL
 from evae_core.hamiltonian import check_spins
 
@@ -86,23 +87,27 @@ def write_ovf(path: str | os.PathLike[str], spins: Tensor | np.ndarray, represen
         see :func:`~evae_core.hamiltonian.check_spins`; a batch, an unknown representation, a step that is not
         positive, a line break in the header.
     """
-    spins = torch.as_tensor(spins).detach().cpu()
+    path = check_path("path", path)
+    if isinstance(spins, np.ndarray):
+        check_is("spins", spins.dtype.type(0), np.floating)
+        spins = torch.from_numpy(spins)
     check_spins(spins)
+    spins = spins.detach().cpu()
     if spins.ndim != 3:
         raise ValueError(f"spins must be one state (3, Ny, Nx), got {tuple(spins.shape)}; write one file a state")
     check_spins(spins, unit=True, magnetic=(spins != 0).any(0).numpy())
-    if representation not in REPRESENTATIONS:
-        raise ValueError(f"representation must be one of {REPRESENTATIONS}, got {representation!r}")
-    step = tuple(float(s) for s in step)
-    if len(step) != 3 or not all(0 < s < math.inf for s in step):
+    check_choice("representation", representation, REPRESENTATIONS)
+    step = check_numbers("step", step, 0.0)
+    if len(step) != 3 or not all(step):
         raise ValueError(f"step must be three positive lengths in metres (x, y, z), got {step}")
+    if not isinstance(desc, (list, tuple)):
+        raise TypeError(f"desc must be a list of lines, got {desc!r:.60}")
     for line in (title, *desc):
-        if not line.isprintable():
-            raise ValueError(f"title and desc must be printable lines, got {line!r}")
+        if not isinstance(line, str) or not line.isprintable():
+            raise ValueError(f"title and desc must be printable lines, got {line!r:.60}")
     values = np.ascontiguousarray(spins.permute(1, 2, 0).numpy())
     ny, nx = spins.shape[-2:]
     name = representation.title()
-    path = Path(path)
     partial = path.with_name(f"{path.name}{PARTIAL}{os.getpid()}")
     try:
         with partial.open("wb") as file:
@@ -144,7 +149,7 @@ def read_ovf(path: str | os.PathLike[str], segment: int = 0) -> OVF:
         a file of another format (OVF 1.0 too), cut short, with a header that contradicts itself or its length, or with
         values that are not finite numbers. The message names the file and what is wrong.
     """
-    path = Path(path)
+    path, segment = check_path("path", path), check_count("segment", segment)
     with path.open("rb") as file:
         return _Reader(path, file).read(segment)
 

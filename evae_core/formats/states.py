@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from evae_core.arguments import check_path
 from evae_core.files import load_arrays, save_arrays
 from evae_core.formats.ovf import read_ovf, write_ovf
 from evae_core.hamiltonian import check_spins
@@ -47,7 +48,7 @@ def load_state(path: str | Path) -> Tensor:
 
 
 def _is_ovf(path: str | Path) -> bool:
-    suffix = Path(path).suffix.lower()
+    suffix = check_path("path", path).suffix.lower()
     if suffix not in (*OVF_SUFFIXES, ".npy"):
         raise ValueError(f"path must end in .npy, {' or '.join(OVF_SUFFIXES)}, got {str(path)!r}")
     return suffix in OVF_SUFFIXES

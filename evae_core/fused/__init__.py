@@ -9,7 +9,7 @@ Differences in form, none in meaning:
 * the last two decoder layers live on the half-size lattice with 4 x 3 channels (row parity, column parity, component),
   where the 5x5 convolution of 3 channels is a 3x3 one of 12;
 * unit spins, squared chords, energies and their gradients are one pass (plain torch for a Hamiltonian with further
-  bonds, which that pass does not know).
+  bonds and for a learned energy, which that pass does not know).
 
 The library is compiled by the machine's C++ compiler on first use (some 6 s) and kept in the user's cache; see
 :mod:`evae_core.library`.
@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from evae_core.fused.library import call, problem
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.model import SLOPE, VAE, Losses, UpConv, energy_scale, kl_loss
+from evae_core.model import SLOPE, VAE, Energy, Losses, UpConv, energy_scale, kl_loss
 
 __all__ = ["halved", "losses", "problem"]
 
@@ -139,7 +139,7 @@ def _up(x: Tensor, layer: UpConv) -> Tensor:
     return F.conv2d(x, _last(kernel.reshape(-1, *kernel.shape[3:]).to(x.dtype)))
 
 
-def losses(model: VAE, batch: Tensor, hamiltonian: Hamiltonian, beta: float, gamma: float,
+def losses(model: VAE, batch: Tensor, hamiltonian: Energy, beta: float, gamma: float,
            generator: torch.Generator | None = None, dtype: torch.dtype = torch.float32) -> Losses:
     """:meth:`VAE.losses` of a model in training mode; ``batch`` (n >= 2, 3, Ny, Nx) float32 on the CPU.
 
@@ -157,7 +157,7 @@ def losses(model: VAE, batch: Tensor, hamiltonian: Hamiltonian, beta: float, gam
                             f"{tensor.device}")
     if not model.training:
         raise ValueError("the fused losses are those of training: call model.train(), or use model.losses")
-    periodic, encoder = hamiltonian.periodic, model.encoder
+    periodic, encoder = isinstance(model.boundary, str) and model.boundary == "periodic", model.encoder
     decoder: Any = model.decoder
     n, _, ny, nx = batch.shape
     batch = batch.contiguous()
@@ -183,7 +183,7 @@ def losses(model: VAE, batch: Tensor, hamiltonian: Hamiltonian, beta: float, gam
         maps = _Norm.apply(y.float() if last else y, norm.weight, norm.bias, norm, "keep" if last else "shuffle", 1,
                            periodic)
     v = F.conv2d(maps, _last(halved(output.weight)), output.bias.repeat(4))
-    if hamiltonian.further:
+    if not isinstance(hamiltonian, Hamiltonian) or hamiltonian.further:
         spins = v.unflatten(1, (2, 2, 3)).permute(0, 3, 4, 1, 5, 2).reshape(n, 3, ny, nx)
         spins = F.normalize(spins, dim=1) * (1 if model.magnetic is None else model.magnetic)
         return model.compare(batch, spins, mu, logvar, hamiltonian, beta, gamma)

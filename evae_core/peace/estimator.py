@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,17 @@ import safetensors.torch
 import torch
 from safetensors import safe_open
 
+from evae_core import weights
+from evae_core.arguments import (
+    check_choice,
+    check_count,
+    check_device,
+    check_flag,
+    check_is,
+    check_number,
+    check_path,
+)
+from evae_core.files import write_whole
 from evae_core.peace import inverse, learning
 from evae_core.peace import sizes as s
 from evae_core.peace.calibration import WIDEST
@@ -72,24 +84,48 @@ class Estimate:
 
 def save(nets: Sequence[SizeNet], path: Any) -> None:
     """Write an ensemble in half precision, with what its numbers mean in the header."""
+    nets, path = _ensemble("nets", nets), check_path("path", path)
     tensors = {f"{i}.{name}": value.clone() for i, net in enumerate(nets)
                for name, value in halved(net.state_dict()).items()}
     header = {"shape": json.dumps(nets[0].shape.dictionary()), "members": str(len(nets))}
-    safetensors.torch.save_file(tensors, path, header)
+    write_whole(path, safetensors.torch.save(tensors, header | {"sha256": _digest(tensors, header)}))
+
+
+def _digest(tensors: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> str:
+    """SHA-256 of what a file of networks holds."""
+    found = hashlib.sha256(json.dumps([header["shape"], header["members"]]).encode())
+    for name in sorted(tensors):
+        value = tensors[name].contiguous().numpy()
+        found.update(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes())
+    return found.hexdigest()
+
+
+def _ensemble(name: str, nets: Any) -> list[SizeNet]:
+    """``nets`` as a list; TypeError unless it is a sequence of networks of one shape, at least one."""
+    if not isinstance(nets, (list, tuple)) or not nets or not all(isinstance(net, SizeNet) for net in nets):
+        raise TypeError(f"{name} must be a list of networks from peace.train() or peace.load(), at least one, got "
+                        f"{nets!r:.60}")
+    if any(net.shape != nets[0].shape for net in nets):
+        raise ValueError(f"{name} must have one shape")
+    return list(nets)
 
 
 def load(path: Any, device: Any = "cpu") -> list[SizeNet]:
-    """Read what :func:`save` wrote. Raises RuntimeError where the file is missing or holds something else."""
-    path = Path(path)
+    """Read what :func:`save` wrote. Raises RuntimeError where the file is missing or holds something else, ValueError
+    where it is damaged."""
+    path = check_path("path", path)
+    check_device(device)
     if not path.is_file():
-        raise RuntimeError(f"{path} is not there; train networks with peace.train(optics) and pass "
+        raise RuntimeError(f"path {path} is not there; train networks with peace.train(optics) and pass "
                            "them as networks=[...]")
+    tensors = weights.read(path)
     with safe_open(path, "pt") as file:
         header = file.metadata() or {}
-    if "shape" not in header:
+    if not {"shape", "members", "sha256"} <= header.keys():
         raise RuntimeError(f"{path} holds no ensemble of this package")
-    tensors, shape = safetensors.torch.load_file(path), Shape(**json.loads(header["shape"]))
-    nets = []
+    if _digest(tensors, header) != header["sha256"]:
+        raise ValueError(f"{path} is damaged: its SHA-256 is not the one that was written with it")
+    shape, nets = Shape(**json.loads(header["shape"])), []
     for i in range(int(header["members"])):
         net = SizeNet(shape)
         net.load_state_dict({name.split(".", 1)[1]: value.float() for name, value in tensors.items()
@@ -162,17 +198,19 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
         largest at lag 0, or with its background; lags that are not as many, or in metres without saying so; an unknown
         method; frames, calibration or tune out of range; optics whose lags miss the wave numbers of the networks.
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    for name, value in (("frames", frames), ("grains", grains)):
-        if value is not None and not value > 0:
-            raise ValueError(f"{name} must be positive, got {value!r}")
-    if not 0 <= calibration <= WIDEST:
-        raise ValueError(f"calibration must lie between 0 and {WIDEST}, got {calibration!r}")
-    if not isinstance(optics, (Optics, type(None))):
-        raise TypeError(f"optics must be peace.Optics, got {type(optics).__name__}")
-    if tune and method != "peace":
+    check_choice("method", method, METHODS)
+    if frames is not None:
+        check_number("frames", frames, 1e-6, 1e12)
+    if grains is not None and not (isinstance(grains, float) and grains == np.inf):
+        check_number("grains", grains, 1e-3)
+    check_number("calibration", calibration, 0.0, WIDEST, equal=True)
+    if lag_zero is not None:
+        check_flag("lag_zero", lag_zero)
+    if check_count("tune", tune, 0, 10**5) and method != "peace":
         raise ValueError(f"tune is for the method peace, got {method!r}")
+    if networks is not None:
+        networks = _ensemble("networks", networks)
+    check_is("optics", optics, Optics, type(None))
     optics = optics or Optics()
     if networks is None and method in ("peace", "plain"):
         networks = trained(method)

@@ -3,7 +3,10 @@ average."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,14 @@ import numpy as np
 from PIL import Image
 from scipy import fft, ndimage
 
-from evae_core.peace.optics import whole
+from evae_core.arguments import check_number, check_path
+from evae_core.peace.optics import MOST_CROP, whole
 
 SUFFIXES = (".tif", ".tiff", ".png")
+MOST_PIXELS = 2**26  # 8192 x 8192: beyond, an image is refused before it is decoded
+# What Pillow raises of files that are no images: SyntaxError of a broken PNG, EOFError and struct.error of a cut TIFF.
+BAD = (OSError, SyntaxError, EOFError, KeyError, IndexError, TypeError, ValueError, OverflowError, struct.error,
+       zlib.error, Image.DecompressionBombError)
 SATURATED = 0.01  # share of pixels at the largest value of a whole-number image above which a frame is refused
 
 
@@ -32,26 +40,39 @@ class Autocorrelation:
 def read_images(folder: Any) -> Iterable[np.ndarray]:
     """Yield the tif and png images of a folder in the order of their names, (ny, nx) float64; colour is refused.
 
-    Raises FileNotFoundError where there is none, ValueError for an image with colours or one that cannot be read.
+    Raises FileNotFoundError where there is none, ValueError for an image with colours, of more than MOST_PIXELS, or one
+    that cannot be read. One page of one file is in memory at a time.
     """
-    paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in SUFFIXES)
+    folder = check_path("folder", folder)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise FileNotFoundError(f"no images ({', '.join(SUFFIXES)}) in {folder}")
     for path in paths:
-        try:
-            with Image.open(path) as image:
-                pages = [np.array(_page(image, k)) for k in range(getattr(image, "n_frames", 1))]
-        except (OSError, SyntaxError) as error:  # Pillow says SyntaxError of a broken PNG
-            raise ValueError(f"{path} cannot be read as an image: {error}") from error
-        for page in pages:
-            if page.ndim != 2:
-                raise ValueError(f"{path} has colours, shape {page.shape}; a speckle image has one channel")
-            yield page
+        with _named(path):
+            image = Image.open(path, formats=("TIFF", "PNG"))
+        with image:
+            with _named(path):
+                count = getattr(image, "n_frames", 1)
+            for k in range(count):
+                with _named(path):
+                    image.seek(k)
+                if image.width * image.height > MOST_PIXELS:  # as the header claims: nothing is decoded yet
+                    raise ValueError(f"{path} is refused: it claims {image.width} x {image.height} pixels, more than "
+                                     f"{MOST_PIXELS}")
+                with _named(path):
+                    page = np.array(image)
+                if page.ndim != 2:
+                    raise ValueError(f"{path} has colours, shape {page.shape}; a speckle image has one channel")
+                yield page
 
 
-def _page(image: Any, k: int) -> Image.Image:
-    image.seek(k)
-    return image
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What Pillow raises of a file that is no image becomes a ValueError that names it."""
+    try:
+        yield
+    except BAD as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
 
 
 def check_frame(frame: Any, number: int, least: int) -> np.ndarray:
@@ -63,7 +84,10 @@ def check_frame(frame: Any, number: int, least: int) -> np.ndarray:
         not a real image (ny, nx); fewer than ``least`` pixels along a side; a value that is not finite; constant; of
         whole numbers of which more than 1 % are at the largest value of the type (8, 10, 12, 14 or 16 bits): saturated.
     """
-    frame = np.asarray(frame)
+    try:
+        frame = np.asarray(frame)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"frame {number} must be a real image (ny, nx), got {type(frame).__name__}") from error
     if frame.ndim != 2 or frame.dtype.kind not in "uif":
         raise TypeError(f"frame {number} must be a real image (ny, nx), got shape {frame.shape}, dtype {frame.dtype}")
     if min(frame.shape) < least:
@@ -118,10 +142,18 @@ def autocorrelation(frames: Any, crop: int = 96, *, background: float | None = N
     TypeError, ValueError
         see :func:`check_frame`, :func:`read_images`; no frame; a noise not less than the variance.
     """
-    if not whole(crop) or crop < 8:
-        raise ValueError(f"crop must be a whole number of at least 8 pixels, got {crop!r}")
+    if not whole(crop) or not 8 <= crop <= MOST_CROP:
+        raise ValueError(f"crop must be a whole number of at least 8 pixels and at most {MOST_CROP}, got {crop!r}")
+    if background is not None:
+        check_number("background", background, 0.0, MOST_CROP)
+    if camera_noise is not None:
+        check_number("camera_noise", camera_noise, equal=True)
+    if not isinstance(frames, (str, Path, Iterable)):
+        raise TypeError(f"frames must be images (ny, nx) or the path of a folder, got {type(frames).__name__}")
     if isinstance(frames, (str, Path)):
-        frames = read_images(frames)
+        frames = read_images(check_path("frames", frames))
+    elif isinstance(frames, np.ndarray) and not frames.ndim:
+        raise TypeError("frames must be images (ny, nx), got an array without an axis")
     total = np.zeros((crop, crop))
     square, count, pixels, c = np.zeros((crop, crop)), 0, 0, crop // 2
     for count, frame in enumerate(frames, 1):  # noqa: B007 the count is used below
@@ -131,7 +163,7 @@ def autocorrelation(frames: Any, crop: int = 96, *, background: float | None = N
             (4 * (found[c, c + 1] + found[c + 1, c]) - found[c, c + 2] - found[c + 2, c]) / 6
         if peak <= 0:
             raise ValueError(f"frame {count}: nothing of the variance {found[c, c]:.3g} at lag 0 is left without the "
-                             "camera's noise")
+                             f"background ({background}) and camera_noise ({camera_noise})")
         found = found / peak
         found[c, c] = 1.0
         total += found

@@ -25,6 +25,7 @@ import torch
 from scipy.special import j1
 from torch import Tensor
 
+from evae_core.arguments import check_device, check_is, finite_array
 from evae_core.peace.optics import Optics, positive
 
 
@@ -79,8 +80,10 @@ class Law:
     """
 
     def __init__(self, optics: Optics, sizes: Any, lags: Any = None, device: Any = "cpu"):
-        sizes = np.asarray(sizes, dtype=np.float64)
-        if sizes.ndim != 1 or len(sizes) == 0 or not np.isfinite(sizes).all() or sizes[0] <= 0 \
+        check_is("optics", optics, Optics)
+        check_device(device)
+        sizes = finite_array("sizes", sizes)
+        if sizes.ndim != 1 or len(sizes) == 0 or sizes[0] <= 0 \
                 or (np.diff(sizes) <= 0).any():
             raise ValueError(f"sizes must be positive, finite and increasing, in metres, got shape {sizes.shape}")
         self.optics, self.radii = optics, optics.radius(sizes)
@@ -88,8 +91,8 @@ class Law:
             axis = optics.lags() * optics.q_step
             self.q, self.beam2 = np.hypot(axis[:, None], axis), beam(optics, axis, axis)
         else:
-            lags = np.asarray(lags, dtype=np.float64)
-            if lags.ndim != 1 or len(lags) == 0 or not np.isfinite(lags).all():
+            lags = finite_array("lags", lags)
+            if lags.ndim != 1 or len(lags) == 0:
                 raise ValueError(f"lags must be a row of finite numbers of pixels, got shape {lags.shape}")
             self.q = np.abs(lags) * optics.q_step
             self.beam2 = beam(optics, lags * optics.q_step, 0.0)[0]
@@ -126,7 +129,11 @@ class Law:
         return values[..., self._where]
 
     def _numbers(self, p: Any) -> Tensor:
-        p = torch.as_tensor(p, dtype=torch.float64, device=self._kernel.device)
+        if not isinstance(p, Tensor):
+            p = torch.from_numpy(finite_array("p", p))
+        elif p.is_complex():
+            raise ValueError("p must be real numbers, got complex ones")
+        p = p.to(self._kernel.device, torch.float64)
         if p.ndim == 0 or p.shape[-1] != len(self.radii):
             raise ValueError(f"p must have {len(self.radii)} numbers along its last axis, got shape {tuple(p.shape)}")
         if not bool(torch.isfinite(p).all()) or bool((p < 0).any()) or bool((p.sum(-1) == 0).any()):

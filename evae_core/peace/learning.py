@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evae_core.arguments import check_count, check_device, check_is, check_number, check_numbers
 from evae_core.peace import sizes as s
 from evae_core.peace.calibration import WIDEST, responses
 from evae_core.peace.inverse import kernel, whitening
@@ -48,6 +49,21 @@ class Training:
     untold: float = 0.04  # share whose scale is wrong by up to 3 %, uniformly, and nothing is told
     labelled: int | None = None  # only so many distributions have labels; the rest train the physics term. None: all
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, most in (("steps", 10**9), ("batch", 10**6), ("pool", 10**8)):
+            check_count(name, getattr(self, name), 1, most)
+        check_count("seed", self.seed, 0, 2**63 - 1)
+        check_number("rate", self.rate)
+        check_number("physics", self.physics, equal=True)
+        for name in ("cuts", "scales", "heights", "untold"):
+            check_number(name, getattr(self, name), 0.0, 1.0, equal=True)
+        if self.labelled is not None:
+            check_count("labelled", self.labelled, 1, 10**8)
+        for name in ("frames", "grains"):
+            pair = check_numbers(name, getattr(self, name))
+            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+                raise ValueError(f"{name} must be two numbers, 0 < least <= most, got {pair}")
 
 
 class Given(NamedTuple):
@@ -178,7 +194,18 @@ def train(optics: Optics, training: Training | None = None, shape: Shape | None 
 
     Same optics, training, start and device: same weights.
     """
+    check_is("optics", optics, Optics)
+    check_is("training", training, Training, type(None))
+    check_is("shape", shape, Shape, type(None))
+    check_is("start", start, SizeNet, type(None))
+    check_device(device)
+    if report is not None and not callable(report):
+        raise TypeError(f"report must be a callable or None, got {report!r:.60}")
     training, shape = training or Training(), shape or (start.shape if start else Shape())
+    if start is not None and shape != start.shape:
+        raise ValueError(f"shape must be that of start, {start.shape}, or None, got {shape}")
+    if training.pool < shape.nodes:
+        raise ValueError(f"training.pool must be at least the nodes of shape, {shape.nodes}, got {training.pool}")
     torch.manual_seed(training.seed)
     net = (SizeNet(shape) if start is None else deepcopy(start)).to(device).train()
     noise, generator = noise_of(optics, shape), torch.Generator().manual_seed(training.seed)

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from evae_core.arguments import check_choice, finite_array
 from evae_core.peace import inverse
 from evae_core.peace import sizes as s
 from evae_core.peace.calibration import Found, Gauge, rescaled
 from evae_core.peace.images import Autocorrelation
 from evae_core.peace.law import beam
-from evae_core.peace.optics import Optics
+from evae_core.peace.optics import MOST_CROP, Optics
 from evae_core.peace.reduction import Reduction, matrix_of, reduce_cut, reduce_image
 
 PACKED = 4.0  # how many times their number grains without overlap count for the noise of the surface (measured: 4.7)
@@ -129,13 +130,15 @@ def checked(autocorrelation: Any, optics: Optics, lags: Any = None, unit: str = 
     if isinstance(autocorrelation, Autocorrelation):
         frames = autocorrelation.frames * autocorrelation.pixels / optics.pixels
         autocorrelation = autocorrelation.mean
-    values = np.asarray(autocorrelation)
+    try:
+        values = np.asarray(autocorrelation)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of several lengths; a tensor with a gradient
+        raise TypeError(f"autocorrelation must be an array of real numbers: {error}") from error
     if values.dtype.kind not in "uif":
         raise TypeError(f"autocorrelation must be an array of real numbers, got dtype {values.dtype}"
                         + ("; take its real part, the imaginary one is rounding" if values.dtype.kind == "c" else ""))
     values = values.astype(np.float64)
-    if unit not in UNITS:
-        raise ValueError(f"unit of the lags must be one of {', '.join(UNITS)}, got {unit!r}")
+    check_choice("unit", unit, UNITS)
     if values.ndim not in (1, 2) or values.ndim == 2 and lags is not None:
         raise ValueError("autocorrelation must be an image (side, side), a cut (n,) with its lags, or what "
                          f"peace.autocorrelation() returns; got shape {values.shape}"
@@ -163,9 +166,9 @@ def _image(values: np.ndarray, optics: Optics) -> tuple[np.ndarray, int, None]:
 
 
 def _cut(values: np.ndarray, lags: Any, unit: str, optics: Optics) -> tuple[np.ndarray, None, tuple[float, ...]]:
-    lags = np.arange(len(values)) if lags is None else np.asarray(lags, np.float64) / (
+    lags = np.arange(len(values)) if lags is None else finite_array("lags", lags) / (
         optics.pixel if unit == "metres" else 1.0)
-    if lags.shape != values.shape or len(lags) < 8 or not np.isfinite(lags).all():
+    if lags.shape != values.shape or len(lags) < 8:
         raise ValueError(f"a cut needs one finite lag a value and at least 8 of them, got {values.shape} values and "
                          f"{lags.shape} lags")
     if len(np.unique(lags)) < len(lags):
@@ -173,6 +176,9 @@ def _cut(values: np.ndarray, lags: Any, unit: str, optics: Optics) -> tuple[np.n
     if np.abs(lags).max() < 1:
         raise ValueError(f"the lags reach no further than {np.abs(lags).max():.3g} camera pixels; are they in metres? "
                          "Then say unit='metres'")
+    if np.abs(lags).max() > MOST_CROP // 2:
+        raise ValueError(f"the lags reach {np.abs(lags).max():.3g} camera pixels, at most {MOST_CROP // 2} are taken; "
+                         f"are they in {unit}?")
     beam2, nearest = beam(optics, lags * optics.q_step, 0.0)[0], int(np.argmin(np.abs(lags)))
     _not_plain(values, values[nearest] / beam2[nearest], np.abs(lags), beam2)
     return values * beam2[nearest] / values[nearest], None, tuple(lags.tolist())

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from evae_core.arguments import check_count, check_number
 from evae_core.peace.law import jinc
 from evae_core.peace.sizes import COUNT, HIGH, LOW
 
@@ -28,6 +29,15 @@ class Shape:
     nodes: int = 47
     width: int = 192
     blocks: int = 2
+
+    def __post_init__(self) -> None:
+        check_number("low", self.low)
+        check_number("high", self.high)
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got {self.low!r} and {self.high!r}")
+        check_number("node", self.node)
+        for name, most in (("count", 10**4), ("nodes", 10**4), ("width", 10**4), ("blocks", 100)):
+            check_count(name, getattr(self, name), 1, most)
 
     def dictionary(self) -> dict[str, Any]:
         return asdict(self)

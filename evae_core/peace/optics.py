@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from evae_core.arguments import check_choice, finite_array
+
 # The law knows a grain's radius r. What a powder's "size" is, is a convention: r = RADIUS[convention] * size.
 # "published": the size reported (a diameter, elsewhere) stands where the law has r, as in the public code of the
 # method, and public measurements agree better with that than with half of it; "radius": the size is the radius;
 # "diameter": the size is the diameter.
 RADIUS = {"published": 1.0, "radius": 1.0, "diameter": 0.5}
+
+MOST_PIXELS = 2**16  # along a side of a camera
+MOST_CROP = 2**12  # the reduction's arrays grow as its square
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,18 +47,18 @@ class Optics:
     def __post_init__(self) -> None:
         for name in ("wavelength", "focal_length", "beam_diameter", "pixel"):
             positive(getattr(self, name), name, "in metres")
-        if self.size not in RADIUS:
-            raise ValueError(f"size must be one of {', '.join(RADIUS)}, got {self.size!r}")
-        if len(self.shape) != 2 or any(not whole(n) or n < 2 for n in self.shape):
+        check_choice("size", self.size, RADIUS)
+        if not isinstance(self.shape, (tuple, list)) or len(self.shape) != 2 \
+                or any(not whole(n) or not 2 <= n <= MOST_PIXELS for n in self.shape):
             raise ValueError(f"shape must be two numbers of pixels (rows, columns), got {self.shape!r}")
-        if not whole(self.crop) or self.crop < 8:
-            raise ValueError(f"crop must be a whole number of pixels, at least 8, got {self.crop!r}")
+        if not whole(self.crop) or not 8 <= self.crop <= MOST_CROP:
+            raise ValueError(f"crop must be a whole number of pixels, 8 to {MOST_CROP}, got {self.crop!r}")
         if self.mask is None:
             if self.mask_spacing is not None:
                 raise ValueError("mask_spacing is given without a mask")
             return
-        mask = np.array(self.mask, dtype=np.float64)  # a copy: the caller's array may change
-        if mask.ndim != 2 or not np.isfinite(mask).all() or mask.min() < 0 or mask.max() == 0:
+        mask = finite_array("mask", self.mask).copy()  # the caller's array may change
+        if mask.ndim != 2 or not mask.size or mask.min() < 0 or mask.max() == 0:
             raise ValueError(f"mask must be a map (my, mx) of finite intensities >= 0, not all zero, got {mask.shape}")
         if self.mask_spacing is None:
             raise ValueError("mask needs mask_spacing, the side of its pixels on the powder in metres")

@@ -18,7 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evae_core.arguments import check_count, check_device, check_flag, check_is, check_number, finite_array
 from evae_core.peace.optics import Optics, whole
+
+MOST_POINTS = 2**13  # along a side of the object plane: complex numbers there take 8 bytes a point
+MOST_GRAINS = 10**7
 
 
 def spacing(optics: Optics, n: int) -> float:
@@ -129,12 +133,24 @@ def frames(optics: Optics, p: Any, sizes: Any, *, n: int = 512, count: int = 1, 
     ValueError
         see :func:`scatter` and :func:`coverage`; n below 16, count below 1, step negative.
     """
-    if not whole(n) or n < 16:
-        raise ValueError(f"n must be a whole number of at least 16 grid points, got {n!r}")
-    if not whole(count) or count < 1:
-        raise ValueError(f"count must be a positive whole number, got {count!r}")
-    if step is not None and step < 0:
-        raise ValueError(f"step must not be negative, got {step!r}")
+    check_is("optics", optics, Optics)
+    check_count("n", n, 16, MOST_POINTS)
+    check_count("count", count, 1, 10**6)
+    check_count("grains", grains, 1, MOST_GRAINS)
+    check_count("seed", seed, 0, 2**63 - 1)
+    check_flag("overlap", overlap)
+    check_device(device)
+    if step is not None:
+        check_number("step", step, equal=True)
+        if step / spacing(optics, n) * count > MOST_POINTS:
+            raise ValueError(f"step must be less than {MOST_POINTS / count:g} grid points of this optics, got "
+                             f"{step!r} m")
+    p, sizes = finite_array("p", p), finite_array("sizes", sizes)
+    if p.ndim != 1 or p.shape != sizes.shape or not len(p) or p.min() < 0 or not p.any():
+        raise ValueError(f"p must be shares >= 0, one for each of the sizes, not all 0, got shapes {p.shape} and "
+                         f"{sizes.shape}")
+    if sizes.min() <= 0:
+        raise ValueError(f"sizes must be positive, in metres, got {sizes.min():g}")
     rng, dx = np.random.default_rng(seed), spacing(optics, n)
     generator = torch.Generator(device).manual_seed(seed)
     moves = None if step is None else round(step / dx)  # whole points: the phases move with the grains
@@ -149,6 +165,8 @@ def frames(optics: Optics, p: Any, sizes: Any, *, n: int = 512, count: int = 1, 
         else:
             at, phase = xy - (k * moves * dx, 0.0), phases[:, k * moves:k * moves + n]
         w = coverage(at, radii, lit(optics, at[:, 0], at[:, 1]), dx, n).to(device)
+        if not bool(w.any()):
+            raise ValueError(f"grains must be more: of {grains} expected none lies in the beam of frame {k + 1}")
         image = torch.fft.fft2(torch.polar(w.sqrt(), 2 * math.pi * phase)).abs() ** 2
         yield image / w.sum()
 
@@ -164,7 +182,15 @@ def camera(images: Tensor, *, photons: float = math.inf, read: float = 0.0, bits
     read : standard deviation of the read noise, in units of the mean intensity.
     bits : whole numbers 0 to 2^bits - 1, the mean intensity at ``exposure`` of the largest; brighter pixels saturate.
     """
-    generator = torch.Generator(images.device).manual_seed(seed)
+    check_is("images", images, Tensor)
+    if images.is_complex() or not bool(((images >= 0) & torch.isfinite(images)).all()):
+        raise ValueError("images must be finite intensities, not negative")
+    exposure, read = check_number("exposure", exposure, most=1e6), check_number("read", read, most=1e6, equal=True)
+    if not (isinstance(photons, float) and photons == math.inf):
+        photons = check_number("photons", photons, 1e-3, 1e12)
+    if bits is not None:
+        check_count("bits", bits, 1, 16)
+    generator = torch.Generator(images.device).manual_seed(check_count("seed", seed, 0, 2**63 - 1))
     found = images.float()
     if math.isfinite(photons):
         found = torch.poisson(found * photons, generator=generator) / photons

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evae_core.arguments import check_is, check_number
 from evae_core.peace import sizes as s
 from evae_core.peace.estimator import Estimate, OutsideRange, estimate
 from evae_core.peace.images import check_frame, correlate
@@ -23,8 +24,8 @@ class Tracker:
     """
 
     def __init__(self, optics: Optics | None = None, window: float = 20.0, **options: Any):
-        if not window >= 1:
-            raise ValueError(f"window must be at least one frame, got {window!r}")
+        check_is("optics", optics, Optics, type(None))
+        check_number("window", window, 1.0, equal=True)
         self.optics, self.window, self.options = optics or Optics(), window, {"calibration": 0.0, **options}
         self.mean: np.ndarray | None = None
         self.seen = 0

@@ -8,7 +8,9 @@ computes physics, and nothing is kept between calls.
 from evae_core.plotting.cards import score_card
 from evae_core.plotting.critical import critical_gammas
 from evae_core.plotting.curves import collapse_measure, interpolation_energies, ladder_curves, theta_densities
+from evae_core.plotting.deepspin import learning_errors, magnet_in_motion, modes, predictions, spectral_lines
 from evae_core.plotting.evidence import budget_curves, phase_strip, strip_curves
+from evae_core.plotting.learned import active_learning, guided_collapse
 from evae_core.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
 from evae_core.plotting.peace import (
     cumulative_curves,
@@ -17,6 +19,7 @@ from evae_core.plotting.peace import (
     score_curves,
     skyrmion_speckle,
 )
+from evae_core.plotting.phases import critical_fields, phase_diagram
 from evae_core.plotting.quality import quality_distributions, quality_front, systems_collapse
 from evae_core.plotting.samples import annealing_watched, confined_energies, dataset_statistics
 from evae_core.plotting.spins import alignment_map, alignment_rgb, colour_wheel, spin_map, spin_rgb
@@ -25,6 +28,7 @@ from evae_core.plotting.style import Figure, house_style, save
 
 __all__ = [
     "Figure",
+    "active_learning",
     "alignment_map",
     "alignment_rgb",
     "annealing_watched",
@@ -34,19 +38,26 @@ __all__ = [
     "colour_wheel",
     "confined_energies",
     "confined_states",
+    "critical_fields",
     "critical_gammas",
     "cumulative_curves",
     "dataset_statistics",
     "evolution",
     "gallery",
+    "guided_collapse",
     "house_style",
     "interpolation_energies",
     "interpolation_frames",
     "ladder_curves",
     "law_against_simulator",
+    "learning_errors",
+    "magnet_in_motion",
+    "modes",
     "noise_reduction",
     "output_ladder",
+    "phase_diagram",
     "phase_strip",
+    "predictions",
     "quality_distributions",
     "quality_front",
     "reconstruction_pairs",
@@ -54,6 +65,7 @@ __all__ = [
     "score_card",
     "score_curves",
     "skyrmion_speckle",
+    "spectral_lines",
     "spin_map",
     "spin_rgb",
     "strip_curves",

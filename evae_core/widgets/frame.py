@@ -9,8 +9,9 @@ from typing import Any
 import ipywidgets
 from IPython.display import display
 
-# One pixel a site is sent; the browser enlarges it without smoothing.
-PIXELS = "<style>.evae-pixels {image-rendering: pixelated; image-rendering: crisp-edges; object-fit: contain}</style>"
+# One pixel a site is sent; the browser enlarges it without smoothing. A frame, or the uniform state is white on white.
+PIXELS = ("<style>.evae-pixels {image-rendering: pixelated; image-rendering: crisp-edges; object-fit: contain; "
+          "outline: 1px solid #bbb}</style>")
 
 
 class Explorer:
@@ -73,7 +74,9 @@ def chooser(name: str, values: Sequence[Any]) -> Any:
     options = [(f"{value:g}" if isinstance(value, float) else str(value), value) for value in values]
     if not options:
         raise ValueError(f"control {name} has no values")
-    return ipywidgets.SelectionSlider(description=name, options=options, continuous_update=False)
+    longest = max(len(words) for words, _ in options)
+    return ipywidgets.SelectionSlider(description=name, options=options, continuous_update=False,
+                                      layout={"width": f"{max(300, 230 + 10 * longest)}px"})
 
 
 def number(name: str, value: float, low: float, high: float, step: float) -> Any:

@@ -37,7 +37,8 @@ class InterpolationExplorer(Explorer):
         self.images = [pixels(340) for _ in gammas]
         self.words = [ipywidgets.HTML() for _ in gammas]
         self.on_change([self.R], self.redraw)
-        columns = [ipywidgets.VBox(pair) for pair in zip(self.images, self.words, strict=True)]
+        columns = [ipywidgets.VBox(pair, layout={"margin": "0 2em 0 0"})
+                   for pair in zip(self.images, self.words, strict=True)]
         self.show(self.R, self.energies, ipywidgets.HBox(columns, layout={"flex_flow": "wrap"}))
         self.do(self.redraw)
 

@@ -1,0 +1,123 @@
+"""Calls that are right, one for each public function of the package: what nonsense.py gives wrong arguments to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import torch
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A function, arguments that are right, and other words that may stand for an argument in a message.
+
+    ``nan``: it may answer NaN, which its description says.
+    """
+
+    function: Callable
+    right: dict
+    words: dict[str, str] = dataclasses.field(default_factory=dict)
+    nan: bool = False
+
+
+@cache
+def functions() -> dict[str, Call]:
+    """Every public function by name, with a small call that is right."""
+    from calls_more import claims, deepspin, formats, peace
+    found = core() | formats() | claims() | peace() | deepspin()
+    for call in found.values():
+        call.function(**call.right)  # it is right; and what is compiled at the first call is compiled now
+    return found
+
+
+def core() -> dict[str, Call]:
+    """The E-VAE, its Hamiltonian, annealer, observables and textures."""
+    import evae_core
+    from evae_core import bonds, cells, dataset, ladders, latent, materials, observables, textures, timebox, training
+    from evae_core.presets import PRESETS
+
+    H = evae_core.Hamiltonian(D=0.6, B=0.2)
+    schedule = evae_core.Schedule(sweeps=2, overrelax=0, tolerance=1.0)
+    spins = torch.nn.functional.normalize(torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    model = evae_core.VAE(16).eval()
+    z = torch.zeros(model.latent)
+    centres = np.array([[1.0, 2.0], [6.0, 3.0], [9.0, 9.0]])
+    on = {"H": H, "spins": spins}
+    one = {"spins": spins[0]}
+    stage = {"beta": 1e-3, "gamma": 1.0, "steps": 2, "batch": 4, "learning_rate": 1e-3, "final_rate": 0.1,
+             "translate": False, "seed": 0}
+    data = {"hamiltonian": H, "shape": (16, 16), "train": 4, "validation": 2, "test": 2, "shard": 4,
+            "schedule": schedule, "seed": 0}
+    table = {
+        evae_core.Hamiltonian: Call(evae_core.Hamiltonian, {"J": 1.0, "D": 0.6, "B": 0.2, "K": 0.0, "dmi": "bloch",
+                                                            "boundary": "periodic", "further": [(1, 1, 0.1)]}),
+        evae_core.Schedule: Call(evae_core.Schedule, dataclasses.asdict(schedule)),
+        evae_core.anneal: Call(evae_core.anneal, {"H": H, "shape": (8, 8), "n": 2, "seed": 0, "device": "cpu",
+                                                  "schedule": schedule, "first": 0, "progress": None, "keep": False},
+                               {"progress": "lambda|int()"}),
+        evae_core.Annealing: Call(evae_core.Annealing, {"H": H, "shape": (8, 8), "n": 2, "seed": 0, "device": "cpu",
+                                                        "schedule": schedule, "first": 0}),
+        evae_core.heat_bath: Call(evae_core.heat_bath, {**on, "T": 0.5, "sweeps": 1, "seed": 0, "overrelax": 0,
+                                                        "device": "cpu"}),
+        evae_core.relax: Call(evae_core.relax, {**on, "tolerance": 1.0, "max_sweeps": 500, "device": "cpu"}),
+        evae_core.load_preset: Call(evae_core.load_preset, {"name": "smoke"}, {"name": "preset"}),
+        evae_core.VAE: Call(evae_core.VAE, {"size": 16, "latent": 100, "boundary": "periodic"},
+                            {"boundary": "mask", "size": "shape"}),
+        "VAE.loss": Call(model.loss, {"spins": spins, "hamiltonian": H, "beta": 1e-3, "gamma": 1.0}),
+        "VAE.encode": Call(model.encode, {"spins": spins}),
+        "VAE.decode": Call(model.decode, {"z": z[None]}),
+        "VAE.generate": Call(model.generate, {"n": 2}),
+        evae_core.topological_charge: Call(evae_core.topological_charge, {**one, "mask": None, "periodic": None}),
+        evae_core.skyrmion_lattice: Call(evae_core.skyrmion_lattice, {"H": H, "shape": (16, 16), "device": "cpu"},
+                                         {"H": "D="}),
+        training.make_step: Call(training.make_step, {
+            "size": 16, "hamiltonian": H, "beta": 1e-3, "gamma": 1.0, "device": "cpu", "learning_rate": 1e-3, "seed": 0,
+            "model": None, "compile": False, "precision": None}),
+        ladders.Stage: Call(ladders.Stage, {**stage, "parent": None}),
+        ladders.ladder: Call(ladders.ladder, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0,
+                                                "gammas": (1.0, 10.0)}),
+        ladders.control: Call(ladders.control, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0}),
+        dataset.DataSpec: Call(dataset.DataSpec, data),
+        cells.commensurate_cells: Call(cells.commensurate_cells, {"shape": (16, 16), "count": 3}, {"shape": "sites"}),
+        timebox.opened: Call(timebox.opened, {"minutes": 1.0}),
+    }
+    for name, more in {"charge_density": {"mask": None, "periodic": None}, "kspace": {"complex": False, "shift": False},
+                       "structure_factor": {"shift": False},
+                       "skyrmion_centres": {"threshold": 0.0, "periodic": True}}.items():
+        table[name] = Call(getattr(observables, name), {**one, **more})
+    for name in ("kspace_mse", "kspace_pairs"):
+        table[name] = Call(getattr(observables, name), {"spins": spins, "complex": False})
+    table["theta"] = Call(observables.theta, on)
+    table["theta_density"] = Call(observables.theta_density, {**on, "bins": 20, "log": False, "lowest": 1e-6})
+    for name in ("coordination", "defects", "periodic_images"):
+        table[name] = Call(getattr(observables, name), {"centres": centres, "shape": (16, 16)})
+    table["coordination"].right["periodic"] = True
+    table["uniform"] = Call(textures.uniform, {"shape": (16, 16), "up": True})
+    table["skyrmions"] = Call(textures.skyrmions, {"H": H, "shape": (16, 16), "centres": centres, "radius": 3.0})
+    table["helix_period"] = Call(textures.helix_period, {"H": H})
+    table["helix"] = Call(textures.helix, {"H": H, "shape": (16, 16), "turns": 1, "axis": "x"})
+    lattice = textures.skyrmion_lattice(H, (32, 32))
+    for name in ("with_interstitial", "with_vacancy"):
+        table[name] = Call(getattr(textures, name), {"H": H, "lattice": lattice, "device": "cpu"},
+                           {"H": "the lattice|charge|survive|D=", "lattice": "charge|survive|skyrmion"})
+    table["interstitial_pair"] = Call(textures.interstitial_pair, {"H": H, "shape": (24, 24), "device": "cpu"},
+                                      {"H": "D=", "shape": "holds an interstitial|survives"})
+    table["skyrmion_lattices"] = Call(textures.skyrmion_lattices, {"H": H, "shape": (16, 16), "counts": [1],
+                                                                   "keep": 1, "tolerance": 1e-3, "device": "cpu"},
+                                      {"H": "D=", "counts": "no skyrmion lattice survives"})
+    table["interpolate"] = Call(latent.interpolate, {"model": model, "z_start": z, "z_end": z + 1, "steps": 3})
+    table["inverse_map"] = Call(latent.inverse_map, {"model": model, "targets": spins, "steps": 2,
+                                                     "learning_rate": 0.05})
+    table["barrier"] = Call(latent.barrier, {"energy": np.arange(20.0)})
+    film = materials.Material(A=1e-11, D=1.5e-3, Ms=6e5, Ku=2.5e5, field=0.1, thickness=1e-9)
+    table["Material"] = Call(materials.Material, dataclasses.asdict(film))
+    table["Material.hamiltonian"] = Call(film.hamiltonian, {"cell": 2e-9, "boundary": "periodic"})
+    table["shell"] = Call(bonds.shell, {"dy": 1, "dx": 1, "J": 0.5})
+    for name in ("energy", "energy_density", "field", "alignment", "torque", "energy_per_spin"):
+        table[f"Hamiltonian.{name}"] = Call(getattr(H, name), {"spins": spins})
+    for name in ("sites", "bonds", "reference_energy", "check_shape"):
+        table[f"Hamiltonian.{name}"] = Call(getattr(H, name), {"shape": (16, 16)})
+    return {name if isinstance(name, str) else name.__qualname__: call for name, call in table.items()}

@@ -1,0 +1,193 @@
+"""Calls that are right, as in calls.py, of what stands beside the E-VAE: formats, claims, PEACE, DeepSPIN."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from calls import Call
+
+
+@functools.cache
+def folder() -> Path:
+    """Where the right calls read and write."""
+    return Path(tempfile.mkdtemp(prefix="evae right calls "))
+
+
+def listed(function):
+    """A generator function that runs to its end when it is called."""
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        return list(function(*args, **kwargs))
+    return call
+
+
+def formats() -> dict[str, Call]:
+    from evae_core import formats
+    spins = torch.nn.functional.normalize(torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(0)), dim=0)
+    path = folder() / "a.ovf"
+    formats.save_state(path, spins)
+    return {
+        "write_ovf": Call(formats.write_ovf, {"path": folder() / "b.ovf", "spins": spins, "representation": "text",
+                                              "step": (1e-9, 1e-9, 1e-9), "title": "m", "desc": ()}),
+        "read_ovf": Call(formats.read_ovf, {"path": path, "segment": 0}),
+        "save_state": Call(formats.save_state, {"path": folder() / "c.npy", "spins": spins}),
+        "load_state": Call(formats.load_state, {"path": path})}
+
+
+def claims() -> dict[str, Call]:
+    from evae_core import claims
+    check = claims.Check("criterion", "measured", True, 1.0)
+    result = claims.Result("B1", (check,))
+    x, y = [1.0, 10.0, 100.0, 1000.0], [1.0, 1.0, 1e-3, 1e-4]
+    table = {"beta": np.array(x), "gamma": np.array(x), "reconstruction": np.array(y), "kl": np.array(x),
+             "energy": np.array(y), "energy_generated": np.array(y), "magnetisation": np.array(y),
+             "kspace_mse": np.array(y), "data_kspace_mse": 1.0}
+    beta, falls = table | {"beta": np.array([1e-5, 1e-4, 1e-3, 1e-2])}, {"X_out": y, "X'_out": y}
+    run = table | {"energy": -2.0, "defects": 0.0, "charge": 3.0}
+    sample = {"name": "square", "energy": -2.0, "relaxed": -2.0, "best_annealed": -2.0, "kspace_mse": 0.0,
+              "data_kspace_mse": 1.0}
+    claims.save(folder(), "right", [result])
+    return {
+        "Result": Call(claims.Result, {"id": "B1", "checks": (check,)}),
+        "over_seeds": Call(claims.over_seeds, {"cards": [[result], [result]]}),
+        "claims.save": Call(claims.save, {"folder": folder(), "notebook": "right", "results": [result]}),
+        "claims.load": Call(claims.load, {"folder": folder(), "where": "claims"}),
+        "card": Call(claims.card, {"folder": folder()}),
+        "counts": Call(claims.counts, {"results": [result]}),
+        "table": Call(claims.table, {"results": [result]}),
+        "critical": Call(claims.critical, {"x": x, "kspace_mse": y, "data_kspace_mse": 1.0, "lasting": False},
+                         nan=True),
+        "crossing": Call(claims.crossing, {"x": x, "y": y, "level": 0.1}, nan=True),
+        "beta_by_kl": Call(claims.beta_by_kl, {"beta": x, "kl": y, "latents": 3}, nan=True),
+        "gamma_by_kl": Call(claims.gamma_by_kl, {"gamma": x, "kl": x}, nan=True),
+        "beta_sweep": Call(claims.beta_sweep, {"ladders": [beta]}),
+        "gamma_sweep": Call(claims.gamma_sweep, {"ladders": [table], "data_energy": -2.0}),
+        "claims.noise": Call(claims.noise, {"gammas": x, "median": falls, "peak": falls, "height": falls}),
+        "claims.interpolation": Call(claims.interpolation, {"gammas": x, "height": y, "width": y, "start": y, "end": y,
+                                                            "extra": {0: (1.0, 1.0), 100: (0.0, 1.0)}}),
+        "claims.collapse": Call(claims.collapse, {"runs": [run], "other": [run], "best_data": -1.0, "ideal": -2.0,
+                                                  "distances": [0.1], "seeds": [run]}),
+        "claims.confined": Call(claims.confined, {"samples": [sample]})}
+
+
+def peace() -> dict[str, Call]:
+    from PIL import Image
+
+    from evae_core import peace
+    optics = peace.Optics(crop=32, shape=(256, 256))
+    sizes = np.linspace(100e-6, 400e-6, 8)
+    law = peace.Law(optics, sizes)
+    p = np.ones(8)
+    cut = peace.Law(optics, sizes, np.arange(16.0))(p).numpy()
+    image = next(peace.frames(optics, p, sizes, n=96, grains=50))
+    Image.fromarray(np.asarray(image * 50).clip(0, 255).astype(np.uint8)).save(folder() / "a.png")
+    shape = peace.Shape(count=16, nodes=16, width=8, blocks=1)
+    few = peace.Training(steps=1, batch=4, pool=60)
+    net = peace.train(optics, few, shape)
+    peace.save([net], folder() / "net.safetensors")
+
+    def tracker(optics, window):
+        return peace.Tracker(optics, window)
+
+    def train(optics, training, shape, start, device):  # the default trains for a minute
+        return peace.train(optics, few if training is None else training, shape, start=start, device=device)
+
+    warm = peace.Tracker(optics, method="nnls")
+    return {
+        "Optics": Call(peace.Optics, {"wavelength": 532e-9, "focal_length": 0.25, "beam_diameter": 4.8e-3,
+                                      "pixel": 4.8e-6, "shape": (256, 256), "crop": 32, "size": "radius",
+                                      "mask": np.ones((4, 4)), "mask_spacing": 1e-4}),
+        "Law": Call(peace.Law, {"optics": optics, "sizes": sizes, "lags": np.arange(9.0), "device": "cpu"}),
+        "Law.__call__": Call(law, {"p": p, "grains": 100.0}),
+        "peace.autocorrelation": Call(peace.autocorrelation, {"frames": np.asarray(image)[None], "crop": 32,
+                                                              "background": None, "camera_noise": 0.0},
+                                      {"frames": "frame "}),
+        "camera": Call(peace.camera, {"images": image, "photons": 100.0, "read": 0.1, "bits": 8, "exposure": 0.1,
+                                      "seed": 0}),
+        "peace.frames": Call(listed(peace.frames), {"optics": optics, "p": p, "sizes": sizes, "n": 64, "count": 1,
+                                                    "grains": 50, "overlap": True, "step": None, "seed": 0,
+                                                    "device": "cpu"}, {"n": "object plane"}),
+        "read_images": Call(listed(peace.read_images), {"folder": folder()}),
+        "estimate": Call(peace.estimate, {"autocorrelation": cut, "optics": optics, "lags": np.arange(16.0),
+                                          "unit": "pixels", "frames": 100.0, "grains": None, "calibration": 0.01,
+                                          "lag_zero": None, "method": "nnls", "networks": None, "tune": 0},
+                         {"optics": "lags", "lags": "cut", "autocorrelation": "cut|lag 0"}),
+        "Tracker": Call(tracker, {"optics": optics, "window": 20.0}),
+        "Tracker.update": Call(warm.update, {"frame": np.asarray(image)}),
+        "peace.train": Call(train, {"optics": optics, "training": few, "shape": shape, "start": net, "device": "cpu"}),
+        "Training": Call(peace.Training, dataclasses.asdict(few)),
+        "Shape": Call(peace.Shape, dataclasses.asdict(shape)),
+        "peace.save": Call(peace.save, {"nets": [net], "path": folder() / "net.safetensors"}),
+        "peace.load": Call(peace.load, {"path": folder() / "net.safetensors", "device": "cpu"})}
+
+
+def deepspin() -> dict[str, Call]:
+    from evae_core.deepspin import data, dynamics, model, neighbours, potential, reference, training
+    fields = [[0.4]]
+    lattice = {"names": ("Fe",), "magnetic": (True,), "depth": fields, "width": [[1.4]], "bond": [[2.8]],
+               "exchange": [[0.01]], "shape": 0.2, "decay": 1.8, "dm": 0.0, "anisotropy": 0.0, "axis": (0.0, 0.0, 1.0),
+               "landau": (0.0, 0.0), "field": (0.0, 0.0, 0.0), "cutoff": 4.0, "smooth_from": 3.5}
+    iron = reference.SpinLattice(**lattice)
+    positions = 2.8 * torch.tensor([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]], dtype=torch.float64)
+    plain = {"names": ("Fe",), "types": torch.zeros(4, dtype=torch.int64), "cells": 8.0 * torch.eye(3)[None],
+             "positions": positions, "spins": torch.tensor([[[0.0, 0.0, 2.2]] * 4])}
+    frames = potential.label(iron, data.Frames(**plain))
+    labels = {name: getattr(frames, name) for name in ("energies", "forces", "force_mags")}
+    labels["virials"] = torch.zeros(1, 3, 3)
+    spec = model.ModelSpec(("Fe",), (0.1,), 4.0, 3.5, (4,), 2, 4, (4,), 0.01)
+    train = training.TrainSpec(steps=1, batch=1, segments=1)
+    state, generator = dynamics.at_rest(frames, [55.8]), torch.Generator().manual_seed(0)
+    data.write_deepmd(frames, folder() / "deepmd")
+
+    def train_anew(**arguments):  # without a store that remembers
+        from evae_core.store import Store
+        with tempfile.TemporaryDirectory() as new:
+            return training.train(store=Store(new), **arguments)
+
+    right = "right"
+
+    def write(frames, folder):
+        with tempfile.TemporaryDirectory() as new:
+            data.write_deepmd(frames, Path(new) / "right" if folder is right else folder)
+
+    def run(steps, record):  # a large number is right, and takes its time
+        return dynamics.Integrator(iron, state, 1e-3).run(min(steps, 3) if isinstance(steps, int) else steps, record)
+
+    return {
+        "Frames": Call(data.Frames, plain | labels,
+                       {"cells": "cell", "virials": "cell", "types": "positions must have shape"}),
+        "concatenate": Call(data.concatenate, {"parts": [frames, frames]}),
+        "read_deepmd": Call(data.read_deepmd, {"folder": folder() / "deepmd"}),
+        "write_deepmd": Call(write, {"frames": frames, "folder": right}),
+        "from_dpdata": Call(data.from_dpdata, {"system": data.to_dpdata(frames)}),
+        "to_dpdata": Call(data.to_dpdata, {"frames": frames}),
+        "ModelSpec": Call(model.ModelSpec, {field.name: getattr(spec, field.name) for field in
+                                            dataclasses.fields(spec)}),
+        "DeepSpin": Call(model.DeepSpin, {"spec": spec, "seed": 0}),
+        "TrainSpec": Call(training.TrainSpec, dataclasses.asdict(train)),
+        "deepspin.train": Call(train_anew, {"frames": frames, "validation": None, "model": spec, "spec": train,
+                                            "device": "cpu"}),
+        "deepspin.errors": Call(training.errors, {"potential": iron, "frames": frames, "neighbours": None}),
+        "evaluate": Call(potential.evaluate, {"potential": iron, "frames": frames, "virial": False, "neighbours": None,
+                                              "dtype": torch.float64, "device": "cpu", "rows": None}),
+        "label": Call(potential.label, {"potential": iron, "frames": frames, "virial": False}),
+        "neighbours_of": Call(potential.neighbours_of, {"potential": iron, "frames": frames, "skin": 0.0}),
+        "find_neighbours": Call(neighbours.find_neighbours, {"positions": frames.positions, "cells": frames.cells,
+                                                             "types": frames.types, "cutoff": 4.0, "reach": (0.0,),
+                                                             "skin": 0.0}, {"cutoff": "cut-off|cell"}),
+        "SpinLattice": Call(reference.SpinLattice, lattice),
+        "iron_like": Call(reference.iron_like, {"dm": 0.0, "anisotropy": 0.0, "cutoff": 4.0, "smooth_from": 3.5}),
+        "Thermostat": Call(dynamics.Thermostat, {"temperature": 10.0, "friction": 1.0, "damping": 0.1}),
+        "State": Call(dynamics.State, {"frames": frames, "velocities": state.velocities, "masses": state.masses}),
+        "at_rest": Call(dynamics.at_rest, {"frames": frames, "masses": [55.8]}),
+        "heated": Call(dynamics.heated, {"state": state, "temperature": 10.0, "generator": generator}),
+        "Integrator": Call(dynamics.Integrator, {"potential": iron, "state": state, "dt": 1e-3, "lattice": True,
+                                                 "spins": True, "thermostat": None, "generator": None, "skin": 0.3,
+                                                 "tolerance": 1e-11}, {"thermostat": "generator"}),
+        "Integrator.run": Call(run, {"steps": 1, "record": None},
+                               {"record": "lambda|int()"})}

@@ -1,0 +1,131 @@
+"""What a large ensemble would take on many GPUs: overheads measured here, then a simulation.
+
+    python benchmarks/cluster_cost.py [--store FOLDER]     into benchmarks/CLUSTER_COST.md
+
+Measured on this machine: Dask's time a unit of work, from units that do nothing on a LocalCluster of 4 workers; seconds
+of shards and stages from the meta.json of the artefacts in FOLDER; bytes of the paper's network and shards from their
+shapes. No GPU was at hand: the seconds of a stage there are a free parameter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from concurrent.futures import as_completed
+from pathlib import Path
+
+from measure import machine, median
+
+from evae_core import VAE
+from evae_core.artefact import META, read_meta
+from evae_core.ensemble import dask
+from evae_core.ensemble.cost import Costs, simulate, tasks
+from evae_core.ensemble.executors import local_cluster
+from evae_core.ensemble.grid import chains, work
+from evae_core.presets import PRESETS
+from evae_core.store import Store
+
+HERE = Path(__file__).resolve().parent
+GPUS = (1, 8, 64, 512)
+STAGES = (1.0, 10.0, 100.0)  # seconds of a stage, the free parameter
+BANDWIDTH = 1e9  # bytes a second of the store: assumed
+EMPTY = 500
+
+
+def nothing(number: int) -> int:
+    """A unit of work that does nothing."""
+    return number
+
+
+def overhead(count: int = EMPTY) -> float:
+    """Seconds of a unit that does nothing, on four workers, through the executor that ensembles use."""
+    with local_cluster(4) as cluster:
+        executor = dask(cluster.scheduler_address)()
+        for _ in range(2):  # the first time the workers import
+            begun = time.perf_counter()
+            for future in as_completed([executor.submit(nothing, number) for number in range(count)]):
+                future.result()
+        seconds = (time.perf_counter() - begun) / count
+        executor.shutdown()
+    return seconds
+
+
+def made(store: Path) -> str:
+    """Seconds of the artefacts in a store, by kind and lattice."""
+    seconds: dict[tuple[str, str], list[float]] = {}
+    steps: dict[tuple[str, str], list[int]] = {}
+    for name in Store(store).names():
+        body = read_meta(store / name / META)
+        if body is None or body["spec"]["kind"] not in ("shard", "stage", "ending"):
+            continue
+        spec = body["spec"]
+        shape = (spec if spec["kind"] == "shard" else spec.get("data") or spec["stage"]["data"])["shape"]
+        key = spec["kind"], f"{shape[0]} x {shape[1]}"
+        seconds.setdefault(key, []).append(body["wall_seconds"])
+        steps.setdefault(key, []).append(spec.get("n") or spec.get("steps") or 1)
+    rows = [f"| {kind} | {shape} | {len(found)} | {median(found):.2f} | "
+            f"{1e3 * sum(found) / sum(steps[kind, shape]):.1f} |" for (kind, shape), found in sorted(seconds.items())]
+    return ("| artefact | lattice | number | median seconds | ms a step, or a configuration |\n|---|---|---|---|---|\n"
+            + "\n".join(rows) + "\n")
+
+
+def predicted(unit: float, points: int = 10, seeds: int = 10) -> tuple[str, int]:
+    """The table of predictions for ``points`` x ``points`` x ``seeds`` gamma ladders of the paper's preset, with
+    ``unit`` seconds of the scheduler a unit of work; and how many units there are."""
+    p = PRESETS["paper"]
+    spread = [0.2 + 0.02 * k for k in range(points)]
+    plan = chains(p, seeds, [1e-3], spread, [0.1 * (k + 0.5) for k in range(points)], reduced=True)
+    units = work(plan)
+    weights = 4.0 * sum(value.numel() for value in VAE(p.size).state_dict().values())
+    shard = 4.0 * p.shard * 3 * p.size**2
+    rows = []
+    for remade in (False, True):
+        for stage in STAGES:
+            costs = Costs(shard=0.02 * stage, stage=stage, ending=0.02 * stage, shard_bytes=shard, stage_bytes=weights,
+                          ending_bytes=12.0 * 3 * p.size**2, overhead=unit, bandwidth=BANDWIDTH, remade=remade)
+            todo = tasks(units, costs)
+            for gpus in GPUS:
+                found = simulate(todo, gpus, costs)
+                ideal = max(sum(task.seconds for task in todo) / gpus, found.longest)
+                shards = "made again" if remade else "read"
+                rows.append(f"| {shards} | {stage:g} | {gpus} | {found.seconds / stage:.0f} | "
+                            f"{found.seconds / 3600:.2f} | {found.seconds / ideal:.2f} | {found.workers_busy:.2f} | "
+                            f"{found.scheduler_busy:.2f} | {found.store_busy:.2f} | {found.moved / 1e12:.2f} |")
+    head = ("| shards | seconds a stage (assumed) | GPUs | time, in stages | hours | over the ideal | GPUs busy | "
+            "scheduler busy | store busy | TB moved |\n" + "|---" * 10 + "|\n")
+    return (f"{len(plan) // 2} gamma ladders and as many of beta, {len(units)} units of work; a stage's artefact "
+            f"{weights / 1e6:.0f} MB, a shard {shard / 1e6:.0f} MB.\n\n" + head + "\n".join(rows) + "\n"), len(units)
+
+
+def report(store: Path) -> str:
+    """What was measured and what is predicted, as the page that is kept."""
+    unit = overhead()
+    prediction, count = predicted(unit)
+    ms, rate = f"{1e3 * unit:.1f} ms", f"{BANDWIDTH / 1e9:g} GB/s"
+    return f"""# What a large ensemble would take on a cluster
+
+Written by `python benchmarks/cluster_cost.py`. Machine: {machine()}, with other work beside.
+
+## Measured
+
+Dask's time a unit of work that does nothing, four workers on this machine: {ms}. Artefacts in the store, made here:
+
+{made(store)}
+## Predicted, not measured
+
+A simulation (`evae_core/ensemble/cost.py`) of the paper's preset. Its inputs: one scheduler that serves {count} units
+one by one, the {ms} above each; a store that serves one after the other at {rate} (assumed); artefacts of the
+sizes below; a shard and an ending that take 0.02 of a stage (assumed); and the seconds of a stage on a GPU, which
+nobody has measured: a free parameter. "The ideal" is all work over the number of GPUs, or the longest ladder. "Read":
+shards are made once and read from the store by whoever trains on them; "made again": every worker makes those of a data
+set itself. The simulated scheduler does not know which worker has which data: Dask does not know it either.
+
+{prediction}"""
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, help="where artefacts were made; default: EVAE_STORE")
+    page = report(parser.parse_args().store or Store().root)
+    (HERE / "CLUSTER_COST.md").write_text(page)
+    print(page)

@@ -1,0 +1,96 @@
+"""Active learning of a spin-lattice potential against random labels: candidates a round, errors and their tails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from evae_core.deepspin.active import CANDIDATE, ActiveSpec, Exploration, Trust, explore, learn, tails
+from evae_core.deepspin.data import Frames
+from evae_core.deepspin.model import ModelSpec
+from evae_core.deepspin.potential import label
+from evae_core.deepspin.reference import iron_like
+from evae_core.deepspin.training import NETWORK, TrainSpec
+from evae_core.files import load_table, save_table
+from evae_core.presets import Preset
+from evae_core.results import kept
+
+VERSION = 1  # raise when what is computed changes
+ENGINE = iron_like(cutoff=3.6, smooth_from=3.0)  # first two shells of bcc iron
+LATTICE, MOMENT, MASS = 2.87, 2.2, 55.845  # angstrom, mu_B, g/mol
+MODEL = ModelSpec(("Fe",), (0.3 / MOMENT,), cutoff=3.6, smooth_from=3.0, embedding=(8,), axis=3, components=24,
+                  fitting=(16,))
+TEMPERATURES = (300.0, 800.0, 1500.0)  # K, one a round
+TRUST = Trust(force=(0.25, 3.0), force_mag=(0.01, 0.15))
+FIRST, LABELS, TESTED = 4, 6, 24  # frames to begin with, labels a round, frames of the test set
+MEASURES = ("force_rms", "force_95", "force_max", "force_mag_rms", "force_mag_95", "force_mag_max")
+
+
+def crystal() -> Frames:
+    """The ferromagnetic crystal: 16 atoms of bcc at rest."""
+    steps = torch.stack(torch.meshgrid(*[torch.arange(2.0)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    positions = LATTICE * (steps[:, None] + torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])).reshape(1, -1, 3)
+    spins = torch.zeros_like(positions)
+    spins[..., 2] = MOMENT
+    return Frames(("Fe",), torch.zeros(positions.shape[1], dtype=torch.int64), 2 * LATTICE * torch.eye(3)[None],
+                  positions, spins)
+
+
+def met(temperature: float, n: int, seed: int) -> Frames:
+    """``n`` labelled configurations that the explicit Hamiltonian's own dynamics meets at a temperature (K)."""
+    plan = Exploration((temperature,), (MASS,), walkers=max(1, n // 4), steps=120, every=30)
+    return label(ENGINE, explore(ENGINE, crystal(), temperature, plan, torch.Generator().manual_seed(seed))[:n])
+
+
+def active(p: Preset, report: kept.Report = print) -> SimpleNamespace:
+    """Both ways from the same first frames, by seed; the test set is met at the highest temperature.
+
+    Returns
+    -------
+    labels {way: (rounds,)} labelled frames of the first seed; shares {way: (rounds,)} share of candidates, mean over
+    seeds, NaN after the last exploration; errors {measure: {way: (seeds, rounds)}}, MEASURES of
+    :func:`~evae_core.deepspin.active.tails`, mean over the potentials of a committee.
+    """
+    small = p.name == "smoke"
+    seeds = 1 if small else p.seeds - 1
+    plan = Exploration(TEMPERATURES[:1] if small else TEMPERATURES, (MASS,), walkers=2, steps=10 if small else 100,
+                       every=5)
+    one = ActiveSpec(MODEL, TrainSpec(steps=10 if small else 300, rate=5e-3, last_rate=1e-4, segments=1), plan, TRUST,
+                     labels=LABELS)
+    spec = {"kind": "active", "version": VERSION, "network": NETWORK, "engine": ENGINE.spec(), "learning": one.spec(),
+            "seeds": seeds, "first": FIRST, "tested": TESTED}
+
+    def make(folder: Path) -> None:
+        test, rows = met(TEMPERATURES[-1], TESTED, 99), []
+        for seed in range(seeds):
+            first = met(100.0, FIRST, seed)
+            for way in ("active", "random"):
+                chosen = replace(one, actively=way == "active", seed=seed)
+                for number, round_ in enumerate(learn(ENGINE, first, chosen, report=report)):
+                    wrong = [tails(potential, test) for potential in round_.committee]
+                    share = float((round_.kinds == CANDIDATE).double().mean()) if len(round_.kinds) else float("nan")
+                    rows.append({"way": way, "seed": seed, "round": number, "labels": round_.frames, "share": share}
+                                | {name: float(np.mean([one[name] for one in wrong])) for name in MEASURES})
+        save_table(folder / "active.csv", {key: np.array([row[key] for row in rows]) for key in rows[0]})
+
+    folder, _ = kept.get(p, spec, make, report)
+    return _gathered(load_table(folder / "active.csv"))
+
+
+def _gathered(table: dict[str, Any]) -> SimpleNamespace:
+    """The table by way; rounds that some seed did not need (no candidate was left) are left out."""
+    ways = list(dict.fromkeys(table["way"].tolist()))
+    seeds = np.unique(table["seed"])
+    rounds = min(int(((table["way"] == way) & (table["seed"] == seed)).sum()) for way in ways for seed in seeds)
+
+    def of(way: str, key: str) -> np.ndarray:
+        return np.stack([table[key][(table["way"] == way) & (table["seed"] == seed)][:rounds] for seed in seeds])
+
+    return SimpleNamespace(labels={way: of(way, "labels")[0] for way in ways},
+                           shares={way: of(way, "share").mean(0) for way in ways},
+                           errors={name: {way: of(way, name) for way in ways} for name in MEASURES})

@@ -1,0 +1,141 @@
+"""The E-VAE guided by a learned Hamiltonian: how far the collapse gets, against how well the potential was learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from evae_core import runs
+from evae_core.baselines.search import charge, descended, energies
+from evae_core.dataset import data_spec, load_data
+from evae_core.deepspin import lattice_training
+from evae_core.deepspin.guide import Guide
+from evae_core.deepspin.lattice import LatticeSpin
+from evae_core.deepspin.lattice_training import LatticeTraining, disturbed, errors, label, pieces
+from evae_core.files import load_arrays, load_table, read_json, save_arrays, save_table, write_json
+from evae_core.ladders import Stage, climbing, ladder
+from evae_core.presets import Preset
+from evae_core.results import kept
+from evae_core.results.certified import SAME, certified, search_of
+from evae_core.store import Store
+from evae_core.training import Trained, climb, stage_spec
+
+VERSION = 1  # raise when what is measured changes
+RUNGS = (100.0, 1e3, 3e3, 1e4, 1e5)  # of gamma, each as many steps as a stage of the preset up to gamma = 100
+STEPS = (10, 30, 100, 300)  # of L-BFGS: potentials from crude to good
+TESTED = 8  # configurations of the validation set, disturbed, by which potentials are judged
+SEED = 21  # of the states that are drawn
+COLUMNS = ("torque_error", "energy_error", "mean", "relaxed_mean", "relaxed_lowest", "share", "charge", "seconds")
+
+
+def stages(p: Preset) -> list[Stage]:
+    """The ladder: from the model of beta = 1e-3 that has seen no Hamiltonian, gamma = 0, up the rungs."""
+    start = next(stage for stage in ladder(p) if stage.beta == runs.BETA)
+    return climbing([(runs.BETA, gamma, p.gamma_steps) for gamma in RUNGS], p, seed=0, parent=start)
+
+
+def learned(p: Preset, training: LatticeTraining) -> tuple[Guide, dict[str, Any]]:
+    """The potential of a training on the preset's system, from the store, as a guide; and its errors: see
+    :func:`~evae_core.deepspin.lattice_training.errors`, on disturbed configurations of the validation set at the
+    preset's own size; ``torque_error`` is relative to the labels'."""
+    data = data_spec(p)
+    spec = {"kind": "lattice-potential", "version": lattice_training.VERSION, "data": data.spec(),
+            "training": training.spec()}
+
+    def make(folder: Path) -> None:
+        sets, generator = load_data(data), torch.Generator().manual_seed(training.seed)
+        chosen = torch.randperm(len(sets.train), generator=generator)[:training.pieces]
+        cut = pieces(disturbed(sets.train[chosen.numpy()], generator), training.side, generator)
+        potential = lattice_training.train(label(data.hamiltonian, cut), training)
+        tested = disturbed(sets.validation[:TESTED], torch.Generator().manual_seed(SEED))
+        found = errors(potential, label(data.hamiltonian, tested))
+        write_json(folder / "errors.json", found | {"torque_error": found["torque"] / found["torque_label"]})
+        safetensors.torch.save_file(potential.state_dict(), folder / "weights.safetensors")
+
+    folder = Store().get(spec, make)
+    potential = LatticeSpin(training.model).double()
+    potential.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
+    return Guide(potential, data.hamiltonian, spec), read_json(folder / "errors.json")
+
+
+def guided(p: Preset, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
+    """Collapses under learned potentials, and under the explicit Hamiltonian with the same batches and noise.
+
+    Everything is measured, and states are relaxed, by the explicit Hamiltonian; energies are J per spin above the
+    lowest state known.
+
+    Returns
+    -------
+    best (E/N of that state) and its charge; names: "start", the model before any guidance, the potentials, "explicit";
+    table {column: (names,)}: torque_error (relative) and energy_error (J per spin) of the potential, 0 where there is
+    none, mean (of generated states, as decoded), relaxed_mean, relaxed_lowest (after the descent), share (that relax to
+    the lowest state known), charge (median, of relaxed ones), seconds (of the ladder); curves {name: (gammas,)}, the
+    mean along gammas, of all but the start; states {name: (3, N, N)}, the relaxed state of median energy, and "lowest
+    known".
+    """
+    data, plan = data_spec(p), stages(p)
+    best = certified(data.hamiltonian, data.shape, search_of(p), device)
+    trainings = {f"{steps} steps": LatticeTraining(steps=steps) for steps in STEPS}
+    names, climbers = ["start", *trainings, "explicit"], [*trainings, "explicit"]
+    spec = {"kind": "guided", "version": VERSION, "last": stage_spec(plan[-1], data), "samples": p.samples,
+            "certificate": best.best.energy,
+            "potentials": [lattice_training.VERSION, *(training.spec() for training in trainings.values())]}
+
+    def make(folder: Path) -> None:
+        start = climb([plan[0].parent] if plan[0].parent else [], data, device=device, report=report)
+        row, state = _measured(p, start[0], best.best.energy, device)
+        rows, curves, states = [row | {"torque_error": 0.0, "energy_error": 0.0, "seconds": 0.0}], [], [state]
+        for name in climbers:
+            guide, found = learned(p, trainings[name]) if name in trainings else (None, {})
+            if guide:
+                report(f"potential of {name}: torque error {found['torque_error']:.1%}")
+            climbed = climb(plan, data, device=device, report=report, guide=guide)
+            row, state = _measured(p, climbed[-1], best.best.energy, device)
+            rows.append(row | {"torque_error": found.get("torque_error", 0.0), "energy_error": found.get("energy", 0.0),
+                               "seconds": sum(trained.measured["seconds"] for trained in climbed)})
+            curves.append([_mean(p, trained, device) - best.best.energy for trained in climbed])
+            states.append(state)
+        save_table(folder / "guided.csv", {"run": np.array(names)}
+                   | {key: np.array([row[key] for row in rows]) for key in COLUMNS})
+        save_arrays(folder / "guided.npz", {"curves": np.array(curves), "states": kept.as_half(torch.stack(states))})
+
+    folder, _ = kept.get(p, spec, make, report)
+    table, arrays = load_table(folder / "guided.csv"), load_arrays(folder / "guided.npz")
+    states = dict(zip(names, kept.as_spins(arrays["states"]), strict=True))
+    return SimpleNamespace(best=best.best.energy, charge=best.best.charge, names=names, gammas=RUNGS,
+                           table={key: table[key] for key in COLUMNS},
+                           curves=dict(zip(climbers, arrays["curves"], strict=True)),
+                           states=states | {"lowest known": best.spins.float()})
+
+
+def arguments(found: SimpleNamespace) -> dict[str, Any]:
+    """What :func:`~evae_core.plotting.guided_collapse` draws of :func:`guided`."""
+    table, inner = found.table, slice(1, -1)
+    levels = {words: tuple(float(table[key][at]) for key in ("mean", "relaxed_mean", "share"))
+              for words, at in (("explicit Hamiltonian", -1), ("before guidance", 0))}
+    titles = {name: f"torque error {error:.0%}" for name, error in zip(found.names[inner],
+                                                                        table["torque_error"][inner], strict=True)}
+    shown = [(titles.get(name, name), found.states[name].numpy()) for name in (*found.names[inner], "explicit")]
+    return {"error": table["torque_error"][inner], "decoded": table["mean"][inner],
+            "relaxed": table["relaxed_mean"][inner], "share": table["share"][inner], "references": levels,
+            "shown": shown}
+
+
+def _mean(p: Preset, trained: Trained, device: str) -> float:
+    return float(energies(trained.data.hamiltonian, kept.generate(trained.model(device), p.samples, SEED)).mean())
+
+
+def _measured(p: Preset, trained: Trained, zero: float, device: str) -> tuple[dict[str, float], torch.Tensor]:
+    """A row of the table, and the relaxed state of median energy."""
+    H = trained.data.hamiltonian
+    generated = kept.generate(trained.model(device), p.samples, SEED)
+    cold = descended(H, generated, device)
+    relaxed = energies(H, cold) - zero
+    return {"mean": float(energies(H, generated).mean()) - zero, "relaxed_mean": float(relaxed.mean()),
+            "relaxed_lowest": float(relaxed.min()), "share": float((relaxed < SAME).double().mean()),
+            "charge": float(np.median([charge(H, state) for state in cold]))}, cold[relaxed.argsort()[len(cold) // 2]]

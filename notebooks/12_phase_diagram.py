@@ -1,0 +1,138 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 12 · A phase diagram from collapsed models
+#
+# Past a critical γ a model gives one state of low energy. Is it the right phase at every $D$ and $B$? This notebook trains a short ladder
+# at each point of a small diagram, all at once on the cores of this machine, and puts three diagrams side by side: the lowest state that a fast annealing found, the lowest that
+# the collapsed model gives, and the lowest made by hand. Fields are measured in $D^2/J$: in the continuum the phases depend on
+# $BJ/D^2$ alone, and a film without anisotropy goes from helix to skyrmions to the uniform state.
+#
+# The laptop's diagram is as small as can be: one $D$, a field in each phase. A finer one, on the machines of a cluster
+# (docs/CLUSTER.md): `python -m evae_core ensemble --preset paper --short --betas 1e-3 --D 0.2:0.3:3 --B 0:0.95:10 --reduced --scheduler ...`
+
+# %% tags=["parameters"]
+preset = "laptop"
+device = "auto"
+
+# %%
+import numpy as np
+from IPython.display import Markdown
+
+from evae_core import claims, load_preset, plotting, widgets
+from evae_core.ensemble.tables import by_chain
+from evae_core.presets import figures_folder
+from evae_core.results.phases import SATURATION, boundaries, ensemble, phases
+
+p = load_preset(preset)
+figures = figures_folder(p)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print(f"the uniform state is lower than every helix from B J/D^2 = {SATURATION:.4f} on (continuum, no anisotropy)")
+
+# %% [markdown]
+# ## What is trained
+# At every point some thousand annealed states of a small periodic square and two short ladders from one first stage: γ at β = 10⁻³, and β
+# at γ = 0. Every shard and stage is an artefact of the store; stop at any time and run again.
+
+# %%
+plan = ensemble(p)
+print(f"{len(plan) // 2} points of {plan[0].size} x {plan[0].size} sites, {plan[0].data.train} states each; "
+      f"gammas {', '.join(f'{s.gamma:g}' for s in plan[1].stages)}; betas {', '.join(f'{s.beta:g}' for s in plan[0].stages)}")
+found = phases(p, device)
+rows = by_chain(found.endings, claims.criticals)
+for error in found.errors:
+    print("not made:", error)
+
+# %% [markdown]
+# ## Which phase is lowest?
+# A state at rest is called *skyrmions* where a square of one helix period holds a topological charge of at least 0.3 (a lattice has 0.6 to 1),
+# else *uniform* where its mean spin is longer than ½, and *helix* otherwise, with whatever defects. Open markers in the middle panel are no evidence: the model has not collapsed (its states differ by more than 1 % of the
+# data's k-space MSE), or it gave one state at γ = 0 already, without the Hamiltonian (a network that never left its first plateau gives the
+# uniform state whatever is right), or what it gives stays higher than the annealed states. Lines: where
+# states made by hand are equally low, straight between the fields of the diagram, and the closed form.
+
+# %%
+def one_state(row):
+    if row["spread"] >= claims.COLLAPSED:
+        return "no"
+    return "yes" if row["gamma_c_states"] == row["gamma_c_states"] else "already at γ = 0"
+
+def sure(row):
+    return one_state(row) == "yes" and row["lowest_energy"] < row["annealed_energy"] + 1e-6
+
+points = [(row["D"], round(row["field"], 9), row) for row in rows]
+lowest_made = {point: min((e, kind) for kind, e in kinds.items() if e == e) for point, kinds in found.made.items()}
+span = sorted({min(p.phase_D), max(p.phase_D)})
+lines = [("uniform = helix, closed form", span, [SATURATION] * len(span))]
+lines += [(f"{low} = {high}, made states", sorted(crossing), [crossing[D] for D in sorted(crossing)])
+          for (low, high), crossing in boundaries(found.made).items()]
+fig = plotting.phase_diagram([
+    ("annealed", [(D, b, row["phase_annealed"], True) for D, b, row in points]),
+    ("E-VAE, collapsed", [(D, b, row["phase_generated"], sure(row)) for D, b, row in points]),
+    ("made by hand", [(D, b, kind, True) for (D, b), (_, kind) in lowest_made.items()])], lines)
+plotting.save(fig, figures, "fig12_diagram")
+fig
+
+# %% [markdown]
+# The states themselves, all at rest, one row a field, for every $D$ the annealed one and the E-VAE's:
+
+# %%
+drawn = [(found.states[D, b][kind].numpy(), f"{kind.replace('lowest', 'E-VAE')}\nD = {D:g}\n$BJ/D^2$ = {b:g}")
+         for b in p.phase_fields for D in p.phase_D for kind in ("annealed", "lowest")]
+fig = plotting.gallery(np.stack([state for state, _ in drawn]), [words for _, words in drawn],
+                       columns=2 * (len(p.phase_D) if len(p.phase_D) > 1 else len(p.phase_fields)))
+plotting.save(fig, figures, "fig12_states")
+fig
+
+# %% [markdown]
+# Where the collapsed state is not the annealed one, in numbers. Energies per spin above the lowest known here (J), all at rest but the last.
+
+# %%
+head = ("| D | B J/D² | lowest made | annealed | E-VAE, lowest | its median | as generated (mean) | one state? | L_RC at γ = 0 | the E-VAE is |\n"
+        + "|---" * 10 + "|\n")
+lines_ = []
+for D, b, row in points:
+    energy, kind = lowest_made[D, b]
+    best = min(energy, row["annealed_energy"], row["lowest_energy"])
+    gap = row["lowest_energy"] - row["annealed_energy"]
+    verdict = "the annealed one" if abs(gap) < 1e-6 else f"{abs(gap):.1e} J {'below' if gap < 0 else 'above'} the annealed"
+    if row["phase_generated"] != row["phase_annealed"]:
+        verdict += f", {row['phase_generated']} for {row['phase_annealed']}"
+    lines_.append(f"| {D:g} | {b:g} | {energy - best:.1e} ({kind}) | {row['annealed_energy'] - best:.1e} | {row['lowest_energy'] - best:.1e} | "
+                  f"{row['median_energy'] - best:.1e} | {row['raw'] - best:.1e} | {one_state(row)} "
+                  f"({row['spread']:.1e}) | {row['reconstruction']:.2f} | {verdict} |")
+Markdown(head + "\n".join(lines_))
+
+# %% [markdown]
+# ## Where do the ladders collapse?
+# $\gamma_c$: by the states, where they become one; by $L_\mathrm{KL}$, where it has doubled since γ = 100. $\beta_c$ at γ = 0: where $L_\mathrm{KL}$ falls
+# below a tenth of a nat a latent number. A point without a mark has not got there in these few and short stages.
+
+# %%
+def curves(name):
+    return [(f"D = {D:g}", [b for d, b, _ in points if d == D], [row[name] for d, _, row in points if d == D]) for D in p.phase_D]
+
+fig = plotting.critical_fields([(r"$\gamma_c$, states", curves("gamma_c_states")), (r"$\gamma_c$, $L_\mathrm{KL}$", curves("gamma_c_kl")),
+                                (r"$\beta_c$, $L_\mathrm{KL}$", curves("beta_c_kl"))])
+plotting.save(fig, figures, "fig12_critical")
+fig
+
+# %% [markdown]
+# ## Look around
+# The three states of a point: annealed, the E-VAE's lowest, and the one of its median energy, all at rest.
+
+# %%
+def at(D, b):
+    three = found.states[D, b]
+    return plotting.gallery(np.stack([three[kind].numpy() for kind in ("annealed", "lowest", "median")]),
+                            ["annealed", "E-VAE, lowest", "E-VAE, median"], columns=3, title=f"D = {D:g}, $BJ/D^2$ = {b:g}")
+
+widgets.explorer(at, D=sorted({D for D, _ in found.states}), b=sorted({b for _, b in found.states}))
