@@ -59,7 +59,7 @@ def test_both_signs_make_it_even():
 
 @pytest.mark.parametrize("spoilt", [True, False])
 def test_a_bad_frame_is_found(spoilt):
-    """Its weight is the least by far; without one no frame has so little."""
+    """Its weight is small and the least; with the labels as they were it is not small."""
     frames = labelled(16)
     wrong = frames.force_mags.clone()
     wrong[3] += 5 * spoilt * wrong.std() * torch.randn(wrong[3].shape, generator=torch.Generator().manual_seed(0))
