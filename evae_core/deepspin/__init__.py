@@ -6,6 +6,7 @@
     model        ModelSpec, DeepSpin: the learned potential
     potential    evaluate(): forces, magnetic forces, torques, virials of any potential
     reference    SpinLattice: an explicit Hamiltonian for labels
+    leastsquares the linear part of a potential, fitted to all labels at once
     training     TrainSpec, train(), errors(): trainings as artefacts of the store
     dynamics     Integrator: atoms and moments moving together, Langevin's thermostat
 
