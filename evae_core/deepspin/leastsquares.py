@@ -28,12 +28,13 @@ from evae_core.deepspin.potential import evaluate
 
 ROWS = 20000  # derivatives used: all where there are fewer, random directions where there are more
 NUMBERS = 5e7  # most numbers in the table of the linear system (400 MB)
-ENERGY = 0.1  # weight of all energies against that of all derivatives
+ENERGY = 0.01  # weight of all energies against that of all derivatives
 RIDGE = 1e-9  # of the mean square of a column
 # Weights are expected to be of size PRIOR (eV, for columns of variance 1) where labels are met to a part NOISE of them.
 # Without that some reach 10^4 eV and cancel to less than float32 resolves.
 PRIOR, NOISE = 0.03, 0.03
-OUTLIER, ROUNDS = 3.0, 3  # see _solve
+PENALTIES = tuple(10.0**k for k in (0.0, 1.0, 2.0, 3.0, 4.5, 6.0, 7.5))  # multiples of that penalty to choose from
+OUTLIER, ROUNDS, FOLDS = 3.0, 2, 4  # see _solve
 CHUNK = 16  # directions at a time
 
 
@@ -73,22 +74,39 @@ def fit_linear(model: DeepSpin, frames: Frames, neighbours: Neighbours, wanted: 
 def _solve(A: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """w (P,) and weights (F,) of A (F, rows, P) w = b (F, rows), regularised and robust.
 
-    Frames whose residual is more than OUTLIER times the median pull no harder than one at that size (Huber): among
-    first-principles frames there are some whose electrons have not converged, and squares would let one decide.
+    The penalty of large weights is the one of PENALTIES that serves best for frames left out of the fit, by the
+    weighted mean of their residuals' sizes. Frames whose residual is more than OUTLIER times the median pull no harder
+    than one at that size (Huber): among first-principles frames there are some whose electrons have not converged, and
+    squares would let one decide.
     """
     size = A.flatten(0, 1).norm(dim=0)
     size.clamp_(min=1e-10 * float(size.max()))
-    penalty = RIDGE + (NOISE / (PRIOR * size)).square()
-    weights = A.new_ones(len(A))
-    A = A / size
+    penalty = (NOISE / (PRIOR * size)).square()
+    A, weights = A / size, A.new_ones(len(A))
+    folds = [torch.arange(k, len(A), FOLDS, device=A.device) for k in range(min(FOLDS, len(A)))]
     for _ in range(ROUNDS):
-        G = A.new_zeros(len(size), len(size))
-        for frame, weight in zip(A, weights, strict=True):
-            G.addmm_(frame.T, weight * frame)
-        right = torch.einsum("f,frp,fr->p", weights, A, b)
-        w = torch.cholesky_solve(right[:, None], torch.linalg.cholesky(G + penalty.diag()))[:, 0]
-        left = (b - A @ w).square().mean(1).sqrt()
-        weights = (OUTLIER * left.median() / left.clamp_min(1e-30)).clamp_max(1.0).square()
+        parts = []
+        for fold in folds:
+            G = A.new_zeros(len(size), len(size))
+            for k in fold.tolist():
+                G.addmm_(A[k].T, weights[k] * A[k])
+            parts.append((G, torch.einsum("f,frp,fr->p", weights[fold], A[fold], b[fold])))
+        G, right = (torch.stack(values).sum(0) for values in zip(*parts, strict=True))
+
+        def solved(G: Tensor, right: Tensor, factor: float) -> Tensor:
+            G = G.clone()
+            G.diagonal().add_(RIDGE + factor * penalty)
+            return torch.cholesky_solve(right[:, None], torch.linalg.cholesky(G))[:, 0]
+
+        def left(fold: Tensor, w: Tensor) -> Tensor:
+            return (b[fold] - A[fold] @ w).square().mean(1).sqrt()
+
+        best = min(PENALTIES, key=lambda factor: float(torch.cat([
+            weights[fold].sqrt() * left(fold, solved(G - part[0], right - part[1], factor))
+            for fold, part in zip(folds, parts, strict=True)]).sum())) if len(folds) > 1 else PENALTIES[0]
+        w = solved(G, right, best)
+        sizes = torch.stack([(y - a @ w).square().mean().sqrt() for a, y in zip(A, b, strict=True)])
+        weights = (OUTLIER * sizes.median() / sizes.clamp_min(1e-30)).clamp_max(1.0).square()
     return w / size, weights.cpu()
 
 

@@ -53,7 +53,7 @@ class TrainSpec:
     seed : of weights, batches and signs.
     """
 
-    steps: int = 12000
+    steps: int = 4000
     batch: int = 4
     rate: float = 1e-4
     last_rate: float = 1e-6
@@ -94,7 +94,7 @@ class TrainSpec:
 @dataclass(frozen=True)
 class Trained:
     """A finished training in the store. ``measured``: ``train`` and ``validation`` errors (see :func:`errors`) after
-    each segment so far, and the ``seconds`` of each."""
+    each segment so far, and the ``seconds`` of the processor that each took."""
 
     model_spec: ModelSpec
     folder: Path
@@ -222,7 +222,7 @@ def train(frames: Frames, validation: Frames | None, model: ModelSpec, spec: Tra
 def _segment(folder: Path, before: Path | None, segment: int, frames: Frames, validation: Frames | None,
              model_spec: ModelSpec, spec: TrainSpec, device: str,
              report: Callable[[str], None] | None) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     model = DeepSpin(model_spec, spec.seed)
     tables = neighbours_of(model, frames)
     model.to(device)
@@ -252,7 +252,7 @@ def _segment(folder: Path, before: Path | None, segment: int, frames: Frames, va
         fit_linear(model, frames, tables, spec.wanted(), spec.reversal, spec.seed)
     measured["train"].append(errors(model, frames, tables))
     measured["validation"].append(None if validation is None else errors(model, validation))
-    measured["seconds"].append(round(time.perf_counter() - started, 3))
+    measured["seconds"].append(round(time.process_time() - started, 3))
     safetensors.torch.save_file(step.state(), folder / "state.safetensors")
     safetensors.torch.save_file({name: value.cpu().contiguous() for name, value in model.state_dict().items()},
                                 folder / "weights.safetensors")
