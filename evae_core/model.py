@@ -37,9 +37,17 @@ D_PAPER = 0.3
 class Energy(Protocol):
     """What L_H is made of: a :class:`Hamiltonian`, or a learned energy that stands for one."""
 
-    D: float
-    boundary: Any
-    mask: Any
+    @property
+    def D(self) -> float:
+        """Strength of the DM vector: the scale of L_H."""
+
+    @property
+    def boundary(self) -> Any:
+        """See :class:`Hamiltonian`."""
+
+    @property
+    def mask(self) -> Any:
+        """Bool array of magnetic sites, or None."""
 
     def energy(self, spins: Tensor, *, check: bool = True) -> Tensor:
         """(...,) total energy of spins (..., 3, Ny, Nx), differentiable."""
@@ -54,7 +62,9 @@ class Energy(Protocol):
 class Guide(Energy, Protocol):
     """A learned energy; ``about``, plain JSON values, says what it depends on."""
 
-    about: Mapping[str, Any]
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """See the class."""
 
 
 class Losses(NamedTuple):
