@@ -213,11 +213,11 @@ def hosts(*names: str) -> Iterator[list[str]]:
 
 def host_cut(folder: Path, plan: list[Chain]) -> tuple[Outcome, Place, bool]:
     """A scheduler and two hosts, each a network namespace; one host's network goes down for good while it trains."""
-    place = Place(str(folder / "head"), f"file://{folder}/shared")
+    place = Place(None, f"file://{folder}/shared")
     with ExitStack() as stack:
         head, *others = stack.enter_context(hosts("evae-s", "evae-a", "evae-b"))
 
-        def within(name: str, command: list[str], store: str = "head") -> None:
+        def within(name: str, command: list[str], store: str = "none") -> None:
             stack.enter_context(programs(["ip", "netns", "exec", name, *command], environment=HASTY | {
                 "EVAE_STORE": str(folder / store)}))
 
@@ -247,6 +247,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows, plan = [], tiny()
     with tempfile.TemporaryDirectory() as temporary:
+        os.environ["EVAE_STORE"] = f"{temporary}/own"  # where this process keeps what it pulls
         expected = serial(Path(temporary) / "serial", plan)
         for name in arguments.only:
             begun = time.monotonic()

@@ -57,18 +57,16 @@ def test_both_signs_make_it_even():
     assert parts[True] < 0.8 * parts[False]
 
 
-def test_one_bad_frame_does_not_decide():
-    frames, others = labelled(16), labelled(4, seed=5)
+@pytest.mark.parametrize("spoilt", [True, False])
+def test_a_bad_frame_is_found(spoilt):
+    """Its weight is small and the least; with the labels as they were it is not small."""
+    frames = labelled(16)
     wrong = frames.force_mags.clone()
-    wrong[3] += 5 * wrong.std() * torch.randn(wrong[3].shape, generator=torch.Generator().manual_seed(0))
-    spoilt = replace(frames, force_mags=wrong * (frames.spins.norm(dim=-1, keepdim=True) > 0))
-    ends = {}
-    for name, given in (("clean", frames), ("spoilt", spoilt)):
-        model = silent(frames)
-        weights = fit_linear(model, given, neighbours_of(model, frames), WANTED)
-        ends[name] = errors(model.double(), others)
-        assert (float(weights[3]) < 0.2) == (name == "spoilt")
-    assert ends["spoilt"]["force_mag"] < 1.5 * ends["clean"]["force_mag"]
+    wrong[3] += 5 * spoilt * wrong.std() * torch.randn(wrong[3].shape, generator=torch.Generator().manual_seed(0))
+    given = replace(frames, force_mags=wrong * (frames.spins.norm(dim=-1, keepdim=True) > 0))
+    model = silent(frames)
+    weights = fit_linear(model, given, neighbours_of(model, frames), WANTED)
+    assert (float(weights[3]) < 0.2) == spoilt and (int(weights.argmin()) == 3 or not spoilt)
 
 
 def test_random_directions_serve_where_there_are_too_many(monkeypatch):

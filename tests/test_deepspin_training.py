@@ -87,8 +87,7 @@ def test_learns_and_goes_on_where_it_stopped(tmp_path):
     untrained = DeepSpin(SPEC, 2)
     untrained.normalise(frames, neighbours_of(untrained, frames))
     before, after = errors(untrained, validation), trained.measured["validation"][-1]
-    # Forces alone: magnetic forces fall by 2 % only in these few steps, and are the open problem on NiO too.
-    assert after["force"] < 0.4 * before["force"]
+    assert after["force"] < 0.4 * before["force"] and after["force_mag"] < 0.9 * before["force_mag"]
     # The stored network is the one that was measured; in float64 it differs by float32's rounding.
     assert errors(trained.model(torch.float32), validation) == pytest.approx(after, rel=1e-5)
     assert errors(trained.model(), validation)["force"] == pytest.approx(after["force"], rel=1e-3)

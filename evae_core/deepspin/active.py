@@ -182,12 +182,12 @@ def tails(potential: Potential, frames: Frames) -> dict[str, float]:
     """Errors against labels over all atoms, |F - F_label| (eV/angstrom) and |F_mag - ..| (eV/mu_B): force_rms,
     force_95 (95th percentile), force_max, and the same of force_mag."""
     found = evaluate(potential, frames)
+    if frames.forces is None or frames.force_mags is None:
+        raise ValueError("frames must have forces and force_mags to compare with; see label()")
     result: dict[str, float] = {}
-    for name, ours, label_ in (("force", found.forces, frames.forces), ("force_mag", found.force_mags,
-                                                                        frames.force_mags)):
-        if label_ is None:
-            raise ValueError(f"frames must have labels of {name} to be compared with")
-        wrong = (ours - label_).norm(dim=-1).flatten()
+    for name, ours, true in (("force", found.forces, frames.forces),
+                             ("force_mag", found.force_mags, frames.force_mags)):
+        wrong = (ours - true).norm(dim=-1).flatten()
         result |= {f"{name}_rms": float(wrong.square().mean().sqrt()), f"{name}_95": float(wrong.quantile(0.95)),
                    f"{name}_max": float(wrong.max())}
     return result

@@ -8,7 +8,7 @@ averaged over configurations, sites and components. Labels come from the explici
 torques of small periodic pieces and nothing of J, D and B. The pieces are cut out of annealed configurations, and of
 the same disturbed: an E-VAE's outputs on its way are blends of several textures and rough, and a potential knows only
 what it was shown. All pieces are used in every step, by L-BFGS with line search in float64: the problem is small and
-badly conditioned, and Adam took a hundred times as long.
+badly conditioned (in a trial of five seconds Adam ended at a torque error of 39 %, L-BFGS at 7 %).
 """
 
 from __future__ import annotations

@@ -49,15 +49,17 @@ class Size:
     heated: tuple[float, ...]  # K
     settle: int  # steps at each temperature,
     measure: int  # and those averaged over
-    nio_steps: int  # steps of the training on NiO
+    nio_frames: int  # frames of NiO that are trained on,
+    nio_steps: int  # and steps
 
 
 SIZES = {
-    "smoke": Size((50.0, 200.0), 3, 1, (2, 6), 20, (2, 1, 1), 60, 5e-4, (1, 1, 1), (50.0, 200.0), 4, 12, 5),
+    "smoke": Size((50.0, 200.0), 3, 1, (2, 6), 20, (2, 1, 1), 60, 5e-4, (1, 1, 1), (50.0, 200.0), 4, 12, 2, 5),
     "laptop": Size((20.0, 60.0, 100.0, 150.0, 200.0, 280.0), 10, 4, (4, 15, 60), 600, (6, 2, 2), 800, 4e-3,
-                   (3, 3, 3), (20.0, 70.0, 120.0, 160.0, 200.0, 260.0), 100, 240, 500),
+                   (3, 3, 3), (20.0, 70.0, 120.0, 160.0, 200.0, 260.0), 100, 240, 48, 500),
     "paper": Size((20.0, 60.0, 100.0, 150.0, 200.0, 280.0), 40, 16, (4, 15, 60, 240), 12_000, (12, 3, 3), 4000, 4e-3,
-                  (6, 6, 6), (20.0, 60.0, 100.0, 130.0, 150.0, 170.0, 190.0, 210.0, 250.0, 300.0), 1000, 4000, 40_000),
+                  (6, 6, 6), (20.0, 60.0, 100.0, 130.0, 150.0, 170.0, 190.0, 210.0, 250.0, 300.0), 1000, 4000, 48,
+                  40_000),
 }
 
 
@@ -161,9 +163,10 @@ def nio(p: Preset, folder: Path, device: str = "cpu", report: Report = print) ->
         return None
     frames = read_deepmd(folder)
     order = np.random.default_rng(0).permutation(len(frames)).tolist()
-    training, held_out = frames[order[:-HELD_OUT]], frames[order[-HELD_OUT:]]
+    size = SIZES[p.name]
+    training, held_out = frames[order[:-HELD_OUT][:size.nio_frames]], frames[order[-HELD_OUT:]]
     spec = ModelSpec(frames.names, tuple(NICKEL if name == "Ni" else 0.0 for name in frames.names))
-    trained = train(training, held_out, spec, TrainSpec(steps=SIZES[p.name].nio_steps, segments=1), device=device,
+    trained = train(training, held_out, spec, TrainSpec(steps=size.nio_steps, segments=1), device=device,
                     report=report)
     return SimpleNamespace(trained=trained, frames=training, held_out=held_out)
 
