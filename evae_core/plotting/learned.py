@@ -17,7 +17,7 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
     ----------
     error : (m,) relative torque errors.
     decoded, relaxed : (m,) mean energies per spin above the lowest state known, J, of states as generated and after
-        relaxation; their axis is logarithmic and becomes linear below 1e-5 J: states may be the lowest known itself.
+        relaxation; on a logarithmic axis, without those that are exactly 0.
     share : (m,) of the states that relax to it.
     references : {words: (decoded, relaxed, share)}, drawn as level lines; two at most.
     shown : list of (title, spins (3, Ny, Nx)).
@@ -36,19 +36,24 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
         for (name, levels), dash in zip(references.items(), DASHES[1:3], strict=False):
             level = members(levels, name, "decoded, relaxed, share")[k] * (100 if k == 2 else 1)
             ax.axhline(level, color=COLOURS[k], linestyle=dash, linewidth=0.9, label=name if k == 2 else None)
-    left.set_yscale("symlog", linthresh=1e-5)
+    left.set_yscale("log", nonpositive="mask")
     left.set_ylabel("$E/N$ above the lowest state known ($J$)")
     right.set_ylabel("relax to the lowest state known (%)")
     right.set_ylim(-3, 103)
     for ax in (left, right):
         ax.set_xscale("log")
+        ax.set_xticks(100 * error[order], [f"{100 * one:.2g}" for one in error[order]])
+        ax.set_xticks([], minor=True)
         ax.set_xlabel("torque error of the potential (% of the rms)")
         ax.legend()
     axes = halves[1].subplots(1, len(pictures), squeeze=False)[0]
     for ax, (title, spins) in zip(axes, pictures, strict=True):
         ax.imshow(spin_rgb(as_spins(spins, title, ndim=3)), origin="lower", interpolation="nearest")
         ax.set_title(title)
-        ax.set_axis_off()
+        ax.set_xticks([])
+        ax.set_yticks([])
+        for side in ax.spines.values():  # a uniform state is white
+            side.set_visible(True)
     return fig
 
 
