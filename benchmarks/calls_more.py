@@ -51,6 +51,8 @@ def claims() -> dict[str, Call]:
     run = table | {"energy": -2.0, "defects": 0.0, "charge": 3.0}
     sample = {"name": "square", "energy": -2.0, "relaxed": -2.0, "best_annealed": -2.0, "kspace_mse": 0.0,
               "data_kspace_mse": 1.0}
+    climb = {"gamma": x, "kl": x, "kspace_mse": y, "data_kspace_mse": 1.0}
+    fall = {"beta": x, "kl": y, "kspace_mse": y, "data_kspace_mse": 1.0}
     claims.save(folder(), "right", [result])
     return {
         "Result": Call(claims.Result, {"id": "B1", "checks": (check,)}),
@@ -62,6 +64,7 @@ def claims() -> dict[str, Call]:
         "table": Call(claims.table, {"results": [result]}),
         "critical": Call(claims.critical, {"x": x, "kspace_mse": y, "data_kspace_mse": 1.0, "lasting": False},
                          nan=True),
+        "criticals": Call(claims.criticals, {"up": climb, "beta": fall, "latents": 3}, nan=True),
         "crossing": Call(claims.crossing, {"x": x, "y": y, "level": 0.1}, nan=True),
         "beta_by_kl": Call(claims.beta_by_kl, {"beta": x, "kl": y, "latents": 3}, nan=True),
         "gamma_by_kl": Call(claims.gamma_by_kl, {"gamma": x, "kl": x}, nan=True),
@@ -131,7 +134,8 @@ def deepspin() -> dict[str, Call]:
     fields = [[0.4]]
     lattice = {"names": ("Fe",), "magnetic": (True,), "depth": fields, "width": [[1.4]], "bond": [[2.8]],
                "exchange": [[0.01]], "shape": 0.2, "decay": 1.8, "dm": 0.0, "anisotropy": 0.0, "axis": (0.0, 0.0, 1.0),
-               "landau": (0.0, 0.0), "field": (0.0, 0.0, 0.0), "cutoff": 4.0, "smooth_from": 3.5}
+               "landau": (0.0, 0.0), "film": (0.0, 0.0, 0.0), "field": (0.0, 0.0, 0.0),
+               "cutoff": 4.0, "smooth_from": 3.5}
     iron = reference.SpinLattice(**lattice)
     positions = 2.8 * torch.tensor([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]], dtype=torch.float64)
     plain = {"names": ("Fe",), "types": torch.zeros(4, dtype=torch.int64), "cells": 8.0 * torch.eye(3)[None],

@@ -121,7 +121,11 @@ def gamma_by_kl(gamma: Any, kl: Any) -> float:
 def criticals(up: Mapping[str, Any], beta: Mapping[str, Any] | None, latents: int = 100) -> dict[str, float]:
     """Where a gamma ladder and the beta ladder of the same training collapse, as tables of their stages.
 
-    gamma_c_states, gamma_c_kl, beta_c_states, beta_c_kl; NaN where a ladder does not collapse, or is None."""
+    gamma_c_states, gamma_c_kl, beta_c_states, beta_c_kl; NaN where a ladder does not collapse, or is None. ``up`` holds
+    gamma, kl, kspace_mse and data_kspace_mse, ``beta`` the same with beta for gamma."""
+    _measured("up", [up], "gamma", "kl", "kspace_mse", "data_kspace_mse")
+    _measured("beta", [] if beta is None else [beta], "beta", "kl", "kspace_mse", "data_kspace_mse", least=0)
+    _rows(gamma=up["gamma"], kl=up["kl"], kspace_mse=up["kspace_mse"])
     climbed = np.asarray(up["gamma"], float) > 0
     gamma, kl, mse = (np.asarray(up[name], float)[climbed] for name in ("gamma", "kl", "kspace_mse"))
     found = {"gamma_c_states": critical(gamma, mse, up["data_kspace_mse"]), "gamma_c_kl": gamma_by_kl(gamma, kl),

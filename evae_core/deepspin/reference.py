@@ -66,7 +66,7 @@ class SpinLattice:
         for name in ("shape", "decay", "dm", "anisotropy", "cutoff", "smooth_from"):
             least = 0.0 if name in ("decay", "cutoff", "smooth_from") else -inf
             check_number(name, getattr(self, name), least)
-        for name, length in (("axis", 3), ("landau", 2), ("field", 3)):
+        for name, length in (("axis", 3), ("film", 3), ("landau", 2), ("field", 3)):
             if len(check_numbers(name, getattr(self, name))) != length:
                 raise ValueError(f"{name} must be {length} numbers, got {getattr(self, name)!r}")
         types = len(self.names)
