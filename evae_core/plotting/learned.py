@@ -16,15 +16,15 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
     Parameters
     ----------
     error : (m,) relative torque errors.
-    decoded, relaxed : (m,) mean energies per spin above the lowest state known, J, of states as generated and after
-        relaxation; on a logarithmic axis, without those that are exactly 0.
-    share : (m,) of the states that relax to it.
+    decoded, relaxed : (seeds, m) mean energies per spin above the lowest state known, J, of states as generated and
+        after relaxation; on a logarithmic axis, without those that are exactly 0. Points; lines are means.
+    share : (seeds, m) of the states that relax to it.
     references : {words: (decoded, relaxed, share)}, drawn as level lines; two at most.
     shown : list of (title, spins (3, Ny, Nx)).
     """
     error = numbers(error, "error", shape=(None,))
     order = error.argsort()
-    columns = [numbers(values, name, shape=error.shape)[order]
+    columns = [numbers(values, name, shape=(None, len(error)))[:, order]
                for name, values in (("decoded", decoded), ("relaxed", relaxed), ("share", share))]
     pictures = [members(one, f"shown[{i}]", "title, spins") for i, one in enumerate(items(shown, "shown", "pairs"))]
     fig = Figure(figsize=(FULL, 4.9), layout="constrained")
@@ -32,7 +32,10 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
     left, right = halves[0].subplots(1, 2)
     for k, (ax, values, words) in enumerate(((left, columns[0], "as generated"), (left, columns[1], "relaxed"),
                                              (right, 100 * columns[2], "guided by a learned energy"))):
-        ax.plot(100 * error[order], values, color=COLOURS[k], marker=MARKERS[k], linestyle="-", label=words)
+        ax.plot(100 * error[order], values.mean(0), color=COLOURS[k], linestyle="-")
+        for number, seed in enumerate(values):
+            ax.plot(100 * error[order], seed, color=COLOURS[k], marker=MARKERS[k], linestyle="none",
+                    label=words if number == 0 else None)
         for (name, levels), dash in zip(references.items(), DASHES[1:3], strict=False):
             level = members(levels, name, "decoded, relaxed, share")[k] * (100 if k == 2 else 1)
             ax.axhline(level, color=COLOURS[k], linestyle=dash, linewidth=0.9, label=name if k == 2 else None)
