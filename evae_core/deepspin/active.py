@@ -1,16 +1,17 @@
 r"""Active learning: which configurations to label, by the disagreement of a committee.
 
-Potentials trained on the same frames from different seeds agree where the data determines them and drift apart where
-it does not: each has random features of its own, to which its linear part is fitted. One of them explores, by spin-lattice dynamics with Langevin's thermostat at temperatures that rise from
-round to round; of every configuration met,
+Potentials fitted to the same frames from different seeds agree where the data determines them and drift apart where
+it does not: each has random features of its own, to which its linear part is fitted. One of them explores, by
+spin-lattice dynamics with Langevin's thermostat at temperatures that rise from round to round; of every configuration
+met,
 
 .. math::
     \epsilon_F = \max_i \sqrt{\langle|F_i - \langle F_i\rangle|^2\rangle},
     \qquad \epsilon_m = \max_i \sqrt{\langle|F^\mathrm{mag}_i - \langle F^\mathrm{mag}_i\rangle|^2\rangle}
 
 (averages over the committee) are compared with trust levels: below the low ones it is known already, above a high one
-the dynamics has gone astray, in between it is a candidate. Some candidates are labelled and added, all potentials are
-trained anew, until a round finds no candidate or the rounds are over.
+the dynamics has gone astray, in between it is a candidate. Some candidates are labelled and added, and all potentials
+are fitted anew.
 """
 
 from __future__ import annotations
