@@ -169,8 +169,8 @@ def learn(engine: Potential, first: Frames, spec: ActiveSpec,
     A round that adds nothing (``actively``: no candidate is left at its temperature) leaves the committee as it is.
     The last round explores no more: its committee is trained on all.
     """
-    frames, rounds = first, []
-    generator = torch.Generator().manual_seed(spec.seed)
+    frames, generator = first, torch.Generator().manual_seed(spec.seed)
+    rounds: list[Round] = []
     committee: list[Any] = []
     for number, temperature in enumerate((*spec.exploration.temperatures, None)):
         if not rounds or rounds[-1].added:

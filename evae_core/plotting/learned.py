@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from matplotlib.ticker import LogFormatter
+
 from evae_core.plotting.checks import as_spins, items, members, numbers
 from evae_core.plotting.spins import spin_rgb
 from evae_core.plotting.style import COLOURS, DASHES, FULL, MARKERS, Figure, styled
@@ -82,6 +84,8 @@ def active_learning(labels: Any, shares: Any, errors: Any) -> Figure:
             ax.plot(n, one.mean(0), color=COLOURS[k], marker=MARKERS[k], linestyle=DASHES[k], label=way)
             ax.fill_between(n, one.min(0), one.max(0), color=COLOURS[k], alpha=0.2, linewidth=0)
             ax.set_yscale("log")
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
             ax.set_ylabel(name)
     axes[0].set_ylabel("candidates (%)")
     axes[-1].legend()
