@@ -20,13 +20,11 @@ from evae_core.deepspin.active import (
 )
 from evae_core.deepspin.model import DeepSpin, ModelSpec
 from evae_core.deepspin.potential import evaluate, label
-from evae_core.deepspin.training import TrainSpec
 from evae_core.results.active import ENGINE, crystal, met
-from evae_core.store import Store
 
 MODEL = ModelSpec(("Fe",), (0.13,), cutoff=3.6, smooth_from=3.0, embedding=(4,), axis=2, components=8, fitting=(6,))
 PLAN = Exploration((50.0, 60.0), (55.845,), walkers=2, steps=4, every=2)
-SPEC = ActiveSpec(MODEL, TrainSpec(steps=4, segments=1), PLAN, committee=2, labels=3)
+SPEC = ActiveSpec(MODEL, PLAN, committee=2, labels=3)
 
 
 def test_deviations_are_the_formula():
@@ -67,20 +65,33 @@ def test_choice():
     assert choose(found[:5], SPEC, torch.Generator()).tolist() == []
 
 
-def test_rounds(tmp_path, monkeypatch):
-    """Labels are the engine's, frames grow by what was added, and rounds end where no candidate is left."""
-    first, store = met(100.0, 2, 0), Store(tmp_path)
+def test_rounds(monkeypatch):
+    """Labels are the engine's, frames grow by what was added; where no candidate is left nothing is trained anew."""
+    first = met(100.0, 2, 0)
     everything = replace(SPEC, trust=Trust((0.0, 1e9), (0.0, 1e9)))
     lines, seen = [], []
     monkeypatch.setattr(active, "label", lambda engine, frames: seen.append(label(engine, frames)) or seen[-1])
-    rounds = active.learn(ENGINE, first, everything, store, lines.append)
+    rounds = active.learn(ENGINE, first, everything, lines.append)
     assert [one.frames for one in rounds] == [2, 5, 8] and [one.added for one in rounds] == [3, 3, 0]
     assert len(lines) == 2 and "100% candidates" in lines[0] and len(rounds[0].kinds) == 4
     assert torch.equal(seen[0].forces, evaluate(ENGINE, seen[0]).forces)
     sure = replace(SPEC, trust=Trust((1e8, 1e9), (1e8, 1e9)))
-    assert [one.frames for one in active.learn(ENGINE, first, sure, store)] == [2]
-    passive = active.learn(ENGINE, first, replace(sure, actively=False), store)
+    rounds = active.learn(ENGINE, first, sure)
+    assert [one.frames for one in rounds] == [2, 2, 2] and rounds[0].committee is rounds[2].committee
+    passive = active.learn(ENGINE, first, replace(sure, actively=False))
     assert [one.frames for one in passive] == [2, 5, 8]
+
+
+def test_a_committee_agrees_on_what_it_has_seen():
+    """Members of different seeds are different potentials: near one another on the frames they were fitted to, apart
+    on hotter ones, where their errors are larger, too."""
+    first, hot = met(100.0, 4, 0), met(1500.0, 4, 1)
+    committee = [active.fitted(first, MODEL, seed) for seed in range(3)]
+    assert 0 < 2 * float(deviations(committee, first)[0].mean()) < float(deviations(committee, hot)[0].mean())
+    seen, new = (active.tails(committee[0], frames)["force_rms"] for frames in (first, hot))
+    assert 2 * seen < new
+    with pytest.raises(ValueError, match="forces"):
+        active.fitted(replace(first, forces=None), MODEL, 0)
 
 
 def test_runs_that_diverge_end_there():

@@ -189,12 +189,15 @@ def test_bad_input(learned):
 def test_figures_of_learned_potentials():
     x, picture = np.array([0.4, 0.1, 0.02]), to_neel(states(1))[0].float().numpy()
     levels = {"explicit": (1e-4, 0.0, 0.9)}
-    fig = plotting.guided_collapse(x, 0.1 * x, 0.0 * x, 1 - x, levels, [("a state", picture), ("another", picture)])
+    seeds = np.stack([0.1 * x, 0.3 * x])
+    fig = plotting.guided_collapse(x, seeds, 0.0 * seeds, 1 - seeds, levels,
+                                   [("a state", picture), ("another", picture)])
     ax = fig.axes[0]
     assert ax.lines[0].get_xdata().tolist() == pytest.approx([2.0, 10.0, 40.0]) and len(fig.axes) == 4
+    assert ax.lines[0].get_ydata().tolist() == pytest.approx([0.004, 0.02, 0.08])
     labels, shares = {"active": [4, 10], "random": [4, 10]}, {"active": [0.5, np.nan], "random": [0.4, np.nan]}
     errors_ = {way: np.array([[0.2, 0.1], [0.3, 0.2]]) for way in labels}
     fig = plotting.active_learning(labels, shares, [("rms", errors_), ("maximum", errors_)])
     assert fig.axes[1].lines[0].get_ydata().tolist() == pytest.approx([0.25, 0.15])
     with pytest.raises(ValueError, match="decoded"):
-        plotting.guided_collapse(x, x[:2], x, x, levels, [("a state", picture)])
+        plotting.guided_collapse(x, seeds[:, :2], seeds, seeds, levels, [("a state", picture)])

@@ -1,22 +1,23 @@
 r"""Active learning: which configurations to label, by the disagreement of a committee.
 
-Potentials trained on the same frames from different seeds agree where the data determines them and drift apart where
-it does not. One of them explores, by spin-lattice dynamics with Langevin's thermostat at temperatures that rise from
-round to round; of every configuration met,
+Potentials fitted to the same frames from different seeds agree where the data determines them and drift apart where
+it does not: each has random features of its own, to which its linear part is fitted. One of them explores, by
+spin-lattice dynamics with Langevin's thermostat at temperatures that rise from round to round; of every configuration
+met,
 
 .. math::
     \epsilon_F = \max_i \sqrt{\langle|F_i - \langle F_i\rangle|^2\rangle},
     \qquad \epsilon_m = \max_i \sqrt{\langle|F^\mathrm{mag}_i - \langle F^\mathrm{mag}_i\rangle|^2\rangle}
 
 (averages over the committee) are compared with trust levels: below the low ones it is known already, above a high one
-the dynamics has gone astray, in between it is a candidate. Some candidates are labelled and added, all potentials are
-trained anew, until a round finds no candidate or the rounds are over.
+the dynamics has gone astray, in between it is a candidate. Some candidates are labelled and added, and all potentials
+are fitted anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -24,12 +25,13 @@ from torch import Tensor
 
 from evae_core.deepspin.data import Frames, concatenate
 from evae_core.deepspin.dynamics import Integrator, State, Thermostat, at_rest, heated
-from evae_core.deepspin.model import ModelSpec
+from evae_core.deepspin.leastsquares import fit_linear
+from evae_core.deepspin.model import DeepSpin, ModelSpec
 from evae_core.deepspin.potential import Potential, evaluate, label, neighbours_of
-from evae_core.deepspin.training import TrainSpec, train
-from evae_core.store import Store
+from evae_core.deepspin.training import TrainSpec, check_labels
 
 KNOWN, CANDIDATE, ASTRAY = range(3)
+TOLERANCE = 1e-4  # of the rotation of moments: what counts is which configurations are met, not a conserved energy
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,6 @@ class ActiveSpec:
     from all that exploration meets and that has not gone astray."""
 
     model: ModelSpec
-    training: TrainSpec
     exploration: Exploration
     trust: Trust = field(default_factory=Trust)
     committee: int = 4
@@ -80,7 +81,7 @@ class ActiveSpec:
 
     def spec(self) -> dict[str, Any]:
         """Plain values, for the store."""
-        return asdict(self) | {"model": self.model.spec(), "training": self.training.spec()}
+        return asdict(self) | {"model": self.model.spec()}
 
 
 class Round(NamedTuple):
@@ -138,7 +139,7 @@ def explore(potential: Potential, starts: Frames, temperature: float, plan: Expl
         try:
             state: State = heated(at_rest(bare, plan.masses), temperature, generator)
             Integrator(potential, state, plan.dt, thermostat=Thermostat(temperature, friction=5.0),
-                       generator=generator).run(plan.steps, keep)
+                       generator=generator, tolerance=TOLERANCE).run(plan.steps, keep)
         except (RuntimeError, ValueError):  # diverged, or atoms overlap
             continue
     if not found:
@@ -147,17 +148,33 @@ def explore(potential: Potential, starts: Frames, temperature: float, plan: Expl
     return concatenate(found)
 
 
-def learn(engine: Potential, first: Frames, spec: ActiveSpec, store: Store | None = None,
+def fitted(frames: Frames, spec: ModelSpec, seed: int) -> DeepSpin:
+    """A potential of random features: :mod:`.leastsquares` on all labels, its networks silent. Seconds, where a
+    training takes minutes and gains little on these data. ValueError for missing labels."""
+    wanted = TrainSpec()
+    check_labels(frames, wanted)
+    model = DeepSpin(spec, seed)
+    tables = neighbours_of(model, frames)
+    model.normalise(frames, tables)
+    for a in range(len(model.names)):
+        model.atomic(a).silence()
+    fit_linear(model, frames, tables, wanted.wanted(), wanted.reversal, seed)
+    return model.double()
+
+
+def learn(engine: Potential, first: Frames, spec: ActiveSpec,
           report: Callable[[str], None] | None = None) -> list[Round]:
     """Rounds at the exploration's temperatures, from ``first``, labelled frames; ``engine`` labels.
 
-    Ends early after a round that meets no candidate (``actively``). The last round's committee is trained on all.
+    A round that adds nothing (``actively``: no candidate is left at its temperature) leaves the committee as it is.
+    The last round explores no more: its committee is trained on all.
     """
-    frames, rounds = first, []
-    generator = torch.Generator().manual_seed(spec.seed)
+    frames, generator = first, torch.Generator().manual_seed(spec.seed)
+    rounds: list[Round] = []
+    committee: list[Any] = []
     for number, temperature in enumerate((*spec.exploration.temperatures, None)):
-        committee = [train(frames, None, spec.model, replace(spec.training, seed=spec.seed + 1000 * k), store).model()
-                     for k in range(spec.committee)]
+        if not rounds or rounds[-1].added:
+            committee = [fitted(frames, spec.model, spec.seed + 1000 * k) for k in range(spec.committee)]
         if temperature is None:
             none = torch.zeros(0)
             rounds.append(Round(len(frames), committee, none, none, none, 0))
@@ -171,8 +188,6 @@ def learn(engine: Potential, first: Frames, spec: ActiveSpec, store: Store | Non
             share = [float((found == kind).double().mean()) for kind in (CANDIDATE, ASTRAY)]
             report(f"round {number + 1}, {temperature:g} K: {len(frames)} frames, {len(met)} configurations met, "
                    f"{share[0]:.0%} candidates, {share[1]:.0%} astray, {len(chosen)} added")
-        if spec.actively and not bool((found == CANDIDATE).any()):
-            break
         if len(chosen):
             frames = concatenate([frames, label(engine, met[chosen])])
     return rounds

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from matplotlib.ticker import LogFormatter
+
 from evae_core.plotting.checks import as_spins, items, members, numbers
 from evae_core.plotting.spins import spin_rgb
 from evae_core.plotting.style import COLOURS, DASHES, FULL, MARKERS, Figure, styled
@@ -16,15 +18,15 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
     Parameters
     ----------
     error : (m,) relative torque errors.
-    decoded, relaxed : (m,) mean energies per spin above the lowest state known, J, of states as generated and after
-        relaxation; on a logarithmic axis, without those that are exactly 0.
-    share : (m,) of the states that relax to it.
+    decoded, relaxed : (seeds, m) mean energies per spin above the lowest state known, J, of states as generated and
+        after relaxation; on a logarithmic axis, without those that are exactly 0. Points; lines are means.
+    share : (seeds, m) of the states that relax to it.
     references : {words: (decoded, relaxed, share)}, drawn as level lines; two at most.
     shown : list of (title, spins (3, Ny, Nx)).
     """
     error = numbers(error, "error", shape=(None,))
     order = error.argsort()
-    columns = [numbers(values, name, shape=error.shape)[order]
+    columns = [numbers(values, name, shape=(None, len(error)))[:, order]
                for name, values in (("decoded", decoded), ("relaxed", relaxed), ("share", share))]
     pictures = [members(one, f"shown[{i}]", "title, spins") for i, one in enumerate(items(shown, "shown", "pairs"))]
     fig = Figure(figsize=(FULL, 4.9), layout="constrained")
@@ -32,7 +34,10 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
     left, right = halves[0].subplots(1, 2)
     for k, (ax, values, words) in enumerate(((left, columns[0], "as generated"), (left, columns[1], "relaxed"),
                                              (right, 100 * columns[2], "guided by a learned energy"))):
-        ax.plot(100 * error[order], values, color=COLOURS[k], marker=MARKERS[k], linestyle="-", label=words)
+        ax.plot(100 * error[order], values.mean(0), color=COLOURS[k], linestyle="-")
+        for number, seed in enumerate(values):
+            ax.plot(100 * error[order], seed, color=COLOURS[k], marker=MARKERS[k], linestyle="none",
+                    label=words if number == 0 else None)
         for (name, levels), dash in zip(references.items(), DASHES[1:3], strict=False):
             level = members(levels, name, "decoded, relaxed, share")[k] * (100 if k == 2 else 1)
             ax.axhline(level, color=COLOURS[k], linestyle=dash, linewidth=0.9, label=name if k == 2 else None)
@@ -79,6 +84,8 @@ def active_learning(labels: Any, shares: Any, errors: Any) -> Figure:
             ax.plot(n, one.mean(0), color=COLOURS[k], marker=MARKERS[k], linestyle=DASHES[k], label=way)
             ax.fill_between(n, one.min(0), one.max(0), color=COLOURS[k], alpha=0.2, linewidth=0)
             ax.set_yscale("log")
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
             ax.set_ylabel(name)
     axes[0].set_ylabel("candidates (%)")
     axes[-1].legend()

@@ -18,25 +18,28 @@ from evae_core.deepspin.guide import Guide
 from evae_core.deepspin.lattice import LatticeSpin
 from evae_core.deepspin.lattice_training import LatticeTraining, disturbed, errors, label, pieces
 from evae_core.files import load_arrays, load_table, read_json, save_arrays, save_table, write_json
-from evae_core.ladders import Stage, climbing, ladder
+from evae_core.ladders import Stage, ladder
+from evae_core.observables import kspace_mse
 from evae_core.presets import Preset
 from evae_core.results import kept
 from evae_core.results.certified import SAME, certified, search_of
 from evae_core.store import Store
 from evae_core.training import Trained, climb, stage_spec
 
-VERSION = 1  # raise when what is measured changes
-RUNGS = (100.0, 1e3, 3e3, 1e4, 1e5)  # of gamma, each as many steps as a stage of the preset up to gamma = 100
-STEPS = (10, 30, 100, 300)  # of L-BFGS: potentials from crude to good
+VERSION = 2  # raise when what is measured changes
+RUNGS = (100.0, 1e3, 3e3, 1e4, 1e5)  # of gamma, with the preset's steps and learning rates
+# Of L-BFGS, by preset: potentials from crude to good.
+STEPS = {"smoke": (2, 10), "laptop": (30, 100, 300), "paper": (30, 100, 300, 1000)}
+SEEDS = (0, 1)  # of the E-VAE
 TESTED = 8  # configurations of the validation set, disturbed, by which potentials are judged
 SEED = 21  # of the states that are drawn
-COLUMNS = ("torque_error", "energy_error", "mean", "relaxed_mean", "relaxed_lowest", "share", "charge", "seconds")
+COLUMNS = ("torque_error", "energy_error", "mean", "relaxed_mean", "relaxed_lowest", "share", "charge", "spread",
+           "seconds")
 
 
-def stages(p: Preset) -> list[Stage]:
+def stages(p: Preset, seed: int) -> list[Stage]:
     """The ladder: from the model of beta = 1e-3 that has seen no Hamiltonian, gamma = 0, up the rungs."""
-    start = next(stage for stage in ladder(p) if stage.beta == runs.BETA)
-    return climbing([(runs.BETA, gamma, p.gamma_steps) for gamma in RUNGS], p, seed=0, parent=start)
+    return ladder(p, runs.BETA, seed, RUNGS)
 
 
 def learned(p: Preset, training: LatticeTraining) -> tuple[Guide, dict[str, Any]]:
@@ -64,7 +67,8 @@ def learned(p: Preset, training: LatticeTraining) -> tuple[Guide, dict[str, Any]
 
 
 def guided(p: Preset, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
-    """Collapses under learned potentials, and under the explicit Hamiltonian with the same batches and noise.
+    """Collapses under learned potentials, and under the explicit Hamiltonian with the same batches and noise, for SEEDS
+    of the E-VAE; the potentials are the same for all.
 
     Everything is measured, and states are relaxed, by the explicit Hamiltonian; energies are J per spin above the
     lowest state known.
@@ -72,65 +76,78 @@ def guided(p: Preset, device: str = "auto", report: kept.Report = print) -> Simp
     Returns
     -------
     best (E/N of that state) and its charge; names: "start", the model before any guidance, the potentials, "explicit";
-    table {column: (names,)}: torque_error (relative) and energy_error (J per spin) of the potential, 0 where there is
-    none, mean (of generated states, as decoded), relaxed_mean, relaxed_lowest (after the descent), share (that relax to
-    the lowest state known), charge (median, of relaxed ones), seconds (of the ladder); curves {name: (gammas,)}, the
-    mean along gammas, of all but the start; states {name: (3, N, N)}, the relaxed state of median energy, and "lowest
-    known".
+    table {column: (seeds, names)}: torque_error (relative) and energy_error (J per spin) of the potential, 0 where
+    there is none, mean (of generated states, as decoded), relaxed_mean, relaxed_lowest (after the descent), share (that
+    relax to the lowest state known), charge (median, of relaxed ones), spread (their :func:`kspace_mse` as generated,
+    in parts of the data's), seconds (of the ladder); curves {name: (seeds, gammas)}, the mean along gammas, of all but
+    the start; states {name: (3, N, N)}, the first seed's relaxed state of median energy, and "lowest known".
     """
-    data, plan = data_spec(p), stages(p)
+    data = data_spec(p)
     best = certified(data.hamiltonian, data.shape, search_of(p), device)
-    trainings = {f"{steps} steps": LatticeTraining(steps=steps) for steps in STEPS}
+    trainings = {f"{steps} steps": LatticeTraining(steps=steps) for steps in STEPS[p.name]}
     names, climbers = ["start", *trainings, "explicit"], [*trainings, "explicit"]
-    spec = {"kind": "guided", "version": VERSION, "last": stage_spec(plan[-1], data), "samples": p.samples,
-            "certificate": best.best.energy,
-            "potentials": [lattice_training.VERSION, *(training.spec() for training in trainings.values())]}
+    tables, curves, states = [], [], []
+    for seed in SEEDS:
+        plan = stages(p, seed)
+        spec = {"kind": "guided", "version": VERSION, "last": stage_spec(plan[-1], data), "samples": p.samples,
+                "certificate": best.best.energy,
+                "potentials": [lattice_training.VERSION, *(training.spec() for training in trainings.values())]}
 
-    def make(folder: Path) -> None:
-        start = climb([plan[0].parent] if plan[0].parent else [], data, device=device, report=report)
-        row, state = _measured(p, start[0], best.best.energy, device)
-        rows, curves, states = [row | {"torque_error": 0.0, "energy_error": 0.0, "seconds": 0.0}], [], [state]
-        for name in climbers:
-            guide, found = learned(p, trainings[name]) if name in trainings else (None, {})
-            if guide:
-                report(f"potential of {name}: torque error {found['torque_error']:.1%}")
-            climbed = climb(plan, data, device=device, report=report, guide=guide)
-            row, state = _measured(p, climbed[-1], best.best.energy, device)
-            rows.append(row | {"torque_error": found.get("torque_error", 0.0), "energy_error": found.get("energy", 0.0),
-                               "seconds": sum(trained.measured["seconds"] for trained in climbed)})
-            curves.append([_mean(p, trained, device) - best.best.energy for trained in climbed])
-            states.append(state)
-        save_table(folder / "guided.csv", {"run": np.array(names)}
-                   | {key: np.array([row[key] for row in rows]) for key in COLUMNS})
-        save_arrays(folder / "guided.npz", {"curves": np.array(curves), "states": kept.as_half(torch.stack(states))})
+        def make(folder: Path, plan: list[Stage] = plan) -> None:
+            _climbed(folder, p, plan, trainings, best.best.energy, device, report)
 
-    folder, _ = kept.get(p, spec, make, report)
-    table, arrays = load_table(folder / "guided.csv"), load_arrays(folder / "guided.npz")
-    states = dict(zip(names, kept.as_spins(arrays["states"]), strict=True))
+        folder, _ = kept.get(p, spec, make, report)
+        arrays = load_arrays(folder / "guided.npz")
+        tables.append(load_table(folder / "guided.csv"))
+        curves.append(arrays["curves"])
+        states.append(dict(zip(names, kept.as_spins(arrays["states"]), strict=True)))
     return SimpleNamespace(best=best.best.energy, charge=best.best.charge, names=names, gammas=RUNGS,
-                           table={key: table[key] for key in COLUMNS},
-                           curves=dict(zip(climbers, arrays["curves"], strict=True)),
-                           states=states | {"lowest known": best.spins.float()})
+                           table={key: np.stack([table[key] for table in tables]) for key in COLUMNS},
+                           curves=dict(zip(climbers, np.stack(curves, 1), strict=True)),
+                           states=states[0] | {"lowest known": best.spins.float()})
+
+
+def _climbed(folder: Path, p: Preset, plan: list[Stage], trainings: dict[str, LatticeTraining], zero: float,
+             device: str, report: kept.Report) -> None:
+    """Files of one seed: ``guided.csv``, a row for every name, and ``guided.npz``, curves and states."""
+    data = data_spec(p)
+    of_data = kspace_mse(load_data(data).train[:p.samples])
+    start = climb([plan[0].parent] if plan[0].parent else [], data, device=device, report=report)
+    row, state = _measured(p, start[0], zero, of_data, device)
+    rows, curves, states = [row | {"torque_error": 0.0, "energy_error": 0.0, "seconds": 0.0}], [], [state]
+    for name in [*trainings, "explicit"]:
+        guide, found = learned(p, trainings[name]) if name in trainings else (None, {})
+        if guide:
+            report(f"potential of {name}: torque error {found['torque_error']:.1%}")
+        climbed = climb(plan, data, device=device, report=report, guide=guide)
+        row, state = _measured(p, climbed[-1], zero, of_data, device)
+        rows.append(row | {"torque_error": found.get("torque_error", 0.0), "energy_error": found.get("energy", 0.0),
+                           "seconds": sum(trained.measured["seconds"] for trained in climbed)})
+        curves.append([_mean(p, trained, device) - zero for trained in climbed])
+        states.append(state)
+    save_table(folder / "guided.csv", {"run": np.array(["start", *trainings, "explicit"])}
+               | {key: np.array([row[key] for row in rows]) for key in COLUMNS})
+    save_arrays(folder / "guided.npz", {"curves": np.array(curves), "states": kept.as_half(torch.stack(states))})
 
 
 def arguments(found: SimpleNamespace) -> dict[str, Any]:
     """What :func:`~evae_core.plotting.guided_collapse` draws of :func:`guided`."""
     table, inner = found.table, slice(1, -1)
-    levels = {words: tuple(float(table[key][at]) for key in ("mean", "relaxed_mean", "share"))
+    error = table["torque_error"][0, inner]
+    levels = {words: tuple(float(table[key][:, at].mean()) for key in ("mean", "relaxed_mean", "share"))
               for words, at in (("explicit Hamiltonian", -1), ("before guidance", 0))}
-    titles = {name: f"torque error {error:.0%}" for name, error in zip(found.names[inner],
-                                                                        table["torque_error"][inner], strict=True)}
+    titles = dict(zip(found.names[inner], (f"torque error {one:.1%}" for one in error), strict=True))
     shown = [(titles.get(name, name), found.states[name].numpy()) for name in (*found.names[inner], "explicit")]
-    return {"error": table["torque_error"][inner], "decoded": table["mean"][inner],
-            "relaxed": table["relaxed_mean"][inner], "share": table["share"][inner], "references": levels,
-            "shown": shown}
+    return {"error": error, "decoded": table["mean"][:, inner], "relaxed": table["relaxed_mean"][:, inner],
+            "share": table["share"][:, inner], "references": levels, "shown": shown}
 
 
 def _mean(p: Preset, trained: Trained, device: str) -> float:
     return float(energies(trained.data.hamiltonian, kept.generate(trained.model(device), p.samples, SEED)).mean())
 
 
-def _measured(p: Preset, trained: Trained, zero: float, device: str) -> tuple[dict[str, float], torch.Tensor]:
+def _measured(p: Preset, trained: Trained, zero: float, of_data: float,
+              device: str) -> tuple[dict[str, float], torch.Tensor]:
     """A row of the table, and the relaxed state of median energy."""
     H = trained.data.hamiltonian
     generated = kept.generate(trained.model(device), p.samples, SEED)
@@ -138,4 +155,5 @@ def _measured(p: Preset, trained: Trained, zero: float, device: str) -> tuple[di
     relaxed = energies(H, cold) - zero
     return {"mean": float(energies(H, generated).mean()) - zero, "relaxed_mean": float(relaxed.mean()),
             "relaxed_lowest": float(relaxed.min()), "share": float((relaxed < SAME).double().mean()),
-            "charge": float(np.median([charge(H, state) for state in cold]))}, cold[relaxed.argsort()[len(cold) // 2]]
+            "charge": float(np.median([charge(H, state) for state in cold])),
+            "spread": kspace_mse(generated) / of_data}, cold[relaxed.argsort()[len(cold) // 2]]
