@@ -27,10 +27,11 @@ from evae_core.arguments import (
     check_path,
 )
 from evae_core.files import write_whole
-from evae_core.peace import inverse, learning
+from evae_core.peace import inverse, learning, view
 from evae_core.peace import sizes as s
 from evae_core.peace.calibration import WIDEST
-from evae_core.peace.measured import measure
+from evae_core.peace.crowd import APART, PASSES, Crowd
+from evae_core.peace.measured import Measured, measure
 from evae_core.peace.network import Shape, SizeNet
 from evae_core.peace.optics import RADIUS, Optics
 from evae_core.weights import halved
@@ -163,7 +164,8 @@ def predict(nets: Sequence[SizeNet], squared: Any, spread: Any, doubt: Any = Non
 
 
 def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = None, unit: str = "pixels",
-             frames: float | None = None, grains: float | None = None, calibration: float = CALIBRATION,
+             frames: float | None = None, grains: float | None = None, coverage: float | None = None,
+             overlap: bool = True, calibration: float = CALIBRATION,
              lag_zero: bool | None = None, method: str = "peace", networks: Sequence[SizeNet] | None = None,
              tune: int = 0) -> Estimate:
     """The size distribution behind a measured autocorrelation.
@@ -178,8 +180,11 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
         Lag 0 may be missing.
     frames : averaged frames of the optics' camera; default: what the autocorrelation says, else what its own noise
         amounts to.
-    grains : independent grains seen in one frame, which set the noise at small lags; default: from the curvature, for
-        grains side by side. inf: none of that noise.
+    grains : lit grains in one frame. They set the noise at small lags, and the term of their number (see the module
+        crowd), which is then taken off, lag 0 ignored unless ``lag_zero`` is False. Default: that noise from the
+        curvature, for grains side by side, and no such term, as in the published law. inf: neither.
+    coverage : instead of ``grains``, the share of the lit area that they cover, 0.6 to 0.9 for a bed of powder.
+    overlap : whether grains lie at random, one over another; False: side by side, with a term 6.8 times smaller.
     calibration : relative standard error of the optics' scale (focal length, beam width, pixel). The scale is then
         found from the data (see the module calibration) and the error told grows by what stays uncertain; 0: trusted.
     lag_zero : None: where lag 0 stands out from its neighbours it is taken for the camera's noise, with a note; True:
@@ -194,7 +199,8 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
     Raises
     ------
     TypeError, ValueError
-        an autocorrelation that is not real numbers, of another shape, not finite, constant, saturated, too small, not
+        grains and coverage both; an autocorrelation that is not real numbers, of another shape, not finite, constant,
+        saturated, too small, not
         largest at lag 0, or with its background; lags that are not as many, or in metres without saying so; an unknown
         method; frames, calibration or tune out of range; optics whose lags miss the wave numbers of the networks.
     """
@@ -203,6 +209,11 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
         check_number("frames", frames, 1e-6, 1e12)
     if grains is not None and not (isinstance(grains, float) and grains == np.inf):
         check_number("grains", grains, 1e-3)
+    if coverage is not None:
+        check_number("coverage", coverage, 0.0, 1e3)
+        if grains is not None:
+            raise ValueError("give grains or coverage, not both")
+    check_flag("overlap", overlap)
     check_number("calibration", calibration, 0.0, WIDEST, equal=True)
     if lag_zero is not None:
         check_flag("lag_zero", lag_zero)
@@ -216,20 +227,16 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
         networks = trained(method)
     shape = networks[0].shape if networks else Shape()
     radii = np.linspace(shape.low, shape.high, shape.count if method in ("peace", "plain") else COARSE)
-    data = measure(autocorrelation, optics, shape.node * np.arange(1, shape.nodes + 1), lags=lags, unit=unit,
-                   frames=frames, grains=grains, calibration=calibration, lag_zero=lag_zero)
-    coarse = np.linspace(shape.low, shape.high, COARSE)
-    least = inverse.nonnegative(data.squared, data.nodes, data.covariance, coarse)
-    if networks is None or method in ("nnls", "tikhonov"):
-        fit = least if method == "nnls" else \
-            inverse.nonnegative(data.squared, data.nodes, data.covariance, radii, smooth=None)
-        number, volume = fit.numbers, s.weighted(fit.numbers, radii, s.VOLUME)
-        errors = np.full((2, len(radii)), np.nan)
-    else:
-        if tune:
-            networks = learning.fine_tune(networks, data.squared[None], data.spread[None], data.beam2,
-                                          data.doubt[None], steps=tune)
-        _, number, volume, errors = predict(networks, data.squared, data.spread, data.doubt)
+    nodes = shape.node * np.arange(1, shape.nodes + 1)
+    known: dict[str, Any] = {"lags": lags, "unit": unit, "frames": frames, "calibration": calibration}
+    taken: dict[str, Any] = {"grains": grains, "lag_zero": lag_zero, "taken": None}
+    if coverage is not None or grains not in (None, np.inf):
+        taken = _taken(autocorrelation, optics, nodes, Crowd(grains, coverage, overlap),
+                       networks or trained("peace"), known, lag_zero)
+    data = measure(autocorrelation, optics, nodes, **known, **taken)
+    number, volume, errors = _solved(data, optics, method, radii, networks, tune)
+    least = inverse.nonnegative(data.squared, data.nodes, data.covariance,
+                                np.linspace(shape.low, shape.high, COARSE))
     white = inverse.whitening(data.covariance[np.ix_(data.seen, data.seen)])
     away = learning.squared_of(number, radii, data.nodes) - data.squared
     misfit = float(np.mean((white @ away[data.seen]) ** 2))
@@ -246,6 +253,36 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
     return Estimate(radii * to_size, number, volume, errors[0], errors[1],
                     (effective[0] * to_size, effective[1] * to_size), misfit,
                     scale, (data.found.height, data.found.height_error), notes)
+
+
+def _taken(autocorrelation: Any, optics: Optics, nodes: np.ndarray, crowd: Crowd, nets: Sequence[SizeNet],
+           known: Mapping[str, Any], lag_zero: bool | None) -> dict[str, Any]:
+    """What :func:`measure` is told of the grains' number: the term to take off, as the networks' answers have it."""
+    options: dict[str, Any] = {"grains": crowd.grains if crowd.overlap or crowd.grains is None else
+                               APART * crowd.grains, "lag_zero": lag_zero is not False, "taken": None}
+    radii = nets[0].radii.numpy()
+    for _ in range(PASSES - 1):
+        data = measure(autocorrelation, optics, nodes, **known, **options)
+        _, number, _, _ = predict(nets, *view.seen_by(optics, data, nets[0].shape.node), data.doubt)
+        term, whole = crowd.term(optics, data.found.scale, data.crop, data.lags, number, radii)
+        options["taken"] = data.strength * term
+        if crowd.grains is None:
+            options["grains"] = 1 / whole
+    return options
+
+
+def _solved(data: Measured, optics: Optics, method: str, radii: np.ndarray,
+            networks: Sequence[SizeNet] | None, tune: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(number, volume) shares (s,) and the expected errors of their cumulative curves (2, s)."""
+    if networks is None or method in ("nnls", "tikhonov"):
+        smooth = 0.0 if method == "nnls" else None
+        found = inverse.nonnegative(data.squared, data.nodes, data.covariance, radii, smooth=smooth).numbers
+        return found, s.weighted(found, radii, s.VOLUME), np.full((2, len(radii)), np.nan)
+    squared, spread = view.seen_by(optics, data, networks[0].shape.node)
+    if tune:
+        networks = learning.fine_tune(networks, squared[None], spread[None], data.beam2, data.doubt[None], steps=tune)
+    _, number, volume, errors = predict(networks, squared, spread, data.doubt)
+    return number, volume, errors
 
 
 def _notes(radii: np.ndarray, volume: np.ndarray, effective: tuple[float, float], best: float, to_size: float,

@@ -120,10 +120,15 @@ class Law:
         found = self._beam2 * self._at(self.area(p) @ self._kernel.T) ** 2
         if grains is None:
             return found
+        term, whole = self.number_term(p, grains)
+        return (found + term) / (1 + whole.reshape(whole.shape + (1,) * self.q.ndim))
+
+    def number_term(self, p: Tensor, grains: float) -> tuple[Tensor, Tensor]:
+        """The second term of the law at the lags, (..., *lags), and at q = 0, (...), of numbers p (..., s)."""
+        p = self._numbers(p)
         weights = p * self._r2**2 / p.sum(-1, keepdim=True) / positive(grains, "grains")
         weights = weights / ((p * self._r2).sum(-1, keepdim=True) / p.sum(-1, keepdim=True)) ** 2
-        term, whole = self._at(weights @ (self._kernel**2).T), weights.sum(-1)
-        return (found + term) / (1 + whole.reshape(whole.shape + (1,) * self.q.ndim))
+        return self._at(weights @ (self._kernel**2).T), weights.sum(-1)
 
     def _at(self, values: Tensor) -> Tensor:
         return values[..., self._where]

@@ -25,17 +25,23 @@ UNITS = ("pixels", "metres")
 @dataclass(frozen=True)
 class Measured:
     """P^2 at the nodes. ``squared``, ``spread``, ``beam2`` (nodes,); ``covariance`` (nodes, nodes) with what scale and
-    height may be off by, ``spread`` without; ``doubt`` (2,): standard errors of scale and height; ``seen`` (nodes,)."""
+    height may be off by, ``noise`` and ``spread``, the root of its diagonal, without; ``doubt`` (2,): standard errors
+    of scale and height; ``seen`` (nodes,); ``crop`` or ``lags``: of the image or the cut; ``strength``: of the law's
+    first term in the autocorrelation as :func:`checked` gives it."""
 
     nodes: np.ndarray
     squared: np.ndarray
     spread: np.ndarray
     covariance: np.ndarray
+    noise: np.ndarray
     doubt: np.ndarray
     beam2: np.ndarray
     seen: np.ndarray
     found: Found
     notes: tuple[str, ...]
+    crop: int | None
+    lags: tuple[float, ...] | None
+    strength: float
 
 
 @lru_cache(8)
@@ -53,9 +59,16 @@ def gauge_of(optics: Optics, crop: int | None, lags: tuple[float, ...] | None) -
 
 def measure(autocorrelation: Any, optics: Optics, nodes: np.ndarray, *, lags: Any = None, unit: str = "pixels",
             frames: float | None = None, grains: float | None = None, calibration: float = 0.0,
-            lag_zero: bool | None = None) -> Measured:
-    """Everything that estimators need of an autocorrelation; parameters and errors: see ``peace.estimate``."""
+            lag_zero: bool | None = None, taken: Any = None) -> Measured:
+    """Everything that estimators need of an autocorrelation; parameters and errors: see ``peace.estimate``.
+
+    ``taken``: to be taken off what :func:`checked` gives, at its points, before anything else; None: nothing."""
     values, crop, cut, counted = checked(autocorrelation, optics, lags, unit)
+    norm = 1.0
+    if taken is not None:
+        values = values - taken
+        norm = _at_zero(values, optics, crop, cut)
+        values = values / norm
     reduction = reduction_of(optics, crop, cut, tuple(nodes))
     if reduction.seen.sum() < 8:
         raise ValueError(f"the lags reach only {reduction.seen.sum()} of {len(nodes)} wave numbers at which networks "
@@ -94,7 +107,8 @@ def measure(autocorrelation: Any, optics: Optics, nodes: np.ndarray, *, lags: An
         covariance = covariance + np.outer(moved, moved)
     spread = np.where(reduction.seen, np.sqrt(np.diag(plain).clip(0)), np.inf)
     doubt = np.array([found.scale_error, found.height_error / found.height])
-    return Measured(nodes, squared, spread, covariance, doubt, reduction.beam2, reduction.seen, found, tuple(notes))
+    return Measured(nodes, squared, spread, covariance, plain, doubt, reduction.beam2, reduction.seen, found,
+                    tuple(notes), crop, cut, found.height * norm)
 
 
 def _at(optics: Optics, scale: float, values: Any, nodes: np.ndarray, crop: int | None, cut: Any,
@@ -104,6 +118,15 @@ def _at(optics: Optics, scale: float, values: Any, nodes: np.ndarray, crop: int 
         return reduction(values)
     matrix, _ = matrix_of(rescaled(optics, scale), nodes, crop, None if cut is None else np.array(cut))
     return replace(reduction, matrix=matrix)(values)
+
+
+def _at_zero(values: np.ndarray, optics: Optics, crop: int | None, cut: tuple[float, ...] | None) -> float:
+    """What lag 0, or the lag next to it, says of the height of the law."""
+    if crop is not None:
+        return float(values[crop // 2, crop // 2])
+    lags = np.array(cut)
+    nearest = int(np.argmin(np.abs(lags)))
+    return float(values[nearest] / beam(optics, lags[nearest] * optics.q_step, 0.0)[0, 0])
 
 
 def _grains(squared: Any, reduction: Reduction, frames: float | None, optics: Optics) -> float:
@@ -118,9 +141,7 @@ def independent_grains(optics: Optics, effective: float) -> float:
     """Independent grains in a frame of a powder of effective radius r: the lit area over pi r^2, times PACKED.
 
     Grains that lie side by side cover the surface more evenly than grains at random."""
-    area = np.pi * optics.beam_diameter**2 / 4 if optics.mask is None or optics.mask_spacing is None else \
-        optics.mask.sum() ** 2 / (optics.mask**2).sum() * optics.mask_spacing**2
-    return float(max(1.0, PACKED * area / (np.pi * max(effective, s.LOW) ** 2)))
+    return float(max(1.0, PACKED * optics.lit_area / (np.pi * max(effective, s.LOW) ** 2)))
 
 
 def checked(autocorrelation: Any, optics: Optics, lags: Any = None, unit: str = "pixels",

@@ -76,6 +76,13 @@ class Optics:
         """Camera pixels of a frame."""
         return self.shape[0] * self.shape[1]
 
+    @property
+    def lit_area(self) -> float:
+        """Of the beam on the powder, in m^2; of a mask, (sum I)^2 / sum I^2."""
+        if self.mask is None or self.mask_spacing is None:
+            return math.pi * self.beam_diameter**2 / 4
+        return float(self.mask.sum() ** 2 / (self.mask**2).sum() * self.mask_spacing**2)
+
     def radius(self, size: Any) -> Any:
         """The law's radius r of a reported ``size``, both in metres."""
         return RADIUS[self.size] * size

@@ -1,0 +1,76 @@
+"""P^2 of any camera as the camera that the networks were trained for would show it.
+
+Where a pixel is another wave number, the noise of neighbouring nodes is correlated in another way, and a node averages
+over another neighbourhood; networks take both for structure (with pixels twice as large, ten times the error). So P^2
+- 1 is fitted by least squares of its own noise to the principal functions of the families (module calibration), each
+averaged as the reduction averages, and put together again from the functions as the networks' camera averages them. Its
+noise is told as so many times that camera's own, by what both leave in the fit. A cut at whole pixels is left as it is
+where the pixel is the networks', which saw such cuts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from evae_core.peace.calibration import WEAK, principal
+from evae_core.peace.law import beam
+from evae_core.peace.measured import Measured, reduction_of
+from evae_core.peace.optics import Optics
+from evae_core.peace.reduction import Reduction
+
+ALIKE = 0.01  # relative difference of a pixel's wave number that makes no difference
+RIDGE = 1e-3  # of the noise's variance, taken for independent
+FRAMES, GRAINS = 200.0, 1e6  # of the networks' camera, for the shape of its noise
+
+
+def seen_by(optics: Optics, data: Measured, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """(P^2, its standard deviation) (nodes,) for networks trained with a pixel of wave number ``step`` (1/m)."""
+    if abs(optics.q_step / step - 1) < ALIKE:
+        return data.squared, data.spread
+    ours, theirs, prior, noise = _functions(optics, data.crop, data.lags, tuple(data.nodes), step)
+    # a height that is not 1 is the networks' to judge: it is kept
+    prior = np.append(prior, data.doubt[1] ** 2 + 1e-12)
+    ours, theirs = (np.hstack((x, np.ones((len(x), 1)))) for x in (ours, theirs))
+    seen = data.seen
+    gain, left = _fit(ours[seen], theirs, prior, data.noise[np.ix_(seen, seen)])
+    _, usual = _fit(theirs, theirs, prior, noise)
+    ratio = np.exp(np.mean(np.log(left / usual)) / 2)
+    return 1 + gain @ (data.squared[seen] - 1), np.sqrt(np.diag(noise)) * ratio
+
+
+def _fit(from_: np.ndarray, to: np.ndarray, prior: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(gain (to, from), variance (to,) of what it makes of the noise) of the fit with a prior."""
+    noise = noise + RIDGE * np.diag(np.diag(noise))
+    whole = cho_factor(from_ * prior @ from_.T + noise)
+    gain = (to * prior) @ cho_solve(whole, from_).T
+    return gain, np.einsum("ij,jk,ik->i", gain, noise, gain)
+
+
+@lru_cache(8)
+def _functions(optics: Optics, crop: int | None, lags: tuple[float, ...] | None, nodes: tuple[float, ...], step: float,
+               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The functions as these optics average them and as the networks' (nodes, TERMS), their variance (TERMS,), and the
+    noise of the networks' camera (nodes, nodes)."""
+    there = replace(optics, pixel=optics.pixel * step / optics.q_step, crop=Optics.crop, shape=Optics.shape)
+    mine, usual = (reduction_of(o, c, at, nodes) for o, c, at in ((optics, crop, lags), (there, there.crop, None)))
+    sets = [_points(optics, crop, lags), _points(there, there.crop, None)]
+    functions, spread = principal(1.001 * max(float(q.max()) for q, _ in sets))
+
+    def averaged(made: Reduction, q: np.ndarray, beam2: np.ndarray) -> np.ndarray:
+        return made.matrix @ (beam2[:, None] * functions(q))
+
+    ours, theirs = (averaged(made, *points) for made, points in zip((mine, usual), sets, strict=True))
+    return ours, theirs, WEAK * spread**2, usual.covariance(FRAMES, GRAINS)
+
+
+def _points(optics: Optics, crop: int | None, lags: tuple[float, ...] | None) -> tuple[np.ndarray, np.ndarray]:
+    """(q, |M|^2) of the points of an image or a cut."""
+    if crop is None:
+        q = np.array(lags) * optics.q_step
+        return np.abs(q), beam(optics, q, 0.0)[0]
+    axis = optics.lags(crop) * optics.q_step
+    return np.hypot(axis[:, None], axis).ravel(), beam(optics, axis, axis).ravel()
