@@ -50,6 +50,7 @@ def random_spins(*shape, seed=0, dtype=F32):
 def make(boundary, ny=6, nx=8, seed=0, **kw):
     if boundary == "mask":
         boundary = np.random.default_rng(seed).random((ny, nx)) < 0.7
+        boundary[0, 0] |= not boundary.any()  # a sample of one site must have it
     return Hamiltonian(boundary=boundary, **kw)
 
 
