@@ -141,7 +141,8 @@ def test_errors_are_against_labels():
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"steps": 0}, "at least 1"), ({"segments": 99}, "segments must be at most steps"), ({"rate": 1e-7}, "last_rate <= rate"),
+    ({"steps": 0}, "at least 1"), ({"segments": 99}, "segments must be at most steps"),
+    ({"rate": 1e-7}, "last_rate <= rate"),
     ({"force": (1.0, -1.0)}, "force must be finite and at least 0"), ({"energy": (1.0,)}, "energy must be two"),
 ])
 def test_bad_specs_are_refused(change, message):
