@@ -226,14 +226,16 @@ for k, name in enumerate(guiding.names):
     rows.append(f"| {'before guidance' if name == 'start' else 'explicit Hamiltonian' if name == 'explicit' else 'learned in ' + name} | "
                 + (f"{of['torque_error'][0]:.1%}" if learned_here else "–") + " | "
                 + " | ".join((cells(of["spread"], "{:.3f}"), cells(1e3 * of["mean"], "{:.2f}"), cells(1e3 * of["relaxed_mean"], "{:.3f}"),
-                              cells(of["share"], "{:.0%}"), cells(of["charge"].round(), "{:+.0f}"))) + " |")
-print(f"lowest state known: E/N = {guiding.best:.6f} J, charge {guiding.charge:+.0f}; {len(guided.SEEDS)} seeds of the E-VAE")
+                              cells(of["share"], "{:.0%}"), cells(of["charge"].round() + 0.0, "{:+.0f}"))) + " |")
+print(f"lowest state known: E/N = {guiding.best:.6f} J, charge {round(guiding.charge):+d}; {len(guided.SEEDS)} seeds of the E-VAE")
 Markdown("\n".join(["| guided by | torque error | spread / data's | as generated (0.001 J) | relaxed (0.001 J) | lowest state | charge |",
                     "|---|---|---|---|---|---|---|", *rows]))
 
 # %% [markdown]
 # Spread is the k-space difference of two generated states against that of two of the data's, 0 where the model has collapsed to one state;
 # energies are per spin above the lowest state known; then the share of generated states that relax to it, and their median charge.
+# Too crude a potential makes the model collapse as well, but onto a state of its own: small spread, nothing relaxes to the lowest state
+# known. A run may also end short of collapse, with a spread that is not small; two seeds do not tell how often.
 #
 # ## Look around
 # The spectrum at every wave vector, moments or atoms.
