@@ -207,7 +207,8 @@ Markdown(results.recorded_tables())
 # A descriptor of arrows cannot carry Bloch's handedness, so the potential is learned in Néel's frame: all spins turned by 90 degrees
 # about $z$, the same energies. Its energy then takes the place of $\mathcal H$ in the loss, $L_\mathrm{H}$, and $\gamma$ is raised as in notebook 06;
 # with potentials from crude to good, and with the explicit Hamiltonian for control. What they generate is judged, and relaxed, by the
-# explicit Hamiltonian, against the lowest state that a long search has found.
+# explicit Hamiltonian, against the lowest state that a long search has found. Points are seeds, lines their means; states nearer than
+# $10^{-6}J$ per spin are that state, and drawn there.
 
 # %%
 guiding = guided.guided(p, device)
