@@ -207,7 +207,8 @@ Markdown(results.recorded_tables())
 # A descriptor of arrows cannot carry Bloch's handedness, so the potential is learned in Néel's frame: all spins turned by 90 degrees
 # about $z$, the same energies. Its energy then takes the place of $\mathcal H$ in the loss, $L_\mathrm{H}$, and $\gamma$ is raised as in notebook 06;
 # with potentials from crude to good, and with the explicit Hamiltonian for control. What they generate is judged, and relaxed, by the
-# explicit Hamiltonian, against the lowest state that a long search has found.
+# explicit Hamiltonian, against the lowest state that a long search has found. Points are seeds, lines their means; states nearer than
+# $10^{-6}J$ per spin are that state, and drawn there.
 
 # %%
 guiding = guided.guided(p, device)
@@ -226,14 +227,16 @@ for k, name in enumerate(guiding.names):
     rows.append(f"| {'before guidance' if name == 'start' else 'explicit Hamiltonian' if name == 'explicit' else 'learned in ' + name} | "
                 + (f"{of['torque_error'][0]:.1%}" if learned_here else "–") + " | "
                 + " | ".join((cells(of["spread"], "{:.3f}"), cells(1e3 * of["mean"], "{:.2f}"), cells(1e3 * of["relaxed_mean"], "{:.3f}"),
-                              cells(of["share"], "{:.0%}"), cells(of["charge"].round(), "{:+.0f}"))) + " |")
-print(f"lowest state known: E/N = {guiding.best:.6f} J, charge {guiding.charge:+.0f}; {len(guided.SEEDS)} seeds of the E-VAE")
+                              cells(of["share"], "{:.0%}"), cells(of["charge"].round() + 0.0, "{:+.0f}"))) + " |")
+print(f"lowest state known: E/N = {guiding.best:.6f} J, charge {round(guiding.charge):+d}; {len(guided.SEEDS)} seeds of the E-VAE")
 Markdown("\n".join(["| guided by | torque error | spread / data's | as generated (0.001 J) | relaxed (0.001 J) | lowest state | charge |",
                     "|---|---|---|---|---|---|---|", *rows]))
 
 # %% [markdown]
 # Spread is the k-space difference of two generated states against that of two of the data's, 0 where the model has collapsed to one state;
 # energies are per spin above the lowest state known; then the share of generated states that relax to it, and their median charge.
+# Too crude a potential makes the model collapse as well, but onto a state of its own: small spread, nothing relaxes to the lowest state
+# known. A run may also end short of collapse, with a spread that is not small; two seeds do not tell how often.
 #
 # ## Look around
 # The spectrum at every wave vector, moments or atoms.

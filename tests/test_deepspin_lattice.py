@@ -1,5 +1,7 @@
 """The lattice version of DeepSPIN: its symmetries and derivatives, the two frames, and learning a Hamiltonian."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from evae_core.hamiltonian import Hamiltonian
 from evae_core.ladders import climbing
 from evae_core.model import VAE
 from evae_core.presets import load_preset
+from evae_core.results import guided
 from evae_core.step import make_step
 from evae_core.store import Store
 from evae_core.training import climb, stage_spec
@@ -201,3 +204,16 @@ def test_figures_of_learned_potentials():
     assert fig.axes[1].lines[0].get_ydata().tolist() == pytest.approx([0.25, 0.15])
     with pytest.raises(ValueError, match="decoded"):
         plotting.guided_collapse(x, seeds[:, :2], seeds, seeds, levels, [("a state", picture)])
+
+
+def test_what_is_drawn_of_guided_collapses():
+    """Potentials between the start and the explicit run; levels are means over seeds."""
+    names = ["start", "3 steps", "9 steps", "explicit"]
+    table = {key: np.array([[4.0, 3.0, 2.0, 1.0], [6.0, 3.0, 2.0, 3.0]]) for key in guided.COLUMNS}
+    table["torque_error"] = np.array([[0.0, 0.5, 0.1, 0.0]] * 2)
+    found = SimpleNamespace(names=names, table=table, states={name: states(1)[0].float() for name in names})
+    drawn = guided.arguments(found)
+    assert drawn["error"].tolist() == [0.5, 0.1] and drawn["decoded"].tolist() == [[3.0, 2.0]] * 2
+    assert drawn["references"] == {"explicit Hamiltonian": (2.0,) * 3, "before guidance": (5.0,) * 3}
+    assert [title for title, _ in drawn["shown"]] == ["torque error 50.0%", "torque error 10.0%", "explicit"]
+    assert len(plotting.guided_collapse(**drawn).axes) == 5

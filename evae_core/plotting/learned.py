@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from matplotlib.ticker import LogFormatter
+import numpy as np
+from matplotlib.ticker import LogLocator
 
 from evae_core.plotting.checks import as_spins, items, members, numbers
 from evae_core.plotting.spins import spin_rgb
 from evae_core.plotting.style import COLOURS, DASHES, FULL, MARKERS, Figure, styled
+
+LEAST = 1e-6  # J per spin: states nearer to the lowest one are that state
 
 
 @styled
@@ -19,7 +22,7 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
     ----------
     error : (m,) relative torque errors.
     decoded, relaxed : (seeds, m) mean energies per spin above the lowest state known, J, of states as generated and
-        after relaxation; on a logarithmic axis, without those that are exactly 0. Points; lines are means.
+        after relaxation; on a logarithmic axis, those below LEAST at LEAST. Points; lines are means.
     share : (seeds, m) of the states that relax to it.
     references : {words: (decoded, relaxed, share)}, drawn as level lines; two at most.
     shown : list of (title, spins (3, Ny, Nx)).
@@ -28,6 +31,7 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
     order = error.argsort()
     columns = [numbers(values, name, shape=(None, len(error)))[:, order]
                for name, values in (("decoded", decoded), ("relaxed", relaxed), ("share", share))]
+    columns[:2] = [np.maximum(values, LEAST) for values in columns[:2]]
     pictures = [members(one, f"shown[{i}]", "title, spins") for i, one in enumerate(items(shown, "shown", "pairs"))]
     fig = Figure(figsize=(FULL, 4.9), layout="constrained")
     halves: Any = fig.subfigures(2, 1, height_ratios=(1.7, 1))
@@ -39,9 +43,11 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
             ax.plot(100 * error[order], seed, color=COLOURS[k], marker=MARKERS[k], linestyle="none",
                     label=words if number == 0 else None)
         for (name, levels), dash in zip(references.items(), DASHES[1:3], strict=False):
-            level = members(levels, name, "decoded, relaxed, share")[k] * (100 if k == 2 else 1)
+            level = members(levels, name, "decoded, relaxed, share")[k]
+            level = 100 * level if k == 2 else max(level, LEAST)
             ax.axhline(level, color=COLOURS[k], linestyle=dash, linewidth=0.9, label=name if k == 2 else None)
-    left.set_yscale("log", nonpositive="mask")
+    left.set_yscale("log")
+    left.set_ylim(bottom=0.5 * LEAST)
     left.set_ylabel("$E/N$ above the lowest state known ($J$)")
     right.set_ylabel("relax to the lowest state known (%)")
     right.set_ylim(-3, 103)
@@ -85,7 +91,8 @@ def active_learning(labels: Any, shares: Any, errors: Any) -> Figure:
             ax.fill_between(n, one.min(0), one.max(0), color=COLOURS[k], alpha=0.2, linewidth=0)
             ax.set_yscale("log")
             ax.yaxis.set_major_formatter("{x:g}")
-            ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+            ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+            ax.yaxis.set_minor_formatter("{x:g}")
             ax.set_ylabel(name)
     axes[0].set_ylabel("candidates (%)")
     axes[-1].legend()
