@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import LogLocator
 
 from evae_core.plotting.checks import items, members, numbers
 from evae_core.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, NARROW, Figure, styled
@@ -28,7 +29,10 @@ def learning_errors(counts: Any, errors: Any, *, xlabel: str = "training frames"
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xticks(counts, [f"{count:g}" for count in counts])
-    ax.minorticks_off()
+    ax.xaxis.minorticks_off()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.minorticks_off()
     ax.set_xlabel(xlabel)
     ax.set_ylabel("error on validation frames\n(% of the labels' rms)")
     ax.legend()
