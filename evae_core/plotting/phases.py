@@ -65,13 +65,20 @@ def critical_fields(panels: Any) -> Figure:
     fig = Figure(figsize=(FULL, 2.8), layout="constrained")
     axes = fig.subplots(1, len(panels), sharex=True, squeeze=False)[0]
     for ax, (words, curves) in zip(axes, panels, strict=True):
+        marked = False
         for k, (label, field, value) in enumerate(items(curves, f"curves of {words}", "(label, field, value)")):
             x = numbers(field, f"field of {label}", shape=(None,))
-            ax.plot(x, numbers(value, f"value of {label}", shape=(len(x),), finite=False), label=label, **line_style(k))
+            y = numbers(value, f"value of {label}", shape=(len(x),), finite=False)
+            ax.plot(x, y, label=label, **line_style(k))
+            marked |= bool((y > 0).any())
         fields = [value for _, field, _ in curves for value in field]
         room = 0.05 * (max(fields) - min(fields)) or 0.1
         ax.set_xlim(min(fields) - room, max(fields) + room)  # those without a mark too
-        ax.set_yscale("log")
+        if marked:
+            ax.set_yscale("log")
+        else:
+            ax.set_yticks([])
+            ax.text(0.5, 0.5, "no ladder collapses", transform=ax.transAxes, ha="center", va="center")
         ax.set_xlabel("field $BJ/D^2$")
         ax.set_ylabel(words)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
