@@ -583,7 +583,7 @@ def test_camera_noise_on_lag_0_does_not_bias_the_size(method):
     clean, found = (peace.estimate(x, frames=200, grains=20_000, method=method) for x in (data, spiked))
     assert found.d(50)[0] == pytest.approx(clean.d(50)[0], rel=0.08)
     assert found.height[0] == pytest.approx(1 / 1.08, abs=2e-3) and "lag 0 stands out by 8 %" in found.notes[0]
-    assert clean.height == (1.0, 0.0)
+    assert clean.height[0] == pytest.approx(1, abs=2e-3)  # with grains given lag 0 is left out
     believed = peace.estimate(spiked, frames=200, grains=20_000, method=method, lag_zero=False)
     assert any("no size distribution fits" in note for note in believed.notes)
 
