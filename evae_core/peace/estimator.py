@@ -259,7 +259,7 @@ def _taken(autocorrelation: Any, optics: Optics, nodes: np.ndarray, crowd: Crowd
            known: Mapping[str, Any], lag_zero: bool | None) -> dict[str, Any]:
     """What :func:`measure` is told of the grains' number: the term to take off, as the networks' answers have it."""
     options: dict[str, Any] = {"grains": crowd.grains if crowd.overlap or crowd.grains is None else
-                               APART * crowd.grains, "lag_zero": lag_zero is not False, "taken": None}
+                               APART * crowd.grains, "lag_zero": lag_zero, "taken": 0.0}
     radii = nets[0].radii.numpy()
     for _ in range(PASSES - 1):
         data = measure(autocorrelation, optics, nodes, **known, **options)

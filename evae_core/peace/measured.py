@@ -62,7 +62,8 @@ def measure(autocorrelation: Any, optics: Optics, nodes: np.ndarray, *, lags: An
             lag_zero: bool | None = None, taken: Any = None) -> Measured:
     """Everything that estimators need of an autocorrelation; parameters and errors: see ``peace.estimate``.
 
-    ``taken``: to be taken off what :func:`checked` gives, at its points, before anything else; None: nothing."""
+    ``taken``: to be taken off what :func:`checked` gives, at its points, before anything else; lag 0 then counts only
+    where it is trusted (``lag_zero`` False). None: nothing."""
     values, crop, cut, counted = checked(autocorrelation, optics, lags, unit)
     norm = 1.0
     if taken is not None:
@@ -85,9 +86,9 @@ def measure(autocorrelation: Any, optics: Optics, nodes: np.ndarray, *, lags: An
             return gauge.fit(values, frames=frames, grains=grains, trust=calibration, free_height=free)
 
         free = fit(True) if not has_zero or lag_zero is not False else None
-        spike = free is not None and has_zero and lag_zero is None and free.misfit < 3 \
+        spike = free is not None and has_zero and lag_zero is None and (free.misfit < 3 or taken is not None) \
             and 1 - free.height > SPIKE * free.height_error
-        if free is not None and (spike or lag_zero is True or not has_zero):
+        if free is not None and (spike or lag_zero is True or not has_zero or taken is not None):
             found = free
             if spike:
                 notes.append(f"lag 0 stands out by {100 * (1 / free.height - 1):.2g} % of the speckle's own variance: "

@@ -154,6 +154,6 @@ def skyrmion_speckle(lags: np.ndarray, beam: np.ndarray, correlations: dict[str,
         right.plot(radii, counted, color=COLOURS[k], linestyle=DASHES[1])
         right.plot(radii, found, color=COLOURS[k], label=label)
     right.set_xlabel("radius (sites)")
-    right.set_ylabel("share below (dashed: counted)")
+    right.set_ylabel("share below\n(dashed: counted)")  # in one line it is longer than the axis
     right.legend()
     return fig
