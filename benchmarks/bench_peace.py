@@ -39,7 +39,7 @@ def timings() -> list[str]:
         frame = np.random.default_rng(0).exponential(size=shape).astype(np.float32)
         smooth = np.fft.irfft2(np.fft.rfft2(frame) * (np.arange(shape[1] // 2 + 1) < shape[1] // 14), shape)
         frame = (smooth - smooth.min()).astype(np.float32)
-        tracker = peace.Tracker(peace.Optics(shape=shape), window=20, lag_zero=False, grains=2000)
+        tracker = peace.Tracker(peace.Optics(shape=shape), window=20, lag_zero=False)
         plain = median(lambda frame=frame, shape=shape: np.fft.irfft2(
             np.abs(np.fft.rfft2(frame, [2 * n for n in shape], axes=(0, 1))) ** 2))
         alone = median(lambda frame=frame: images.correlate(frame, 96))
