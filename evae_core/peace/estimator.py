@@ -210,7 +210,7 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
     if grains is not None and not (isinstance(grains, float) and grains == np.inf):
         check_number("grains", grains, 1e-3)
     if coverage is not None:
-        check_number("coverage", coverage, 0.0, 1e3)
+        check_number("coverage", coverage, 1e-3, 1e3)
         if grains is not None:
             raise ValueError("give grains or coverage, not both")
     check_flag("overlap", overlap)
