@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 import torch
-
-
-@dataclasses.dataclass(frozen=True)
-class Call:
-    """A function, arguments that are right, and other words that may stand for an argument in a message.
-
-    ``nan``: it may answer NaN, which its description says.
-    """
-
-    function: Callable
-    right: dict
-    words: dict[str, str] = dataclasses.field(default_factory=dict)
-    nan: bool = False
+from call import Call
 
 
 @cache

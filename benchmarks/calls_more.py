@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from calls import Call
+from call import Call
 
 
 @functools.cache

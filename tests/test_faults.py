@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nonsense
 import pytest
-from calls import Call
+from call import Call
 from hypothesis import HealthCheck, given, settings
 
 ROOT = Path(__file__).parents[1]
