@@ -25,10 +25,9 @@ from torch import Tensor
 
 from evae_core.deepspin.data import Frames, concatenate
 from evae_core.deepspin.dynamics import Integrator, State, Thermostat, at_rest, heated
-from evae_core.deepspin.leastsquares import fit_linear
 from evae_core.deepspin.model import DeepSpin, ModelSpec
 from evae_core.deepspin.potential import Potential, evaluate, label, neighbours_of
-from evae_core.deepspin.training import TrainSpec, check_labels
+from evae_core.deepspin.training import TrainSpec, begin, check_labels
 
 KNOWN, CANDIDATE, ASTRAY = range(3)
 TOLERANCE = 1e-4  # of the rotation of moments: what counts is which configurations are met, not a conserved energy
@@ -151,14 +150,10 @@ def explore(potential: Potential, starts: Frames, temperature: float, plan: Expl
 def fitted(frames: Frames, spec: ModelSpec, seed: int) -> DeepSpin:
     """A potential of random features: :mod:`.leastsquares` on all labels, its networks silent. Seconds, where a
     training takes minutes and gains little on these data. ValueError for missing labels."""
-    wanted = TrainSpec()
-    check_labels(frames, wanted)
+    plan = TrainSpec(seed=seed)
+    check_labels(frames, plan)
     model = DeepSpin(spec, seed)
-    tables = neighbours_of(model, frames)
-    model.normalise(frames, tables)
-    for a in range(len(model.names)):
-        model.atomic(a).silence()
-    fit_linear(model, frames, tables, wanted.wanted(), wanted.reversal, seed)
+    begin(model, frames, neighbours_of(model, frames), plan)
     return model.double()
 
 

@@ -233,6 +233,14 @@ def train(frames: Frames, validation: Frames | None, model: ModelSpec, spec: Tra
     return Trained(model, folder)
 
 
+def begin(model: DeepSpin, frames: Frames, tables: Neighbours, spec: TrainSpec) -> Tensor:
+    """Normalise ``model``, silence its networks and fit its linear part: a training's start. Gives frames' weights."""
+    model.normalise(frames, tables)
+    for a in range(len(model.names)):
+        model.atomic(a).silence()
+    return fit_linear(model, frames, tables, spec.wanted(), spec.reversal, spec.seed)
+
+
 def _segment(folder: Path, before: Path | None, segment: int, frames: Frames, validation: Frames | None,
              model_spec: ModelSpec, spec: TrainSpec, device: str,
              report: Callable[[str], None] | None) -> None:
@@ -242,10 +250,7 @@ def _segment(folder: Path, before: Path | None, segment: int, frames: Frames, va
     model.to(device)
     state = None if before is None else safetensors.torch.load_file(before / "state.safetensors")
     if state is None:
-        model.normalise(frames, tables)
-        for a in range(len(model.names)):
-            model.atomic(a).silence()
-        weights = fit_linear(model, frames, tables, spec.wanted(), spec.reversal, spec.seed)
+        weights = begin(model, frames, tables, spec)
     else:
         weights = state["weights"]
         model.load_state_dict({name[6:]: value for name, value in state.items() if name.startswith("model.")})
