@@ -35,7 +35,7 @@ from evae_core.ensemble.tables import by_chain, by_stage, endings
 from evae_core.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = replace(PRESETS["smoke"], excess_train=20, shard=11, sweeps=10, excess_first=2, confined_steps=2, batch=8,
+TINY = replace(PRESETS["smoke"], excess_train=20, shard=11, sweeps=10, phase_first=2, phase_steps=2, batch=8,
                samples=4)
 # A worker is given up after seconds, not minutes. Not after few: one that imports torch on a busy machine is silent.
 HASTY = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "20s"}
