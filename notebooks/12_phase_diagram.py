@@ -14,9 +14,8 @@
 # the collapsed model gives, and the lowest made by hand. Fields are measured in $D^2/J$: in the continuum the phases depend on
 # $BJ/D^2$ alone, and a film without anisotropy goes from helix to skyrmions to the uniform state.
 #
-# The laptop's diagram: three $D$ and five fields: two where the helix is lowest, two of skyrmions, one uniform, and one on each side of both boundaries. A point takes
-# some 70 s of CPU time, two points at once: 1380 s for 20 points ($D$ = 0.3, 0.4 and 0.45: 1007 s, or 28 minutes of the clock; then 0.35: 373 s, 14 minutes), all on two hyperthreads of one core that other work
-# used as well; nothing was timed alone. Larger $D$ has smaller skyrmions, which this network learns later: at $D$ = 0.45, left out here, it stayed on its first plateau at three of the five fields. A finer one, on the machines of a cluster
+# The laptop's diagram: three $D$ and five fields: two where the helix is lowest, two of skyrmions, one uniform, and one on each side of both boundaries. The whole notebook, with nothing in the
+# store, took 11 minutes on two hyperthreads of one core with a little other work beside, 900 s of CPU time in all processes, a minute a point. Larger $D$ has smaller skyrmions, which this network learns later: at $D$ = 0.45, left out here, it stayed on its first plateau at three of the five fields. A finer one, on the machines of a cluster
 # (docs/CLUSTER.md): `python -m evae_core ensemble --preset paper --short --betas 1e-3 --D 0.2:0.3:3 --B 0:0.95:10 --reduced --scheduler ...`
 
 # %% tags=["parameters"]
