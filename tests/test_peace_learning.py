@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evae_core import peace
-from evae_core.peace import estimator, inverse, learning, reduction, trial
+from evae_core.peace import estimator, inverse, learning, network, reduction, trial
 from evae_core.peace import sizes as s
 
 SIZES, NODES = s.size_grid(), reduction.node_numbers()
@@ -124,6 +124,27 @@ def test_true_distribution_has_the_least_physics_term(tiny, image_noise):
     assert float(term) < 1e-6 < float(learning.physics_term(tiny, truth.flip(-1), tiny.coherence2(truth), quiet, beam2))
 
 
+def test_rounds_change_nothing_before_they_are_trained(image_noise):
+    squared, cov = noisy(s.lognormal(SIZES, 300e-6, 0.3), image_noise, 200, 1e6, 0)
+    net = network.SizeNet(replace(TINY, rounds=0))
+    net.basis.copy_(torch.randn(47, 47))
+    one, two = (estimator.predict([x], squared, np.sqrt(np.diag(cov))) for x in (net, net.with_rounds(3)))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    on = peace.train(peace.Optics(), peace.Training(steps=2, batch=16, pool=300), replace(TINY, rounds=3), start=net)
+    assert on.shape.rounds == 3 and bool(on.back.weight.any()) and bool(on.averaging.any())
+
+
+def test_the_truth_leaves_nothing_unexplained(tiny, image_noise):
+    """As an image sees it, averaged over the nodes' neighbourhoods, and without; a wrong size leaves much."""
+    p = s.lognormal(SIZES, 700e-6, 0.1)
+    image = image_noise(peace.Law(peace.Optics(), SIZES)(torch.from_numpy(p)).numpy())
+    area = torch.tensor(s.weighted(p, SIZES, s.AREA), dtype=torch.float32)[None]
+    for data, part in ((image, slice(47)), (learning.squared_of(p, SIZES, NODES), slice(47, 94))):
+        given = torch.tensor(data, dtype=torch.float32)[None], torch.full((1, 47), 1e-4)
+        right, wrong = (tiny.unexplained(*given, x)[0, part].abs().max() for x in (area, area.roll(2, -1)))
+        assert float(right) < 1.0 and float(wrong) > np.arcsinh(50)  # standard deviations of a good image
+
+
 def test_weights_are_kept_in_half_precision(tiny, tmp_path, image_noise):
     peace.save([tiny, tiny], tmp_path / "x.safetensors")
     found = peace.load(tmp_path / "x.safetensors")
@@ -166,6 +187,15 @@ def test_few_labels_and_many_without(tiny):
     assert not torch.equal(one.first.weight, two.first.weight)
     on = peace.train(peace.Optics(), peace.Training(steps=2, batch=16, pool=300), start=tiny)
     assert torch.equal(on.basis, tiny.basis) and not torch.equal(on.first.weight, tiny.first.weight)
+
+
+def test_trial_shows_networks_another_camera_as_their_own():
+    """Another beam and pixels twice as large: as good as their own. Shown as they are: eight times the error."""
+    other = peace.Optics(beam_diameter=4.5e-3, pixel=9.6e-6, crop=64)
+    case, networks = trial.Case(count=20, calibration=1e-3), {"peace": estimator.trained("peace")}
+    own, another = (trial.compare(case, networks, optics, least_squares=False)[0].volume
+                    for optics in (peace.Optics(), other))
+    assert another < 1.5 * own + 0.003
 
 
 def test_trial_scores_every_method_on_the_same_data():
