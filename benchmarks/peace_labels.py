@@ -18,7 +18,7 @@ from evae_core.peace import learning, sizes, trial
 ROOT = Path(__file__).resolve().parents[1]
 TRAINED = [(labelled, rounds, weight) for labelled in (100, None) for rounds in (0, 2) for weight in (0.0, 1.0, 10.0)
            if weight <= 1 or labelled and not rounds]
-TUNED = ((0, 0.0), (100, 1e-4), (300, 1e-5), (1000, 1e-6))  # steps, rate
+TUNED = ((0, 0.0), (100, 1e-4), (400, 1e-5), (400, 1e-6))  # steps, rate
 KINDS = (*sizes.TRAINED, *sizes.UNSEEN)
 COUNT = 200
 
