@@ -226,11 +226,17 @@ def train(frames: Frames, validation: Frames | None, model: ModelSpec, spec: Tra
     for segment in range(spec.segments):
         def make(new: Path, segment: int = segment, before: Path | None = folder) -> None:
             _segment(new, before, segment, frames, validation, model, spec, device, report)
-        folder = store.get({"kind": "deepspin", "network": NETWORK, "model": model.spec(), "train": spec.spec(),
-                            "data": frames.digest(), "validation": validation and validation.digest(),
-                            "segment": segment}, make)
+        folder = store.get(artefact(frames, validation, model, spec, segment), make)
     assert folder is not None  # there is at least one segment
     return Trained(model, folder)
+
+
+def artefact(frames: Frames, validation: Frames | None, model: ModelSpec, spec: TrainSpec,
+             segment: int = -1) -> dict[str, Any]:
+    """What the artefact of a segment of a training (by default the last) depends on: its spec in the store."""
+    return {"kind": "deepspin", "network": NETWORK, "model": model.spec(), "train": spec.spec(),
+            "data": frames.digest(), "validation": validation and validation.digest(),
+            "segment": segment % spec.segments}
 
 
 def begin(model: DeepSpin, frames: Frames, tables: Neighbours, spec: TrainSpec) -> Tensor:
