@@ -46,7 +46,7 @@ class TrainSpec:
 
     Parameters
     ----------
-    steps, batch : optimiser steps, frames in each (all of them, where there are fewer).
+    steps, batch : optimiser steps, frames in each (all of them, where there are fewer). 0 steps: the linear fit alone.
     rate, last_rate : learning rates of the first and the last step.
     energy, force, force_mag, virial : (start, limit) of the prefactors, in 1/eV^2 and so on. (0, 0) leaves a label out.
     reversal : every frame is shown with S -> -S, F_mag -> -F_mag half of the time: right where there is no field.
@@ -67,9 +67,10 @@ class TrainSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "segments"):
+        check_count("steps", self.steps, 0, 10**9)
+        for name in ("batch", "segments"):
             check_count(name, getattr(self, name), 1, 10**9)
-        if self.segments > self.steps:
+        if self.segments > max(self.steps, 1):
             raise ValueError(f"segments must be at most steps, got {self.segments} and {self.steps}")
         check_count("seed", self.seed, 0, 2**63 - 1)
         check_flag("reversal", self.reversal)
@@ -273,7 +274,7 @@ def _segment(folder: Path, before: Path | None, segment: int, frames: Frames, va
         losses[number - first] = step(order[number], signs[number], float(spec.rates()[number]))
         if number % CHECKED == CHECKED - 1 or number == last - 1:
             _check(losses[:number - first + 1, 3], first, spec)
-    if last == spec.steps:
+    if last == spec.steps and spec.steps:
         fit_linear(model, frames, tables, spec.wanted(), spec.reversal, spec.seed)
     measured["train"].append(errors(model, frames, tables))
     measured["validation"].append(None if validation is None else errors(model, validation))
@@ -285,7 +286,8 @@ def _segment(folder: Path, before: Path | None, segment: int, frames: Frames, va
     write_json(folder / "measured.json", measured)
     if report:
         found = measured["validation" if validation is not None else "train"][-1]
-        report(f"step {last} of {spec.steps}: " + describe(found) + f" ({measured['seconds'][-1]:.0f} s)")
+        where = f"step {last} of {spec.steps}" if spec.steps else "linear fit"
+        report(f"{where}: {describe(found)} ({measured['seconds'][-1]:.0f} s)")
 
 
 def check_labels(frames: Frames, spec: TrainSpec) -> None:
@@ -307,7 +309,7 @@ def schedule(spec: TrainSpec, frames: int) -> tuple[Tensor, Tensor]:
     rng = np.random.default_rng(spec.seed)
     batch = min(spec.batch, frames)
     epochs = -(-spec.steps * batch // frames)
-    order = np.concatenate([rng.permutation(frames) for _ in range(epochs)])[:spec.steps * batch]
+    order = np.array([rng.permutation(frames) for _ in range(epochs)], np.int64).ravel()[:spec.steps * batch]
     signs = rng.choice([-1.0, 1.0], (spec.steps, batch)) if spec.reversal else np.ones((spec.steps, batch))
     return torch.from_numpy(order.reshape(spec.steps, batch)), torch.from_numpy(signs)
 

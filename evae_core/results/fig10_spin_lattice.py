@@ -43,7 +43,7 @@ class Size:
     each: int  # training frames at every temperature,
     validation: int  # validation frames at each
     counts: tuple[int, ...]  # frames of the trainings, drawn from all
-    steps: int  # of every training
+    steps: int  # of every training, after the linear fit: where it does all the work, none
     crystal: tuple[int, int, int]  # cubes of four atoms, of the crystal whose spectra are taken
     motion: int  # steps
     step: float  # of so many ps: hardly trained networks have huge fields, and need short ones
@@ -57,8 +57,8 @@ class Size:
 
 SIZES = {
     "smoke": Size((50.0, 200.0), 3, 1, (2, 6), 20, (2, 1, 1), 60, 5e-4, (1, 1, 1), (50.0, 200.0), 4, 12, 2, 5),
-    "laptop": Size((20.0, 60.0, 100.0, 150.0, 200.0, 280.0), 10, 4, (4, 15, 60), 600, (6, 2, 2), 800, 4e-3,
-                   (3, 3, 3), (20.0, 70.0, 120.0, 160.0, 200.0, 260.0), 100, 240, 48, 100),
+    "laptop": Size((20.0, 60.0, 100.0, 150.0, 200.0, 280.0), 10, 4, (4, 15, 60), 0, (6, 2, 2), 800, 4e-3,
+                   (3, 3, 3), (20.0, 70.0, 120.0, 160.0, 200.0, 260.0), 100, 240, 48, 0),
     "paper": Size((20.0, 60.0, 100.0, 150.0, 200.0, 280.0), 40, 16, (4, 15, 60, 240), 12_000, (12, 3, 3), 4000, 4e-3,
                   (6, 6, 6), (20.0, 60.0, 100.0, 130.0, 150.0, 170.0, 190.0, 210.0, 250.0, 300.0), 1000, 4000, 48,
                   40_000),
