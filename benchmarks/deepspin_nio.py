@@ -74,13 +74,13 @@ def parts(model: DeepSpin, frames: Frames) -> tuple[float, float, float]:
 
 def row(training: Frames, held_out: Frames, steps: int) -> str:
     """One line of the table."""
-    spec = TrainSpec(steps=steps, segments=min(steps, 4))
+    spec = TrainSpec(steps=steps, segments=min(max(steps, 1), 4))
     trained = train(training, held_out, model_spec(training.names), spec, report=lambda line: print(line, flush=True))
     measured = trained.measured
     found = measured["validation"][-1]
     across, along, even = parts(trained.model(), held_out)
     force, mag = (f"{found[key]:.2e} ({found[key] / found[key + '_label']:.1%})" for key in ("force", "force_mag"))
-    return (f"| {len(training)} | {steps if steps > 1 else 'linear'} | {1e3 * found['energy']:.3f} | {force} | {mag} | "
+    return (f"| {len(training)} | {steps or 'linear'} | {1e3 * found['energy']:.3f} | {force} | {mag} | "
             f"{across:.1%} | {along:.1%} | {even:.2%} | {sum(measured['seconds']):.0f} |")
 
 
@@ -105,7 +105,7 @@ def main() -> None:
     for count in arguments.frames:
         if not 2 <= count <= len(training):
             parser.error(f"frames must be 2 to {len(training)}, got {count}")
-    wanted = [*((count, 1) for count in arguments.frames), (arguments.frames[-1], arguments.steps)]
+    wanted = [*((count, 0) for count in arguments.frames), (arguments.frames[-1], arguments.steps)]
     table = [row(training[:count], held_out, steps) for count, steps in wanted]
     options = " ".join(sys.argv[2:])
     text = HEAD.format(held=HELD_OUT, frames=len(frames), command=f"python benchmarks/deepspin_nio.py FOLDER {options}"
