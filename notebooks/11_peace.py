@@ -210,7 +210,7 @@ table([(words, trial.compare(case, {"peace": networks["peace"]}, made=image, lea
 # %% [markdown]
 # ## 4 · From frames to sizes
 # End to end: frames of 5000 grains, a camera of 8 bits with 500 photo-electrons for the mean intensity and read noise of 2 % of it,
-# the autocorrelation of so many frames, the estimate. Nothing is told of the camera's noise, which sits on lag 0.
+# the autocorrelation of so many frames, the estimate. Nothing is told of the camera's noise, which sits on lag 0 and is left out with it.
 # The finite number of grains at random, the term of section 1, which the published law leaves out, is as large as the law itself beyond
 # the beam's second ring. `grains=5000` (or `coverage=`, the share of the lit area) has it formed from the sizes found and taken off;
 # beside it every estimator without. This camera's pixels are twice those that the networks were trained for, so they are shown

@@ -188,8 +188,9 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
         about ten times smaller where lags are small.
     calibration : relative standard error of the optics' scale (focal length, beam width, pixel). The scale is then
         found from the data (see the module calibration) and the error told grows by what stays uncertain; 0: trusted.
-    lag_zero : None: where lag 0 stands out from its neighbours it is taken for the camera's noise, with a note; True:
-        lag 0 is always ignored; False: always trusted.
+    lag_zero : None: ignored in what :func:`~evae_core.peace.autocorrelation` returns of images; elsewhere, where lag 0
+        stands out from its neighbours it is taken for the camera's noise, with a note; True: lag 0 is always ignored;
+        False: always trusted.
     method : "peace", "plain" (the network without physics), "nnls" or "tikhonov".
     networks : an ensemble of your own, from :func:`~evae_core.peace.train`; default: what comes with the package.
     tune : optimiser steps on this autocorrelation by the physics term alone ("peace" only).
