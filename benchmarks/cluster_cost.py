@@ -1,29 +1,30 @@
 """What a large ensemble would take on many GPUs: overheads measured here, then a simulation.
 
-    python benchmarks/cluster_cost.py [--store FOLDER]     into benchmarks/CLUSTER_COST.md
+    python benchmarks/cluster_cost.py     into benchmarks/CLUSTER_COST.md
 
-Measured on this machine: Dask's time a unit of work, from units that do nothing on a LocalCluster of 4 workers; seconds
-of shards and stages from the meta.json of the artefacts in FOLDER; bytes of the paper's network and shards from their
+Measured on this machine: Dask's time a unit of work, from units that do nothing on a LocalCluster of 4 workers; CPU
+seconds of the units of one point of the laptop's phase diagram; bytes of the paper's network and shards from their
 shapes. No GPU was at hand: the seconds of a stage there are a free parameter.
 """
 
 from __future__ import annotations
 
-import argparse
+import tempfile
 import time
 from concurrent.futures import as_completed
+from dataclasses import replace
 from pathlib import Path
 
-from measure import machine, median
+import torch
+from measure import machine
 
 from evae_core import VAE
-from evae_core.artefact import META, read_meta
-from evae_core.ensemble import dask
+from evae_core.ensemble import Climb, Place, Shard, dask, perform
 from evae_core.ensemble.cost import Costs, simulate, tasks
 from evae_core.ensemble.executors import local_cluster
 from evae_core.ensemble.grid import chains, work
 from evae_core.presets import PRESETS
-from evae_core.store import Store
+from evae_core.results.phases import ensemble
 
 HERE = Path(__file__).resolve().parent
 GPUS = (1, 8, 64, 512)
@@ -50,23 +51,28 @@ def overhead(count: int = EMPTY) -> float:
     return seconds
 
 
-def made(store: Path) -> str:
-    """Seconds of the artefacts in a store, by kind and lattice."""
-    seconds: dict[tuple[str, str], list[float]] = {}
-    steps: dict[tuple[str, str], list[int]] = {}
-    for name in Store(store).names():
-        body = read_meta(store / name / META)
-        if body is None or body["spec"]["kind"] not in ("shard", "stage", "ending"):
-            continue
-        spec = body["spec"]
-        shape = (spec if spec["kind"] == "shard" else spec.get("data") or spec["stage"]["data"])["shape"]
-        key = spec["kind"], f"{shape[0]} x {shape[1]}"
-        seconds.setdefault(key, []).append(body["wall_seconds"])
-        steps.setdefault(key, []).append(spec.get("n") or spec.get("steps") or 1)
-    rows = [f"| {kind} | {shape} | {len(found)} | {median(found):.2f} | "
-            f"{1e3 * sum(found) / sum(steps[kind, shape]):.1f} |" for (kind, shape), found in sorted(seconds.items())]
-    return ("| artefact | lattice | number | median seconds | ms a step, or a configuration |\n|---|---|---|---|---|\n"
-            + "\n".join(rows) + "\n")
+def measured(D: float = 0.4, field: float = 0.3) -> str:
+    """CPU seconds of every unit of one point of the laptop's phase diagram, as a table."""
+    torch.set_num_threads(1)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for unit in work(ensemble(replace(PRESETS["laptop"], phase_D=(D,), phase_fields=(field,)))):
+            begun = time.process_time()
+            perform(unit, Place(folder), "cpu")
+            seconds = time.process_time() - begun
+            if isinstance(unit, Shard):
+                count = min(unit.data.shard, unit.data.train + unit.data.validation - unit.number * unit.data.shard)
+                words, each = f"shard {unit.number}, {count} configurations", f"{1e3 * seconds / count:.2f}"
+            elif isinstance(unit, Climb):
+                steps = sum(stage.steps for stage in unit.stages)
+                last = unit.stages[-1]
+                words = f"to beta = {last.beta:g}, gamma = {last.gamma:g}: {steps} steps in {len(unit.stages)}"
+                each = f"{1e3 * seconds / steps:.1f}"
+            else:
+                words, each = f"ending with {unit.samples} generated states", "-"
+            rows.append(f"| {words} | {seconds:.2f} | {each} |")
+    head = "| unit (steps in so many stages) | CPU seconds | ms a configuration, or a step |\n|---|---|---|\n"
+    return head + "\n".join(rows) + "\n"
 
 
 def predicted(unit: float, points: int = 10, seeds: int = 10) -> tuple[str, int]:
@@ -97,7 +103,7 @@ def predicted(unit: float, points: int = 10, seeds: int = 10) -> tuple[str, int]
             f"{weights / 1e6:.0f} MB, a shard {shard / 1e6:.0f} MB.\n\n" + head + "\n".join(rows) + "\n"), len(units)
 
 
-def report(store: Path) -> str:
+def report() -> str:
     """What was measured and what is predicted, as the page that is kept."""
     unit = overhead()
     prediction, count = predicted(unit)
@@ -108,9 +114,11 @@ Written by `python benchmarks/cluster_cost.py`. Machine: {machine()}, with other
 
 ## Measured
 
-Dask's time a unit of work that does nothing, four workers on this machine: {ms}. Artefacts in the store, made here:
+Dask's time a unit of work that does nothing, four workers on this machine (seconds of the clock): {ms}. The units of
+one point of the laptop's phase diagram, 32 x 32 sites, one after the other in one process of one thread. CPU seconds,
+not those of the clock, so that other work counts only as far as it shares the core:
 
-{made(store)}
+{measured()}
 ## Predicted, not measured
 
 A simulation (`evae_core/ensemble/cost.py`) of the paper's preset. Its inputs: one scheduler that serves {count} units
@@ -124,8 +132,6 @@ set itself. The simulated scheduler does not know which worker has which data: D
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, help="where artefacts were made; default: EVAE_STORE")
-    page = report(parser.parse_args().store or Store().root)
+    page = report()
     (HERE / "CLUSTER_COST.md").write_text(page)
     print(page)

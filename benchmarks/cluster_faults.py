@@ -3,13 +3,15 @@
     python benchmarks/cluster_faults.py --write            all cases, into benchmarks/CLUSTER.md
     python benchmarks/cluster_faults.py --only killed cut  some of them
 
-A small ensemble (two ladders on 16 x 16 sites); Dask's workers are processes of one thread. The hosts of the last case
-are network namespaces, which only root may make. tests/test_cluster.py runs short forms.
+A small ensemble (two ladders on 16 x 16 sites, plain torch), in one case on 32 x 32 sites by the compiled C++ passes of
+the laptop preset; Dask's workers are processes of one thread. The hosts of the last case are network namespaces, which
+only root may make. Compared are the final tables and the weights of every stage; tests/test_cluster.py runs some.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import signal
@@ -28,15 +30,18 @@ from typing import Any
 from measure import machine
 
 from evae_core import claims
+from evae_core.artefact import NAME
 from evae_core.ensemble import Outcome, Place, dask, fulfil, perform
 from evae_core.ensemble.executors import local_cluster
 from evae_core.ensemble.grid import Chain, chains, work
 from evae_core.ensemble.tables import by_chain, by_stage, endings
+from evae_core.files import read_json
 from evae_core.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = replace(PRESETS["smoke"], excess_train=20, shard=11, sweeps=10, excess_first=2, confined_steps=2, batch=8,
+TINY = replace(PRESETS["smoke"], excess_train=20, shard=11, sweeps=10, phase_first=2, phase_steps=2, batch=8,
                samples=4)
+LARGER = replace(TINY, excess_size=32, batch=32, excess_train=40, phase_first=160, phase_steps=160)
 # A worker is given up after seconds, not minutes. Not after few: one that imports torch on a busy machine is silent.
 HASTY = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "20s"}
 
@@ -59,6 +64,15 @@ def serial(folder: Path, ensemble: list[Chain]) -> bytes:
     for unit in work(ensemble):
         perform(unit, Place(str(folder)), "cpu")
     return tables(ensemble, Place(str(folder)))
+
+
+def weights(folder: Path) -> dict[str, set[str]]:
+    """{stage: SHA-256 of its weights} of all stores below ``folder``; more than one where stores do not agree."""
+    found: dict[str, set[str]] = {}
+    for path in folder.glob("**/weights.safetensors"):
+        if NAME.fullmatch(path.parent.name):
+            found.setdefault(path.parent.name, set()).add(hashlib.sha256(path.read_bytes()).hexdigest())
+    return found
 
 
 def start(command: list[str], environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
@@ -129,11 +143,18 @@ def at_work(folder: Path) -> Callable[[], Any]:
     return lambda: list(folder.glob("stage-*.partial-*"))
 
 
-def nothing(folder: Path, plan: list[Chain]) -> tuple[Outcome, Place, bool]:
+def nothing(folder: Path, plan: list[Chain], workers: int = 4) -> tuple[Outcome, Place, bool]:
     """No fault: four workers of one scheduler, one store."""
     place = Place(str(folder))
-    with local_cluster(4) as cluster:
+    with local_cluster(workers) as cluster:
         return fulfil(work(plan), dask(cluster.scheduler_address), place, "cpu"), place, True
+
+
+def compiled(folder: Path, plan: list[Chain]) -> tuple[Outcome, Place, bool]:
+    """No fault, two workers: 32 x 32 sites, the stages of gamma by the compiled C++ passes of the laptop preset."""
+    outcome, place, _ = nothing(folder, plan, workers=2)
+    modes = [read_json(path)["mode"] for path in folder.glob("stage-*/measured.json")]
+    return outcome, place, modes.count("compiled") == 5  # gamma = 0 and four stages above
 
 
 def killed(folder: Path, plan: list[Chain], workers: int = 4) -> tuple[Outcome, Place, bool]:
@@ -236,7 +257,8 @@ def host_cut(folder: Path, plan: list[Chain]) -> tuple[Outcome, Place, bool]:
         return fulfil(work(plan), dask(f"tcp://{head}:8786"), place, "cpu"), place, bool(found)
 
 
-CASES = {one.__name__: one for one in (nothing, killed, restarted, cut, host_cut)}
+CASES = {one.__name__: one for one in (nothing, compiled, killed, restarted, cut, host_cut)}
+PLANS = {compiled.__name__: chains(LARGER, 1, [1e-3], [0.4], [0.55], reduced=True, short=True)}
 
 
 def main() -> None:
@@ -245,17 +267,20 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
-    rows, plan = [], tiny()
+    rows: list[str] = []
+    expected: dict[str, tuple[bytes, dict[str, set[str]]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["EVAE_STORE"] = f"{temporary}/own"  # where this process keeps what it pulls
-        expected = serial(Path(temporary) / "serial", plan)
         for name in arguments.only:
+            plan, alone = PLANS.get(name) or tiny(), Path(temporary) / f"serial {name if name in PLANS else ''}"
+            if alone.name not in expected:
+                expected[alone.name] = serial(alone, plan), weights(alone)
             begun = time.monotonic()
             try:
                 (folder := Path(temporary) / name).mkdir()
                 outcome, place, happened = CASES[name](folder, plan)
-                same = not outcome.errors and tables(plan, place) == expected
-                result = ("identical" if same else "DIFFERENT") if happened else "the fault came too late"
+                same = not outcome.errors and (tables(plan, place), weights(folder)) == expected[alone.name]
+                result = ("identical" if same else "DIFFERENT") if happened else "what was to be tried did not happen"
                 row = [result, str(len(outcome.receipts)), str(outcome.lost)]
             except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
                 row = [f"not run: {error}"[:80].replace("\n", " "), "-", "-"]
@@ -270,8 +295,9 @@ def main() -> None:
                 and not line.startswith("| fault")] + rows
         page.write_text(
             "# Faults of a cluster, tried\n\nWritten by `python benchmarks/cluster_faults.py --write`. The ensemble: "
-            "2 shards, 3 climbs, 2 endings. \"Sent again by us\"\ndoes not count what Dask itself sent again.\n\n"
-            "| fault | final tables, against the serial run | units done | sent again by us | seconds |\n"
+            "2 shards, 3 climbs, 2 endings. Compared:\nthe bytes of the final tables and the SHA-256 of every stage's "
+            "weights. \"Sent again by us\" does not count what Dask\nitself sent again.\n\n"
+            "| fault | final tables and weights, against the serial run | units done | sent again by us | seconds |\n"
             "|---|---|---|---|---|\n" + "\n".join(rows) + f"\n\n{machine()}, with other work beside it.\n")
 
 

@@ -72,8 +72,11 @@ class Preset:
     excess_train: int  # configurations of each
     excess_first: int  # steps of the ladder's first stage
     excess_steps: int  # and of every other
-    phase_D: tuple[float, ...]  # of the phase diagram, on lattices of excess_size
+    phase_D: tuple[float, ...]  # of the phase diagram, on lattices of excess_size, excess_train configurations each
     phase_fields: tuple[float, ...]  # B J/D^2 there
+    phase_first: int  # steps of its ladders' first stage, which must learn skyrmions that lie apart
+    phase_steps: int  # of every gamma stage; a beta stage takes half of them
+    phase_rate: float  # Adam's where gamma > 100: so short a stage collapses only with a large one
     # the ladders
     betas: tuple[float, ...] = DECADES_BETA
     gammas: tuple[float, ...] = DECADES_GAMMA
@@ -96,7 +99,7 @@ PRESETS = {preset.name: preset for preset in (
            strip_wires=(1.0,), strip_anneals=8, strip_rounds=1, strip_trained=((16, 16),),
            critical_betas=(1e-2,), excess_size=16,
            excess_sweeps=(5, 20), excess_train=40, excess_first=3, excess_steps=3,
-           phase_D=(1.0, 0.8), phase_fields=(0.0, 0.55)),
+           phase_D=(1.0, 0.8), phase_fields=(0.0, 0.55), phase_first=3, phase_steps=3, phase_rate=1e-3),
     Preset(name="laptop", size=48, D=0.6, B=0.2,
            train=4000, validation=500, test=500, shard=250, sweeps=60, overrelax=1,
            batch=32, learning_rate=5e-4, collapse_rate=1e-3, settled_rate=5e-4, final_rate=0.1, first_steps=2800,
@@ -110,7 +113,8 @@ PRESETS = {preset.name: preset for preset in (
            strip_trained=((16, 16), (32, 64)),
            critical_betas=(1e-5, 1e-2), excess_size=32,
            excess_sweeps=(6, 150), excess_train=1000, excess_first=1200, excess_steps=300,
-           phase_D=(0.6,), phase_fields=(0.0, 0.55, 0.95)),
+           phase_D=(0.3, 0.35, 0.4), phase_fields=(0.0, 0.15, 0.3, 0.7, 0.8), phase_first=1000, phase_steps=200,
+           phase_rate=2e-3),
     Preset(name="paper", size=128, D=0.3, B=0.05,
            train=30_000, validation=5_000, test=4_300, shard=500, sweeps=1000, overrelax=3,
            batch=100, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=1.0, first_steps=30_000,
@@ -124,7 +128,8 @@ PRESETS = {preset.name: preset for preset in (
            strip_trained=((32, 32), (64, 128)),
            critical_betas=(1e-6, 1e-5, 1e-2), excess_size=64,
            excess_sweeps=(30, 300, 3000), excess_train=5000, excess_first=10_000, excess_steps=3000,
-           phase_D=(0.3, 0.25, 0.2), phase_fields=(0.0, 0.12, 0.2, 0.3, 0.42, 0.55, 0.65, 0.75, 0.85, 0.95)),
+           phase_D=(0.3, 0.25, 0.2), phase_fields=(0.0, 0.12, 0.2, 0.3, 0.42, 0.55, 0.65, 0.75, 0.85, 0.95),
+           phase_first=10_000, phase_steps=10_000, phase_rate=1e-3),
 )}
 
 

@@ -292,8 +292,8 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
                                 folder / "weights.safetensors")
     save_arrays(folder / "history.npy", history.numpy())
     write_json(folder / "measured.json", measured)
-    last = measured["train"]
-    say(f"{stage}: L_RC {last['reconstruction']:.3f}, L_KL {last['kl']:.1f}, L_H {last['energy']:.4f}, "
+    last, guided = measured["train"], f", guided by {guide.name}" if guide is not None and stage.gamma else ""
+    say(f"{stage}{guided}: L_RC {last['reconstruction']:.3f}, L_KL {last['kl']:.1f}, L_H {last['energy']:.4f}, "
         f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {measured['seconds']:.0f} s)")
 
 

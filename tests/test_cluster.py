@@ -1,7 +1,9 @@
 """The same tables from Dask's workers, whatever dies; an object store; TLS. Needs the extra ``cluster``."""
 
+import json
 import shutil
 import subprocess
+from urllib.request import urlopen
 
 import cluster_faults
 import pytest
@@ -41,6 +43,24 @@ def test_nothing_listens_beyond_this_machine():
         listening = {found.laddr.ip for one in family for found in one.net_connections("inet")
                      if found.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
+
+
+def test_the_dashboard_while_an_ensemble_runs(tmp_path):
+    pytest.importorskip("bokeh", reason="the extra `cluster` is not installed")
+    seen = []
+    with local_cluster(1) as cluster:
+        root = cluster.dashboard_link.removesuffix("/status")
+        assert root.startswith("http://127.0.0.1:")
+
+        def look(unit):
+            with urlopen(f"{root}/status", timeout=60) as page:
+                drawn = page.status, b"bokeh" in page.read().lower()
+            with urlopen(f"{root}/json/counts.json", timeout=60) as counts:
+                seen.append((*drawn, json.load(counts)))
+
+        outcome = fulfil(work(tiny())[:2], dask(cluster.scheduler_address), Place(str(tmp_path)), "cpu", done=look)
+    assert not outcome.errors and [(status, drawn) for status, drawn, _ in seen] == [(200, True)] * 2
+    assert all(counts["workers"] == 1 and counts["tasks"] >= 1 for _, _, counts in seen)
 
 
 def certificate(folder):

@@ -119,7 +119,7 @@ def test_killed_it_loses_one_segment(tmp_path, monkeypatch):
 
 
 def test_no_steps_are_the_linear_fit(tmp_path):
-    frames, spec, said = labelled(6), TrainSpec(steps=0, segments=1, seed=4), []
+    frames, spec, said = labelled(6), TrainSpec(steps=0, seed=4), []
     found = train(frames, None, SPEC, spec, Store(tmp_path), report=said.append)
     model = DeepSpin(SPEC, 4)
     training.begin(model, frames, neighbours_of(model, frames), spec)

@@ -1,5 +1,6 @@
 """The phase diagram: where made states cross, what its figures refuse, and one whole at the smallest size."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from cluster_faults import TINY
 from evae_core import claims, plotting
 from evae_core.ensemble.tables import by_chain
 from evae_core.presets import PRESETS
-from evae_core.results.phases import boundaries, ensemble, phases
+from evae_core.results.phases import boundaries, ensemble, evidence, fitting, phases
 
 NAN = float("nan")
 
@@ -33,17 +34,32 @@ def test_the_plan():
     assert all(one.stages[0] == other.stages[0] for one, other in zip(plan[::2], plan[1::2], strict=True))
 
 
+def test_what_is_evidence():
+    good = {"reconstruction": 0.2, "plateau": 0.5, "spread_first": 0.1, "spread": 1e-4}
+    said = [evidence(good | change, claims.COLLAPSED) for change in (
+        {}, {"reconstruction": 0.3}, {"reconstruction": NAN}, {"spread_first": 1e-9}, {"spread": 0.1})]
+    assert said == ["yes", "data not learned", "data not learned", "one state at γ = 0", "not collapsed"]
+
+
+def test_which_helix_fits():
+    plan = ensemble(replace(PRESETS["laptop"], phase_D=(0.3, 0.35, 0.4)))
+    found = fitting(plan)
+    assert found[0.4][1] == 16.0, "two along one axis"
+    assert found[0.3] == (pytest.approx(2 * math.pi / math.atan(0.3)), pytest.approx(32 / 2**0.5)), "one along each"
+    assert found[0.35][1] == found[0.3][1], "16 sites are nearer to its 18.7, and 3e-4 J higher"
+
+
 def test_a_whole_one():
     p = replace(TINY, excess_size=16, phase_D=(0.8,), phase_fields=(0.0, 0.55))
     lines = []
-    with ThreadPoolExecutor(1) as pool:
-        found = phases(p, "cpu", lines.append, lambda: pool)
+    found = phases(p, "cpu", lines.append, lambda: ThreadPoolExecutor(1))
     rows = by_chain(found.endings, claims.criticals)
     assert [round(row["field"], 9) for row in rows] == [0.0, 0.55] and not found.errors and lines
     assert set(found.states) == set(found.made) == {(0.8, 0.0), (0.8, 0.55)}
     low = found.made[0.8, 0.0]
     assert low["uniform"] == pytest.approx(-2.0) and low["helix"] < low["uniform"] and low["helix"] < low["skyrmions"]
     for row in rows:
+        assert 0 < row["plateau"] < 2.01 and row["spread_first"] > 0
         assert row["lowest_energy"] <= row["median_energy"] + 1e-9 and row["lowest_energy"] <= row["raw_lowest"] + 1e-9
         best = min(e for e in found.made[row["D"], round(row["field"], 9)].values() if e == e)
         assert row["annealed_energy"] > best - 1e-3, "nothing lies far below the made states"

@@ -25,15 +25,17 @@ class Guide:
     known : the sample's Hamiltonian, of which only this is used: the sample's shape and boundary, E_0 and the factor
         (0.3/D)^2 of L_H, which are a zero and a unit, and in which of the two frames its spins are written.
     about : what the potential depends on, plain JSON values: part of the spec of every stage it guides.
+    name : what lines of progress call it.
     """
 
     mask: np.ndarray | None = None
 
-    def __init__(self, potential: LatticeSpin, known: Hamiltonian, about: Mapping[str, Any]) -> None:
+    def __init__(self, potential: LatticeSpin, known: Hamiltonian, about: Mapping[str, Any],
+                 name: str = "a learned energy") -> None:
         if not known.periodic:
             raise ValueError(f"known must be periodic, as the potential is, got boundary {known.boundary!r}")
         self.potential = deepcopy(potential).float().requires_grad_(False)
-        self.known, self.about = known, dict(about)
+        self.known, self.about, self.name = known, dict(about), name
         self.D, self.boundary, self.periodic = known.D, known.boundary, True
 
     def energy(self, spins: Tensor, *, check: bool = True) -> Tensor:

@@ -50,7 +50,7 @@ class TrainSpec:
     rate, last_rate : learning rates of the first and the last step.
     energy, force, force_mag, virial : (start, limit) of the prefactors, in 1/eV^2 and so on. (0, 0) leaves a label out.
     reversal : every frame is shown with S -> -S, F_mag -> -F_mag half of the time: right where there is no field.
-    segments : artefacts the training is divided into; the result does not depend on it.
+    segments : artefacts the training is divided into (one where there are no steps); the result does not depend on it.
     seed : of weights, batches and signs.
     """
 
@@ -70,7 +70,9 @@ class TrainSpec:
         check_count("steps", self.steps, 0, 10**9)
         for name in ("batch", "segments"):
             check_count(name, getattr(self, name), 1, 10**9)
-        if self.segments > max(self.steps, 1):
+        if not self.steps:
+            object.__setattr__(self, "segments", 1)
+        elif self.segments > self.steps:
             raise ValueError(f"segments must be at most steps, got {self.segments} and {self.steps}")
         check_count("seed", self.seed, 0, 2**63 - 1)
         check_flag("reversal", self.reversal)

@@ -6,6 +6,7 @@ Both start from one stage at beta = 1e-3, gamma = 0: gamma climbs to the collaps
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from evae_core.annealing import Schedule
 from evae_core.dataset import DataSpec
@@ -14,7 +15,7 @@ from evae_core.ladders import Stage, climbing
 from evae_core.presets import Preset
 from evae_core.systems import AT_REST
 
-GAMMAS = (100.0, 1e3, 3e3, 1e4)
+GAMMAS = (100.0, 300.0, 1e3, 3e3)
 BETAS = (1e-2, 3e-2, 1e-1, 3e-1)
 
 
@@ -26,12 +27,13 @@ def small_data(p: Preset, D: float, B: float, size: int | None = None, seed: int
 
 
 def to_collapse(p: Preset, beta: float, seed: int = 0, gammas: Sequence[float] = GAMMAS) -> list[Stage]:
-    """gamma = 0 from random weights, then ``gammas`` of ``confined_steps`` each."""
-    return climbing([(beta, 0.0, p.excess_first), *((beta, gamma, p.confined_steps) for gamma in gammas)], p, seed)
+    """gamma = 0 from random weights, then ``gammas`` of ``phase_steps`` each."""
+    rungs = [(beta, 0.0, p.phase_first), *((beta, gamma, p.phase_steps) for gamma in gammas)]
+    return climbing(rungs, replace(p, collapse_rate=p.phase_rate, settled_rate=p.phase_rate), seed)
 
 
 def to_posterior_collapse(p: Preset, beta: float, seed: int = 0, betas: Sequence[float] = BETAS) -> list[Stage]:
-    """The same first stage, then the ``betas`` above ``beta`` at gamma = 0, half of ``confined_steps`` each."""
-    steps = max(1, p.confined_steps // 2)
+    """The same first stage, then the ``betas`` above ``beta`` at gamma = 0, half of ``phase_steps`` each."""
+    steps = max(1, p.phase_steps // 2)
     above = [(higher, 0.0, steps) for higher in betas if higher > beta]
-    return climbing([(beta, 0.0, p.excess_first), *above], p, seed)
+    return climbing([(beta, 0.0, p.phase_first), *above], p, seed)

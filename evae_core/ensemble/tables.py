@@ -19,7 +19,7 @@ from evae_core.textures import helix_period
 POINT = ("D", "B", "size", "seed")
 STAGE = ("beta", "gamma", "reconstruction", "kl", "energy", "energy_generated", "best_generated", "magnetisation",
          "kspace_mse")
-END = ("raw", "raw_lowest", *(f"{state}_{key}" for state in ("median", "lowest", "annealed")
+END = ("plateau", "raw", "raw_lowest", *(f"{state}_{key}" for state in ("median", "lowest", "annealed")
                               for key in ("energy", "charge", "magnetisation", "order")))
 SKYRMIONS = 0.3  # |charge| in a square of one helix period from which a state is skyrmions: a lattice has 0.6 to 1
 UNIFORM = 0.5  # |<S>| from which any other is uniform
@@ -67,8 +67,8 @@ def phase(H: Hamiltonian, sites: int, charge: float, order: float) -> str:
 
 def by_chain(found: dict[Chain, dict[str, Any]], criticals: Callable[..., dict[str, float]]) -> list[dict[str, Any]]:
     """One row a gamma ladder: its point (``field``: B J/D^2), what ``criticals`` (:func:`evae_core.claims.criticals`)
-    says of it and of its seed's beta ladder, L_RC at gamma = 0, the last k-space MSE over the data's, and END; with the
-    phases of the lowest generated and of the lowest annealed state at rest."""
+    says of it and of its seed's beta ladder, L_RC at gamma = 0, the first and the last k-space MSE over the data's, and
+    END; with the phases of the lowest generated and of the lowest annealed state at rest."""
     of_beta = {(chain.data, chain.seed): end["ladder"] for chain, end in found.items() if chain.beta is None}
     rows = []
     for chain, end in found.items():
@@ -79,6 +79,7 @@ def by_chain(found: dict[Chain, dict[str, Any]], criticals: Callable[..., dict[s
             **{name: getattr(chain, name) for name in POINT}, "beta": chain.beta,
             "field": chain.B * chain.data.hamiltonian.J / chain.D**2,
             **criticals(up, of_beta.get((chain.data, chain.seed))), "reconstruction": up["reconstruction"][0],
+            "spread_first": up["kspace_mse"][0] / up["data_kspace_mse"],
             "spread": up["kspace_mse"][-1] / up["data_kspace_mse"], **{key: end[key] for key in END},
             **{name: phase(chain.data.hamiltonian, chain.size**2, end[f"{state}_charge"], end[f"{state}_order"])
                for name, state in (("phase_generated", "lowest"), ("phase_annealed", "annealed"))}})

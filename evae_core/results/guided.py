@@ -63,7 +63,8 @@ def learned(p: Preset, training: LatticeTraining) -> tuple[Guide, dict[str, Any]
     folder = Store().get(spec, make)
     potential = LatticeSpin(training.model).double()
     potential.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
-    return Guide(potential, data.hamiltonian, spec), read_json(folder / "errors.json")
+    name = f"what was learned in {training.steps} steps"
+    return Guide(potential, data.hamiltonian, spec, name), read_json(folder / "errors.json")
 
 
 def guided(p: Preset, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:

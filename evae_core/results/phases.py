@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from types import SimpleNamespace
 from typing import Any
@@ -22,10 +22,12 @@ from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import Preset
 from evae_core.results import kept
 from evae_core.results.certified import SAME, certified
+from evae_core.textures import helix_period
 from evae_core.timebox import OutOfTime
 
 # Of the states made by hand; annealings and hops are left to the columns beside it.
 MADE = Search(anneals=1, schedule=Schedule(T_start=1.0, sweeps=30), rounds=0, kicks=0, keep=2)
+LEARNED = 0.5  # of the plateau of uniform outputs: a network whose L_RC at gamma = 0 is below has learned its data
 SATURATION = math.pi**2 / 16  # B J/D^2 from which the uniform state is lower than every helix; continuum, K = 0
 
 
@@ -61,10 +63,10 @@ def phases(p: Preset, device: str = "auto", report: kept.Report = print,
         raise OutOfTime(outcome.over)
     complete = endings(plan, place)
     ends = [chain for chain in plan if chain.beta is not None]
-    made = {}
-    for chain in ends:
-        candidates = certified(chain.data.hamiltonian, chain.data.shape, MADE, device).candidates
-        made[chain.D, field(chain)] = _by_phase(chain.data.hamiltonian, chain.size**2, candidates)
+    with (executor or local())() as pool:
+        found = [pool.submit(certified, chain.data.hamiltonian, chain.data.shape, MADE, device) for chain in ends]
+        made = {(chain.D, field(chain)): _by_phase(chain.data.hamiltonian, chain.size**2, one.result().candidates)
+                for chain, one in zip(ends, found, strict=True)}
     return SimpleNamespace(endings=complete, made=made, errors=list(outcome.errors.values()), states={
         (chain.D, field(chain)): states(chain, place) for chain in ends if chain in complete})
 
@@ -79,6 +81,36 @@ def _by_phase(H: Hamiltonian, sites: int, candidates: list[Candidate]) -> dict[s
             continue
         is_ = phase(H, sites, one.charge, float(abs(one.energy - uniform) < SAME))
         found[is_] = min(one.energy, found[is_]) if found[is_] == found[is_] else one.energy
+    return found
+
+
+def evidence(row: Mapping[str, Any], collapsed: float) -> str:
+    """"yes" where a point's collapse shows what the Hamiltonian does, or what stands against it.
+
+    A network that never left its first plateau gives the uniform state whatever is right, and one that gives one state
+    without the Hamiltonian shows nothing of it. ``row``: of :func:`by_chain`; ``collapsed``: the share of the data's
+    k-space MSE below which generated states are one (claims.COLLAPSED).
+    """
+    if not row["reconstruction"] < LEARNED * row["plateau"]:
+        return "data not learned"
+    if row["spread_first"] < collapsed:
+        return "one state at γ = 0"
+    return "yes" if row["spread"] < collapsed else "not collapsed"
+
+
+def fitting(plan: list[Chain]) -> dict[float, tuple[float, float]]:
+    """{D: (period of the free helix, period of the lowest that fits the box)}, in sites, without a field: of n and m
+    whole turns along the axes, q = 2 pi (n, m)/size, E/N = -J (cos q_x + cos q_y) - |D| sqrt(sin^2 q_x + sin^2 q_y)."""
+    found = {}
+    for chain in plan:
+        H = chain.data.hamiltonian
+        period = helix_period(H)
+        turns = range(math.ceil(chain.size / period) + 1)
+        energies = {}
+        for n, m in itertools.product(turns, turns):
+            x, y = 2 * math.pi * n / chain.size, 2 * math.pi * m / chain.size
+            energies[n, m] = -H.J * (math.cos(x) + math.cos(y)) - abs(H.D) * math.hypot(math.sin(x), math.sin(y))
+        found[chain.D] = period, chain.size / math.hypot(*min(energies, key=lambda turn: energies[turn]))
     return found
 
 
