@@ -29,8 +29,9 @@ HEAD = """# DeepSPIN on NiO
 
 Errors (root mean square) on {held} of {frames} first-principles frames (16 Ni, 16 O; non-collinear constrained DFT,
 examples/spin/data_reformat/data_0 of deepmd-kit) that no training saw; in brackets, parts of the labels' own root mean
-square. Across and along: F_mag's parts across the moment (what turns it) and along it. S -> -S: how far F_mag is from
-changing its sign with the moments, as the labels do; it is learned, not built in. Linear: the fit alone, without Adam.
+square (of energies, their standard deviation). Across and along: F_mag's parts across the moment (what turns it) and
+along it. S -> -S: how far F_mag is from changing its sign with the moments, as the labels do; it is learned, not built
+in. Linear: the fit alone, without Adam.
 
 Written by `{command}` on {date}: {machine}, torch {torch}, one thread, seconds of the processor.
 
@@ -74,13 +75,14 @@ def parts(model: DeepSpin, frames: Frames) -> tuple[float, float, float]:
 
 def row(training: Frames, held_out: Frames, steps: int) -> str:
     """One line of the table."""
-    spec = TrainSpec(steps=steps, segments=min(steps, 4))
+    spec = TrainSpec(steps=steps, segments=min(steps, 4) or 1)
     trained = train(training, held_out, model_spec(training.names), spec, report=lambda line: print(line, flush=True))
     measured = trained.measured
     found = measured["validation"][-1]
     across, along, even = parts(trained.model(), held_out)
     force, mag = (f"{found[key]:.2e} ({found[key] / found[key + '_label']:.1%})" for key in ("force", "force_mag"))
-    return (f"| {len(training)} | {steps if steps > 1 else 'linear'} | {1e3 * found['energy']:.3f} | {force} | {mag} | "
+    energy = f"{1e3 * found['energy']:.3f} ({found['energy'] / found['energy_label']:.0%})"
+    return (f"| {len(training)} | {steps or 'linear'} | {energy} | {force} | {mag} | "
             f"{across:.1%} | {along:.1%} | {even:.2%} | {sum(measured['seconds']):.0f} |")
 
 
@@ -105,7 +107,7 @@ def main() -> None:
     for count in arguments.frames:
         if not 2 <= count <= len(training):
             parser.error(f"frames must be 2 to {len(training)}, got {count}")
-    wanted = [*((count, 1) for count in arguments.frames), (arguments.frames[-1], arguments.steps)]
+    wanted = [*((count, 0) for count in arguments.frames), (arguments.frames[-1], arguments.steps)]
     table = [row(training[:count], held_out, steps) for count, steps in wanted]
     options = " ".join(sys.argv[2:])
     text = HEAD.format(held=HELD_OUT, frames=len(frames), command=f"python benchmarks/deepspin_nio.py FOLDER {options}"

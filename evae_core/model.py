@@ -66,6 +66,10 @@ class Guide(Energy, Protocol):
     """A learned energy; ``about``, plain JSON values, says what it depends on."""
 
     @property
+    def name(self) -> str:
+        """What lines of progress call it."""
+
+    @property
     def about(self) -> Mapping[str, Any]:
         """What the weights depend on."""
 

@@ -109,17 +109,17 @@ def climb(stages: list[Stage], data: DataSpec, store: Store | None = None, devic
         a stage that diverges at every learning rate tried; names the stage and the numbers.
     """
     store = store or Store()
-    report = _timed(report, [stages], [data], store, guide)
+    report = _timed(report, [stages], [data], store, [guide])
     return _climb(stages, data, store, device, report, compile, precision, {}, guide)
 
 
 def _timed(report: Report | None, ladders: list[list[Stage]], specs: list[DataSpec], store: Store,
-           guide: Guide | None = None) -> Report | None:
+           guides: Sequence[Guide | None]) -> Report | None:
     """``report`` with the time left of the stages that the store does not hold."""
-    def kept(stage: Stage, spec: DataSpec) -> bool:
-        return store.find(stage_spec(stage, spec, guide)) is not None
+    def kept(stage: Stage, of: tuple[DataSpec, Guide | None]) -> bool:
+        return store.find(stage_spec(stage, *of)) is not None
 
-    return timed(report, steps_to_take(ladders, specs, kept), STEPS)
+    return timed(report, steps_to_take(ladders, list(zip(specs, guides, strict=True)), kept), STEPS)
 
 
 def _climb(stages: list[Stage], data: DataSpec, store: Store, device: str, report: Report | None,
@@ -168,32 +168,34 @@ def stage_spec(stage: Stage, data: DataSpec, guide: Guide | None = None) -> dict
     return {"kind": "stage", "network": NETWORK, "data": data.spec()} | guided | stage.spec()
 
 
-def _worker(stages: list[Stage], data: DataSpec, root: Path, device: str, queue: Any, compile: bool | None,
-            precision: str | None) -> None:
+def _worker(stages: list[Stage], data: DataSpec, guide: Guide | None, root: Path, device: str, queue: Any,
+            compile: bool | None, precision: str | None) -> None:
     torch.set_num_threads(1)  # and it was started with end_with_parent
-    _climb(stages, data, Store(root), device, queue.put, compile, precision, {})
+    _climb(stages, data, Store(root), device, queue.put, compile, precision, {}, guide)
 
 
 def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store: Store | None = None,
               device: str = "auto", report: Callable[[str], None] | None = None,
-              workers: int | None = None, *, compile: bool | None = None,
-              precision: str | None = None) -> list[list[Trained]]:
+              workers: int | None = None, *, compile: bool | None = None, precision: str | None = None,
+              guides: Sequence[Guide | None] | None = None) -> list[list[Trained]]:
     """Climb independent ladders side by side, one process and one thread each; return them like :func:`climb`.
 
-    ``data``: one for all, or one a ladder. ``workers``: processes at a time; by default the number of cores on a CPU
-    (at most one a ladder), and 1 on a GPU. Common parents are trained once: others wait for them. One thread a
-    ladder uses two cores better than two threads for one (some 30 against 50 ms a step at laptop size), and makes the
-    bytes independent of the number of cores. Two captured stages at once on one GPU are not tried yet: more workers
-    there are processes with a copy of the data each. The rest as in :func:`climb`.
+    ``data``: one for all, or one a ladder; ``guides``: one a ladder, or none. ``workers``: processes at a time; by
+    default the number of cores on a CPU (at most one a ladder), and 1 on a GPU. Common parents are trained once: others
+    wait for them. One thread a ladder uses two cores better than two threads for one (some 30 against 50 ms a step at
+    laptop size), and makes the bytes independent of the number of cores. Two captured stages at once on one GPU are not
+    tried yet: more workers there are processes with a copy of the data each. The rest as in :func:`climb`.
     """
     store = store or Store()
     specs = data if isinstance(data, list) else [data] * len(ladders)
-    todo = [number for number, (stages, spec) in enumerate(zip(ladders, specs, strict=True))
-            if any(store.find(stage_spec(stage, spec)) is None for stage in stages)]
+    guided = [None] * len(ladders) if guides is None else list(guides)
+    jobs = list(zip(ladders, specs, guided, strict=True))
+    todo = [number for number, (stages, spec, guide) in enumerate(jobs)
+            if any(store.find(stage_spec(stage, spec, guide)) is None for stage in stages)]
     if workers is None:
         workers = 1 if pick_device(device).type == "cuda" else os.cpu_count() or 1
     steps = sum(stage.steps for number in todo for stage in ladders[number])
-    report = _timed(report, ladders, specs, store)
+    report = _timed(report, ladders, specs, store, guided)
     long = any(worth(stage, specs[number]) for number in todo for stage in ladders[number])
     if compile is None and long and pick_device(device).type == "cpu" and not compilable(report):
         compile = False  # made, or said to be missing, once for all
@@ -204,13 +206,12 @@ def climb_all(ladders: list[list[Stage]], data: DataSpec | list[DataSpec], store
         with _manager(context) as manager, ProcessPoolExecutor(min(workers, len(todo)), mp_context=context,
                                                                initializer=end_with_parent) as pool:
             queue = manager.Queue()
-            futures = [pool.submit(_worker, ladders[n], specs[n], store.root, device, queue, compile, precision)
-                       for n in todo]
+            futures = [pool.submit(_worker, *jobs[n], store.root, device, queue, compile, precision) for n in todo]
             _listen(futures, queue, report)
     loaded: dict[DataSpec, Any] = {}
     try:
-        return [_climb(stages, spec, store, device, report, compile, precision, loaded)
-                for stages, spec in zip(ladders, specs, strict=True)]
+        return [_climb(stages, spec, store, device, report, compile, precision, loaded, guide)
+                for stages, spec, guide in jobs]
     finally:
         loaded.clear()  # gigabytes of a GPU, perhaps
 
@@ -291,8 +292,8 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
                                 folder / "weights.safetensors")
     save_arrays(folder / "history.npy", history.numpy())
     write_json(folder / "measured.json", measured)
-    last = measured["train"]
-    say(f"{stage}: L_RC {last['reconstruction']:.3f}, L_KL {last['kl']:.1f}, L_H {last['energy']:.4f}, "
+    last, guided = measured["train"], f", guided by {guide.name}" if guide is not None and stage.gamma else ""
+    say(f"{stage}{guided}: L_RC {last['reconstruction']:.3f}, L_KL {last['kl']:.1f}, L_H {last['energy']:.4f}, "
         f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {measured['seconds']:.0f} s)")
 
 

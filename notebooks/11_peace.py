@@ -26,15 +26,17 @@ frames = 60
 count = 30
 
 # %%
+import json
 import time
-import warnings
+from pathlib import Path
 
 import numpy as np
+import torch
 from IPython.display import Markdown
 
 from evae_core import Hamiltonian, load_preset, peace, plotting, textures, widgets
 from evae_core.dataset import data_spec, load_data
-from evae_core.peace import images, magnetism, sizes, tracking, trial
+from evae_core.peace import images, magnetism, rehearsal, sizes, tracking, trial
 from evae_core.presets import figures_folder
 
 p = load_preset(preset)
@@ -79,9 +81,10 @@ print(", ".join(f"d{k} = {found.d(k)[0] * 1e6:.0f} ({found.d(k)[1] * 1e6:.0f} to
 
 # %% [markdown]
 # ## 3 · Estimators side by side
-# "peace" is the network with the forward law in its loss, "plain" the same network without it, then non-negative least
-# squares and Tikhonov (weight by the discrepancy principle). Distances are mean |difference| of cumulative curves: W1 in units of
-# the range 10 to 1200 µm. 5000 independent grains a frame. Kinds below the line were not trained on.
+# "peace" is the network with the forward law inside: in its loss, and what the law leaves unexplained of its answer is given back to
+# it, four times over. "plain" is the same perceptron without either, trained for as many steps. Then non-negative least squares and
+# Tikhonov (weight by the discrepancy principle). Distances are mean |difference| of cumulative curves: W1 in units of the range 10
+# to 1200 µm. 5000 independent grains a frame. Of the kinds the last three were not trained on.
 
 # %%
 networks = {name: peace.estimator.trained(name) for name in peace.estimator.available()}
@@ -101,6 +104,16 @@ def table(rows):
 
 kinds = [row(kind, trial.Case(kind=kind, count=count)) for kind in (*sizes.TRAINED, *sizes.UNSEEN)]
 table(kinds)
+
+# %% [markdown]
+# How much of that is the noise's? Recorded by `benchmarks/peace_floor.py` on log-normals at 200 frames: a least-squares fit of median
+# and width; the posterior median under the families of the training, the least that any estimator of this training can reach; and the
+# networks on data without noise (but told of it).
+
+# %%
+recorded = json.loads((Path(peace.__file__).parents[2] / "benchmarks" / "peace.json").read_text())
+for words in ("posterior", "log-normal fit", "peace", "peace, no noise", "plain", "plain, no noise"):
+    print(f"{words}: {recorded['floor'][words]:.4f}")
 
 # %% [markdown]
 # By frames, by size, without the surface's noise, and on a cut (log-normals). Then a focal length 2 % off, once trusted and once
@@ -151,8 +164,43 @@ peaks = [row(f"{apart} times, {100 * share:.0f} % fine", trial.Case(powder=two_p
 table(peaks)
 
 # %% [markdown]
-# The physics term needs no label: "tuned" is "peace" after 100 steps of it on the case's own data, all at once. It harms: many
-# distributions fit the data as well, and the term alone has no reason to stay with the likely ones.
+# What is the law worth? Recorded by `benchmarks/peace_labels.py`, networks trained from nothing for 1500 steps with 100 labelled
+# distributions or all: the term in the loss, which needs no label, and the law's residual given back (rounds).
+
+# %%
+def worth(rows, columns):
+    shown = ("lognormal", "mixture", "rosin_rammler", "two_narrow")
+    return Markdown(f"| {' | '.join((*columns, *shown))} |\n" + "|---" * (len(columns) + len(shown)) + "|\n" + "\n".join(
+        f"| {' | '.join(str(row[c] or 'no') if c == 'rounds' else str(row[c] or 'all') if c == 'labelled' else str(row[c]) for c in columns)} | "
+        + " | ".join(f"{row[kind]:.4f}" for kind in shown) + " |" for row in rows))
+
+worth(recorded["labels"]["trained"], ("labelled", "rounds", "weight"))
+
+# %% [markdown]
+# Trained networks tuned on unlabelled data alone, by the physics term, at several rates:
+
+# %%
+worth(recorded["labels"]["tuned"], ("network", "steps", "rate"))
+
+# %% [markdown]
+# It harms, the more the further it goes, and here is why: the tuned networks' term falls below that of the truth itself. Fourth roots
+# of a noisy autocorrelation are fitted best by something else.
+
+# %%
+case = trial.Case(count=3 * count)
+p_true, data = trial.make(case, peace.Optics(), image, grid)
+given = (data.squared, data.spread, image.beam2)
+tuned = peace.learning.fine_tune(networks["peace"][:1], *given, data.doubt)
+
+def term(area):
+    return float(peace.learning.physics_term(tuned[0], *(torch.tensor(np.array(x), dtype=torch.float32) for x in (area, *given))).mean())
+
+print(f"physics term: truth {term(sizes.weighted(p_true, grid, sizes.AREA)):.5f}, "
+      + ", ".join(f"{words} {term(peace.estimator.predict(nets, *given[:2], data.doubt)[0]):.5f}"
+                  for words, nets in (("peace", networks["peace"][:1]), ("tuned", tuned))))
+
+# %% [markdown]
+# By kind, here and now: "tuned" is "peace" after 100 steps of the term at a rate of 1e-4 on the case's own data, all at once.
 
 # %%
 unseen = [(k, trial.Case(kind=k, count=count)) for k in ("lognormal", *sizes.UNSEEN)]
@@ -162,37 +210,28 @@ table([(words, trial.compare(case, {"peace": networks["peace"]}, made=image, lea
 # %% [markdown]
 # ## 4 · From frames to sizes
 # End to end: frames of 5000 grains, a camera of 8 bits with 500 photo-electrons for the mean intensity and read noise of 2 % of it,
-# the autocorrelation of so many frames, the estimate. Nothing is told of the camera's noise, which sits on lag 0.
+# the autocorrelation of so many frames, the estimate. Nothing is told of the camera's noise, which sits on lag 0 and is left out with it.
 # The finite number of grains at random, the term of section 1, which the published law leaves out, is as large as the law itself beyond
-# the beam's second ring. `grains=5000` (or `coverage=`, the share of the lit area) has it formed from the sizes found and taken off, four
-# times over; beside it every estimator without. This camera's pixels are twice those that the networks were trained for, so
-# they are shown the data as their own camera would (`peace.view`).
+# the beam's second ring. `grains=5000` (or `coverage=`, the share of the lit area) has it formed from the sizes found and taken off;
+# beside it every estimator without. This camera's pixels are twice those that the networks were trained for, so they are shown
+# the data as their own camera would (`peace.view`). More of this, and beds of grains side by side: `benchmarks/PEACE.md`.
 
 # %%
 powders = {"150 um": sizes.lognormal(grid, 150e-6, 0.3), "400 um": sizes.lognormal(grid, 400e-6, 0.2), "150 and 450 um": two_peaks(3, 0.5)}
 averaged = [n for n in (1, 10, 50, 200) if n <= frames]
-methods = ("peace", "plain", "nnls", "tikhonov")
-distances, panels = {(m, known): np.zeros(len(averaged)) for m in methods for known in (False, True)}, []
+known, distances, panels = {"published law": {}, "number known": {"grains": 5000}}, {}, []
 for seed, (name, p_true) in enumerate(powders.items()):
-    taken = [peace.camera(frame, photons=500, read=0.02, bits=8, seed=k).numpy().astype(np.uint8)
-             for k, frame in enumerate(peace.frames(small, p_true, grid, n=512, count=averaged[-1], grains=5000, seed=seed))]
-    truth = np.cumsum(sizes.weighted(p_true, grid, sizes.VOLUME))
-    shown = {"true": truth}
-    for k, n in enumerate(averaged):
-        measured = peace.autocorrelation(taken[:n], 64)
-        for m, known in distances:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", peace.OutsideRange)
-                answer = peace.estimate(measured, small, grains=5000 if known else None, method=m)
-            found = np.interp(grid, answer.sizes, np.cumsum(answer.volume) - answer.volume / 2)
-            distances[m, known][k] += np.abs(found - truth + np.diff(truth, prepend=0) / 2).mean() / len(powders)
-            if n == averaged[-1] and known:
-                shown[m] = (found, np.interp(grid, answer.sizes, answer.error_volume)) if m == "peace" else found
-                print(f"{name}, {n} frames, {m}: " + ", ".join(f"d{x} {answer.d(x)[0] * 1e6:.0f} (number {answer.d(x, 'number')[0] * 1e6:.0f}) um"
-                      for x in (10, 50, 90)) + f"; lag 0 high by {100 / answer.height[0] - 100:.2f} %, scale {answer.scale[0]:.4f}")
+    shown = {"true": np.cumsum(sizes.weighted(p_true, grid, sizes.VOLUME))}
+    for words, method, n, answer in rehearsal.rehearse(small, p_true, grid, averaged, known, seed=seed):
+        distances.setdefault((method, words), {}).setdefault(n, []).append(rehearsal.distance(answer, p_true, grid))
+        if n == averaged[-1] and words == "number known":
+            found = rehearsal.curve(answer, grid)
+            shown[method] = (found, np.interp(grid, answer.sizes, answer.error_volume)) if method == "peace" else found
+            print(f"{name}, {n} frames, {method}: " + ", ".join(f"d{x} {answer.d(x)[0] * 1e6:.0f} (number {answer.d(x, 'number')[0] * 1e6:.0f}) um"
+                  for x in (10, 50, 90)) + f"; lag 0 high by {100 / answer.height[0] - 100:.2f} %, scale {answer.scale[0]:.4f}")
     panels.append((f"{name}, {averaged[-1]} frames", grid, shown))
-for m, known in distances:
-    print(f"{m}, {'with' if known else 'without'} the grains' number: mean distance by volume " + ", ".join(f"{n} frames {d:.4f}" for n, d in zip(averaged, distances[m, known], strict=True)))
+for (method, words), by in distances.items():
+    print(f"{method}, {words}: mean distance by volume " + ", ".join(f"{n} frames {np.mean(d):.4f}" for n, d in by.items()))
 fig = plotting.cumulative_curves(panels)
 plotting.save(fig, figures, "fig11_frames")
 fig
@@ -261,8 +300,8 @@ fig
 
 # %% [markdown]
 # ## Look around
-# A log-normal powder, its law with noise, and what is found: by "peace", the networks trained with the forward law in their loss, and
-# by "plain", the same networks trained without it. The shade is the error that each tells.
+# A log-normal powder, its law with noise, and what is found: by "peace", the networks with the forward law inside, and by "plain",
+# those without it. The shade is the error that each tells.
 
 # %%
 def one(median=300, width=0.3, frames=200):

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from evae_core import plotting
+from evae_core import plotting, training
 from evae_core.annealing import Schedule
 from evae_core.dataset import DataSpec
 from evae_core.deepspin.descriptor import arrows, rows
 from evae_core.deepspin.guide import Guide
-from evae_core.deepspin.lattice import LatticeSpec, LatticeSpin, to_neel
+from evae_core.deepspin.lattice import LatticeSpec, LatticeSpin, from_neel, to_neel
 from evae_core.deepspin.lattice_training import LatticeTraining, disturbed, errors, label, pieces, train
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.ladders import climbing
@@ -21,7 +21,7 @@ from evae_core.presets import load_preset
 from evae_core.results import guided
 from evae_core.step import make_step
 from evae_core.store import Store
-from evae_core.training import climb, stage_spec
+from evae_core.training import climb, climb_all, stage_spec
 
 BLOCH = Hamiltonian(D=0.6, B=0.2)
 
@@ -106,6 +106,22 @@ def test_fields_against_finite_differences():
     assert float(energy) == pytest.approx(float(model.energies(spins)), rel=1e-12)
 
 
+@pytest.mark.parametrize("fitting", [(16,), (11,), (20, 20, 7), (10, 5, 10)])
+@pytest.mark.parametrize("shape", [(8, 6), (3, 3), (2, 5)])
+def test_slopes_written_out_are_those_of_autograd(fitting, shape):
+    """With hidden layers that keep their input, double it and do neither; on lattices as small as the neighbourhood."""
+    model, spins = potential(4, LatticeSpec(fitting=fitting)), states(3, *shape, seed=5).requires_grad_()
+    energies = model.energies(spins)
+    slope, = torch.autograd.grad(energies.sum(), spins)
+    found = model.slopes(spins.detach())
+    torch.testing.assert_close(found[0], energies.detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found[1], slope, rtol=0, atol=1e-12 * float(slope.abs().max()))
+
+
+def test_from_neel_is_the_way_back():
+    assert torch.equal(from_neel(to_neel(states())), states())
+
+
 def test_learns_the_hamiltonian(learned):
     """From pieces of 12 x 12 to other states on another lattice; and an untrained one does not know it."""
     generator = torch.Generator().manual_seed(5)
@@ -169,6 +185,19 @@ def test_a_guided_stage_differs_by_its_guide_alone(learned, tmp_path):
     first, second = explicit[1].history[0], guided[1].history[0]
     assert first[:2].tolist() == second[:2].tolist() and first[2] != second[2]
     assert first[2] == pytest.approx(second[2], abs=0.1 * (0.3 / 0.6) ** 2)
+
+
+def test_guided_ladders_side_by_side(learned, tmp_path, monkeypatch):
+    """In processes, each with its own guide or none: the same bytes as one after the other."""
+    monkeypatch.setattr(training, "FEW_STEPS", 0)
+    data = DataSpec(BLOCH, (16, 16), 8, 2, 0, schedule=Schedule(sweeps=5))
+    stages = climbing([(1e-3, 0.0, 2), (1e-3, 1000.0, 2)], load_preset("smoke"), 0)
+    guides = [Guide(learned, BLOCH, {"steps": 120}), None]
+    both = climb_all([stages] * 2, data, Store(tmp_path / "both"), "cpu", workers=2, guides=guides)
+    alone = [climb(stages, data, Store(tmp_path / "alone"), "cpu", guide=guide) for guide in guides]
+    assert [one[-1].folder.name for one in both] == [one[-1].folder.name for one in alone]
+    assert both[0][-1].folder != both[1][-1].folder
+    assert all((x[-1].history == y[-1].history).all() for x, y in zip(both, alone, strict=True))
 
 
 def test_bad_input(learned):

@@ -1,5 +1,8 @@
 """What notebook 10 is made of: its sizes, labels, small functions, and its figures."""
 
+import os
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from evae_core.deepspin import magnet
 from evae_core.deepspin.potential import evaluate
 from evae_core.presets import PRESETS
 from evae_core.results import fig10_spin_lattice as results
+from evae_core.results import kept
 
 SMOKE = PRESETS["smoke"]
 
@@ -78,3 +82,20 @@ def test_figures_refuse_what_does_not_fit():
         plotting.modes([])
     with pytest.raises(ValueError, match="curves and lines must have the same labels"):
         plotting.spectral_lines([1.0], {"a": [1.0]}, {"b": [1.0]})
+
+
+def _twice(number, report):
+    report(f"doubling {number}")
+    if number < 0:
+        raise ValueError("negative")
+    return os.getpid(), 2 * number
+
+
+def test_together_is_one_after_the_other_in_other_processes():
+    for name in ("smoke", "laptop"):
+        said = []
+        found = kept.together(PRESETS[name], [partial(_twice, n) for n in range(3)], said.append)
+        assert [double for _, double in found] == [0, 2, 4] and sorted(said) == [f"doubling {n}" for n in range(3)]
+        assert (os.getpid() in {pid for pid, _ in found}) == (name == "smoke")
+        with pytest.raises(ValueError, match="negative"):
+            kept.together(PRESETS[name], [partial(_twice, n) for n in (1, -1)], said.append)

@@ -118,6 +118,17 @@ def test_killed_it_loses_one_segment(tmp_path, monkeypatch):
     assert started == [0, 1, 1] and found.measured["validation"] == [None, None]
 
 
+def test_no_steps_are_the_linear_fit(tmp_path):
+    frames, spec, said = labelled(6), TrainSpec(steps=0, seed=4), []
+    found = train(frames, None, SPEC, spec, Store(tmp_path), report=said.append)
+    model = DeepSpin(SPEC, 4)
+    training.begin(model, frames, neighbours_of(model, frames), spec)
+    for name, value in found.model(torch.float32).state_dict().items():
+        assert torch.equal(value, model.state_dict()[name].to(value)), name
+    assert found.history.shape == (0, 4) and said[0].startswith("linear fit: ")
+    assert found.measured["train"][0]["force"] < 0.5 * found.measured["train"][0]["force_label"]
+
+
 def test_batches_are_epochs():
     spec = TrainSpec(steps=9, batch=4, seed=5)
     order, signs = schedule(spec, 6)
@@ -141,7 +152,7 @@ def test_errors_are_against_labels():
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"steps": 0}, "at least 1"), ({"segments": 99}, "segments must be at most steps"),
+    ({"steps": -1}, "at least 0"), ({"segments": 99}, "segments must be at most steps"),
     ({"rate": 1e-7}, "last_rate <= rate"),
     ({"force": (1.0, -1.0)}, "force must be finite and at least 0"), ({"energy": (1.0,)}, "energy must be two"),
 ])
@@ -167,7 +178,7 @@ def test_nio(tmp_path):
     (F_mag) or better; 48 frames and the default model are in benchmarks/DEEPSPIN.md."""
     known, held_out = deepspin_nio.split(read_deepmd(NIO))
     spec = ModelSpec(**{**deepspin_nio.model_spec(known.names).spec(), "embedding": (8, 8), "axis": 3})
-    found = train(known[:24], held_out, spec, TrainSpec(steps=1, segments=1, reversal=False),
+    found = train(known[:24], held_out, spec, TrainSpec(steps=0, segments=1, reversal=False),
                   Store(tmp_path)).measured["validation"][0]
     assert found["force"] < 0.12 * found["force_label"] and found["force_mag"] < 0.25 * found["force_mag_label"]
     assert found["energy"] < 2e-4

@@ -103,13 +103,16 @@ def layers(widths: Sequence[int], generator: torch.Generator) -> nn.ModuleList:
     return found
 
 
+def kept(layer: nn.Linear) -> int:
+    """How many times a layer's input is added to its output: once where the width stays, twice over where it doubles.
+    """
+    return {layer.in_features: 1, 2 * layer.in_features: 2}.get(layer.out_features, 0)
+
+
 def residual(network: nn.ModuleList, x: Tensor) -> Tensor:
-    """tanh layers; the input is added where the width stays, and added twice over where it doubles."""
+    """tanh layers, with their inputs added: :func:`kept`."""
     for layer in cast(Sequence[nn.Linear], network):
         y = torch.tanh(layer(x))
-        if layer.out_features == layer.in_features:
-            y = y + x
-        elif layer.out_features == 2 * layer.in_features:
-            y = y + torch.cat([x, x], -1)
-        x = y
+        times = kept(layer)
+        x = y + torch.cat([x] * times, -1) if times else y
     return x

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evae_core.deepspin.lattice import LatticeSpin, to_neel
+from evae_core.deepspin.lattice import LatticeSpin, from_neel, to_neel
 from evae_core.hamiltonian import Hamiltonian, check_spins
 
-AT_ONCE = 2  # configurations whose energy and gradient are found together: their maps stay in the processor's cache
+AT_ONCE = 8  # configurations whose energy and gradient are found together: fewer pay for calls, more leave the cache
 
 
 class Guide:
@@ -25,15 +25,17 @@ class Guide:
     known : the sample's Hamiltonian, of which only this is used: the sample's shape and boundary, E_0 and the factor
         (0.3/D)^2 of L_H, which are a zero and a unit, and in which of the two frames its spins are written.
     about : what the potential depends on, plain JSON values: part of the spec of every stage it guides.
+    name : what lines of progress call it.
     """
 
     mask: np.ndarray | None = None
 
-    def __init__(self, potential: LatticeSpin, known: Hamiltonian, about: Mapping[str, Any]) -> None:
+    def __init__(self, potential: LatticeSpin, known: Hamiltonian, about: Mapping[str, Any],
+                 name: str = "a learned energy") -> None:
         if not known.periodic:
             raise ValueError(f"known must be periodic, as the potential is, got boundary {known.boundary!r}")
         self.potential = deepcopy(potential).float().requires_grad_(False)
-        self.known, self.about = known, dict(about)
+        self.known, self.about, self.name = known, dict(about), name
         self.D, self.boundary, self.periodic = known.D, known.boundary, True
 
     def energy(self, spins: Tensor, *, check: bool = True) -> Tensor:
@@ -63,12 +65,12 @@ class _Energy(torch.autograd.Function):
     def forward(ctx: Any, spins: Any, guide: Guide) -> Tensor:
         potential = guide.potential.to(spins.device)
         flat, energies, slopes = spins.detach().reshape(-1, *spins.shape[-3:]), [], []
+        bloch = guide.known.dmi == "bloch"
         for part in flat.split(AT_ONCE):
-            part = part.float().requires_grad_()
-            with torch.enable_grad():
-                found = potential.energies(to_neel(part) if guide.known.dmi == "bloch" else part)
-                slopes.append(torch.autograd.grad(found.sum(), part)[0])
-            energies.append(found.detach())
+            part = part.float()
+            energy, slope = potential.slopes(to_neel(part) if bloch else part)
+            energies.append(energy)
+            slopes.append(from_neel(slope) if bloch else slope)
         ctx.save_for_backward(torch.cat(slopes).reshape(spins.shape).to(spins.dtype))
         return torch.cat(energies).reshape(spins.shape[:-3]).to(spins.dtype)
 

@@ -29,13 +29,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evae_core.deepspin.descriptor import layers, residual, rows
+from evae_core.deepspin.descriptor import kept, layers, residual, rows
 
 # (x, y) of the neighbours of the first and of the second shell.
 SHELLS = (((1, 0), (-1, 0), (0, 1), (0, -1)), ((1, 1), (-1, 1), (-1, -1), (1, -1)))
@@ -141,6 +141,55 @@ class LatticeSpin(nn.Module):
         return energies, (slope * spins).sum(-3, keepdim=True) * spins - slope
 
     @torch.no_grad()
+    def slopes(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        """(energies (F,), dE/dS (F, 3, Ny, Nx)) of unit spins (F, 3, Ny, Nx): what autograd says of :meth:`energies`,
+        four times faster. Written out, with maps last throughout and the neighbours' sums as convolutions."""
+        n, _, ny, nx = spins.shape
+        kernel = self._stencils(spins)
+        arrows = F.conv2d(F.pad(spins, (1, 1, 1, 1), mode="circular"), kernel).flatten(2)
+        own, (first, second) = spins.flatten(2), arrows.chunk(len(SHELLS), 1)
+        found = [own[:, 2]]
+        for shell in (first, second):
+            found += [shell[:, 0], shell[:, 3], (own * shell[:, 1:]).sum(1)]
+        x = torch.stack([*found, *((a * b).sum(1) for a, b in ((first, first), (first, second), (second, second)))], 1)
+        x = self.whitening.T @ x - (self.mean @ self.whitening)[:, None]
+        hidden, outputs = cast(list[nn.Linear], list(self.hidden)), []
+        for layer in hidden:
+            outputs.append(y := (layer.weight @ x).add_(layer.bias[:, None]).tanh_())
+            x = y + x.repeat(1, times, 1) if (times := kept(layer)) else y
+        last = cast(nn.Linear, self.last[0])
+        site = (last.weight @ x.sum(-1, keepdim=True)).reshape(n) + ny * nx * last.bias
+
+        g = (self.scale * last.weight.T).expand(n, -1, ny * nx)
+        for layer, y in zip(reversed(hidden), reversed(outputs), strict=True):
+            back = layer.weight.T @ ((1 - y * y) * g)
+            g = back + g.unflatten(1, (times, -1)).sum(1) if (times := kept(layer)) else back
+        g = self.whitening @ g
+        to_first = first * (2 * g[:, 7:8]) + second * g[:, 8:9]
+        to_second = second * (2 * g[:, 9:10]) + first * g[:, 8:9]
+        to_own = torch.zeros_like(own)
+        to_own[:, 2] = g[:, 0]
+        for shell, to_shell, (along, z, u) in ((first, to_first, g[:, 1:4].unbind(1)),
+                                               (second, to_second, g[:, 4:7].unbind(1))):
+            to_shell[:, 0] += along
+            to_shell[:, 3] += z
+            to_shell[:, 1:].addcmul_(own, u[:, None])
+            to_own.addcmul_(shell[:, 1:], u[:, None])
+        spread = F.pad(torch.cat([to_first, to_second], 1).unflatten(2, (ny, nx)), (1, 1, 1, 1), mode="circular")
+        slope = F.conv2d(spread, kernel.transpose(0, 1).flip(2, 3)).add_(to_own.unflatten(2, (ny, nx)))
+        return self.scale * site + ny * nx * self.bias, slope
+
+    def _stencils(self, like: Tensor) -> Tensor:
+        """(8, 3, 3, 3): sums over neighbours that give both shells' V, of a map with a margin of one site."""
+        kernel = torch.zeros(4 * len(SHELLS), 3, 3, 3, dtype=torch.float64)
+        for block, shell in zip(kernel.split(4), SHELLS, strict=True):
+            s, over = self._weights(shell)
+            for x, y in shell:
+                block[0, :2, 1 + y, 1 + x] = over * torch.tensor([x, y], dtype=torch.float64)
+                block[1:, :, 1 + y, 1 + x] = s * torch.eye(3, dtype=torch.float64)
+        return kernel.to(like)
+
+    @torch.no_grad()
     def normalise(self, spins: Tensor, energies: Tensor, torques: Tensor) -> None:
         """Set what makes inputs and outputs of the networks of order one, from configurations (F, 3, Ny, Nx), their
         energies (F,) and torques S x F_mag (F, 3, Ny, Nx), in Neel's frame: principal components of the
@@ -163,3 +212,9 @@ def to_neel(spins: Tensor) -> Tensor:
     """All spins (..., 3, Ny, Nx) turned by +90 degrees about z: Bloch's states become Neel's of the same energy."""
     x, y, z = spins.unbind(-3)
     return torch.stack([-y, x, z], -3)
+
+
+def from_neel(spins: Tensor) -> Tensor:
+    """The inverse of :func:`to_neel`; also of gradients."""
+    x, y, z = spins.unbind(-3)
+    return torch.stack([y, -x, z], -3)

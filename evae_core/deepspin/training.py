@@ -46,11 +46,11 @@ class TrainSpec:
 
     Parameters
     ----------
-    steps, batch : optimiser steps, frames in each (all of them, where there are fewer).
+    steps, batch : optimiser steps, frames in each (all of them, where there are fewer). 0 steps: the linear fit alone.
     rate, last_rate : learning rates of the first and the last step.
     energy, force, force_mag, virial : (start, limit) of the prefactors, in 1/eV^2 and so on. (0, 0) leaves a label out.
     reversal : every frame is shown with S -> -S, F_mag -> -F_mag half of the time: right where there is no field.
-    segments : artefacts the training is divided into; the result does not depend on it.
+    segments : artefacts the training is divided into (one where there are no steps); the result does not depend on it.
     seed : of weights, batches and signs.
     """
 
@@ -67,9 +67,12 @@ class TrainSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "segments"):
+        check_count("steps", self.steps, 0, 10**9)
+        for name in ("batch", "segments"):
             check_count(name, getattr(self, name), 1, 10**9)
-        if self.segments > self.steps:
+        if not self.steps:
+            object.__setattr__(self, "segments", 1)
+        elif self.segments > self.steps:
             raise ValueError(f"segments must be at most steps, got {self.segments} and {self.steps}")
         check_count("seed", self.seed, 0, 2**63 - 1)
         check_flag("reversal", self.reversal)
@@ -226,11 +229,17 @@ def train(frames: Frames, validation: Frames | None, model: ModelSpec, spec: Tra
     for segment in range(spec.segments):
         def make(new: Path, segment: int = segment, before: Path | None = folder) -> None:
             _segment(new, before, segment, frames, validation, model, spec, device, report)
-        folder = store.get({"kind": "deepspin", "network": NETWORK, "model": model.spec(), "train": spec.spec(),
-                            "data": frames.digest(), "validation": validation and validation.digest(),
-                            "segment": segment}, make)
+        folder = store.get(artefact(frames, validation, model, spec, segment), make)
     assert folder is not None  # there is at least one segment
     return Trained(model, folder)
+
+
+def artefact(frames: Frames, validation: Frames | None, model: ModelSpec, spec: TrainSpec,
+             segment: int = -1) -> dict[str, Any]:
+    """What the artefact of a segment of a training (by default the last) depends on: its spec in the store."""
+    return {"kind": "deepspin", "network": NETWORK, "model": model.spec(), "train": spec.spec(),
+            "data": frames.digest(), "validation": validation and validation.digest(),
+            "segment": segment % spec.segments}
 
 
 def begin(model: DeepSpin, frames: Frames, tables: Neighbours, spec: TrainSpec) -> Tensor:
@@ -267,7 +276,7 @@ def _segment(folder: Path, before: Path | None, segment: int, frames: Frames, va
         losses[number - first] = step(order[number], signs[number], float(spec.rates()[number]))
         if number % CHECKED == CHECKED - 1 or number == last - 1:
             _check(losses[:number - first + 1, 3], first, spec)
-    if last == spec.steps:
+    if last == spec.steps and spec.steps:
         fit_linear(model, frames, tables, spec.wanted(), spec.reversal, spec.seed)
     measured["train"].append(errors(model, frames, tables))
     measured["validation"].append(None if validation is None else errors(model, validation))
@@ -279,7 +288,8 @@ def _segment(folder: Path, before: Path | None, segment: int, frames: Frames, va
     write_json(folder / "measured.json", measured)
     if report:
         found = measured["validation" if validation is not None else "train"][-1]
-        report(f"step {last} of {spec.steps}: " + describe(found) + f" ({measured['seconds'][-1]:.0f} s)")
+        where = f"step {last} of {spec.steps}" if spec.steps else "linear fit"
+        report(f"{where}: {describe(found)} ({measured['seconds'][-1]:.0f} s)")
 
 
 def check_labels(frames: Frames, spec: TrainSpec) -> None:
@@ -301,7 +311,7 @@ def schedule(spec: TrainSpec, frames: int) -> tuple[Tensor, Tensor]:
     rng = np.random.default_rng(spec.seed)
     batch = min(spec.batch, frames)
     epochs = -(-spec.steps * batch // frames)
-    order = np.concatenate([rng.permutation(frames) for _ in range(epochs)])[:spec.steps * batch]
+    order = np.array([rng.permutation(frames) for _ in range(epochs)], np.int64).ravel()[:spec.steps * batch]
     signs = rng.choice([-1.0, 1.0], (spec.steps, batch)) if spec.reversal else np.ones((spec.steps, batch))
     return torch.from_numpy(order.reshape(spec.steps, batch)), torch.from_numpy(signs)
 

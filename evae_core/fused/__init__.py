@@ -185,7 +185,10 @@ def losses(model: VAE, batch: Tensor, hamiltonian: Energy, beta: float, gamma: f
     v = F.conv2d(maps, _last(halved(output.weight)), output.bias.repeat(4))
     if not isinstance(hamiltonian, Hamiltonian) or hamiltonian.further:
         spins = v.unflatten(1, (2, 2, 3)).permute(0, 3, 4, 1, 5, 2).reshape(n, 3, ny, nx)
-        spins = F.normalize(spins, dim=1) * (1 if model.magnetic is None else model.magnetic)
+        # What F.normalize does, which takes 7 ms longer for 32 states of 48 x 48: vector_norm is slow along this axis.
+        spins = spins / spins.square().sum(1, keepdim=True).sqrt().clamp_min(1e-12)
+        if model.magnetic is not None:
+            spins = spins * model.magnetic
         return model.compare(batch, spins, mu, logvar, hamiltonian, beta, gamma)
     chords, energies = _Spins.apply(v, batch, hamiltonian, model.magnetic)
 

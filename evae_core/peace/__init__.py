@@ -8,8 +8,8 @@ and with learning. Two lines for a measured autocorrelation, an image or a cut:
 
 The modules, lowest first: optics, law, sizes, simulator, images, reduction (any data -> P^2 at fixed wave numbers, with
 its noise), calibration (scale and height from the data), inverse (curvature, NNLS, Tikhonov), network, learning,
-measured (a measurement checked and reduced), crowd (the grains' number), view (another camera), estimator, trial
-(tables), tracking, magnetism (where the analogy ends).
+measured (a measurement checked and reduced), view (another camera), crowd (the grains' number), estimator, trial
+(tables), rehearsal (simulated frames to sizes), tracking, magnetism (where the analogy ends).
 
 Reducing to 47 numbers loses nothing that a network on the 96 x 96 pixels could see: the law is |M(q)|^2 times a
 function of |q| with about ten degrees of freedom, and a ring counts by what its noise allows. A convolutional network
@@ -33,8 +33,8 @@ __all__ = ["Autocorrelation", "Estimate", "Law", "Optics", "OutsideRange", "Shap
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in {*_HOME.values(), "calibration", "crowd", "inverse", "magnetism", "measured", "reduction", "sizes",
-                "trial", "view"}:
+    if name in {*_HOME.values(), "calibration", "crowd", "inverse", "magnetism", "measured", "reduction", "rehearsal",
+                "sizes", "trial", "view"}:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -30,8 +30,8 @@ from evae_core.files import write_whole
 from evae_core.peace import inverse, learning, view
 from evae_core.peace import sizes as s
 from evae_core.peace.calibration import WIDEST
-from evae_core.peace.crowd import APART, PASSES, Crowd
-from evae_core.peace.measured import Measured, measure
+from evae_core.peace.crowd import PASSES, Crowd
+from evae_core.peace.measured import PACKED, Measured, measure
 from evae_core.peace.network import Shape, SizeNet
 from evae_core.peace.optics import RADIUS, Optics
 from evae_core.weights import halved
@@ -126,7 +126,7 @@ def load(path: Any, device: Any = "cpu") -> list[SizeNet]:
         raise RuntimeError(f"{path} holds no ensemble of this package")
     if _digest(tensors, header) != header["sha256"]:
         raise ValueError(f"{path} is damaged: its SHA-256 is not the one that was written with it")
-    shape, nets = Shape(**json.loads(header["shape"])), []
+    shape, nets = Shape(**{"rounds": 0, **json.loads(header["shape"])}), []  # files from before there were rounds
     for i in range(int(header["members"])):
         net = SizeNet(shape)
         net.load_state_dict({name.split(".", 1)[1]: value.float() for name, value in tensors.items()
@@ -184,11 +184,13 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
         crowd), which is then taken off, lag 0 ignored unless ``lag_zero`` is False. Default: that noise from the
         curvature, for grains side by side, and no such term, as in the published law. inf: neither.
     coverage : instead of ``grains``, the share of the lit area that they cover, 0.6 to 0.9 for a bed of powder.
-    overlap : whether grains lie at random, one over another; False: side by side, with a term 6.8 times smaller.
+    overlap : whether grains lie at random, one over another; False: side by side, as hard discs do, with a term that is
+        about ten times smaller where lags are small.
     calibration : relative standard error of the optics' scale (focal length, beam width, pixel). The scale is then
         found from the data (see the module calibration) and the error told grows by what stays uncertain; 0: trusted.
-    lag_zero : None: where lag 0 stands out from its neighbours it is taken for the camera's noise, with a note; True:
-        lag 0 is always ignored; False: always trusted.
+    lag_zero : None: ignored in what :func:`~evae_core.peace.autocorrelation` returns of images; elsewhere, where lag 0
+        stands out from its neighbours it is taken for the camera's noise, with a note; True: lag 0 is always ignored;
+        False: always trusted.
     method : "peace", "plain" (the network without physics), "nnls" or "tikhonov".
     networks : an ensemble of your own, from :func:`~evae_core.peace.train`; default: what comes with the package.
     tune : optimiser steps on this autocorrelation by the physics term alone ("peace" only).
@@ -259,15 +261,22 @@ def _taken(autocorrelation: Any, optics: Optics, nodes: np.ndarray, crowd: Crowd
            known: Mapping[str, Any], lag_zero: bool | None) -> dict[str, Any]:
     """What :func:`measure` is told of the grains' number: the term to take off, as the networks' answers have it."""
     options: dict[str, Any] = {"grains": crowd.grains if crowd.overlap or crowd.grains is None else
-                               APART * crowd.grains, "lag_zero": lag_zero, "taken": 0.0}
+                               PACKED * crowd.grains, "lag_zero": lag_zero, "taken": 0.0}
     radii = nets[0].radii.numpy()
-    for _ in range(PASSES - 1):
-        data = measure(autocorrelation, optics, nodes, **known, **options)
-        _, number, _, _ = predict(nets, *view.seen_by(optics, data, nets[0].shape.node), data.doubt)
+    data = measure(autocorrelation, optics, nodes, **{**known, "calibration": 0.0}, **options)
+    number = crowd.start(optics, data, radii)
+    for turn in range(PASSES + 1):
         term, whole = crowd.term(optics, data.found.scale, data.crop, data.lags, number, radii)
         options["taken"] = data.strength * term
-        if crowd.grains is None:
+        if crowd.grains is None or not crowd.overlap:
             options["grains"] = 1 / whole
+        if turn == PASSES:
+            break
+        data = measure(autocorrelation, optics, nodes, **known, **options)
+        _, found, _, _ = predict(nets, *view.seen_by(optics, data, nets[0].shape), data.doubt)
+        if not crowd.better(optics, data, number, found, radii):
+            break
+        number = found
     return options
 
 
@@ -278,7 +287,7 @@ def _solved(data: Measured, optics: Optics, method: str, radii: np.ndarray,
         smooth = 0.0 if method == "nnls" else None
         found = inverse.nonnegative(data.squared, data.nodes, data.covariance, radii, smooth=smooth).numbers
         return found, s.weighted(found, radii, s.VOLUME), np.full((2, len(radii)), np.nan)
-    squared, spread = view.seen_by(optics, data, networks[0].shape.node)
+    squared, spread = view.seen_by(optics, data, networks[0].shape)
     if tune:
         networks = learning.fine_tune(networks, squared[None], spread[None], data.beam2, data.doubt[None], steps=tune)
     _, number, volume, errors = predict(networks, squared, spread, data.doubt)

@@ -10,7 +10,8 @@ grains' radius r; q = 2 pi (shift on the camera) / (wavelength focal length); M:
 intensity on the powder, M(0) = 1. A grain whose centre is lit radiates incoherently over its whole disc, and Gaussian
 statistics (Siegert) square the coherence. The second term, off by default, is that of N grains at random; the sum is
 then divided by its value at q = 0. The first is that of "PEACE" (arXiv:2204.09516); the second is derived here and
-checked by simulation.
+checked by simulation. Grains that lie side by side are placed more evenly, and each r^4 Jinc^2(q r) counts times the
+structure factor of hard discs, :func:`packing`, a tenth where q is small and about 1 where q r > 2.5.
 
 With the area weights a_j ~ r_j^2 p_j the square root of A / |M|^2 is a matrix: P(q_i) = sum_j Jinc(q_i r_j) a_j.
 """
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import j1
+from scipy.special import j0, j1
 from torch import Tensor
 
 from evae_core.arguments import check_device, check_is, finite_array
@@ -35,6 +36,24 @@ def jinc(x: Any) -> np.ndarray:
     small = np.abs(x) < 1e-4
     safe = np.where(small, 1.0, x)
     return np.where(small, 1 - x**2 / 8, 2 * j1(safe) / safe)  # the series' next term is 1e-18
+
+
+def packing(x: Any, coverage: float) -> np.ndarray:
+    r"""Structure factor S(q) of equal hard discs of radius r, x = q r, that cover the share ``coverage`` of the plane.
+
+    .. math::
+        S^{-1} = 1 + 4\eta\Big[A\frac{J_1^2(x)}{x^2} + B\frac{J_0(x) J_1(x)}{x} + G\frac{J_1(2x)}{x}\Big],\qquad
+        S(0) = \frac{(1-\eta)^3}{1+\eta}
+
+    of Rosenfeld's fundamental measures (Phys. Rev. A 42, 5978 (1990)) with G = (1 - eta)^(-3/2), chi = 1 / S(0),
+    A = [1 + (2 eta - 1) chi + 2 eta G] / eta, B = [(1 - eta) chi - 1 - 3 eta G] / eta: a fluid in equilibrium. For
+    sizes that differ, each is taken as if all were its own (local monodisperse approximation, Pedersen 1994).
+    """
+    x = np.maximum(np.asarray(x, np.float64), 1e-4)
+    eta, chi, g = coverage, (1 + coverage) / (1 - coverage) ** 3, (1 - coverage) ** -1.5
+    a, b = (1 + (2 * eta - 1) * chi + 2 * eta * g) / eta, ((1 - eta) * chi - 1 - 3 * eta * g) / eta
+    one = j1(x) / x
+    return 1 / (1 + 4 * eta * (a * one**2 + b * j0(x) * one + g * j1(2 * x) / x))
 
 
 def beam(optics: Optics, qx: Any, qy: Any) -> np.ndarray:
@@ -96,10 +115,10 @@ class Law:
                 raise ValueError(f"lags must be a row of finite numbers of pixels, got shape {lags.shape}")
             self.q = np.abs(lags) * optics.q_step
             self.beam2 = beam(optics, lags * optics.q_step, 0.0)[0]
-        unique, where = np.unique(self.q, return_inverse=True)  # an image has eight pixels at most radii
+        self._unique, where = np.unique(self.q, return_inverse=True)  # an image has eight pixels at most radii
         self._where = torch.from_numpy(where.reshape(self.q.shape)).to(device)
         self._beam2 = torch.from_numpy(self.beam2).to(device)
-        self._kernel = torch.from_numpy(jinc(unique[:, None] * self.radii)).to(device)
+        self._kernel = torch.from_numpy(jinc(self._unique[:, None] * self.radii)).to(device)
         self._r2 = torch.from_numpy((self.radii / self.radii.max()) ** 2).to(device)  # a unit drops out
 
     def area(self, p: Tensor) -> Tensor:
@@ -110,25 +129,31 @@ class Law:
         """P = sum_j Jinc(q r_j) a_j at the lags: (..., *lags), float64."""
         return self._at(self.area(self._numbers(p)) @ self._kernel.T)
 
-    def __call__(self, p: Tensor, grains: float | None = None) -> Tensor:
-        """A at the lags, (..., *lags) float64, of numbers p (..., s); with the term of ``grains`` grains at random.
+    def __call__(self, p: Tensor, grains: float | None = None, coverage: float | None = None) -> Tensor:
+        """A at the lags, (..., *lags) float64, of numbers p (..., s); with the term of ``grains`` grains at random or,
+        where they lie side by side and cover the share ``coverage`` of the surface, of these.
 
-        Raises ValueError for p of another length, negative, not finite or all zero, and for grains that is not
-        positive.
+        Raises ValueError for p of another length, negative, not finite or all zero, for grains that is not positive,
+        and for coverage that is not between 0 and 1.
         """
         p = self._numbers(p)
         found = self._beam2 * self._at(self.area(p) @ self._kernel.T) ** 2
         if grains is None:
             return found
-        term, whole = self.number_term(p, grains)
+        term, whole = self.number_term(p, grains, coverage)
         return (found + term) / (1 + whole.reshape(whole.shape + (1,) * self.q.ndim))
 
-    def number_term(self, p: Tensor, grains: float) -> tuple[Tensor, Tensor]:
+    def number_term(self, p: Tensor, grains: float, coverage: float | None = None) -> tuple[Tensor, Tensor]:
         """The second term of the law at the lags, (..., *lags), and at q = 0, (...), of numbers p (..., s)."""
         p = self._numbers(p)
         weights = p * self._r2**2 / p.sum(-1, keepdim=True) / positive(grains, "grains")
         weights = weights / ((p * self._r2).sum(-1, keepdim=True) / p.sum(-1, keepdim=True)) ** 2
-        return self._at(weights @ (self._kernel**2).T), weights.sum(-1)
+        if coverage is None:
+            return self._at(weights @ (self._kernel**2).T), weights.sum(-1)
+        if positive(coverage, "coverage") >= 1:
+            raise ValueError(f"coverage must be below 1, got {coverage!r}")
+        even = torch.from_numpy(packing(self._unique[:, None] * self.radii, coverage)).to(weights.device)
+        return self._at(weights @ (even * self._kernel**2).T), weights.sum(-1) * float(packing(0.0, coverage))
 
     def _at(self, values: Tensor) -> Tensor:
         return values[..., self._where]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,16 +167,19 @@ def physics_term(net: SizeNet, area: Tensor, squared: Tensor, spread: Tensor, be
 
 def losses(net: SizeNet, given: Given, number: Any, volume: Any, weight: float, labels: int | None = None,
            ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The total to minimise, and its parts by name; only the first ``labels`` rows have labels (None: all)."""
-    found = net(given.squared, given.spread, given.doubt)
-    wrong = torch.stack([(a - b)[:labels].cumsum(-1).abs()
-                         for a, b in ((found.number, number), (found.volume, volume))], -2)
-    physics = physics_term(net, found.area, given.squared, given.spread, given.beam2)
-    physics = (physics * given.right).sum() / given.right.sum().clamp(min=1)
-    spread = found.spread[:labels]
-    honest = (wrong.detach() / spread + spread.log()).mean()  # least where spread = expected |error|
-    parts = {"number": wrong[:, 0].mean(), "volume": wrong[:, 1].mean(), "physics": physics}
-    return parts["number"] + parts["volume"] + weight * physics + 2e-3 * honest, parts
+    """The total to minimise, the mean over the network's rounds, and its parts by name, of the last round; only the
+    first ``labels`` rows have labels (None: all)."""
+    totals = []
+    for found in net.answers(given.squared, given.spread, given.doubt):
+        wrong = torch.stack([(a - b)[:labels].cumsum(-1).abs()
+                             for a, b in ((found.number, number), (found.volume, volume))], -2)
+        physics = physics_term(net, found.area, given.squared, given.spread, given.beam2)
+        physics = (physics * given.right).sum() / given.right.sum().clamp(min=1)
+        spread = found.spread[:labels]
+        honest = (wrong.detach() / spread + spread.log()).mean()  # least where spread = expected |error|
+        parts = {"number": wrong[:, 0].mean(), "volume": wrong[:, 1].mean(), "physics": physics}
+        totals.append(parts["number"] + parts["volume"] + weight * physics + 2e-3 * honest)
+    return torch.stack(totals).mean(), parts
 
 
 def pool(training: Training, radii: np.ndarray, seed: int) -> tuple[Tensor, Tensor]:
@@ -189,8 +192,8 @@ def pool(training: Training, radii: np.ndarray, seed: int) -> tuple[Tensor, Tens
 
 def train(optics: Optics, training: Training | None = None, shape: Shape | None = None, *, start: SizeNet | None = None,
           device: Any = "cpu", report: Any = None) -> SizeNet:
-    """A network trained from random weights, or on from a copy of ``start``, for an optics; ``report(step, parts)`` is
-    called every 500 steps.
+    """A network trained from random weights, or on from a copy of ``start``, of which ``shape`` may differ in its
+    rounds, for an optics; ``report(step, parts)`` is called every 500 steps.
 
     Same optics, training, start and device: same weights.
     """
@@ -202,12 +205,13 @@ def train(optics: Optics, training: Training | None = None, shape: Shape | None 
     if report is not None and not callable(report):
         raise TypeError(f"report must be a callable or None, got {report!r:.60}")
     training, shape = training or Training(), shape or (start.shape if start else Shape())
-    if start is not None and shape != start.shape:
-        raise ValueError(f"shape must be that of start, {start.shape}, or None, got {shape}")
+    shape = replace(shape, beam=optics.beam_diameter if optics.mask is None else None)
+    if start is not None and replace(shape, rounds=start.shape.rounds) != start.shape:
+        raise ValueError(f"shape must be that of start, {start.shape}, but for its rounds, or None, got {shape}")
     if training.pool < shape.nodes:
         raise ValueError(f"training.pool must be at least the nodes of shape, {shape.nodes}, got {training.pool}")
     torch.manual_seed(training.seed)
-    net = (SizeNet(shape) if start is None else deepcopy(start)).to(device).train()
+    net = (SizeNet(shape) if start is None else start.with_rounds(shape.rounds)).to(device).train()
     noise, generator = noise_of(optics, shape), torch.Generator().manual_seed(training.seed)
     number, volume = pool(training, net.radii.numpy(), training.seed)
     area = s.weighted(number, net.ratio.cpu(), s.AREA)
@@ -216,6 +220,8 @@ def train(optics: Optics, training: Training | None = None, shape: Shape | None 
     kernel_t = net.kernel.cpu().T
     if start is None:
         net.basis.copy_(basis(noise, (area[:5000] @ kernel_t) ** 2))
+    if shape.rounds:
+        net.averaging.copy_(noise.responses[0][:, :shape.nodes].half())
     known = torch.randperm(len(number), generator=generator)[:training.labelled]
     for step in range(training.steps):
         rows = known[torch.randint(len(known), (training.batch,), generator=generator)]

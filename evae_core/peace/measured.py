@@ -88,7 +88,9 @@ def measure(autocorrelation: Any, optics: Optics, nodes: np.ndarray, *, lags: An
         free = fit(True) if not has_zero or lag_zero is not False else None
         spike = free is not None and has_zero and lag_zero is None and (free.misfit < 3 or taken is not None) \
             and 1 - free.height > SPIKE * free.height_error
-        if free is not None and (spike or lag_zero is True or not has_zero or taken is not None):
+        # every camera's noise sits on lag 0: where it is not seen to stand out it spoils the height all the same
+        filmed = lag_zero is None and isinstance(autocorrelation, Autocorrelation)
+        if free is not None and (spike or filmed or lag_zero is True or not has_zero or taken is not None):
             found = free
             if spike:
                 notes.append(f"lag 0 stands out by {100 * (1 / free.height - 1):.2g} % of the speckle's own variance: "

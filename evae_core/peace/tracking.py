@@ -20,7 +20,8 @@ class Tracker:
 
     ``update(frame)`` takes one image and returns the estimate after it. The networks and the optics' reduction are
     loaded with the first frame; warnings of single estimates are kept in their ``notes`` alone. ``options``: of
-    :func:`~evae_core.peace.estimate`; the optics' scale is trusted (calibration 0) where they do not say otherwise.
+    :func:`~evae_core.peace.estimate`; the optics' scale is trusted (calibration 0) where they do not say otherwise. Say
+    ``lag_zero=True`` for a camera with noise; with False, the fastest, lag 0 is trusted.
     """
 
     def __init__(self, optics: Optics | None = None, window: float = 20.0, **options: Any):

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from scipy import fft
 
-from evae_core.peace import inverse
+from evae_core.peace import inverse, view
 from evae_core.peace import sizes as s
-from evae_core.peace.calibration import Gauge
+from evae_core.peace.calibration import Found, Gauge
 from evae_core.peace.estimator import COARSE, predict
 from evae_core.peace.law import Law, amplitude
 from evae_core.peace.learning import factor, fine_tune
-from evae_core.peace.measured import gauge_of, measure
+from evae_core.peace.measured import Measured, gauge_of, measure
 from evae_core.peace.network import Shape, SizeNet
 from evae_core.peace.optics import Optics
 from evae_core.peace.reduction import Reduction, cut_covariances, reduce_cut, reduce_image
@@ -41,13 +41,24 @@ class Case:
 
 
 class Data(NamedTuple):
-    """``squared``, ``spread`` (count, nodes), ``doubt`` (count, 2), ``covariance`` (count, nodes, nodes): see
-    :class:`~evae_core.peace.measured.Measured`."""
+    """``squared``, ``spread`` (count, nodes), ``doubt`` (count, 2), ``covariance`` (count, nodes, nodes) of ``each``
+    (count,), see :class:`~evae_core.peace.measured.Measured`."""
 
     squared: np.ndarray
     spread: np.ndarray
     doubt: np.ndarray
     covariance: np.ndarray
+    each: tuple[Measured, ...]
+
+    @classmethod
+    def of(cls, each: Sequence[Measured]) -> Data:
+        squared, spread, doubt, covariance = (np.stack([getattr(x, name) for x in each]) for name in cls._fields[:-1])
+        return cls(squared, spread, doubt, covariance, tuple(each))
+
+    def seen_by(self, optics: Optics, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+        """(P^2, its standard deviation), (count, nodes) each, as networks of a shape are shown them."""
+        squared, spread = zip(*(view.seen_by(optics, one, shape) for one in self.each), strict=True)
+        return np.stack(squared), np.stack(spread)
 
 
 @dataclass(frozen=True)
@@ -78,21 +89,23 @@ def make(case: Case, optics: Optics, made: Reduction, radii: np.ndarray) -> tupl
         if case.powder is None else np.tile(case.powder, (case.count, 1))
     true = replace(optics, focal_length=optics.focal_length * (1 + case.focal_error))
     lags = np.arange(optics.crop // 2) if case.cut else None
+    crop, cut = (optics.crop, None) if lags is None else (None, tuple(map(float, lags)))
     law = Law(true, radii / optics.radius(1.0), lags)
     clean = law(torch.from_numpy(p)).numpy()
     covariance = made.covariance(case.frames, case.frames * case.grains)
     if case.calibration == 0:
         squared = made(clean) + rng.standard_normal((case.count, len(made.nodes))) @ factor(covariance).T
-        spread = np.broadcast_to(np.sqrt(np.diag(covariance).clip(0)), squared.shape)
-        every = np.broadcast_to(covariance, (case.count, *covariance.shape))
-        return p, Data(squared, spread, np.zeros((case.count, 2)), every)
-    gauge = gauge_of(optics, None if case.cut else optics.crop, None if lags is None else tuple(lags.tolist()))
-    found = []
+        found = Found(1.0, 0.0, 1.0, 0.0, case.frames, np.nan)
+        spread = np.sqrt(np.diag(covariance).clip(0))
+        return p, Data.of([Measured(made.nodes, y, spread, covariance, covariance, np.zeros(2), made.beam2, made.seen,
+                                    found, (), crop, cut, 1.0) for y in squared])
+    gauge = gauge_of(optics, crop, cut)
+    each = []
     for one in clean:
         one = one + noise_of(gauge, case, rng).reshape(one.shape)
-        found.append(measure(one / one.max(), optics, made.nodes, frames=case.frames, grains=case.grains,
-                             calibration=case.calibration, lag_zero=False))
-    return p, Data(*(np.stack([getattr(x, name) for x in found]) for name in Data._fields))
+        each.append(measure(one / one.max(), optics, made.nodes, frames=case.frames, grains=case.grains,
+                            calibration=case.calibration, lag_zero=False))
+    return p, Data.of(each)
 
 
 def noise_of(gauge: Gauge, case: Case, rng: np.random.Generator) -> np.ndarray:
@@ -134,7 +147,8 @@ def _even(field: np.ndarray) -> np.ndarray:
 
 def compare(case: Case, networks: Mapping[str, Sequence[SizeNet]], optics: Optics | None = None, *,
             made: Reduction | None = None, least_squares: bool = True, tune: int = 0) -> list[Score]:
-    """Score every ensemble of ``networks`` by name, then NNLS and Tikhonov, on the same data.
+    """Score every ensemble of ``networks`` by name, all of one shape, then NNLS and Tikhonov, on the same data, which
+    networks are shown as their own camera would (module view).
 
     ``made``: the case's reduction, where it is there already; ``tune``: steps of fine-tuning of "peace" on all of the
     case's data, unlabelled, by the physics term alone, scored as "tuned".
@@ -143,12 +157,13 @@ def compare(case: Case, networks: Mapping[str, Sequence[SizeNet]], optics: Optic
     radii = first.radii.numpy()
     made = made or reduction_of(optics, case.cut, first.shape)
     p, data = make(case, optics, made, radii)
+    squared, spread = data.seen_by(optics, first.shape)
     scores = []
     if tune:
-        tuned = fine_tune(networks["peace"], data.squared, data.spread, made.beam2, data.doubt, steps=tune)
+        tuned = fine_tune(networks["peace"], squared, spread, made.beam2, data.doubt, steps=tune)
         networks = {**networks, "tuned": tuned}
     for name, nets in networks.items():
-        _, number, volume, errors = predict(nets, data.squared, data.spread, data.doubt)
+        _, number, volume, errors = predict(nets, squared, spread, data.doubt)
         scores.append(_score(name, radii, p, number, volume, errors))
     if least_squares:
         coarse = np.linspace(radii[0], radii[-1], COARSE)

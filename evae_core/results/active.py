@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,20 +68,27 @@ def active(p: Preset, report: kept.Report = print) -> SimpleNamespace:
             "seeds": seeds, "first": FIRST, "tested": tested}
 
     def make(folder: Path) -> None:
-        test, rows = met(TEMPERATURES[-1], tested, 99), []
-        for seed in range(seeds):
-            first = met(100.0, FIRST, seed)
-            for way in ("active", "random"):
-                chosen = replace(one, actively=way == "active", seed=seed)
-                for number, round_ in enumerate(learn(ENGINE, first, chosen, report=report)):
-                    wrong = [tails(potential, test) for potential in round_.committee]
-                    share = float((round_.kinds == CANDIDATE).double().mean()) if len(round_.kinds) else float("nan")
-                    rows.append({"way": way, "seed": seed, "round": number, "labels": round_.frames, "share": share}
-                                | {name: float(np.mean([one[name] for one in wrong])) for name in MEASURES})
+        runs = [(seed, way) for seed in range(seeds) for way in ("active", "random")]
+        found = kept.together(p, [partial(_learned, replace(one, actively=way == "active", seed=seed), tested)
+                                  for seed, way in runs], report)
+        rows = [{"way": way, "seed": seed} | row for (seed, way), rows in zip(runs, found, strict=True) for row in rows]
         save_table(folder / "active.csv", {key: np.array([row[key] for row in rows]) for key in rows[0]})
 
     folder, _ = kept.get(p, spec, make, report)
     return _gathered(load_table(folder / "active.csv"))
+
+
+def _learned(spec: ActiveSpec, tested: int, report: kept.Report) -> list[dict[str, Any]]:
+    """One run, a row a round: round, labels, share and MEASURES."""
+    test, rows = met(TEMPERATURES[-1], tested, 99), []
+    way = "active" if spec.actively else "random"
+    for number, round_ in enumerate(learn(ENGINE, met(100.0, FIRST, spec.seed), spec,
+                                          report=lambda line: report(f"seed {spec.seed}, {way}: {line}"))):
+        wrong = [tails(potential, test) for potential in round_.committee]
+        share = float((round_.kinds == CANDIDATE).double().mean()) if len(round_.kinds) else float("nan")
+        rows.append({"round": number, "labels": round_.frames, "share": share}
+                    | {name: float(np.mean([one[name] for one in wrong])) for name in MEASURES})
+    return rows
 
 
 def _gathered(table: dict[str, Any]) -> SimpleNamespace:

@@ -6,6 +6,7 @@ Frames, trainings, spectra and magnetisations are artefacts of the store, one ea
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,10 +20,10 @@ from evae_core.deepspin.model import ModelSpec
 from evae_core.deepspin.potential import Potential, evaluate
 from evae_core.deepspin.reference import SpinLattice
 from evae_core.deepspin.spectra import linear_modes, magnetisation, peaks, shaken, spectra
-from evae_core.deepspin.training import Trained, TrainSpec, train
+from evae_core.deepspin.training import Trained, TrainSpec, artefact, train
 from evae_core.files import load_arrays, save_arrays
 from evae_core.presets import Preset
-from evae_core.results.kept import Report
+from evae_core.results.kept import Report, together
 from evae_core.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +31,7 @@ HELD_OUT = 12  # frames of NiO that are not trained on
 NICKEL = 0.4 / 1.2737  # angstrom/mu_B: virtual atoms 0.4 angstrom from theirs
 # Of the training on the magnet, whose magnetic forces (eV/mu_B) are in numbers a twentieth of its forces (eV/angstrom).
 FORCE_MAG = 5e5, 500.0
+FILES = {"deepspin-magnetisation": "magnetisation.npy", "deepspin-spectra": "spectra.npz"}
 VERSION = 1  # raise when what is computed changes: older results are then computed anew
 
 
@@ -41,7 +43,7 @@ class Size:
     each: int  # training frames at every temperature,
     validation: int  # validation frames at each
     counts: tuple[int, ...]  # frames of the trainings, drawn from all
-    steps: int  # of every training
+    steps: int  # of every training, after the linear fit: where it does all the work, none
     crystal: tuple[int, int, int]  # cubes of four atoms, of the crystal whose spectra are taken
     motion: int  # steps
     step: float  # of so many ps: hardly trained networks have huge fields, and need short ones
@@ -55,8 +57,8 @@ class Size:
 
 SIZES = {
     "smoke": Size((50.0, 200.0), 3, 1, (2, 6), 20, (2, 1, 1), 60, 5e-4, (1, 1, 1), (50.0, 200.0), 4, 12, 2, 5),
-    "laptop": Size((20.0, 60.0, 100.0, 150.0, 200.0, 280.0), 10, 4, (4, 15, 60), 600, (6, 2, 2), 800, 4e-3,
-                   (3, 3, 3), (20.0, 70.0, 120.0, 160.0, 200.0, 260.0), 100, 240, 48, 500),
+    "laptop": Size((20.0, 60.0, 100.0, 150.0, 200.0, 280.0), 10, 4, (4, 15, 60), 0, (6, 2, 2), 800, 4e-3,
+                   (3, 3, 3), (20.0, 70.0, 120.0, 160.0, 200.0, 260.0), 100, 240, 48, 0),
     "paper": Size((20.0, 60.0, 100.0, 150.0, 200.0, 280.0), 40, 16, (4, 15, 60, 240), 12_000, (12, 3, 3), 4000, 4e-3,
                   (6, 6, 6), (20.0, 60.0, 100.0, 130.0, 150.0, 170.0, 190.0, 210.0, 250.0, 300.0), 1000, 4000, 48,
                   40_000),
@@ -80,13 +82,17 @@ def learning(p: Preset, device: str = "cpu", report: Report = print) -> dict[int
     size = SIZES[p.name]
     frames, validation = labels(p)
     order = np.random.default_rng(0).permutation(len(frames)).tolist()
-    found = {}
-    for count in size.counts:
-        def say(line: str, count: int = count) -> None:
-            report(f"{count} frames, {line}")
-        found[count] = train(frames[order[:count]], validation, magnet.MODEL,
-                             TrainSpec(steps=size.steps, segments=1, force_mag=FORCE_MAG), device=device, report=say)
-    return found
+    spec = TrainSpec(steps=size.steps, segments=1, force_mag=FORCE_MAG)
+    shown = {count: frames[order[:count]] for count in size.counts}
+    missing = [few for few in reversed(shown.values())  # the longest first
+               if Store().find(artefact(few, validation, magnet.MODEL, spec)) is None]
+    together(p, [partial(_learned, few, validation, spec, device) for few in missing], report)
+    return {count: _learned(few, validation, spec, device, report) for count, few in shown.items()}
+
+
+def _learned(frames: Frames, validation: Frames, spec: TrainSpec, device: str, report: Report) -> Trained:
+    return train(frames, validation, magnet.MODEL, spec, device=device,
+                 report=lambda line: report(f"{len(frames)} frames, {line}"))
 
 
 def compared(trained: Trained, frames: Frames) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -120,7 +126,7 @@ def free_moments(atoms: int) -> float:
     return float(np.sqrt(8 / (3 * np.pi * atoms)))
 
 
-def motion(p: Preset, trained: Trained) -> dict[str, SimpleNamespace]:
+def motion(p: Preset, trained: Trained, report: Report = print) -> dict[str, SimpleNamespace]:
     """What the magnet and what the learned potential does: {"reference": ..., "learned": ...}.
 
     Each holds parts (Q,) of the way from Gamma to X; linear_phonons (Q, 3), linear_magnons (Q,), phonons (Q, 3) and
@@ -131,25 +137,33 @@ def motion(p: Preset, trained: Trained) -> dict[str, SimpleNamespace]:
     size = SIZES[p.name]
     potentials: dict[str, tuple[Potential, Any]] = {"reference": (magnet.ENGINE, _plain(magnet.ENGINE)),
                                                     "learned": (trained.model(), trained.folder.name)}
+    size = SIZES[p.name]
+    specs = {(kind, name): {"kind": kind, "version": VERSION, "potential": potentials[name][1], "step": size.step} | of
+             for name in ("learned", "reference")  # the longest first
+             for kind, of in (("deepspin-magnetisation", {
+                 "crystal": list(size.block), "steps": [size.settle, size.measure], "temperatures": list(size.heated)}),
+                 ("deepspin-spectra", {"crystal": list(size.crystal), "steps": size.motion}))}
+    jobs = {key: partial(_moved, spec, potentials[key[1]][0], size) for key, spec in specs.items()}
+    together(p, [jobs[key] for key, spec in specs.items() if Store().find(spec) is None], report)
     found = {}
-    for name, (potential, key) in potentials.items():
-        common = {"version": VERSION, "potential": key}
-        crystal = {**common, "crystal": list(size.crystal), "steps": size.motion, "step": size.step}
-        heated = {**common, "crystal": list(size.block), "steps": [size.settle, size.measure],
-                  "temperatures": list(size.heated), "step": size.step}
-
-        def modes(folder: Path, potential: Potential = potential) -> None:
-            save_arrays(folder / "spectra.npz", _spectra(potential, size))
-
-        def magnetic(folder: Path, potential: Potential = potential) -> None:
-            save_arrays(folder / "magnetisation.npy", magnetisation(
-                potential, magnet.crystal(size.block), size.heated, size.step, size.settle, size.measure,
-                tolerance=1e-4))
-
-        arrays = load_arrays(Store().get({"kind": "deepspin-spectra", **crystal}, modes) / "spectra.npz")
-        curve = load_arrays(Store().get({"kind": "deepspin-magnetisation", **heated}, magnetic) / "magnetisation.npy")
+    for name in potentials:
+        curve, arrays = (load_arrays(jobs[kind, name](report=report) / file) for kind, file in FILES.items())
         found[name] = SimpleNamespace(**arrays, temperatures=np.array(size.heated), magnetisation=curve)
     return found
+
+
+def _moved(spec: dict[str, Any], potential: Potential, size: Size, report: Report) -> Path:
+    """The artefact of a motion."""
+    def make(folder: Path) -> None:
+        if spec["kind"] == "deepspin-spectra":
+            save_arrays(folder / FILES[spec["kind"]], _spectra(potential, size))
+        else:
+            save_arrays(folder / FILES[spec["kind"]], magnetisation(
+                potential, magnet.crystal(size.block), size.heated, size.step, size.settle, size.measure,
+                tolerance=1e-4))
+        report(f"{spec['kind'].removeprefix('deepspin-')} of {type(potential).__name__}: done")
+
+    return Store().get(spec, make)
 
 
 def nio(p: Preset, folder: Path, device: str = "cpu", report: Report = print) -> SimpleNamespace | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from evae_core import recorded, weights
 from evae_core.dataset import DataSpec
+from evae_core.ensemble.executors import local
 from evae_core.ladders import Stage
 from evae_core.model import VAE
 from evae_core.presets import Preset
@@ -21,6 +23,7 @@ from evae_core.training import climb, stage_spec
 
 VERSION = 2  # raise when what is computed changes: older results are then computed anew
 Report = Callable[[str], None]
+T = TypeVar("T")
 
 
 def get(p: Preset, spec: Mapping[str, Any], make: Callable[[Path], None], report: Report) -> tuple[Path, bool]:
@@ -32,6 +35,29 @@ def get(p: Preset, spec: Mapping[str, Any], make: Callable[[Path], None], report
                f"made {entry['created'][:10]} on {entry['on']} with torch {entry['versions']['torch']}")
         return folder, True
     return folder or store.get(spec, make), False
+
+
+def together(p: Preset, jobs: Sequence[Callable[..., T]], report: Report) -> list[T]:
+    """What independent ``jobs`` return, called as job(report=...): side by side in processes of one thread each, where
+    a job's lines are said when it is done; at smoke size here, one after the other, since processes take seconds to
+    start. Jobs must be picklable. The first error ends those that have not begun."""
+    if p.name == "smoke" or len(jobs) < 2:
+        return [job(report=report) for job in jobs]
+    with local()() as pool:
+        futures = [pool.submit(_with_lines, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                for line in future.result()[1]:
+                    report(line)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [future.result()[0] for future in futures]
+
+
+def _with_lines(job: Callable[..., T]) -> tuple[T, list[str]]:
+    lines: list[str] = []
+    return job(report=lines.append), lines
 
 
 def system(kind: str, data: DataSpec) -> dict[str, Any]:
