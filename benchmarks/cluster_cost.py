@@ -84,9 +84,10 @@ def predicted(unit: float, points: int = 10, seeds: int = 10) -> tuple[str, int]
     units = work(plan)
     weights = 4.0 * sum(value.numel() for value in VAE(p.size).state_dict().values())
     shard = 4.0 * p.shard * 3 * p.size**2
-    rows = []
+    rows, limits, scheduler = [], [], 0.0
     for remade in (False, True):
         for stage in STAGES:
+            full = None  # GPUs from which the store is busy nine tenths of the time
             costs = Costs(shard=0.02 * stage, stage=stage, ending=0.02 * stage, shard_bytes=shard, stage_bytes=weights,
                           ending_bytes=12.0 * 3 * p.size**2, overhead=unit, bandwidth=BANDWIDTH, remade=remade)
             todo = tasks(units, costs)
@@ -94,13 +95,18 @@ def predicted(unit: float, points: int = 10, seeds: int = 10) -> tuple[str, int]
                 found = simulate(todo, gpus, costs)
                 ideal = max(sum(task.seconds for task in todo) / gpus, found.longest)
                 shards = "made again" if remade else "read"
+                scheduler = max(scheduler, found.scheduler_busy)
+                full = gpus if full is None and found.store_busy >= 0.9 else full
                 rows.append(f"| {shards} | {stage:g} | {gpus} | {found.seconds / stage:.0f} | "
                             f"{found.seconds / 3600:.2f} | {found.seconds / ideal:.2f} | {found.workers_busy:.2f} | "
                             f"{found.scheduler_busy:.2f} | {found.store_busy:.2f} | {found.moved / 1e12:.2f} |")
+            limits.append(f"shards {shards}, {stage:g} s a stage: " + (f"from {full} GPUs on" if full else "nowhere"))
     head = ("| shards | seconds a stage (assumed) | GPUs | time, in stages | hours | over the ideal | GPUs busy | "
             "scheduler busy | store busy | TB moved |\n" + "|---" * 10 + "|\n")
     return (f"{len(plan) // 2} gamma ladders and as many of beta, {len(units)} units of work; a stage's artefact "
-            f"{weights / 1e6:.0f} MB, a shard {shard / 1e6:.0f} MB.\n\n" + head + "\n".join(rows) + "\n"), len(units)
+            f"{weights / 1e6:.0f} MB, a shard {shard / 1e6:.0f} MB.\n\n" + head + "\n".join(rows) + "\n\n"
+            f"Where is the limit? The scheduler is busy {scheduler:.0%} of the time at most. The store is busy nine tenths "
+            f"of it or more with {'; '.join(limits)}. More GPUs bring nothing there.\n"), len(units)
 
 
 def report() -> str:

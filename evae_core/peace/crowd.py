@@ -5,10 +5,11 @@ off.
     A_{\mathrm{measured}} = \frac{h}{1 + T(0)}\,\big[|M|^2 P^2 + T\big], \qquad
     T(q) = \frac{1}{N}\,\frac{\langle r^4\,\mathrm{Jinc}^2(qr)\rangle}{\langle r^2\rangle^2}
 
-(see the module law; h: the height beside lag 0). T is not multiplied by |M|^2, so beyond the beam's first rings it is
-as large as the rest. It is taken off the autocorrelation itself, before the reduction divides |M|^2 out. First comes T
-of the log-normal that with its own T fits the data best (:meth:`Crowd.start`; from an estimate that takes T for sizes
-few grains do not settle), then T of the networks' answers, as long as law and term together fit better, PASSES at most.
+(see the module law; h: the height beside lag 0). T is not multiplied by |M|^2, so from about the beam's fifth ring on
+(5000 grains) it is as large as the rest. It is taken off the autocorrelation itself, before the reduction divides
+|M|^2 out. First comes T of the log-normal that with its own T fits the data best (:meth:`Crowd.start`; from an
+estimate that takes T for sizes few grains do not settle), then T of the networks' answers, as long as law and term
+together fit better, PASSES at most.
 NNLS's own answers, with spurious fine grains, make <r^4> / <r^2>^2 a hundred times too large.
 
 Where the number of grains is not known but the share c of the lit area S that they cover is, N = c S / (pi <r^2>), and

@@ -24,10 +24,10 @@ def law_against_simulator(lags: Any, law: Any, mean: Any, error: Any, *, plain: 
                         for x, name in ((law, "law"), (mean, "mean"), (error, "error")))
     fig = Figure(figsize=(NARROW, 4.4), layout="constrained")
     top, below = fig.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    top.plot(lags, law, color=COLOURS[0], label="law")
+    top.plot(lags, law, color=COLOURS[0], label="law with the grains' number")
     if plain is not None:
         top.plot(lags, numbers(plain, "plain", shape=lags.shape), color=COLOURS[0], linestyle=DASHES[1],
-                 label="without the grains' number")
+                 label="published law")
     top.errorbar(lags, mean, error, color=COLOURS[1], linestyle="", marker="o", markersize=3, elinewidth=0.8,
                  label="simulated frames")
     top.set_yscale("log")
@@ -90,7 +90,7 @@ def score_curves(panels: Any, *, goal: float | None = None) -> Figure:
         for k, (name, y) in enumerate(curves.items()):
             ax.plot(x, y, color=COLOURS[k], linestyle=DASHES[k], marker=MARKERS[k], label=name)
         if goal is not None:
-            ax.axhline(goal, color=GUIDE, linewidth=0.8, linestyle=":")
+            ax.axhline(goal, color=GUIDE, linewidth=0.8, linestyle=":", label=f"goal {goal:g}")
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_xlabel(label)
