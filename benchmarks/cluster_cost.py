@@ -105,8 +105,8 @@ def predicted(unit: float, points: int = 10, seeds: int = 10) -> tuple[str, int]
             "scheduler busy | store busy | TB moved |\n" + "|---" * 10 + "|\n")
     return (f"{len(plan) // 2} gamma ladders and as many of beta, {len(units)} units of work; a stage's artefact "
             f"{weights / 1e6:.0f} MB, a shard {shard / 1e6:.0f} MB.\n\n" + head + "\n".join(rows) + "\n\n"
-            f"Where is the limit? The scheduler is busy {scheduler:.0%} of the time at most. The store is busy nine tenths "
-            f"of it or more with {'; '.join(limits)}. More GPUs bring nothing there.\n"), len(units)
+            f"Where is the limit? The scheduler is busy {scheduler:.0%} of the time at most. The store is busy nine "
+            f"tenths of it or more with {'; '.join(limits)}. More GPUs bring nothing there.\n"), len(units)
 
 
 def report() -> str:

@@ -23,7 +23,8 @@
 # arrow from its real one, $(s\,\hat r\cdot\varsigma S_j,\ s\,\varsigma S_j)$; and $\mathcal N(D)=w\cdot D+$ a network. Turns and shifts of everything together
 # change nothing, exactly.
 #
-# Units: Å, eV, µ_B, ps, K. At laptop size all of it takes some ten minutes on two cores; a second run reads the store.
+# Units: Å, eV, µ_B, ps, K. At laptop size all of it took 8.5 minutes on two hyperthreads of one core, with data and the models before guidance (notebooks 01, 02 and 08) in
+# the store; a second run reads all of it.
 
 # %% tags=["parameters"]
 preset = "laptop"

@@ -327,7 +327,7 @@ for name, spins in sets.items():
         correlations[name] = magnetism.correlation(seen, 12, 50)[16, 16:]
     print(f"{name}: counted {counted.mean():.2f} +- {counted.std():.2f} sites; from the envelope "
           f"{(weights := np.diff(found, prepend=0)) @ radii:.2f} +- {np.sqrt(weights @ radii**2 - (weights @ radii) ** 2):.2f}"
-          + f"; {weights[0]:.0%} of them at the edge of the sizes tried" * (weights[0] > 0.01))
+          + f"; {weights[0]:.0%} of them at the edge of the sizes tried" * int(weights[0] > 0.01))
 lags = np.arange(17)
 fig = plotting.skyrmion_speckle(lags, np.exp(-(lags * np.pi / side * waist) ** 2 / 2), correlations, q[3:130],
                                 {name: y[3:130] for name, y in envelopes.items()}, radii, shares)
