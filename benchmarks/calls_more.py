@@ -106,7 +106,7 @@ def peace() -> dict[str, Call]:
                                       "pixel": 4.8e-6, "shape": (256, 256), "crop": 32, "size": "radius",
                                       "mask": np.ones((4, 4)), "mask_spacing": 1e-4}),
         "Law": Call(peace.Law, {"optics": optics, "sizes": sizes, "lags": np.arange(9.0), "device": "cpu"}),
-        "Law.__call__": Call(law, {"p": p, "grains": 100.0}),
+        "Law.__call__": Call(law, {"p": p, "grains": 100.0, "coverage": 0.3}),
         "peace.autocorrelation": Call(peace.autocorrelation, {"frames": np.asarray(image)[None], "crop": 32,
                                                               "background": None, "camera_noise": 0.0},
                                       {"frames": "frame "}),

@@ -72,6 +72,12 @@ plain = images.radial(peace.Law(small, grid)(grains).numpy())[1]
 mean, error = each.mean(0), each.std(0, ddof=1) / np.sqrt(frames)
 print(f"main lobe (A > 0.15): largest deviation {100 * np.abs(mean / with_number - 1)[with_number > 0.15].max():.2f} %; "
       f"side lobes: {np.sqrt(np.mean(((mean - with_number)[3:] / error[3:]) ** 2)):.2f} standard errors (rms)")
+one = each.std(0, ddof=1)
+for k in (4, 9, 16):
+    if frames >= 2 * k:
+        blocks = each[:frames // k * k].reshape(frames // k, k, -1).mean(1)
+        print(f"means over {k:2d} frames scatter {np.sqrt(np.mean((blocks.std(0, ddof=1)[1:] / one[1:]) ** 2)):.3f} times as much as single frames "
+              f"(1/sqrt({k}) = {k**-0.5:.3f})")
 fig = plotting.law_against_simulator(lags[1:], with_number[1:], mean[1:], error[1:], plain=plain[1:])
 plotting.save(fig, figures, "fig11_law")
 fig
@@ -149,6 +155,21 @@ fig = plotting.score_curves([("frames", [1, 10, 50, 200], curves(by_frames)),
                              ("median size (µm)", [50, 100, 200, 400, 700, 1000], curves(by_size))], goal=0.007)
 plotting.save(fig, figures, "fig11_scores")
 fig
+
+# %% [markdown]
+# The effective size, $\sqrt{\langle r^4\rangle/\langle r^2\rangle}$, needs no inversion: it is the curvature of $A/|M|^2$ at $q=0$. Median |relative error| of it (log-normals), from the
+# curvature alone and from the distribution that "peace" finds:
+
+# %%
+def effective(case):
+    p_true, data = trial.make(case, peace.Optics(), image, grid)
+    alone = np.array([peace.inverse.effective_radius(y, image.nodes, c) for y, c in zip(data.squared, data.covariance, strict=True)])[:, 0]
+    _, found, _, _ = peace.estimator.predict(networks["peace"], *data.seen_by(peace.Optics(), shape), data.doubt)
+    true, of_found = (np.sqrt((np.asarray(p) @ grid**4) / (np.asarray(p) @ grid**2)) for p in (p_true, found))
+    return [100 * np.median(np.abs(x / true - 1)) for x in (alone, of_found)]
+
+for n in (1, 10, 50, 200):
+    print(f"{n} frames: curvature {(two := effective(trial.Case(frames=n, count=count)))[0]:.2f} %, peace {two[1]:.2f} %")
 
 # %% [markdown]
 # How honest is the error that is told, the expected |error|? Share of the cumulative curve's errors within twice of it; 0.89 would be a Gaussian's:

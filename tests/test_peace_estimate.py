@@ -232,6 +232,11 @@ def test_packing_of_hard_discs():
         assert found[0] == pytest.approx((1 - eta) ** 3 / (1 + eta), rel=1e-4) and found.argmin() == 0
         assert found[-1] == pytest.approx(1, abs=0.05)
     np.testing.assert_allclose(packing(x, 1e-6), 1, atol=1e-5)
+    law, p = peace.Law(peace.Optics(), SIZES), s.lognormal(SIZES, 200e-6, 0.2)
+    with pytest.raises(ValueError, match="grains, too"):
+        law(p, coverage=0.3)
+    with pytest.raises(ValueError, match="below 1"):
+        law(p, grains=100, coverage=1.0)
 
 
 @pytest.mark.filterwarnings("ignore::evae_core.peace.estimator.OutsideRange")

@@ -134,9 +134,11 @@ class Law:
         where they lie side by side and cover the share ``coverage`` of the surface, of these.
 
         Raises ValueError for p of another length, negative, not finite or all zero, for grains that is not positive,
-        and for coverage that is not between 0 and 1.
+        and for coverage that is not between 0 and 1 or has no grains beside it.
         """
         p = self._numbers(p)
+        if coverage is not None and grains is None:
+            raise ValueError("coverage says how grains lie side by side; give their number, grains, too")
         found = self._beam2 * self._at(self.area(p) @ self._kernel.T) ** 2
         if grains is None:
             return found
