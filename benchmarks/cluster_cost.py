@@ -86,6 +86,7 @@ def predicted(unit: float, points: int = 10, seeds: int = 10) -> tuple[str, int]
     shard = 4.0 * p.shard * 3 * p.size**2
     rows, limits, scheduler = [], [], 0.0
     for remade in (False, True):
+        shards = "made again" if remade else "read"
         for stage in STAGES:
             full = None  # GPUs from which the store is busy nine tenths of the time
             costs = Costs(shard=0.02 * stage, stage=stage, ending=0.02 * stage, shard_bytes=shard, stage_bytes=weights,
@@ -94,7 +95,6 @@ def predicted(unit: float, points: int = 10, seeds: int = 10) -> tuple[str, int]
             for gpus in GPUS:
                 found = simulate(todo, gpus, costs)
                 ideal = max(sum(task.seconds for task in todo) / gpus, found.longest)
-                shards = "made again" if remade else "read"
                 scheduler = max(scheduler, found.scheduler_busy)
                 full = gpus if full is None and found.store_busy >= 0.9 else full
                 rows.append(f"| {shards} | {stage:g} | {gpus} | {found.seconds / stage:.0f} | "

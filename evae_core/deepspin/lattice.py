@@ -81,6 +81,7 @@ class LatticeSpin(nn.Module):
     whitening: Tensor
     bias: Tensor
     scale: Tensor
+    stencils: Tensor
 
     def __init__(self, spec: LatticeSpec | None = None, seed: int = 0) -> None:
         super().__init__()
@@ -92,6 +93,7 @@ class LatticeSpin(nn.Module):
         self.register_buffer("whitening", torch.eye(INPUTS))
         self.register_buffer("bias", torch.zeros(()))  # J a site
         self.register_buffer("scale", torch.ones(()))  # J: what the network's outputs are multiplied by
+        self.register_buffer("stencils", self._stencils(), persistent=False)  # :meth:`slopes` is called in every step
 
     def energies(self, spins: Tensor) -> Tensor:
         """(...,) energies, units of J, of unit spins (..., 3, Ny, Nx) in Neel's frame on a periodic lattice."""
@@ -145,7 +147,7 @@ class LatticeSpin(nn.Module):
         """(energies (F,), dE/dS (F, 3, Ny, Nx)) of unit spins (F, 3, Ny, Nx): what autograd says of :meth:`energies`,
         four times faster. Written out, with maps last throughout and the neighbours' sums as convolutions."""
         n, _, ny, nx = spins.shape
-        kernel = self._stencils(spins)
+        kernel = self.stencils.to(spins)
         arrows = F.conv2d(F.pad(spins, (1, 1, 1, 1), mode="circular"), kernel).flatten(2)
         own, (first, second) = spins.flatten(2), arrows.chunk(len(SHELLS), 1)
         found = [own[:, 2]]
@@ -179,7 +181,7 @@ class LatticeSpin(nn.Module):
         slope = F.conv2d(spread, kernel.transpose(0, 1).flip(2, 3)).add_(to_own.unflatten(2, (ny, nx)))
         return self.scale * site + ny * nx * self.bias, slope
 
-    def _stencils(self, like: Tensor) -> Tensor:
+    def _stencils(self) -> Tensor:
         """(8, 3, 3, 3): sums over neighbours that give both shells' V, of a map with a margin of one site."""
         kernel = torch.zeros(4 * len(SHELLS), 3, 3, 3, dtype=torch.float64)
         for block, shell in zip(kernel.split(4), SHELLS, strict=True):
@@ -187,7 +189,7 @@ class LatticeSpin(nn.Module):
             for x, y in shell:
                 block[0, :2, 1 + y, 1 + x] = over * torch.tensor([x, y], dtype=torch.float64)
                 block[1:, :, 1 + y, 1 + x] = s * torch.eye(3, dtype=torch.float64)
-        return kernel.to(like)
+        return kernel
 
     @torch.no_grad()
     def normalise(self, spins: Tensor, energies: Tensor, torques: Tensor) -> None:

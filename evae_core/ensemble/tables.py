@@ -21,7 +21,7 @@ STAGE = ("beta", "gamma", "reconstruction", "kl", "energy", "energy_generated", 
          "kspace_mse")
 END = ("plateau", "raw", "raw_lowest", *(f"{state}_{key}" for state in ("median", "lowest", "annealed")
                               for key in ("energy", "charge", "magnetisation", "order")))
-SKYRMIONS = 0.3  # |charge| in a square of one helix period from which a state is skyrmions: a lattice has 0.6 to 1
+SKYRMIONS = 0.3  # |charge| in a square of one helix period from which a state is skyrmions: a lattice has 0.5 to 1
 UNIFORM = 0.5  # |<S>| from which any other is uniform
 
 

@@ -72,17 +72,20 @@ class Crowd:
         """(T at the points of an image of side ``crop`` or of a cut at ``lags``, T(0)) with wave numbers ``scale``
         times those of the optics."""
         there = rescaled(optics if crop is None else replace(optics, crop=crop), scale)
-        count, covered = self.independent(optics, p, radii)
-        dense = None if self.overlap else round(min(covered, DENSEST), 2)
+        count, dense = self._packed(optics, p, radii)
         law = Law(there, radii / optics.radius(1.0), lags)
         found, whole = law.number_term(torch.from_numpy(p), 1.0, dense)
         height = (1.0 if dense is None else float(packing(0.0, dense))) / count
         return found.numpy() * (height / float(whole)), height
 
+    def _packed(self, optics: Optics, p: np.ndarray, radii: np.ndarray) -> tuple[float, float | None]:
+        """(N / k, coverage of the structure factor, None for grains at random): see :meth:`independent`."""
+        count, covered = self.independent(optics, p, radii)
+        return count, None if self.overlap else round(min(covered, DENSEST), 2)
+
     def at_nodes(self, optics: Optics, data: Measured, p: np.ndarray, radii: np.ndarray) -> np.ndarray:
         """T as the reduction sees it, (nodes,): what it adds to P^2."""
-        count, covered = self.independent(optics, p, radii)
-        dense = None if self.overlap else round(min(covered, DENSEST), 2)
+        count, dense = self._packed(optics, p, radii)
         fourth = weighted(p, radii, 4.0)
         return _kernel(optics, data.crop, data.lags, tuple(data.nodes), tuple(radii), dense) @ fourth / count
 

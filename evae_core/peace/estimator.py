@@ -185,7 +185,7 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
         curvature, for grains side by side, and no such term, as in the published law. inf: neither.
     coverage : instead of ``grains``, the share of the lit area that they cover, 0.6 to 0.9 for a bed of powder.
     overlap : whether grains lie at random, one over another; False: side by side, as hard discs do, with a term that is
-        about ten times smaller where lags are small.
+        smaller where lags are small (law.packing).
     calibration : relative standard error of the optics' scale (focal length, beam width, pixel). The scale is then
         found from the data (see the module calibration) and the error told grows by what stays uncertain; 0: trusted.
     lag_zero : None: ignored in what :func:`~evae_core.peace.autocorrelation` returns of images; elsewhere, where lag 0
@@ -202,9 +202,9 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
     ------
     TypeError, ValueError
         grains and coverage both; an autocorrelation that is not real numbers, of another shape, not finite, constant,
-        saturated, too small, not
-        largest at lag 0, or with its background; lags that are not as many, or in metres without saying so; an unknown
-        method; frames, calibration or tune out of range; optics whose lags miss the wave numbers of the networks.
+        saturated, too small, not largest at lag 0, or with its background; lags that are not as many, or in metres
+        without saying so; an unknown method; frames, calibration or tune out of range; optics whose lags miss the wave
+        numbers of the networks.
     """
     check_choice("method", method, METHODS)
     if frames is not None:
@@ -236,9 +236,9 @@ def estimate(autocorrelation: Any, optics: Optics | None = None, *, lags: Any = 
         taken = _taken(autocorrelation, optics, nodes, Crowd(grains, coverage, overlap),
                        networks or trained("peace"), known, lag_zero)
     data = measure(autocorrelation, optics, nodes, **known, **taken)
-    number, volume, errors = _solved(data, optics, method, radii, networks, tune)
     least = inverse.nonnegative(data.squared, data.nodes, data.covariance,
                                 np.linspace(shape.low, shape.high, COARSE))
+    number, volume, errors = _solved(data, optics, method, radii, networks, tune, least)
     white = inverse.whitening(data.covariance[np.ix_(data.seen, data.seen)])
     away = learning.squared_of(number, radii, data.nodes) - data.squared
     misfit = float(np.mean((white @ away[data.seen]) ** 2))
@@ -281,11 +281,13 @@ def _taken(autocorrelation: Any, optics: Optics, nodes: np.ndarray, crowd: Crowd
 
 
 def _solved(data: Measured, optics: Optics, method: str, radii: np.ndarray,
-            networks: Sequence[SizeNet] | None, tune: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(number, volume) shares (s,) and the expected errors of their cumulative curves (2, s)."""
+            networks: Sequence[SizeNet] | None, tune: int,
+            least: inverse.Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(number, volume) shares (s,) and the expected errors of their cumulative curves (2, s); ``least``: NNLS's fit."""
     if networks is None or method in ("nnls", "tikhonov"):
-        smooth = 0.0 if method == "nnls" else None
-        found = inverse.nonnegative(data.squared, data.nodes, data.covariance, radii, smooth=smooth).numbers
+        fit = least if method == "nnls" else \
+            inverse.nonnegative(data.squared, data.nodes, data.covariance, radii, smooth=None)
+        found = fit.numbers
         return found, s.weighted(found, radii, s.VOLUME), np.full((2, len(radii)), np.nan)
     squared, spread = view.seen_by(optics, data, networks[0].shape)
     if tune:

@@ -11,7 +11,7 @@ intensity on the powder, M(0) = 1. A grain whose centre is lit radiates incohere
 statistics (Siegert) square the coherence. The second term, off by default, is that of N grains at random; the sum is
 then divided by its value at q = 0. The first is that of "PEACE" (arXiv:2204.09516); the second is derived here and
 checked by simulation. Grains that lie side by side are placed more evenly, and each r^4 Jinc^2(q r) counts times the
-structure factor of hard discs, :func:`packing`, a tenth where q is small and about 1 where q r > 2.5.
+structure factor of hard discs, :func:`packing`, a sixth to a tenth in a bed where q is small, about 1 where q r > 2.5.
 
 With the area weights a_j ~ r_j^2 p_j the square root of A / |M|^2 is a matrix: P(q_i) = sum_j Jinc(q_i r_j) a_j.
 """

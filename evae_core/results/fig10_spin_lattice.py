@@ -137,7 +137,6 @@ def motion(p: Preset, trained: Trained, report: Report = print) -> dict[str, Sim
     size = SIZES[p.name]
     potentials: dict[str, tuple[Potential, Any]] = {"reference": (magnet.ENGINE, _plain(magnet.ENGINE)),
                                                     "learned": (trained.model(), trained.folder.name)}
-    size = SIZES[p.name]
     specs = {(kind, name): {"kind": kind, "version": VERSION, "potential": potentials[name][1], "step": size.step} | of
              for name in ("learned", "reference")  # the longest first
              for kind, of in (("deepspin-magnetisation", {
