@@ -8,8 +8,9 @@ and stored: the memory of the making does not grow with the set.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evae_core.annealing import ALGORITHM, Schedule, anneal, runs_on
+from evae_core.annealing import ALGORITHM, Schedule, anneal, loaded, runs_on
 from evae_core.annealing.cpu import in_threads
+from evae_core.arguments import check_number
 from evae_core.files import load_arrays, save_arrays
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
@@ -28,6 +30,11 @@ from evae_core.store import Store
 
 SETS = ("train", "validation", "test")
 AT_ONCE = 4  # shards hashed at a time, or under way where a GPU anneals: one is annealed while others are written
+STATISTICS = 2  # raise when what is stored beside the spins changes
+SAME = 1e-5  # E/N, J: a configuration that comes to rest so near to the lowest state known is that state
+AT_REST, AT_REST_SWEEPS = 1e-3, 4000  # torque (J) and most sweeps of the descent by which it is compared
+ROUNDING = 1e-4  # J: of float32 spins, on a torque
+WHOLE = 1e-6  # a charge this near to an integer is one
 PIECE = {"cpu": 2**21, "cuda": 2**25}  # bytes of float64 spins verified at a time: for a cache, or to fill a GPU
 
 
@@ -42,6 +49,8 @@ class DataSpec:
     shard : configurations made and stored at a time.
     schedule : the annealing.
     seed : of the replicas' random streams.
+    lowest : E/N (J) of a state that is not to be learned, the lowest one known of the box: configurations that relax
+        to within SAME of it, or below, are left out, and counted. None: all stay.
 
     Raises
     ------
@@ -57,6 +66,7 @@ class DataSpec:
     shard: int = 250
     schedule: Schedule = field(default_factory=Schedule)
     seed: int = 0
+    lowest: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.hamiltonian, Hamiltonian):
@@ -71,14 +81,17 @@ class DataSpec:
                 raise TypeError(f"{name} must be an integer, got {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
+        if self.lowest is not None:
+            object.__setattr__(self, "lowest", check_number("lowest", self.lowest, -inf))
 
     def spec(self) -> dict[str, Any]:
         """Everything as plain JSON values."""
-        return self._system() | {"train": self.train, "validation": self.validation, "test": self.test}
+        without = {} if self.lowest is None else {"lowest": self.lowest}
+        return self._system() | {"train": self.train, "validation": self.validation, "test": self.test} | without
 
     def _system(self) -> dict[str, Any]:
         return {"hamiltonian": self.hamiltonian.spec(), "shape": list(self.shape), "seed": self.seed,
-                "schedule": asdict(self.schedule), "annealer": ALGORITHM}
+                "schedule": asdict(self.schedule), "annealer": ALGORITHM, "statistics": STATISTICS}
 
     def shards(self) -> list[dict[str, Any]]:
         """The specs of the artefacts that the set is kept in."""
@@ -87,58 +100,71 @@ class DataSpec:
                 for first in range(0, total, self.shard)]
 
 
+def data_schedule(preset: Preset) -> Schedule:
+    """How a preset's data are annealed: plain heat bath, then a descent that stops early.
+
+    The paper's configurations hold locally ordered domains, stretched and truncated skyrmions and no two equal ones.
+    Brought wholly to rest, annealed states become nearly perfect lattices instead, many of them the same one.
+    """
+    return Schedule(sweeps=preset.sweeps, overrelax=0, tolerance=preset.tolerance)
+
+
+def ordered_schedule(preset: Preset, tolerance: float = Schedule.tolerance) -> Schedule:
+    """The schedule of nearly perfect lattices: over-relaxation, and a descent to rest (torque ``tolerance``, J)."""
+    return Schedule(sweeps=preset.ordered_sweeps, overrelax=preset.ordered_overrelax, tolerance=tolerance)
+
+
 def data_spec(preset: Preset) -> DataSpec:
-    """The data set of a preset: its system on a periodic square lattice."""
+    """The data set of a preset: its system on a periodic square lattice, without the lowest state known of it."""
     return DataSpec(Hamiltonian(J=preset.J, D=preset.D, B=preset.B), (preset.size, preset.size), preset.train,
-                    preset.validation, preset.test, preset.shard,
-                    Schedule(sweeps=preset.sweeps, overrelax=preset.overrelax))
+                    preset.validation, preset.test, preset.shard, data_schedule(preset), lowest=preset.lowest)
 
 
 def confined_spec(preset: Preset, shape: tuple[int, int]) -> DataSpec:
     """The data set of an open sample of ``shape`` (Ny, Nx) with the preset's Hamiltonian and schedule."""
     H = Hamiltonian(J=preset.J, D=preset.D, B=preset.B, boundary="open")
     few = max(1, preset.confined_train // 10)
-    return DataSpec(H, shape, preset.confined_train, few, 0, preset.shard,
-                    Schedule(sweeps=preset.sweeps, overrelax=preset.overrelax))
+    return DataSpec(H, shape, preset.confined_train, few, 0, preset.shard, data_schedule(preset))
 
 
 class SpinSet:
-    """Configurations first ... first + n - 1 of a data set, read from their shards as they are used.
+    """The configurations of a data set with the given ``numbers``, read from their shards as they are used.
 
     ``spins[indices]`` is a float32 tensor (len(indices), 3, Ny, Nx); ``spins[i]`` one configuration.
     ``statistics`` holds an array of one number a configuration for each of energy (per spin, J), charge,
-    magnetisation (mean S^z) and torque (largest |S x h|, J).
+    magnetisation (mean S^z), torque (largest |S x h|, J) and rest_energy (per spin, J, once it has come to rest).
     """
 
-    def __init__(self, name: str, shards: list[np.ndarray], statistics: list[dict[str, Any]], first: int, n: int):
+    def __init__(self, name: str, shards: list[np.ndarray], statistics: Mapping[str, np.ndarray], numbers: np.ndarray):
         self.name = name
-        self._shards, self._first, self._n = shards, first, n
+        self._shards, self._numbers = shards, numbers
         self._starts = np.cumsum([0] + [len(shard) for shard in shards])
-        joined = {key: np.concatenate([part[key] for part in statistics]) for key in statistics[0]}
-        self.statistics = {key: values[first:first + n] for key, values in joined.items()}
+        self.statistics = {key: values[numbers] for key, values in statistics.items()}
 
     def __len__(self) -> int:
-        return self._n
+        return len(self._numbers)
 
     def __getitem__(self, index: Any) -> Tensor:
-        indices = np.arange(self._n)[index]  # checks and resolves slices, lists, negatives
-        flat = np.atleast_1d(indices) + self._first
+        chosen = self._numbers[index]  # checks and resolves slices, lists, negatives
+        flat = np.atleast_1d(chosen)
         shard = np.searchsorted(self._starts, flat, side="right") - 1
         spins = np.empty((len(flat), *self._shards[0].shape[1:]), np.float32)
         for s in np.unique(shard):
             here = shard == s
             spins[here] = self._shards[s][flat[here] - self._starts[s]]
-        return torch.from_numpy(spins[0] if np.ndim(indices) == 0 else spins)
+        return torch.from_numpy(spins[0] if np.ndim(chosen) == 0 else spins)
 
 
 @dataclass(frozen=True)
 class Data:
-    """The three disjoint sets of a data set, and what it was made from."""
+    """The three disjoint sets of a data set, what it was made from, and how many configurations were left out of it
+    because they relax to the state of energy ``spec.lowest``."""
 
     spec: DataSpec
     train: SpinSet
     validation: SpinSet
     test: SpinSet
+    left_out: int = 0
 
 
 def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
@@ -151,7 +177,8 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
     Raises
     ------
     RuntimeError
-        a shard that fails verification (see :func:`verify`), or two equal configurations.
+        a shard that fails verification (see :func:`verify`), two equal configurations, or a set that is nothing but
+        copies of the state that is to be left out.
     """
     store = store or Store()
     specs = spec.shards()
@@ -177,10 +204,19 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
     if len(np.unique(digests)) != len(digests):
         raise RuntimeError(f"{len(digests) - len(np.unique(digests))} configurations of the data set are equal to "
                            "another one; use a longer schedule, a larger lattice or fewer configurations")
-    sizes = [spec.train, spec.validation, spec.test]
-    firsts = np.cumsum([0, *sizes])
-    return Data(spec, *(SpinSet(name, shards, statistics, int(first), n)
-                        for name, first, n in zip(SETS, firsts, sizes, strict=False)))
+    joined = {key: np.concatenate([part[key] for part in statistics]) for key in statistics[0]}
+    stays = np.ones(len(digests), bool) if spec.lowest is None else joined["rest_energy"] > spec.lowest + SAME
+    edges = np.cumsum([0, spec.train, spec.validation, spec.test])
+    train, validation, test = (SpinSet(name, shards, joined, first + np.flatnonzero(stays[first:end]))
+                               for name, first, end in zip(SETS, edges[:-1], edges[1:], strict=True))
+    left_out = int((~stays).sum())
+    if not len(train):
+        raise RuntimeError(f"all {spec.train} configurations to train on relax to the lowest state known, of E/N = "
+                           f"{spec.lowest:.6f} J: nothing is left to learn; use a faster schedule, a larger lattice, "
+                           "or lowest=None to keep them")
+    if missing and report and left_out:
+        report(f"data: {left_out} of {len(digests)} configurations relax to the lowest state known and are left out")
+    return Data(spec, train, validation, test, left_out)
 
 
 def make_shard(spec: DataSpec, shard: dict[str, Any], folder: Path, device: str) -> None:
@@ -188,8 +224,20 @@ def make_shard(spec: DataSpec, shard: dict[str, Any], folder: Path, device: str)
     spins = anneal(spec.hamiltonian, spec.shape, shard["n"], seed=spec.seed, device=device,
                    schedule=spec.schedule, first=shard["first"], keep=True)
     statistics = verify(spec.hamiltonian, spins, spec.schedule.tolerance)
+    statistics["rest_energy"] = rest_energies(spec.hamiltonian, spins, device)
     save_arrays(folder / "spins.npy", spins.cpu().numpy())
     save_arrays(folder / "statistics.npz", statistics)
+
+
+def rest_energies(H: Hamiltonian, spins: Tensor, device: str = "auto") -> np.ndarray:
+    """E/N (J) of configurations (n, 3, Ny, Nx) once they have come to rest, (n,) float64.
+
+    To a torque of AT_REST, or as near as AT_REST_SWEEPS sweeps bring a texture that glides: by then the energy is that
+    of the minimum to some 1e-7 J.
+    """
+    replicas = loaded(H, spins, device=device)
+    replicas.descend(AT_REST, AT_REST_SWEEPS)
+    return H.energy_per_spin(replicas.spins().double()).cpu().numpy()
 
 
 def verify(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, np.ndarray]:
@@ -202,7 +250,8 @@ def verify(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, np.ndar
     Raises
     ------
     RuntimeError
-        spins that are not finite unit vectors to 1e-5, or a torque above twice the ``tolerance`` (J): not at rest.
+        spins that are not finite unit vectors to 1e-5; a torque above the ``tolerance`` (J) by more than rounding; on a
+        periodic lattice a charge that is not an integer, since two neighbouring spins are antiparallel.
     """
     if not len(spins):
         raise ValueError("spins must hold at least one configuration, got none")
@@ -221,11 +270,14 @@ def _statistics(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, Te
                            f"{float(length.max()):g}")
     double = spins.double()
     torque = H.torque(double).amax((-2, -1))
-    if float(torque.max()) > 2 * tolerance:
-        raise RuntimeError(f"an annealed configuration is not at rest: torque {float(torque.max()):g} J, "
-                           f"tolerance {tolerance:g} J; raise max_descent of the schedule")
-    return {"energy": H.energy_per_spin(double),
-            "charge": topological_charge(double, mask=H.mask, periodic=H.periodic),
+    if float(torque.max()) > tolerance + ROUNDING:
+        raise RuntimeError(f"an annealed configuration has a torque of {float(torque.max()):g} J, above the schedule's "
+                           f"tolerance={tolerance:g} J; raise max_descent or tolerance of the schedule")
+    charge = topological_charge(double, mask=H.mask, periodic=H.periodic)
+    if H.periodic and float(off := (charge - charge.round()).abs().max()) > WHOLE:
+        raise RuntimeError(f"an annealed configuration has a charge that is off an integer by {float(off):g}: two of its "
+                           "neighbouring spins are antiparallel; use more sweeps, or a lower tolerance")
+    return {"energy": H.energy_per_spin(double), "charge": charge,
             "magnetisation": double[:, 2].sum((-2, -1)) / H.sites(spins.shape[-2:]), "torque": torque}
 
 

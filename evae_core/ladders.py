@@ -87,7 +87,7 @@ def ladder(preset: Preset, beta: float | None = None, seed: int = 0,
     """The stages of a ladder: of beta at gamma = 0 (``beta`` None), or of gamma from the model of one ``beta``.
 
     The gamma ladder's first stage has the beta ladder's stage as its parent; gamma = 0 itself is that parent. It climbs
-    ``gammas``, by default the preset's.
+    ``gammas``, by default the preset's; for a seed other than 0 its ``repeat_gammas``, where it has any.
 
     Raises
     ------
@@ -105,7 +105,8 @@ def ladder(preset: Preset, beta: float | None = None, seed: int = 0,
     if beta not in preset.betas:
         raise ValueError(f"beta must be one of the preset's {preset.betas}, got {beta!r}")
     rungs = [(beta, gamma, preset.gamma_steps if gamma <= GAMMA_LOW else preset.collapse_steps)
-             for gamma in (preset.gammas if gammas is None else check_numbers("gammas", gammas, 0.0))]
+             for gamma in ((seed and preset.repeat_gammas) or preset.gammas if gammas is None
+                           else check_numbers("gammas", gammas, 0.0))]
     return climbing(rungs, preset, seed,
                     parent=betas[preset.betas.index(beta)])
 

@@ -33,6 +33,7 @@ FILTERS = (6, 12, 24, 48)
 HIDDEN = 512
 SLOPE = 0.1
 LOGVAR_START = -6.0
+LOGVAR_MOST = 4.0
 D_PAPER = 0.3
 
 
@@ -200,6 +201,15 @@ def check_weight(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be below 2**63 or a float, got {value!r:.60}")
 
 
+def bounded(x: Tensor) -> Tensor:
+    """log sigma^2 = c - log(1 + exp(c - x)), c = LOGVAR_MOST: x where x lies well below c, and never above c.
+
+    L_KL holds exp(log sigma^2). Adam's steps do not shrink as that grows, so without a bound one step of a large
+    learning rate can take log sigma^2 so far up that L_KL, and with it Adam's second moments, explode.
+    """
+    return LOGVAR_MOST - F.softplus(LOGVAR_MOST - x)
+
+
 class Encoder(nn.Module):
     """Spins (n, 3, Ny, Nx) -> mu, log sigma^2, each (n, latent)."""
 
@@ -216,9 +226,13 @@ class Encoder(nn.Module):
         self.logvar = nn.Linear(HIDDEN, latent)
         nn.init.constant_(self.logvar.bias, LOGVAR_START)
 
+    def heads(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and log sigma^2 (n, latent) of the last dense layer's output (n, HIDDEN)."""
+        return self.mu(hidden), bounded(self.logvar(hidden))
+
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.dense(self.convolutions(spins))
-        return self.mu(hidden).to(spins.dtype), self.logvar(hidden).to(spins.dtype)  # under autocast they are not
+        mu, logvar = self.heads(self.dense(self.convolutions(spins)))
+        return mu.to(spins.dtype), logvar.to(spins.dtype)  # under autocast they are not
 
 
 class Decoder(nn.Module):

@@ -1,8 +1,9 @@
-"""The three sizes this companion runs at: every number of a run in one frozen dataclass, one table.
+"""The four sizes this companion runs at: every number of a run in one frozen dataclass, one table.
 
-``smoke`` proves that everything runs (tests, CI), ``laptop`` shows the physics in minutes on two cores, ``paper`` is
-the system of Kwon et al., Advanced Science 2021, at its own size (a GPU is advised). The scaled lattices hold the same
-physics: the helix period is 2 pi / atan(D/J) sites and the reduced field B J / D^2 is 0.5556 in all three.
+``smoke`` proves that everything runs (tests, CI). ``laptop`` is a small box for tinkering. ``desktop`` is the lattice,
+the couplings and the network of Kwon et al., Advanced Science 2021, with fewer data and shorter stages: some hours on
+two cores. ``paper`` has the paper's numbers throughout (a GPU is advised). The reduced field B J / D^2 is 0.5556 in all
+four; the box holds 5.94 helix periods at the paper's size, 4.1 at laptop size and 2.8 at smoke size.
 """
 
 from __future__ import annotations
@@ -30,8 +31,11 @@ class Preset:
     validation: int
     test: int
     shard: int  # configurations made and stored at a time: bounds the memory of the making
-    sweeps: int  # heat-bath sweeps from T_start to T_end
-    overrelax: int  # over-relaxation sweeps after each
+    sweeps: int  # heat-bath sweeps from T_start to T_end, without over-relaxation, as the paper anneals
+    tolerance: float  # largest torque (J) left by the short descent after them: not wholly at rest
+    lowest: float  # E/N (J) of the lowest state known of this box: states that relax to it are left out of the data
+    ordered_sweeps: int  # the other schedule, for data that are nearly perfect lattices: heat-bath sweeps,
+    ordered_overrelax: int  # and over-relaxation sweeps after each; these states are brought wholly to rest
     # the training
     batch: int
     learning_rate: float  # Adam's, up to gamma = 100
@@ -44,6 +48,8 @@ class Preset:
     collapse_steps: int  # every stage above, where the model collapses
     translate: bool  # shift every batch by a random lattice vector: free new data on a periodic lattice
     seeds: int  # independent trainings
+    repeat_betas: tuple[float, ...]  # where the gamma ladders of seeds other than 0 start,
+    repeat_gammas: tuple[float, ...]  # and their stages; none: as seed 0's
     # what is measured
     samples: int  # generated states a measurement
     invert_steps: int  # most steps of the inverse mapping
@@ -90,9 +96,11 @@ class Preset:
 
 PRESETS = {preset.name: preset for preset in (
     Preset(name="smoke", size=32, D=0.6, B=0.2,
-           train=160, validation=20, test=20, shard=50, sweeps=60, overrelax=2,
+           train=160, validation=20, test=20, shard=50, sweeps=60, tolerance=0.3, lowest=-2.223309182,
+           ordered_sweeps=60, ordered_overrelax=2,
            batch=20, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=0.1, first_steps=12,
-           beta_steps=4, gamma_steps=3, collapse_steps=3, translate=True, seeds=2, samples=16, invert_steps=20,
+           beta_steps=4, gamma_steps=3, collapse_steps=3, translate=True, seeds=2, repeat_betas=(1e-3,),
+           repeat_gammas=(), samples=16, invert_steps=20,
            confined=((32, 32), (16, 48)), confined_train=40, confined_steps=3,
            search_anneals=8, search_sweeps=60, search_rounds=1, search_kicks=8, search_keep=1,
            rival_runs=8, rival_sweeps=120, tempering_runs=2, tempering_sweeps=40, strip_squares=(1.5, 2.5),
@@ -101,10 +109,11 @@ PRESETS = {preset.name: preset for preset in (
            excess_sweeps=(5, 20), excess_train=40, excess_first=3, excess_steps=3,
            phase_D=(1.0, 0.8), phase_fields=(0.0, 0.55), phase_first=3, phase_steps=3, phase_rate=1e-3),
     Preset(name="laptop", size=48, D=0.6, B=0.2,
-           train=4000, validation=500, test=500, shard=250, sweeps=60, overrelax=1,
+           train=4000, validation=500, test=500, shard=250, sweeps=300, tolerance=0.3, lowest=-2.224487346,
+           ordered_sweeps=60, ordered_overrelax=1,
            batch=32, learning_rate=5e-4, collapse_rate=1e-3, settled_rate=5e-4, final_rate=0.1, first_steps=2800,
            beta_steps=300, gamma_steps=100, collapse_steps=300, translate=False, seeds=3,
-           samples=100, invert_steps=1500,
+           repeat_betas=(1e-3,), repeat_gammas=(), samples=100, invert_steps=1500,
            confined=((32, 32), (48, 48), (16, 64)), confined_train=1000, confined_steps=200,
            search_anneals=128, search_sweeps=300, search_rounds=6, search_kicks=32, search_keep=4,
            rival_runs=64, rival_sweeps=2000, tempering_runs=16, tempering_sweeps=400,
@@ -115,11 +124,28 @@ PRESETS = {preset.name: preset for preset in (
            excess_sweeps=(6, 150), excess_train=1000, excess_first=1200, excess_steps=300,
            phase_D=(0.3, 0.35, 0.4), phase_fields=(0.0, 0.15, 0.3, 0.7, 0.8), phase_first=1000, phase_steps=200,
            phase_rate=2e-3),
+    Preset(name="desktop", size=128, D=0.3, B=0.05,
+           train=3000, validation=300, test=300, shard=100, sweeps=300, tolerance=0.3, lowest=-2.057484296,
+           ordered_sweeps=300, ordered_overrelax=1,
+           batch=32, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=0.1, first_steps=1500,
+           beta_steps=250, gamma_steps=300, collapse_steps=300, translate=False, seeds=2, repeat_betas=(1e-3, 1e-4),
+           repeat_gammas=(100.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e6),
+           gammas=(1e-4, 1e-2, 1.0, 10.0, 100.0, 200.0, 300.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e5, 1e6),
+           samples=100, invert_steps=1000,
+           confined=((64, 64), (96, 96), (32, 128)), confined_train=1000, confined_steps=200,
+           search_anneals=128, search_sweeps=300, search_rounds=4, search_kicks=32, search_keep=4,
+           rival_runs=64, rival_sweeps=2000, tempering_runs=8, tempering_sweeps=400,
+           strip_squares=(1.5, 2.0, 3.0, 4.0), strip_wires=(1.0, 1.5, 2.0), strip_anneals=64, strip_rounds=2,
+           strip_trained=(), critical_betas=(1e-2,), excess_size=64,
+           excess_sweeps=(30, 300), excess_train=1000, excess_first=1500, excess_steps=300,
+           phase_D=(0.3, 0.25), phase_fields=(0.0, 0.15, 0.3, 0.7, 0.8), phase_first=1500, phase_steps=250,
+           phase_rate=1e-3),
     Preset(name="paper", size=128, D=0.3, B=0.05,
-           train=30_000, validation=5_000, test=4_300, shard=500, sweeps=1000, overrelax=3,
+           train=30_000, validation=5_000, test=4_300, shard=500, sweeps=300, tolerance=0.3, lowest=-2.057484296,
+           ordered_sweeps=1000, ordered_overrelax=3,
            batch=100, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=1.0, first_steps=30_000,
            beta_steps=30_000, gamma_steps=30_000, collapse_steps=30_000,
-           translate=False, seeds=2, samples=100, invert_steps=5000,
+           translate=False, seeds=2, repeat_betas=(1e-3,), repeat_gammas=(), samples=100, invert_steps=5000,
            confined=((64, 64), (96, 96), (128, 128), (32, 128)), confined_train=5000, confined_steps=10_000,
            search_anneals=512, search_sweeps=1000, search_rounds=20, search_kicks=64, search_keep=4,
            rival_runs=64, rival_sweeps=10_000, tempering_runs=16, tempering_sweeps=2000,

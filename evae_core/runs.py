@@ -19,8 +19,8 @@ def ladders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
     found = {f"beta, seed {seed}": (ladder(p, seed=seed), data) for seed in range(p.seeds)}
     found |= {f"gamma, beta {beta:g}, seed 0": (ladder(p, beta), data) for beta in p.gamma_betas}
     found[f"control, beta {BETA:g}"] = (control(p, BETA), data)
-    found |= {f"gamma, beta {p.gamma_betas[0]:g}, seed {seed}": (ladder(p, p.gamma_betas[0], seed), data)
-              for seed in range(1, p.seeds)}
+    found |= {f"gamma, beta {beta:g}, seed {seed}": (ladder(p, beta, seed), data)
+              for seed in range(1, p.seeds) for beta in p.repeat_betas}
     for ny, nx in (*p.confined, *p.strip_trained):
         found[f"confined {ny} x {nx}"] = (confined_ladder(p, BETA), confined_spec(p, (ny, nx)))
     return found
@@ -36,7 +36,6 @@ def compared(p: Preset, beta: float, gammas: tuple[float, ...], seed: int = 0) -
 
 
 def collapsing(p: Preset) -> dict[str, list[Stage]]:
-    """The gamma ladders of notebook 6 by name: both betas, and the first beta again with every other seed."""
-    one, two = p.gamma_betas
-    return {f"β = {one:g}, seed 0": ladder(p, one), f"β = {two:g}, seed 0": ladder(p, two),
-            **{f"β = {one:g}, seed {seed}": ladder(p, one, seed) for seed in range(1, p.seeds)}}
+    """The gamma ladders of notebook 6 by name: both betas, and those that are climbed again with every other seed."""
+    return {f"β = {beta:g}, seed {seed}": ladder(p, beta, seed)
+            for seed in range(p.seeds) for beta in (p.repeat_betas if seed else p.gamma_betas)}

@@ -6,9 +6,8 @@ confined samples; only the Hamiltonian differs.
 
 from __future__ import annotations
 
-from evae_core.annealing import Schedule
 from evae_core.bonds import shell
-from evae_core.dataset import DataSpec
+from evae_core.dataset import DataSpec, ordered_schedule
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.ladders import Stage, climbing
 from evae_core.presets import Preset
@@ -36,7 +35,7 @@ def hamiltonians(p: Preset) -> dict[str, Hamiltonian]:
 
 def specs(p: Preset) -> dict[str, DataSpec]:
     """Their data sets, each as large as the first confined sample's, periodic."""
-    schedule = Schedule(sweeps=p.sweeps, overrelax=p.overrelax, tolerance=AT_REST)
+    schedule = ordered_schedule(p, AT_REST)
     return {name: DataSpec(H, p.confined[0], p.confined_train, max(1, p.confined_train // 10), 0, p.shard, schedule)
             for name, H in hamiltonians(p).items()}
 

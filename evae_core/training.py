@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from evae_core import weights
+from evae_core.annealing import loaded
 from evae_core.dataset import Data, DataSpec, load_data
 from evae_core.divergence import Diverged, check, check_measured, check_state, retried
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
@@ -35,7 +36,7 @@ from evae_core.hamiltonian import Hamiltonian
 from evae_core.ladders import Stage, climbing, confined_ladder, control, ladder, steps_to_take
 from evae_core.lifeline import end_with_parent
 from evae_core.model import VAE, Guide, energy_loss, energy_scale
-from evae_core.observables import kspace_mse
+from evae_core.observables import kspace_mse, topological_charge
 from evae_core.plan import Plan, plan
 from evae_core.progress import STEPS, Report, timed
 from evae_core.resident import LOSSES, Resident, upload
@@ -46,12 +47,14 @@ __all__ = ["ENERGY_LABEL", "Stage", "Step", "Trained", "climb", "climb_all", "cl
            "energy_per_spin", "ladder", "loss_of_energy", "make_step", "measure", "new_model", "pick_device",
            "stage_spec", "table"]
 
-NETWORK = 2  # raise when the network, the losses or the loop change their results: older stages are then made anew
+NETWORK = 3  # raise when the network, the losses or the loop change their results: older stages are then made anew
 # A long stage from random weights is begun STARTS times, and goes on from the start with the lowest L_RC after
 # TRIAL_STEPS: about every other one still sits on the plateau of uniform outputs then, some for hundreds of steps more
 # (48 x 48, ten starts), and clipped gradients, more restarts or other learning rates did not free them.
 STARTS, TRIAL_STEPS = 4, 160
 EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
+RELAXED = 8  # states of each kind that are brought to rest after a stage,
+REST, REST_SWEEPS = 1e-3, 10_000  # to this torque (J), in so many sweeps at most
 FEW_STEPS = 400  # not worth the seconds that starting processes takes
 ENERGY_LABEL = r"$L_\mathrm{H}$ ($J$ per spin $\times\,(0.3J/D)^2$)"  # for axes
 # Steps x batch x sites of a stage from which it is trained with the compiled kernels on a CPU: it then saves some 3 s,
@@ -64,11 +67,14 @@ class Trained:
     """A finished stage in the store.
 
     ``measured`` holds, after the stage and in evaluation mode: the losses of ``train`` and ``validation`` (dicts of
-    reconstruction, kl, energy), of ``generated`` samples X'_out (energy, their mean L_H; best, the lowest; kspace_mse,
-    C1's measure, kspace_mse_complex), of the ``data`` (energy, best), all L_H in the units of the loss; and of the
-    training: ``seconds``, ``device``, ``mode`` (eager, compiled, graph), ``precision``, ``threads`` and
-    ``starts``, the L_RC by which one of several random starts was chosen; ``parent_weights`` where the stage before it
-    was carried here; ``diverged`` where it was begun again with a lower learning rate (:mod:`evae_core.divergence`).
+    reconstruction, kl, energy); of ``generated`` samples X'_out (energy, their mean L_H; best, the lowest; kspace_mse,
+    C1's measure, kspace_mse_complex); of the ``data`` (energy, best), all L_H in the units of the loss; of the
+    ``x_out`` of training states (spread and best of L_H, kspace_mse); of the aggregated ``posterior``, averaged over
+    the latents, mean_square of its mean and its variance (1 for the prior); ``relaxed``: where RELAXED states of each
+    kind come to rest (:func:`at_rest`). And of the training: ``seconds``, ``device``, ``mode`` (eager, compiled,
+    graph), ``precision``, ``threads`` and ``starts``, the L_RC by which one of several random starts was chosen;
+    ``parent_weights`` where the stage before it was carried here; ``diverged`` where it was begun again with a lower
+    learning rate (:mod:`evae_core.divergence`).
     """
 
     stage: Stage
@@ -336,13 +342,19 @@ def measure(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict[s
     H = data.spec.hamiltonian
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    found = {}
+    found: dict[str, Any] = {}
+    returned: dict[str, list[Tensor]] = {}  # X_out, mu and log sigma^2 by set
     for spins in (data.train, data.validation):
         if not len(spins):
             continue
-        parts = [spins[i:i + 100] for i in range(0, min(n, len(spins)), 100)]
-        sums = [len(part) * torch.stack(model.losses(part.to(device), H, 0.0, 0.0, generator)[:3]) for part in parts]
-        mean = (sum(sums, torch.zeros_like(sums[0])) / sum(len(part) for part in parts)).tolist()
+        sums, rows = torch.zeros(3), []
+        for i in range(0, min(n, len(spins)), 100):
+            part = spins[i:i + 100].to(device)
+            x_out, mu, logvar = model(part, generator)
+            rows.append((x_out, mu, logvar))
+            sums += len(part) * torch.stack(model.compare(part, x_out, mu, logvar, H, 0.0, 0.0)[:3]).cpu()
+        returned[spins.name] = [torch.cat(parts) for parts in zip(*rows, strict=True)]
+        mean = (sums / len(returned[spins.name][0])).tolist()
         found[spins.name] = dict(zip(LOSSES[:3], mean, strict=True))
     generated = torch.cat([model.generate(min(100, n - i), generator) for i in range(0, n, 100)])
     energies = torch.cat([energy_loss(H, one[None])[None] for one in generated])
@@ -354,7 +366,24 @@ def measure(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict[s
     of_data = loss_of_energy(H, data.train.statistics["energy"], data.spec.shape)
     found["data"] = {"energy": float(of_data.mean()), "best": float(of_data.min()),
                      "kspace_mse": kspace_mse(data.train[:100]) if len(data.train) > 1 else float("nan")}
+    x_out, mu, logvar = returned["train"]
+    energies = torch.cat([energy_loss(H, one[None])[None] for one in x_out])
+    found["x_out"] = {"spread": float(energies.std(correction=0)), "best": float(energies.min()),
+                      "kspace_mse": kspace_mse(x_out[:100].cpu()) if len(x_out) > 1 else float("nan")}
+    found["posterior"] = {"mean_square": float(mu.mean(0).square().mean()),
+                          "variance": float((mu.var(0, correction=0) + logvar.exp().mean(0)).mean())}
+    found["relaxed"] = {"x_out": at_rest(H, x_out[:RELAXED]), "generated": at_rest(H, generated[:RELAXED])}
     return found
+
+
+def at_rest(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
+    """Where states (n, 3, Ny, Nx) come to rest: energies (E/N, J), charges, and the largest torque left (J)."""
+    spins = spins.cpu().float()
+    replicas = loaded(H, spins, device="cpu")
+    torque = replicas.descend(REST, REST_SWEEPS)
+    spins = replicas.spins().double()
+    return {"energies": H.energy_per_spin(spins).tolist(), "torque": torque,
+            "charges": topological_charge(spins, mask=H.mask, periodic=H.periodic).tolist()}
 
 
 def table(ladder: list[Trained]) -> dict[str, Any]:

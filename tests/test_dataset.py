@@ -9,7 +9,7 @@ import pytest
 import torch
 from cuda_stand_in import emulate
 
-from evae_core import Hamiltonian, Schedule, anneal, dataset
+from evae_core import Hamiltonian, Schedule, anneal, dataset, relax, skyrmion_lattice
 from evae_core.annealing import gpu
 from evae_core.dataset import DataSpec, confined_spec, data_spec, load_data, verify
 from evae_core.presets import PRESETS
@@ -93,9 +93,52 @@ def test_verification_refuses_what_is_not_at_rest():
     verify(H, good, 1e-4)
     turned = good.clone()
     turned[0, :, 3, 3] = turned[0, :, 3, 3].flip(0)
-    for bad, word in ((turned, "not at rest"), (1.1 * good, "unit"), (good * float("nan"), "finite")):
+    for bad, word in ((turned, "torque"), (1.1 * good, "unit"), (good * float("nan"), "finite")):
         with pytest.raises(RuntimeError, match=word):
             verify(H, bad, 1e-4)
+
+
+def test_verification_refuses_a_charge_that_is_no_integer():
+    """Two neighbours that are exactly antiparallel: the triangles they belong to have no solid angle."""
+    spins = torch.nn.functional.normalize(torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    weak = Hamiltonian(J=0.01, D=0.0, B=0.0)
+    verify(weak, spins, 0.3)
+    spins[0, :, 3, 3], spins[0, :, 3, 4] = torch.tensor([0.0, 0.0, -1.0]), torch.tensor([0.0, 0.0, 1.0])
+    with pytest.raises(RuntimeError, match="charge that is off an integer by 0"):
+        verify(weak, spins, 0.3)
+
+
+def test_what_relaxes_to_the_lowest_state_is_left_out(store):
+    """A small box, where many configurations come to rest in the best state; the shards stay what they are."""
+    spec = DataSpec(H, (16, 16), train=24, validation=8, test=8, shard=20, schedule=Schedule(50, tolerance=0.3))
+    whole = load_data(spec, store, "cpu")
+    rest = np.concatenate([s.statistics["rest_energy"] for s in (whole.train, whole.validation, whole.test)])
+    energy = np.concatenate([s.statistics["energy"] for s in (whole.train, whole.validation, whole.test)])
+    cold = relax(H, whole.train[:6].double())
+    np.testing.assert_allclose(whole.train.statistics["rest_energy"][:6], H.energy_per_spin(cold), atol=1e-6)
+    assert (rest < energy).all() and whole.left_out == 0
+    lowest = float(rest.min())
+    lines: list[str] = []
+    fewer = load_data(dataclasses.replace(spec, lowest=lowest), Store(store.root.parent / "again"), "cpu", lines.append)
+    copies = rest <= lowest + dataset.SAME
+    assert fewer.left_out == copies.sum() > 0 and f"{fewer.left_out} of 40" in lines[-1]
+    assert [len(s) for s in (fewer.train, fewer.validation, fewer.test)] == [
+        int((~copies[a:b]).sum()) for a, b in ((0, 24), (24, 32), (32, 40))]
+    assert torch.equal(fewer.train[:], whole.train[np.flatnonzero(~copies[:24])])
+    assert spec.shards() == dataclasses.replace(spec, lowest=lowest).shards()
+    with pytest.raises(RuntimeError, match="nothing is left to learn"):
+        load_data(dataclasses.replace(spec, lowest=0.0), store, "cpu")
+
+
+def test_presets_leave_out_the_best_lattice():
+    """The number in the preset is the energy of a state that can be made: no lower one is known of its box."""
+    for preset in PRESETS.values():
+        spec = data_spec(preset)
+        best = float(spec.hamiltonian.energy_per_spin(skyrmion_lattice(spec.hamiltonian, spec.shape).double()))
+        assert spec.lowest is not None and spec.lowest <= best + 1e-8
+        if preset.name != "smoke":  # whose box fits no good lattice: there annealing finds a lower state
+            assert spec.lowest == pytest.approx(best, abs=1e-8)
+        assert spec.schedule.overrelax == 0 and spec.schedule.tolerance == 0.3
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 12])
@@ -113,7 +156,7 @@ def test_verification_in_pieces_changes_no_bit(n, monkeypatch):
         np.testing.assert_array_equal(values, pieces[key])
     bad = spins.clone()
     bad[-1, :, 3, 3] = -bad[-1, :, 3, 3]
-    with pytest.raises(RuntimeError, match="not at rest"):
+    with pytest.raises(RuntimeError, match="torque"):
         verify(H, bad, 1e-4)
 
 
@@ -134,10 +177,10 @@ def test_several_shards_at_once(store, tmp_path, monkeypatch):
         made.append(shard["first"])
         if shard["first"]:
             time.sleep(0.5)  # the first has failed long before
-        raise RuntimeError("not at rest")
+        raise RuntimeError("a torque")
 
     monkeypatch.setattr(dataset, "make_shard", fails)
-    with pytest.raises(RuntimeError, match="not at rest"):
+    with pytest.raises(RuntimeError, match="torque"):
         load_data(dataclasses.replace(SMALL, shard=1, seed=9), Store(tmp_path / "third"), "cpu")
     assert len(made) < 15
 

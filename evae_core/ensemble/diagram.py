@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from evae_core.annealing import Schedule
-from evae_core.dataset import DataSpec
+from evae_core.dataset import DataSpec, ordered_schedule
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.ladders import Stage, climbing
 from evae_core.presets import Preset
@@ -23,7 +22,7 @@ def small_data(p: Preset, D: float, B: float, size: int | None = None, seed: int
     """The data set of one point of a diagram: ``excess_train`` states of a periodic square, J = the preset's."""
     side = p.excess_size if size is None else size
     return DataSpec(Hamiltonian(J=p.J, D=D, B=B), (side, side), p.excess_train, max(1, p.excess_train // 10), 0,
-                    p.shard, Schedule(sweeps=p.sweeps, overrelax=p.overrelax, tolerance=AT_REST), seed)
+                    p.shard, ordered_schedule(p, AT_REST), seed)
 
 
 def to_collapse(p: Preset, beta: float, seed: int = 0, gammas: Sequence[float] = GAMMAS) -> list[Stage]:

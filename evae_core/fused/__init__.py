@@ -170,7 +170,7 @@ def losses(model: VAE, batch: Tensor, hamiltonian: Energy, beta: float, gamma: f
         maps = _Norm.apply(F.conv2d(maps, _last(conv.weight.to(dtype))), norm.weight, norm.bias, norm, "pool", margin,
                            periodic)
     hidden = encoder.dense(maps.float())
-    mu, logvar = encoder.mu(hidden), encoder.logvar(hidden)
+    mu, logvar = encoder.heads(hidden)
     noise = torch.randn(mu.shape, generator=generator)
     low = decoder.dense(mu + (0.5 * logvar).exp() * noise)
 

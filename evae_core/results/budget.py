@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from evae_core import runs
 from evae_core.annealing import ALGORITHM, Schedule
 from evae_core.artefact import kept_meta
 from evae_core.baselines.rivals import Trace, annealings, decoded, tempering
-from evae_core.dataset import DataSpec, confined_spec, data_spec
+from evae_core.dataset import DataSpec, confined_spec, data_spec, ordered_schedule
 from evae_core.files import read_json, write_json
 from evae_core.ladders import Stage, confined_ladder
 from evae_core.model import VAE
@@ -68,7 +69,7 @@ def _one(p: Preset, name: str, data: DataSpec, ladders: dict[str, list[Stage]], 
          report: kept.Report) -> SimpleNamespace:
     H, shape, store = data.hamiltonian, data.shape, Store()
     best = certified(H, shape, search_of(p, H.periodic), device).best.energy
-    fast = Schedule(T_start=1.0, sweeps=p.sweeps, overrelax=p.overrelax)
+    fast = replace(ordered_schedule(p), T_start=1.0)
     slow = Schedule(T_start=1.0, sweeps=p.rival_sweeps)
     spec = {"kind": "budget", "version": VERSION, "annealer": ALGORITHM, "device": device, "samples": p.samples,
             "last": [stage_spec(stages[-1], data) for stages in ladders.values()], "runs": p.rival_runs,

@@ -73,8 +73,8 @@ def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> Si
         save_table(folder / "collapse.csv", {
             "run": np.concatenate([[name] * len(run) for name, run in climbed.items()]),
             **{key: np.concatenate([columns[name][key] for name in climbed]) for key in MEASURES}})
-        drawn = [[kept.generate(climbed[name][p.gammas.index(g)].model(device), 2, seed=4) for g in shown]
-                 for name in twins]
+        by_gamma = {name: {trained.stage.gamma: trained for trained in climbed[name]} for name in twins}
+        drawn = [[kept.generate(by_gamma[name][g].model(device), 2, seed=4) for g in shown] for name in twins]
         save_arrays(folder / "collapse_states.npz", {
             "states": kept.as_half(torch.stack([torch.stack(of_run) for of_run in drawn])),
             "last": kept.as_half(torch.stack((*last, lattice)))})

@@ -23,13 +23,13 @@ def collapsed(p: Preset, shape: tuple[int, int], trained: Trained, device: str =
     Returns
     -------
     name; energy and relaxed (J per spin) of the lowest generated state, mean of all; annealed (energies of the training
-    data), best_annealed and reached (share of the data within 1e-6 J of it); kspace_mse of the generated states and
-    data_kspace_mse; states {name: (3, Ny, Nx)}: "an annealed state", "best annealed", "E-VAE, lowest" and
-    "the same, relaxed"; few (4, 3, Ny, Nx), generated.
+    data once they have come to rest), best_annealed and reached (share of the data within 1e-6 J of it); kspace_mse of
+    the generated states and data_kspace_mse; states {name: (3, Ny, Nx)}: "an annealed state", "best annealed", "E-VAE,
+    lowest" and "the same, relaxed"; few (4, 3, Ny, Nx), generated.
     """
     data = confined_spec(p, shape)
     H, train = data.hamiltonian, load_data(data, device=device).train
-    annealed = train.statistics["energy"]
+    annealed = train.statistics["rest_energy"]
 
     def make(folder: Path) -> None:
         generated = kept.generate(trained.model(device), p.samples, seed=6)
