@@ -181,12 +181,11 @@ def updates_a_second(size: int, n: int, kind: str, target: float) -> dict:
             per_run / statistics.median(times), "spread": (max(times) - min(times)) / statistics.median(times)}
 
 
-def a_shard(n: int, size: int, sweeps: int, overrelax: int, folder: Path) -> dict:
+def a_shard(n: int, size: int, schedule: Schedule, folder: Path) -> dict:
     """Where the time of one shard of the data set goes, one part after the other."""
-    schedule, shape = Schedule(sweeps=sweeps, overrelax=overrelax), (size, size)
-    replicas, parts = gpu.Replicas(PAPER, shape, n), {}
+    replicas, parts = gpu.Replicas(PAPER, (size, size), n), {}
     replicas.sweep([0.0], 0)
-    parts["sweeps"] = seconds(lambda: replicas.sweep(1 / schedule.temperatures(), overrelax))
+    parts["sweeps"] = seconds(lambda: replicas.sweep(1 / schedule.temperatures(), schedule.overrelax))
     parts["descent"] = seconds(lambda: replicas.descend(schedule.tolerance, schedule.max_descent))
     spins = replicas.spins()
     dataset.verify(PAPER, spins[:2], schedule.tolerance)  # what the first use of a GPU by torch takes
@@ -261,7 +260,7 @@ def main(argv=None) -> int:
         part("updates in global memory", lambda: [updates_a_second(size, chosen.replicas[-1], kind, chosen.target)
                                                   for size in chosen.sizes for kind in KINDS])
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        part("a shard", a_shard, preset.shard, preset.size, preset.sweeps, preset.overrelax, Path(folder))
+        part("a shard", a_shard, preset.shard, preset.size, dataset.data_schedule(preset), Path(folder))
         part("data set", a_data_set, preset, configurations, Path(folder) / "store")
     wrong = [f"{name} {row}" for name in ("energies", "lattices") for row, values in found[name].items()
              if not values["right"]] + ([] if found["relax"]["right"] else ["relax"])

@@ -28,7 +28,7 @@ from evae_core.presets import Preset
 from evae_core.results import fig3_noise, fig4_walk, fig5_collapse, figs1_outputs, kept
 from evae_core.store import Store
 from evae_core.training import stage_spec
-from evae_core.weights import DECODER, NONE, WHOLE
+from evae_core.weights import DECODER, DECODER_FILE, NONE, WEIGHTS_FILE, WHOLE
 
 INDEX = "pack.json"
 MOST = 16_000_000  # bytes a file
@@ -163,6 +163,22 @@ def needs(p: Preset, store: Store) -> dict[str, str]:
     return dict.fromkeys(decoders, DECODER) | dict.fromkeys(whole, WHOLE)
 
 
+def thin(p: Preset, store: Store) -> int:
+    """Keep of the finished stages of a run the encoders that a later call needs, and the decoders of all; bytes saved.
+
+    At 128 x 128 a network takes 51 MB, its decoder 6. An encoder is needed to train the stages that come next, to map
+    states back, and for the explorer of the latent space.
+    """
+    data, whole = data_spec(p), {name for name, level in needs(p, store).items() if level == WHOLE}
+    whole |= {identity(stage_spec(stage, data))[1] for stage in runs.compared(p, runs.BETA, runs.WALK)}
+
+    def decoder(old: Path, new: Path) -> None:
+        safetensors.torch.save_file(weights.decoder_of(weights.read(old)), new)
+
+    return sum(store.exchange(stage_spec(stage, spec), WEIGHTS_FILE, DECODER_FILE, decoder)
+               for name, (stage, spec) in _stages(p).items() if name not in whole)
+
+
 def _stages(p: Preset) -> dict[str, tuple[Stage, DataSpec]]:
     """{artefact name: (stage, data set)} of every stage of a preset's run, once each, parents first."""
     found = {}
@@ -187,7 +203,7 @@ def _results(p: Preset) -> list[dict[str, Any]]:
 
 def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes], dict[str, Any]]:
     """A finished stage's files as they are carried, and what has become of its weights and its history."""
-    weights_file = source / "weights.safetensors"
+    weights_file = source / (DECODER_FILE if (source / DECODER_FILE).is_file() else WEIGHTS_FILE)
     state = {}
     if level != NONE and weights_file.is_file():  # a stage that came without weights goes on without
         state = weights.halved(weights.read(weights_file), decoder_only=level == DECODER)
@@ -197,7 +213,7 @@ def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if state:
-            safetensors.torch.save_file(state, folder / "weights.safetensors")
+            safetensors.torch.save_file(state, folder / WEIGHTS_FILE)
         save_arrays(folder / "history.npy", means)
         write_json(folder / "measured.json", read_json(source / "measured.json") | {"weights": packed})
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}, packed

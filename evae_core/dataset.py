@@ -275,7 +275,7 @@ def _statistics(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, Te
                            f"tolerance={tolerance:g} J; raise max_descent or tolerance of the schedule")
     charge = topological_charge(double, mask=H.mask, periodic=H.periodic)
     if H.periodic and float(off := (charge - charge.round()).abs().max()) > WHOLE:
-        raise RuntimeError(f"an annealed configuration has a charge that is off an integer by {float(off):g}: two of its "
+        raise RuntimeError(f"an annealed configuration has a charge that is off an integer by {float(off):g}: two "
                            "neighbouring spins are antiparallel; use more sweeps, or a lower tolerance")
     return {"energy": H.energy_per_spin(double), "charge": charge,
             "magnetisation": double[:, 2].sum((-2, -1)) / H.sites(spins.shape[-2:]), "torque": torque}

@@ -83,6 +83,7 @@ class Preset:
     phase_first: int  # steps of its ladders' first stage, which must learn skyrmions that lie apart
     phase_steps: int  # of every gamma stage; a beta stage takes half of them
     phase_rate: float  # Adam's where gamma > 100: so short a stage collapses only with a large one
+    paper_only: bool = False  # notebooks 00 to 07 alone are run, and of other networks than theirs the decoder is kept
     # the ladders
     betas: tuple[float, ...] = DECADES_BETA
     gammas: tuple[float, ...] = DECADES_GAMMA
@@ -139,7 +140,7 @@ PRESETS = {preset.name: preset for preset in (
            strip_trained=(), critical_betas=(1e-2,), excess_size=64,
            excess_sweeps=(30, 300), excess_train=1000, excess_first=1500, excess_steps=300,
            phase_D=(0.3, 0.25), phase_fields=(0.0, 0.15, 0.3, 0.7, 0.8), phase_first=1500, phase_steps=250,
-           phase_rate=1e-3),
+           phase_rate=1e-3, paper_only=True),
     Preset(name="paper", size=128, D=0.3, B=0.05,
            train=30_000, validation=5_000, test=4_300, shard=500, sweeps=300, tolerance=0.3, lowest=-2.057484296,
            ordered_sweeps=1000, ordered_overrelax=3,

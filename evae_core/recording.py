@@ -137,7 +137,7 @@ def _index(p: Preset, store: Store, results: list[dict[str, Any]], folder: Path)
     decoders["decoder_collapsed"] = next(iter(collapsing.values()))[-1]
     for name, stage in decoders.items():
         trained = _trained(stage, data, store)
-        state = weights.read(trained.folder / "weights.safetensors")
+        state = weights.read(trained.weights)
         path = folder / f"{name}.safetensors"
         safetensors.torch.save_file(weights.halved(state, decoder_only=True), path)
         add(stage_spec(stage, data), {path.name: path}, [trained])

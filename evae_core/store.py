@@ -25,8 +25,19 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from evae_core import timebox
-from evae_core.artefact import META, NAME, described, fault, identity, list_files, meta_bytes, read_meta, versions
-from evae_core.files import PARTIAL
+from evae_core.artefact import (
+    META,
+    NAME,
+    described,
+    fault,
+    identity,
+    kept_meta,
+    list_files,
+    meta_bytes,
+    read_meta,
+    versions,
+)
+from evae_core.files import PARTIAL, partial_path, write_whole
 
 # What the system says when a store cannot be written, in words.
 _REFUSALS = {errno.EROFS: "it is read-only", errno.EACCES: "you may not write there",
@@ -112,6 +123,33 @@ class Store:
                     self._make_room(self.root / name, found)
                     self._make(self.root / name, spec, make, about)
         return found is not None
+
+    def exchange(self, spec: Mapping[str, Any], old: str, new: str, make: Callable[[Path, Path], None]) -> int:
+        """Put the smaller file ``new``, which ``make(old file, new file)`` writes, in the place of ``old``.
+
+        Bytes saved; 0 where the artefact is not there, damaged, or has been through this. It is whole at any moment:
+        the new file is written beside the old one, meta.json then names it, and only then the old one goes.
+        """
+        spec, name = identity(spec)
+        folder = self.root / name
+        with self._locked(name), self._explained():
+            if fault(folder, spec) is not None:
+                return 0
+            if old not in (body := kept_meta(folder))["files"]:
+                (folder / old).unlink(missing_ok=True)  # what a killed exchange left
+                return 0
+            partial = partial_path(folder / new)
+            try:
+                make(folder / old, partial)
+                _flush(partial)
+                partial.replace(folder / new)
+            finally:
+                partial.unlink(missing_ok=True)
+            before = body["files"].pop(old)["size"]
+            body["files"] |= described({new: folder / new})
+            write_whole(folder / META, meta_bytes(body))
+            (folder / old).unlink()
+        return int(before - (folder / new).stat().st_size)
 
     def meta(self, spec: Mapping[str, Any]) -> dict[str, Any] | None:
         """What meta.json says of the artefact that ``spec`` describes where it is present and intact, else None."""

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from evae_core import weights
 from evae_core.annealing import loaded
+from evae_core.artefact import kept_meta
 from evae_core.dataset import Data, DataSpec, load_data
 from evae_core.divergence import Diverged, check, check_measured, check_state, retried
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
@@ -42,6 +43,7 @@ from evae_core.progress import STEPS, Report, timed
 from evae_core.resident import LOSSES, Resident, upload
 from evae_core.step import Step, compilable, device_name, make_step, new_model, pick_device
 from evae_core.store import Store
+from evae_core.weights import DECODER_FILE, WEIGHTS_FILE, NoEncoder
 
 __all__ = ["ENERGY_LABEL", "Stage", "Step", "Trained", "climb", "climb_all", "climbing", "confined_ladder", "control",
            "energy_per_spin", "ladder", "loss_of_energy", "make_step", "measure", "new_model", "pick_device",
@@ -90,10 +92,17 @@ class Trained:
         """(steps, 4): reconstruction, kl, energy and total loss of every step's batch; block means if carried here."""
         return load_arrays(self.folder / "history.npy")
 
+    @property
+    def weights(self) -> Path:
+        """The file of the network, or of its decoder where that is what the store kept (:func:`evae_core.carry.thin`).
+        """
+        decoder = self.folder / DECODER_FILE
+        return decoder if DECODER_FILE in kept_meta(self.folder)["files"] else self.folder / WEIGHTS_FILE
+
     def model(self, device: str = "cpu") -> VAE:
         """The network as trained, in evaluation mode; as far as it was carried, where it was (``weights``)."""
         model = VAE(self.data.shape, boundary=self.data.hamiltonian.boundary)
-        weights.load(model, self.folder / "weights.safetensors")
+        weights.load(model, self.weights)
         return model.to(pick_device(device)).eval()
 
 
@@ -263,7 +272,10 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
 
     def taken(todo: Plan, start: int) -> tuple[Step, Tensor, str]:
         """The steps of a plan from the parent's weights, or from random ones: (step, losses, mode)."""
-        model = parent.model(device) if parent else new_model(shape, H, _seed(stage, data.spec, f"weights {start}"))
+        if parent and isinstance((model := parent.model(device)).encoder, NoEncoder):
+            raise RuntimeError(f"stage ({stage}) starts from stage ({parent.stage}), of which {parent.folder} keeps "
+                               "the decoder alone; remove that folder to train it anew")
+        model = model if parent else new_model(shape, H, _seed(stage, data.spec, f"weights {start}"))
         step = make_step(shape, guide or H, stage.beta, stage.gamma, device, learning_rate=stage.learning_rate,
                          seed=_seed(stage, data.spec, "noise"), model=model, compile=compile, precision=precision)
         if spins is None:
@@ -295,7 +307,7 @@ def _train(stage: Stage, parent: Trained | None, data: Data, spins: Tensor | Non
     if parent and "weights" in parent.measured:  # carried here in half precision
         measured["parent_weights"] = parent.measured["weights"]
     safetensors.torch.save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()},
-                                folder / "weights.safetensors")
+                                folder / WEIGHTS_FILE)
     save_arrays(folder / "history.npy", history.numpy())
     write_json(folder / "measured.json", measured)
     last, guided = measured["train"], f", guided by {guide.name}" if guide is not None and stage.gamma else ""

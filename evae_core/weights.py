@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from evae_core.model import VAE
 
 WHOLE, DECODER, NONE = "whole", "decoder", "none"  # how much of a network there is
+WEIGHTS_FILE, DECODER_FILE = "weights.safetensors", "decoder.safetensors"  # of a stage in the store
 _PREFIX = "decoder."
 
 
@@ -38,9 +39,7 @@ def halved(state: Mapping[str, Tensor], decoder_only: bool = False) -> dict[str,
         a tensor that is not finite, or not in half precision (beyond 65504).
     """
     found = {}
-    for name, value in state.items():
-        if decoder_only and not name.startswith(_PREFIX):
-            continue
+    for name, value in (decoder_of(state) if decoder_only else state).items():
         value = value.detach().cpu().contiguous()
         kept = value.half() if value.ndim > 1 and value.is_floating_point() else value
         if not bool(torch.isfinite(kept).all()):
@@ -48,6 +47,11 @@ def halved(state: Mapping[str, Tensor], decoder_only: bool = False) -> dict[str,
                              f"magnitude is {float(value.abs().max()):g}")
         found[name] = kept
     return found
+
+
+def decoder_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The decoder's part of a state dict."""
+    return {name: value for name, value in state.items() if name.startswith(_PREFIX)}
 
 
 def extent(state: Mapping[str, Tensor]) -> str:

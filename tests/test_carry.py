@@ -13,7 +13,7 @@ from evae_core.presets import PRESETS
 from evae_core.store import Store
 
 TINY = dataclasses.replace(
-    PRESETS["smoke"], size=16, train=24, validation=6, test=6, shard=12, sweeps=10, overrelax=0, batch=8, first_steps=4,
+    PRESETS["smoke"], size=16, train=24, validation=6, test=6, shard=12, sweeps=10, batch=8, first_steps=4,
     beta_steps=2, gamma_steps=2, collapse_steps=2, betas=(1e-4, 1e-3), gammas=(1.0, 100.0, 1e3), confined=())
 DATA = data_spec(TINY)
 
@@ -51,6 +51,28 @@ def test_only_what_is_needed_is_carried(run, tmp_path):
         assert told == training.Trained(stage, DATA, run.find(spec(stage))).measured
         assert {k: meta[k] for k in ("created", "wall_seconds", "versions")} == {
             k: original[k] for k in ("created", "wall_seconds", "versions")}
+
+
+def test_thin_keeps_decoders_and_the_encoders_that_are_needed(tmp_path):
+    """After a whole ladder: the same states are generated, and what is trained next from a kept encoder is the same."""
+    store = Store(tmp_path / "store")
+    beta, gamma = training.ladder(TINY), training.ladder(TINY, 1e-3)
+    climbed = dict(zip([*beta, *gamma], training.climb([*beta, *gamma], DATA, store, "cpu"), strict=True))
+    before = {stage: trained.model().generate(2, torch.Generator().manual_seed(0)) for stage, trained in climbed.items()}
+    saved = carry.thin(TINY, store)
+    thinned = [stage for stage, trained in climbed.items() if trained.weights.name == weights.DECODER_FILE]
+    # beta 1e-4 and 1e-3 have children to come, gamma 1 and 100 are mapped back; the end of the ladder is done.
+    assert thinned == [gamma[-1]] and saved > 0
+    for stage, trained in climbed.items():
+        assert store.find(spec(stage)) == trained.folder
+        assert torch.equal(trained.model().generate(2, torch.Generator().manual_seed(0)), before[stage])
+    with pytest.raises(RuntimeError, match="without its encoder"):
+        climbed[gamma[-1]].model().encode(torch.zeros(2, 3, 16, 16))
+    more = dataclasses.replace(gamma[-1], gamma=1e5, parent=gamma[-1])
+    with pytest.raises(RuntimeError, match="decoder alone; remove that folder"):
+        training.climb([more], DATA, store, "cpu")
+    assert carry.thin(TINY, store) == 0
+    assert list(carry.pack(TINY, store, tmp_path / "pack"))
 
 
 def test_needs_follow_the_run(run):

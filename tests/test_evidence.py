@@ -21,7 +21,7 @@ from evae_core.results.strip import shapes, spacing
 from evae_core.store import Store
 
 TINY = dataclasses.replace(
-    PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, overrelax=0, batch=8,
+    PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, batch=8,
     first_steps=4, beta_steps=2, gamma_steps=2, collapse_steps=2, samples=6, betas=(1e-4, 1e-3), gammas=(1.0, 1e6),
     confined=((16, 16), (16, 32)), confined_train=20, confined_steps=2, search_anneals=4, search_sweeps=20,
     search_kicks=4, rival_runs=4, rival_sweeps=20, tempering_runs=2, tempering_sweeps=20, strip_squares=(1.5,),

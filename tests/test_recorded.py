@@ -22,7 +22,7 @@ from evae_core.textures import skyrmions
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = dataclasses.replace(
-    PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, overrelax=0, batch=8,
+    PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, batch=8,
     first_steps=4, beta_steps=2, gamma_steps=2, collapse_steps=2, samples=6, invert_steps=5, betas=(1e-4, 1e-3),
     gammas=(1.0, 10.0, *runs.COLLAPSE, 1e6), confined=((16, 16),), confined_train=20, confined_steps=2)
 

@@ -661,6 +661,44 @@ def test_arrays_of_another_suffix(tmp_path):
         load_arrays(tmp_path / "a.txt")
 
 
+# Exchange -----------------------------------------------------------------------------------------------------------
+
+def _halve(old: Path, new: Path) -> None:
+    new.write_bytes(old.read_bytes()[:100])
+
+
+def test_a_file_is_exchanged_for_a_smaller_one(tmp_path):
+    store = Store(tmp_path)
+    folder = store.get(SPEC, lambda folder: (folder / "big.bin").write_bytes(bytes(1000)))
+    made = store.meta(SPEC)
+    assert store.exchange(SPEC, "big.bin", "small.bin", _halve) == 900
+    assert store.find(SPEC) == folder and {path.name for path in folder.iterdir()} == {"meta.json", "small.bin"}
+    assert {key: value for key, value in store.meta(SPEC).items() if key != "files"} == {
+        key: value for key, value in made.items() if key != "files"}
+    assert store.exchange(SPEC, "big.bin", "small.bin", _halve) == 0
+    assert store.exchange(SPEC | {"seed": 8}, "big.bin", "small.bin", _halve) == 0
+
+
+@pytest.mark.parametrize("dies", ["make", "replace", "write_whole", "unlink"])
+def test_an_exchange_that_is_killed_leaves_the_artefact_whole(tmp_path, monkeypatch, dies):
+    """At every step of it; the same call then completes."""
+    store = Store(tmp_path)
+    folder = store.get(SPEC, lambda folder: (folder / "big.bin").write_bytes(bytes(1000)))
+
+    def killed(*_args: object, **_kw: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if dies == "write_whole":
+            patch.setattr(store_module, "write_whole", killed)
+        elif dies != "make":
+            patch.setattr(Path, dies, killed)
+        store.exchange(SPEC, "big.bin", "small.bin", killed if dies == "make" else _halve)
+    assert store.find(SPEC) == folder
+    store.exchange(SPEC, "big.bin", "small.bin", _halve)
+    assert store.find(SPEC) == folder and {path.name for path in folder.iterdir()} == {"meta.json", "small.bin"}
+
+
 # Tables -------------------------------------------------------------------------------------------------------------
 
 def test_tables_come_back_to_the_last_bit(tmp_path):

@@ -24,7 +24,7 @@ COMPLETE = "complete.json"  # the notebooks that earlier boxes of an unfinished 
 def figures(arguments: Namespace, root: Path) -> int:
     """Run the notebooks, whole or in a time box, and print the score card."""
     preset = chosen_preset(arguments.preset)
-    only = arguments.only or (_RECORDED if arguments.recorded else [])
+    only = arguments.only or (_RECORDED if arguments.recorded else []) or running.notebooks_of(preset)
     if arguments.list:
         for path in running.sources(root, only):
             print(f"{path.stem:<26}{running.title(path)}".rstrip())
@@ -40,10 +40,22 @@ def figures(arguments: Namespace, root: Path) -> int:
         with running.kernel_environment(preset, settings):
             for path in paths:
                 running.run(path, root / "build" / preset / path.name, root, {"preset": preset})
+                thin(preset)
         return _print_card(folder)
     with running.kernel_environment(preset, settings):
         over = _in_a_box(paths, root / "build" / preset, root, preset, arguments.minutes)
     return over or _print_card(folder)
+
+
+def thin(preset: str) -> None:
+    """Keep of a large preset's networks what its notebooks need (:func:`evae_core.carry.thin`)."""
+    from evae_core import carry
+    from evae_core.presets import PRESETS
+    from evae_core.store import Store
+
+    if PRESETS[preset].paper_only:
+        with plainly():
+            carry.thin(PRESETS[preset], Store())
 
 
 _RECORDED = ["04", "05", "06"]  # the notebooks that can show recorded results
@@ -85,6 +97,7 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
             if timebox.over():
                 raise timebox.OutOfTime(f"next is {path.stem}")
             running.run(path, built / path.name, root, {"preset": preset})
+            thin(preset)
         except timebox.OutOfTime as over:
             complete = [p.stem for p in paths if done.get(p.stem) == stamps[p.stem]]
             say_what_was_done(store, before)

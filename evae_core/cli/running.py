@@ -25,6 +25,16 @@ KERNEL_ARGUMENTS = ["--log-level=ERROR", "--IPKernelApp.extra_extensions=evae_co
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
+PAPER = [f"{number:02d}" for number in range(8)]  # the notebooks of the paper's figures, and the one to start with
+
+
+def notebooks_of(preset: str) -> list[str]:
+    """The numbers of the notebooks that a preset is for, [] for all."""
+    from evae_core.presets import PRESETS
+
+    return PAPER if PRESETS[preset].paper_only else []
+
+
 def sources(root: Path, only: Sequence[str]) -> list[Path]:
     """The notebooks, as .ipynb paths that may not exist yet, in order; those numbered in ``only`` where it is given."""
     folder = root / "notebooks"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evae_core import timebox
 from evae_core.cli import running
-from evae_core.cli.figures import TIME_IS_OVER, say_what_was_done
+from evae_core.cli.figures import TIME_IS_OVER, say_what_was_done, thin
 from evae_core.cli.words import chosen_preset, deadline, plainly
 
 
@@ -24,8 +24,13 @@ def train(arguments: Namespace, root: Path) -> int:
     with running.environment(settings), plainly():
         store = Store()
         before, code = store.names(), 0
+
+        def report(line: str) -> None:
+            print(line, flush=True)
+            thin(name)
+
         try:
-            climb_all([stages for stages, _ in ladders], [data for _, data in ladders], store, report=print)
+            climb_all([stages for stages, _ in ladders], [data for _, data in ladders], store, report=report)
         except timebox.OutOfTime as over:
             print(f"the {arguments.minutes:g} minutes are over: {over}; the same command goes on from here")
             code = TIME_IS_OVER
