@@ -101,12 +101,12 @@ class DataSpec:
 
 
 def data_schedule(preset: Preset) -> Schedule:
-    """How a preset's data are annealed: plain heat bath, then a descent that stops early.
+    """How a preset's data are annealed: plain heat bath from above the Curie temperature to zero.
 
     The paper's configurations hold locally ordered domains, stretched and truncated skyrmions and no two equal ones.
-    Brought wholly to rest, annealed states become nearly perfect lattices instead, many of them the same one.
+    Over-relaxation and a descent that over-shoots make nearly perfect lattices of them, many the same one.
     """
-    return Schedule(sweeps=preset.sweeps, overrelax=0, tolerance=preset.tolerance)
+    return Schedule(sweeps=preset.sweeps, overrelax=0, quench=preset.quench, tolerance=preset.tolerance)
 
 
 def ordered_schedule(preset: Preset, tolerance: float = Schedule.tolerance) -> Schedule:

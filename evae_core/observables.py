@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -108,13 +108,31 @@ def topological_charge(spins: Tensor, mask: Any = None, periodic: bool | None = 
     return charge_density(spins, mask, periodic).sum((-2, -1))
 
 
+class Skyrmions(NamedTuple):
+    """The regions with S^z below a threshold: ``centres`` (n, 2) of (x, y) in lattice sites, ``areas`` (n,) in sites,
+    and ``elongation`` (n,): the ratio of their half axes, 1 for a round one."""
+
+    centres: np.ndarray
+    areas: np.ndarray
+    elongation: np.ndarray
+
+
 def skyrmion_centres(spins: Tensor, threshold: float = 0.0, periodic: bool = True) -> np.ndarray:
     """Centres of the connected regions with S^z < threshold, (n, 2) float64 array of (x, y) in lattice sites.
 
-    Sites are connected along x and y. A centre is the mean position weighted by (1 - S^z)/2; across a
+    Arguments, conventions and errors as for :func:`find_skyrmions`.
+    """
+    return find_skyrmions(spins, threshold, periodic).centres
+
+
+def find_skyrmions(spins: Tensor, threshold: float = 0.0, periodic: bool = True) -> Skyrmions:
+    """Centres, areas and elongations of the connected regions with S^z < threshold.
+
+    Sites are connected along x and y. A centre is the mean position weighted by w = (1 - S^z)/2; across a
     periodic edge first the circular mean, then the mean of the shortest displacements from it, with
     0 <= x < Nx and 0 <= y < Ny. A stripe that closes on itself around the box counts as one region
-    whose position along the stripe means nothing.
+    whose position along the stripe means nothing. The elongation is sqrt(l_1/l_2), l_1 >= l_2 the eigenvalues of the
+    second moments <r_a r_b>_w + delta_ab/12 about the centre; the last term is that of a site's own square.
 
     Parameters
     ----------
@@ -133,7 +151,7 @@ def skyrmion_centres(spins: Tensor, threshold: float = 0.0, periodic: bool = Tru
     shape = S.shape[1:]
     labels, count = ndimage.label((S[2] < threshold) & (np.abs(S).sum(0) > 0))
     if count == 0:
-        return np.zeros((0, 2))
+        return Skyrmions(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
     if periodic:  # the same region on both sides of an edge: one node of a graph a label, one bond a contact
         first = np.concatenate((labels[0], labels[:, 0]))
         last = np.concatenate((labels[-1], labels[:, -1]))
@@ -146,17 +164,25 @@ def skyrmion_centres(spins: Tensor, threshold: float = 0.0, periodic: bool = Tru
     region = labels[y, x] - 1
     weight = (1 - S[2, y, x]) / 2
     total = np.bincount(region, weight, count)
-    centres = np.empty((count, 2))
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(region, weight * values, count) / total
+
+    centres, steps = np.empty((count, 2)), np.empty((2, len(region)))
     for axis, (position, size) in enumerate(((x, shape[1]), (y, shape[0]))):
-        if not periodic:
-            centres[:, axis] = np.bincount(region, weight * position, count) / total
-            continue
-        angle = 2 * np.pi * position / size
-        mean = np.arctan2(np.bincount(region, weight * np.sin(angle), count),
-                          np.bincount(region, weight * np.cos(angle), count)) * size / (2 * np.pi)
-        step = (position - mean[region] + size / 2) % size - size / 2
-        centres[:, axis] = (mean + np.bincount(region, weight * step, count) / total) % size % size
-    return centres
+        if periodic:
+            angle = 2 * np.pi * position / size
+            middle = np.arctan2(mean(np.sin(angle)), mean(np.cos(angle))) * size / (2 * np.pi)
+            step = (position - middle[region] + size / 2) % size - size / 2
+            centres[:, axis] = (middle + mean(step)) % size % size
+        else:
+            step = position.astype(float)
+            centres[:, axis] = mean(step)
+        steps[axis] = step - mean(step)[region]
+    across, up, both = (mean(steps[a] * steps[b]) for a, b in ((0, 0), (1, 1), (0, 1)))
+    half, root = (across + up) / 2 + 1 / 12, np.hypot((across - up) / 2, both)
+    areas = np.bincount(region, minlength=count).astype(float)
+    return Skyrmions(centres, areas, np.sqrt((half + root) / (half - root)))
 
 
 def _check_centres(centres: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, float, float]:

@@ -32,7 +32,8 @@ class Preset:
     test: int
     shard: int  # configurations made and stored at a time: bounds the memory of the making
     sweeps: int  # heat-bath sweeps from T_start to T_end, without over-relaxation, as the paper anneals
-    tolerance: float  # largest torque (J) left by the short descent after them: not wholly at rest
+    quench: int  # and at T = 0: domains, stretched and truncated skyrmions stay
+    tolerance: float  # largest torque (J) that is left: what has more is brought down to it
     lowest: float  # E/N (J) of the lowest state known of this box: states that relax to it are left out of the data
     ordered_sweeps: int  # the other schedule, for data that are nearly perfect lattices: heat-bath sweeps,
     ordered_overrelax: int  # and over-relaxation sweeps after each; these states are brought wholly to rest
@@ -97,7 +98,7 @@ class Preset:
 
 PRESETS = {preset.name: preset for preset in (
     Preset(name="smoke", size=32, D=0.6, B=0.2,
-           train=160, validation=20, test=20, shard=50, sweeps=60, tolerance=0.3, lowest=-2.223309182,
+           train=160, validation=20, test=20, shard=50, sweeps=60, quench=20, tolerance=0.1, lowest=-2.223309182,
            ordered_sweeps=60, ordered_overrelax=2,
            batch=20, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=0.1, first_steps=12,
            beta_steps=4, gamma_steps=3, collapse_steps=3, translate=True, seeds=2, repeat_betas=(1e-3,),
@@ -110,7 +111,7 @@ PRESETS = {preset.name: preset for preset in (
            excess_sweeps=(5, 20), excess_train=40, excess_first=3, excess_steps=3,
            phase_D=(1.0, 0.8), phase_fields=(0.0, 0.55), phase_first=3, phase_steps=3, phase_rate=1e-3),
     Preset(name="laptop", size=48, D=0.6, B=0.2,
-           train=4000, validation=500, test=500, shard=250, sweeps=300, tolerance=0.3, lowest=-2.224487346,
+           train=4000, validation=500, test=500, shard=250, sweeps=300, quench=100, tolerance=0.1, lowest=-2.224487346,
            ordered_sweeps=60, ordered_overrelax=1,
            batch=32, learning_rate=5e-4, collapse_rate=1e-3, settled_rate=5e-4, final_rate=0.1, first_steps=2800,
            beta_steps=300, gamma_steps=100, collapse_steps=300, translate=False, seeds=3,
@@ -126,10 +127,10 @@ PRESETS = {preset.name: preset for preset in (
            phase_D=(0.3, 0.35, 0.4), phase_fields=(0.0, 0.15, 0.3, 0.7, 0.8), phase_first=1000, phase_steps=200,
            phase_rate=2e-3),
     Preset(name="desktop", size=128, D=0.3, B=0.05,
-           train=3000, validation=300, test=300, shard=100, sweeps=300, tolerance=0.3, lowest=-2.057484296,
-           ordered_sweeps=300, ordered_overrelax=1,
+           train=3000, validation=300, test=300, shard=100, sweeps=1000, quench=100, tolerance=0.1,
+           lowest=-2.057484296, ordered_sweeps=300, ordered_overrelax=1,
            batch=32, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=0.1, first_steps=1500,
-           beta_steps=250, gamma_steps=300, collapse_steps=300, translate=False, seeds=2, repeat_betas=(1e-3, 1e-4),
+           beta_steps=250, gamma_steps=250, collapse_steps=250, translate=False, seeds=2, repeat_betas=(1e-3, 1e-4),
            repeat_gammas=(100.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e6),
            gammas=(1e-4, 1e-2, 1.0, 10.0, 100.0, 200.0, 300.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e5, 1e6),
            samples=100, invert_steps=1000,
@@ -142,8 +143,8 @@ PRESETS = {preset.name: preset for preset in (
            phase_D=(0.3, 0.25), phase_fields=(0.0, 0.15, 0.3, 0.7, 0.8), phase_first=1500, phase_steps=250,
            phase_rate=1e-3, paper_only=True),
     Preset(name="paper", size=128, D=0.3, B=0.05,
-           train=30_000, validation=5_000, test=4_300, shard=500, sweeps=300, tolerance=0.3, lowest=-2.057484296,
-           ordered_sweeps=1000, ordered_overrelax=3,
+           train=30_000, validation=5_000, test=4_300, shard=500, sweeps=1000, quench=100, tolerance=0.1,
+           lowest=-2.057484296, ordered_sweeps=1000, ordered_overrelax=3,
            batch=100, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=1.0, first_steps=30_000,
            beta_steps=30_000, gamma_steps=30_000, collapse_steps=30_000,
            translate=False, seeds=2, repeat_betas=(1e-3,), repeat_gammas=(), samples=100, invert_steps=5000,

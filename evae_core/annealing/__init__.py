@@ -159,6 +159,7 @@ class Annealing:
         """As finish, but the spins stay on the device that computed them."""
         self.run(self.schedule.sweeps)
         if self.temperature > 0:
+            self._replicas.sweep(np.full(self.schedule.quench, 1 / LEAST_T), 0)
             _descend(self._replicas, self.schedule.tolerance, self.schedule.max_descent, "max_descent")
             self.temperature = 0.0
         return self._replicas.spins()
@@ -173,7 +174,7 @@ def _descend(replicas: Any, tolerance: float, max_sweeps: int, name: str) -> Non
 
 def anneal(H: Hamiltonian, shape: Sequence[int], n: int, seed: int = 0, device: str = "auto",
            schedule: Schedule | None = None, first: int = 0, progress: Any = None, keep: bool = False) -> Tensor:
-    """n metastable states: random spins, cooled along ``schedule``, then descended to T = 0.
+    """n metastable states: random spins, cooled along ``schedule``, quenched where it says so, and brought to rest.
 
     Parameters
     ----------

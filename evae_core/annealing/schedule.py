@@ -15,7 +15,7 @@ LEAST_TOLERANCE = 1e-5  # float32 spins carry rounding torques of about 1e-6 J
 
 @dataclass(frozen=True)
 class Schedule:
-    """One annealing run: a random state, heat-bath sweeps at falling temperature, descent to T = 0.
+    """One annealing run: a random state, heat-bath sweeps at falling temperature and at T = 0, descent to rest.
 
     The paper anneals from above the Curie temperature to zero and does not state its schedule;
     these numbers are a choice of this project. They leave some defects in nearly every
@@ -27,6 +27,8 @@ class Schedule:
     sweeps : number of heat-bath sweeps (every site once), one temperature each.
     overrelax : over-relaxation sweeps after every heat-bath sweep. They move spins at constant
         energy, cost about a third of a heat-bath sweep, and are what finds order.
+    quench : heat-bath sweeps at T = 0 before the descent: every spin is turned into its field. A hundred leave the
+        texture as it is and no noise on it; without them the descent, which over-shoots, goes on finding order.
     kind : ``"linear"`` or ``"geometric"`` (a constant ratio from one temperature to the next).
     tolerance : largest torque |S x h| left anywhere at the end, units of J; at least 1e-5,
         because spins are float32.
@@ -45,11 +47,12 @@ class Schedule:
     kind: str = "linear"
     tolerance: float = 1e-4
     max_descent: int = 20_000
+    quench: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (("T_start", LEAST_T), ("T_end", LEAST_T), ("tolerance", 0.0)):
             object.__setattr__(self, name, check_number(name, getattr(self, name), least))
-        for name, least in (("sweeps", 1), ("overrelax", 0), ("max_descent", 1)):
+        for name, least in (("sweeps", 1), ("overrelax", 0), ("max_descent", 1), ("quench", 0)):
             object.__setattr__(self, name, check_count(name, getattr(self, name), least))
         if self.T_end > self.T_start:
             raise ValueError(f"T_end must not exceed T_start, got T_end={self.T_end:g} > T_start={self.T_start:g}")
