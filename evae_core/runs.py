@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from evae_core.dataset import DataSpec, confined_spec, data_spec
+from dataclasses import replace
+
+from evae_core.dataset import DataSpec, confined_spec, data_spec, ordered_schedule
 from evae_core.ladders import Stage, confined_ladder, control, ladder
 from evae_core.presets import Preset
 
@@ -21,9 +23,22 @@ def ladders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
     found[f"control, beta {BETA:g}"] = (control(p, BETA), data)
     found |= {f"gamma, beta {beta:g}, seed {seed}": (ladder(p, beta, seed), data)
               for seed in range(1, p.seeds) for beta in p.repeat_betas}
+    found |= {f"gamma, beta {BETA:g}, seed 1, on {name}": plan for name, plan in orders(p).items() if plan[1] != data}
     for ny, nx in (*p.confined, *p.strip_trained):
         found[f"confined {ny} x {nx}"] = (confined_ladder(p, BETA), confined_spec(p, (ny, nx)))
     return found
+
+
+def orders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
+    """What decides onto which state a model collapses: one ladder, seed 1's, on data of three kinds, by name.
+
+    Nearly perfect lattices come from over-relaxation and a descent to rest; the lowest state known is left out, or not.
+    """
+    data = data_spec(p)
+    perfect = replace(data, schedule=ordered_schedule(p))
+    stages = ladder(p, BETA, seed=1)
+    return {"as the paper describes them": (stages, data), "nearly perfect lattices": (stages, perfect),
+            "the same, with the lowest state": (stages, replace(perfect, lowest=None))}
 
 
 def compared(p: Preset, beta: float, gammas: tuple[float, ...], seed: int = 0) -> list[Stage]:

@@ -402,7 +402,9 @@ def table(ladder: list[Trained]) -> dict[str, Any]:
     """What was measured along a ladder, as arrays with one entry a stage.
 
     beta, gamma; reconstruction, kl, energy (training data), validation (a dict of the same three); of generated
-    states energy_generated, best_generated, magnetisation, kspace_mse, kspace_mse_complex. Numbers: data_energy,
+    states energy_generated, best_generated, spread_generated, magnetisation, kspace_mse, kspace_mse_complex; of X_out
+    spread_x_out, kspace_mse_x_out; variance, of the aggregated posterior; rest_x_out and rest_generated (stages,
+    RELAXED), E/N (J) of states that have come to rest, charge_x_out and charge_generated, theirs. Numbers: data_energy,
     data_best (L_H of the training data), data_kspace_mse.
     """
     measured = [trained.measured for trained in ladder]
@@ -410,8 +412,14 @@ def table(ladder: list[Trained]) -> dict[str, Any]:
     found |= {name: np.array([m["train"][name] for m in measured]) for name in LOSSES[:3]}
     found["validation"] = {name: np.array([m["validation"][name] for m in measured]) for name in LOSSES[:3]}
     for name, key in (("energy_generated", "energy"), ("best_generated", "best"), ("magnetisation",) * 2,
-                      ("kspace_mse",) * 2, ("kspace_mse_complex",) * 2):
+                      ("kspace_mse",) * 2, ("kspace_mse_complex",) * 2, ("spread_generated", "spread")):
         found[name] = np.array([m["generated"][key] for m in measured])
+    for key in ("spread", "kspace_mse"):
+        found[f"{key}_x_out"] = np.array([m["x_out"][key] for m in measured])
+    found["variance"] = np.array([m["posterior"]["variance"] for m in measured])
+    for of in ("x_out", "generated"):
+        found[f"rest_{of}"] = np.array([m["relaxed"][of]["energies"] for m in measured])
+        found[f"charge_{of}"] = np.array([m["relaxed"][of]["charges"] for m in measured])
     return found | {"data_" + key: value for key, value in measured[0]["data"].items()}
 
 

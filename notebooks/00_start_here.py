@@ -23,8 +23,8 @@ seed = 0
 # %%
 import torch
 
-from evae_core import Hamiltonian, Schedule, anneal, load_preset, plotting, relax, skyrmion_lattice, widgets
-from evae_core.dataset import data_spec, load_data
+from evae_core import Hamiltonian, anneal, load_preset, plotting, relax, skyrmion_lattice, widgets
+from evae_core.dataset import data_schedule, data_spec, load_data
 from evae_core.observables import topological_charge
 from evae_core.presets import figures_folder
 from evae_core.textures import helix_period
@@ -52,12 +52,12 @@ print(f"all spins up: {float(H.energy_per_spin(up)) + H.B:.1f} J a spin without 
 
 # %% [markdown]
 # ## Skyrmions
-# Cooled from random spins to $T=0$, the magnet ends in one of very many metastable states. Below: three of them, and the best
-# perfect lattice that fits into the box. White is up, black is down, colour is the direction in the plane; the charge counts
+# Cooled from random spins to $T=0$, the magnet ends in one of very many metastable states. Below: three of them, cooled as the
+# training data are, and the best perfect lattice that fits into the box. White is up, black is down, colour is the direction in the plane; the charge counts
 # skyrmions, with a minus sign here.
 
 # %%
-cooled = anneal(H, shape, n=3, seed=seed, device=device, schedule=Schedule(sweeps=p.sweeps, overrelax=p.overrelax))
+cooled = anneal(H, shape, n=3, seed=seed, device=device, schedule=data_schedule(p))
 lattice = skyrmion_lattice(H, shape)
 states = torch.cat([cooled, lattice[None]])
 labels = [f"E/N = {float(H.energy_per_spin(one.double())):.4f} J\ncharge {float(topological_charge(one)):.0f}" for one in states]
@@ -90,14 +90,14 @@ fig
 
 # %% [markdown]
 # How far they are from rest: their mean energy, that of the states at rest that they come to when every spin is turned
-# into its local field again and again, and that of the training data, which are at rest.
+# into its local field again and again, and the same of the training data.
 
 # %%
 for trained in (plain, guided):
     drawn = draw(trained, 32).double()
     energy, rest = H.energy_per_spin(drawn).mean(), H.energy_per_spin(relax(H, drawn)).mean()
     print(f"gamma = {trained.stage.gamma:3g}: drawn {float(energy):.4f} J a spin, relaxed {float(rest):.4f} J; "
-          f"training data {data.train.statistics['energy'].mean():.4f} J")
+          f"training data {data.train.statistics['energy'].mean():.4f} J, relaxed {data.train.statistics['rest_energy'].mean():.4f} J")
 
 # %% [markdown]
 # ## Where to go

@@ -44,9 +44,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evae_core import Schedule, anneal, load_preset, plotting, skyrmion_lattice, widgets
+from evae_core import anneal, load_preset, plotting, skyrmion_lattice, widgets
 from evae_core.bonds import shell
-from evae_core.dataset import DataSpec, load_data
+from evae_core.dataset import DataSpec, load_data, ordered_schedule
 from evae_core.formats import load_state, write_ovf
 from evae_core.materials import K_B, Material
 from evae_core.observables import kspace_mse, topological_charge
@@ -83,7 +83,7 @@ print(f"without a field walls cost nothing from D = {1e3 * film.critical_D:.2f} 
 y, x = np.mgrid[:p.size, :p.size] - (p.size - 1) / 2
 shapes = {"film, periodic": "periodic", "square": "open", "disk": np.hypot(x, y) < p.size / 2,
           "triangle": (y > -0.45 * p.size) & (y + 3**0.5 * abs(x) < 0.45 * p.size)}
-schedule = Schedule(sweeps=p.sweeps, overrelax=p.overrelax)
+schedule = ordered_schedule(p)  # with over-relaxation, and wholly to rest
 cut = torch.cat([anneal(film.hamiltonian(cell, edge), (p.size, p.size), n=1, seed=1, device=device, schedule=schedule)
                  for edge in shapes.values()])
 fig = plotting.gallery(cut.numpy(), list(shapes), columns=4)

@@ -58,14 +58,18 @@ def test_thin_keeps_decoders_and_the_encoders_that_are_needed(tmp_path):
     store = Store(tmp_path / "store")
     beta, gamma = training.ladder(TINY), training.ladder(TINY, 1e-3)
     climbed = dict(zip([*beta, *gamma], training.climb([*beta, *gamma], DATA, store, "cpu"), strict=True))
-    before = {stage: trained.model().generate(2, torch.Generator().manual_seed(0)) for stage, trained in climbed.items()}
+
+    def drawn(trained):
+        return trained.model().generate(2, torch.Generator().manual_seed(0))
+
+    before = {stage: drawn(trained) for stage, trained in climbed.items()}
     saved = carry.thin(TINY, store)
     thinned = [stage for stage, trained in climbed.items() if trained.weights.name == weights.DECODER_FILE]
     # beta 1e-4 and 1e-3 have children to come, gamma 1 and 100 are mapped back; the end of the ladder is done.
     assert thinned == [gamma[-1]] and saved > 0
     for stage, trained in climbed.items():
         assert store.find(spec(stage)) == trained.folder
-        assert torch.equal(trained.model().generate(2, torch.Generator().manual_seed(0)), before[stage])
+        assert torch.equal(drawn(trained), before[stage])
     with pytest.raises(RuntimeError, match="without its encoder"):
         climbed[gamma[-1]].model().encode(torch.zeros(2, 3, 16, 16))
     more = dataclasses.replace(gamma[-1], gamma=1e5, parent=gamma[-1])

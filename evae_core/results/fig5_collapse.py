@@ -14,17 +14,17 @@ from evae_core.dataset import DataSpec, data_spec, load_data
 from evae_core.files import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_core.observables import defects, kspace_mse, skyrmion_centres, topological_charge
 from evae_core.presets import Preset
-from evae_core.results import kept
+from evae_core.results import kept, stages
 from evae_core.store import Store
 from evae_core.textures import relax, skyrmion_lattice
-from evae_core.training import Trained, climb_all, energy_per_spin, stage_spec, table
+from evae_core.training import Trained, climb_all, stage_spec, table
 
-MEASURES = ("gamma", "kspace_mse", "kspace_mse_complex", "energy_per_spin")
+MEASURES = ("kspace_mse", "kspace_mse_complex", "energy_per_spin", *stages.COLUMNS)
 
 
 def spec(p: Preset) -> dict[str, Any]:
     """What :func:`collapse` depends on."""
-    last = [stage_spec(stages[-1], data_spec(p)) for stages in runs.collapsing(p).values()]  # each names those before
+    last = [stage_spec(run[-1], data_spec(p)) for run in runs.collapsing(p).values()]  # each names those before
     return {"kind": "collapse", "version": kept.VERSION, "last": last, "samples": p.samples}
 
 
@@ -41,8 +41,10 @@ def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> Si
 
     Returns
     -------
-    runs {name: dict of arrays, one entry a stage: gamma, kspace_mse, kspace_mse_complex, energy_per_spin (mean, J)};
-    data (energy_min, energy_mean, energy_max in J per spin, kspace_mse, kspace_mse_complex); ideal (energy per spin and
+    runs {name: dict of arrays, one entry a stage: kspace_mse, kspace_mse_complex, energy_per_spin (mean, J), and all of
+    :func:`~evae_core.results.stages.columns`};
+    data (energy_min, energy_mean, energy_max in J per spin; rest_min, the lowest once they have come to rest;
+    kspace_mse, kspace_mse_complex); ideal (energy per spin and
     charge of the best commensurate lattice); final, one dict a run, of the states at the largest gamma (mean energy
     per spin; of the one of median energy: relaxed energy, skyrmions, defects, charge); twins, the names of the first
     beta's trainings; distances (twins, twins), squared chord per spin between their median states; shown, the gammas
@@ -63,13 +65,14 @@ def collapse(p: Preset, device: str = "auto", report: kept.Report = print) -> Si
         distances = (states[:, None] - states).square().sum(2).mean((-2, -1))
         write_json(folder / "collapse.json", {
             "data": {"energy_min": energy.min(), "energy_mean": energy.mean(), "energy_max": energy.max(),
+                     "rest_min": train.statistics["rest_energy"].min(),
                      "kspace_mse": kspace_mse(few), "kspace_mse_complex": kspace_mse(few, complex=True)},
             "ideal": {"energy": float(H.energy_per_spin(lattice.double())),
                       "charge": float(topological_charge(lattice))},
             "final": dict(zip(climbed, final, strict=True)), "distances": distances.tolist()})
-        columns = {name: table(run) for name, run in climbed.items()}
+        columns = {name: table(run) | stages.columns(run) for name, run in climbed.items()}
         for measured in columns.values():
-            measured["energy_per_spin"] = energy_per_spin(H, measured["energy_generated"], data.shape)
+            measured["energy_per_spin"] = measured["energy_generated"]
         save_table(folder / "collapse.csv", {
             "run": np.concatenate([[name] * len(run) for name, run in climbed.items()]),
             **{key: np.concatenate([columns[name][key] for name in climbed]) for key in MEASURES}})

@@ -21,7 +21,7 @@ from evae_core.presets import Preset
 from evae_core.store import Store
 from evae_core.training import climb, stage_spec
 
-VERSION = 2  # raise when what is computed changes: older results are then computed anew
+VERSION = 3  # raise when what is computed changes: older results are then computed anew
 Report = Callable[[str], None]
 T = TypeVar("T")
 

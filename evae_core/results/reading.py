@@ -40,6 +40,43 @@ def certificate_table(found: Certificate, most: int = 12) -> str:
             "The first is lower than every other state known to us; that it is the ground state is not proven.")
 
 
+def stage_table(rows: Mapping[str, Any], lowest: float, data_kspace_mse: float) -> str:
+    """A ladder's stages (:func:`~evae_core.results.stages.columns`), energies above ``lowest`` (E/N, J)."""
+    def states(k: int, of: str) -> list[str]:
+        energy, spread, low, high = (1e4 * (rows[f"{name}_{of}"][k] - (0 if name == "spread" else lowest))
+                                     for name in ("energy", "spread", "rest_low", "rest_high"))
+        charges = sorted({round(abs(rows[f"charge_{end}_{of}"][k])) for end in ("low", "high")})
+        return [f"{energy:.2f} ({spread:.2f})", f"{rows[f'kspace_mse_{of}'][k] / data_kspace_mse:.2g}",
+                f"{low:.2f} to {high:.2f}, {' to '.join(map(str, charges))} skyrmions"]
+
+    head = ["γ", "L_RC (training, validation)", "L_KL", "variance of z"]
+    for name in ("X_out", "X'_out"):
+        head += [f"{name}: E/N (spread)", "k-space MSE", "at rest"]
+    return _table(head, [[f"{gamma:g}", f"{rows['reconstruction'][k]:.2f}, {rows['reconstruction_validation'][k]:.2f}",
+                          f"{rows['kl'][k]:.0f}", f"{rows['variance'][k]:.1f}", *states(k, "x_out"),
+                          *states(k, "generated")] for k, gamma in enumerate(rows["gamma"])])
+
+
+def order_table(sets: Mapping[str, Mapping[str, Any]], lowest: float) -> str:
+    """Sets of textures (:func:`~evae_core.order.order`), one column each, energies above ``lowest`` (E/N, J)."""
+    def row(name: str, form: Any) -> list[str]:
+        return [name, *(form(one) for one in sets.values())]
+
+    def share(*keys: str) -> Any:
+        return lambda one: " / ".join(f"{100 * one[key]:.0f} %" for key in keys)
+
+    return _table(["", *sets], [
+        row("E/N above the lowest known (1e-4 J)", lambda one: f"{1e4 * (one['energy'] - lowest):.1f} ± "
+            f"{1e4 * one['energy_spread']:.1f}, least {1e4 * (one['lowest'] - lowest):.2f}"),
+        row("skyrmions", lambda one: f"{abs(one['charge']):.1f} ± {one['charge_spread']:.1f}"),
+        row("angle to the field: median, largest (degrees)",
+            lambda one: f"{one['theta_median']:.2g}, {one['theta_max']:.2g}"),
+        row("weight of the six strongest Bragg peaks", share("bragg")),
+        row("skyrmions with five / seven neighbours", share("five", "seven")),
+        row("stretched skyrmions", share("stretched")),
+        row("copies of another state", lambda one: str(one["redundant"]))])
+
+
 def gap_table(rows: list[dict[str, Any]]) -> str:
     """How far generated states lie above the best candidate, as decoded and relaxed."""
     return _table(
