@@ -1,4 +1,4 @@
-# make figures [PRESET=smoke|laptop|paper]   run the notebooks in order, write figures/ and the score card
+# make figures [PRESET=smoke|laptop|desktop|paper]   run the notebooks in order, write figures/ and the score card
 # make test        ruff, mypy, the tests with doctests, and every notebook at the smallest preset
 # make test-browser   every notebook in JupyterLab and a headless Chromium, smallest preset; screenshots in build/browser
 # make lab         JupyterLab on the notebook to start with: for this machine alone, with a token of its own

@@ -17,9 +17,8 @@ from torch import Tensor
 from evae_core.ladders import Stage
 from evae_core.resident import LOSSES
 
-# Nats. L_KL of 100 latents lies below 1e4 after every stage seen so far, collapsed ones included; single steps near the
-# collapse reach 6e5. Beyond, exp(log sigma^2) has run away: seen at beta = 1e-4, gamma >= 1e4 (6e6), and at
-# beta = 1e-3, gamma = 1e6 (1.5e8), after which the model had left its collapsed state.
+# Nats. L_KL of 100 latents lies below 1e4 after every stage seen so far, collapsed ones included. Before log sigma^2 was
+# bounded (model.bounded) single steps reached 1e12, after which a model had left its collapsed state.
 EXPLODED = 1e6
 RETRIES = 2
 LOWER = 0.3  # the learning rate's factor from one attempt to the next

@@ -78,8 +78,8 @@ plotting.save(fig, figures, "fig3b_theta_densities")
 fig
 
 # %% [markdown]
-# Densities here are per decade of θ; the table below reads its peaks from densities per radian. The training data themselves rest
-# to a torque of $10^{-4}J$: their θ lie below $10^{-4}$ rad, left of this axis.
+# Densities here are per decade of θ; the table below reads its peaks from densities per radian. The training data themselves were
+# quenched at $T=0$: half of their θ lie below 0.1 degrees.
 #
 # ## What the paper claims
 # Peaks are read from densities over linear bins of 0.25 degrees.

@@ -6,7 +6,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from evae_core import VAE, Hamiltonian
-from evae_core.model import UpConv, energy_loss, kl_loss, pad_open, pad_periodic, reconstruction_loss
+from evae_core.model import (
+    LOGVAR_MOST,
+    UpConv,
+    bounded,
+    energy_loss,
+    kl_loss,
+    pad_open,
+    pad_periodic,
+    reconstruction_loss,
+)
 
 H = Hamiltonian(D=0.6, B=0.2)
 
@@ -89,6 +98,25 @@ def test_losses_by_definition():
     torch.testing.assert_close(kl_loss(mu, logvar), exact, rtol=1e-5, atol=1e-4)
     expected = (float(H.energy(a.double()).mean()) - H.reference_energy((32, 32))) / 1024 * (0.3 / 0.6) ** 2
     assert float(energy_loss(H, a)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_log_variance_is_bounded_and_can_come_back():
+    """What Adam can do to the head of log sigma^2 in one step: L_KL stays finite, its gradient points back, and small
+    values are left alone."""
+    x = torch.linspace(-40, 60, 101, dtype=torch.float64, requires_grad=True)
+    y = bounded(x)
+    assert float(y.max()) <= LOGVAR_MOST and bool((y.diff() > 0).all())
+    torch.testing.assert_close(y[x < LOGVAR_MOST - 10], x[x < LOGVAR_MOST - 10], rtol=1e-4, atol=1e-4)
+    kl_loss(torch.zeros_like(x)[None], y[None]).backward()
+    high = x > 5
+    assert bool((x.grad[high] > 0).all())  # down again, however far up
+    model = VAE(32).train()
+    with torch.no_grad():
+        model.encoder.logvar.weight.mul_(1e3)
+    losses = model.loss(batch(), H, 1e-3, 1.0)
+    assert float(losses.kl) < 1e5
+    losses.total.backward()
+    assert all(bool(torch.isfinite(p.grad).all()) for p in model.parameters())
 
 
 def test_energy_loss_of_known_states():

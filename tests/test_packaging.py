@@ -154,7 +154,7 @@ TIERS = [
     {"timebox", "library", "progress"},
     {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
     {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
-     "step", "resident", "spirals", "vortices", "quality", "divergence", "materials"},
+     "step", "resident", "spirals", "vortices", "quality", "order", "divergence", "materials"},
     {"dataset", "training", "latent", "runs", "systems", "formats", "peace", "deepspin", "remote", "ensemble"},
     {"results", "carry", "recording"},
     {"widgets", "cli", "__main__"},  # stand on top
