@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numba import njit, prange
 
-from evae_core import Hamiltonian, Schedule, anneal
+from evae_core import Schedule, anneal
 from evae_core.dataset import SAME, data_spec, rest_energies
 from evae_core.order import order
 from evae_core.presets import PRESETS
@@ -94,11 +94,14 @@ def main() -> None:
         begin = time.process_time()
         spins = by_metropolis(chosen.states, chosen.metropolis)
         take(f"{chosen.metropolis} Metropolis, 100 at T = 0", spins, time.process_time() - begin)
-    turned = order_table(sets, PAPER.lowest)
+    cells = [line.strip("| ").split(" | ") for line in order_table(sets, PAPER.lowest).splitlines()]
+    rows = [["schedule", *(row[0] for row in cells[2:])], ["---"] * (len(cells) - 1),
+            *([name, *(row[k + 1] for row in cells[2:])] for k, name in enumerate(sets))]
+    turned = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     text = ("# Data: schedules judged by the paper's words\n\n"
-            f"`python benchmarks/data_schedules.py --states {chosen.states} --write`: {chosen.states} states each, 128 x 128, "
-            f"D = 0.3, B = 0.05, float32; the lowest state known has E/N = {PAPER.lowest} J. Of the paper: no copies, "
-            "locally stable, domains, truncated or stretched skyrmions, no ground state.\n\n" + turned
+            f"`python benchmarks/data_schedules.py --states {chosen.states} --write`: {chosen.states} states each, "
+            f"128 x 128, D = 0.3, B = 0.05; the lowest state known has E/N = {PAPER.lowest} J. Of its data the paper says: "
+            "no copies, locally stable, domains, truncated or stretched skyrmions, no ground state.\n\n" + turned
             + "\n\nAfterwards, where they come to rest (torque 1e-3 J), and seconds of one core for each state:\n\n"
             "| schedule | s | E/N at rest above the lowest known (1e-4 J) | come to rest in it |\n|---|---|---|---|\n"
             + "\n".join(lines) + "\n")

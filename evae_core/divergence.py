@@ -17,8 +17,8 @@ from torch import Tensor
 from evae_core.ladders import Stage
 from evae_core.resident import LOSSES
 
-# Nats. L_KL of 100 latents lies below 1e4 after every stage seen so far, collapsed ones included. Before log sigma^2 was
-# bounded (model.bounded) single steps reached 1e12, after which a model had left its collapsed state.
+# Nats. L_KL of 100 latents lies below 1e4 after every stage seen so far, collapsed ones included. Before log sigma^2
+# was bounded (model.bounded) single steps reached 1e12, after which a model had left its collapsed state.
 EXPLODED = 1e6
 RETRIES = 2
 LOWER = 0.3  # the learning rate's factor from one attempt to the next

@@ -2,7 +2,8 @@
 
 ::
 
-    python -m evae_core figures [--preset smoke|laptop|desktop|paper] [--only 03 06 ...] [--list] [--minutes M] [--recorded]
+    python -m evae_core figures [--preset smoke|laptop|desktop|paper] [--only 03 06 ...] [--list] [--minutes M]
+                                [--recorded]
     python -m evae_core train [--preset ...] [--minutes M]   all training stages, without notebooks and Jupyter
     python -m evae_core ensemble --seeds N --D 0.2:0.4:5 [--scheduler tcp://...]   many ladders at once, and tables
     python -m evae_core claims [--preset ...]      the paper's claims, measured: the score card
@@ -71,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m evae_core", description=_ABOUT, epilog=_BEGIN,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="command")
-    preset: dict[str, Any] = {"help": "smoke, laptop, desktop or paper (default: EVAE_PRESET where it is set, else laptop)"}
+    preset: dict[str, Any] = {"help": "smoke, laptop, desktop or paper (default: EVAE_PRESET where it is set, else "
+                                      "laptop)"}
     only: dict[str, Any] = {"nargs": "+", "metavar": "NN", "default": [],
                             "help": "numbers of the notebooks to run (default: all)"}
 
