@@ -100,8 +100,8 @@ def main() -> None:
     turned = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     text = ("# Data: schedules judged by the paper's words\n\n"
             f"`python benchmarks/data_schedules.py --states {chosen.states} --write`: {chosen.states} states each, "
-            f"128 x 128, D = 0.3, B = 0.05; the lowest state known has E/N = {PAPER.lowest} J. Of its data the paper says: "
-            "no copies, locally stable, domains, truncated or stretched skyrmions, no ground state.\n\n" + turned
+            f"128 x 128, D = 0.3, B = 0.05; the lowest state known has E/N = {PAPER.lowest} J. The paper "
+            "says of its data: no copies, locally stable, domains, truncated or stretched skyrmions, no ground state.\n\n" + turned
             + "\n\nAfterwards, where they come to rest (torque 1e-3 J), and seconds of one core for each state:\n\n"
             "| schedule | s | E/N at rest above the lowest known (1e-4 J) | come to rest in it |\n|---|---|---|---|\n"
             + "\n".join(lines) + "\n")
