@@ -24,12 +24,12 @@ from evae_core.results.reading import order_table
 PAPER = data_spec(PRESETS["desktop"])
 SCHEDULES = {
     "**1000 heat bath, 100 at T = 0** (the data)": PAPER.schedule,
-    "300 heat bath, 100 at T = 0": Schedule(300, overrelax=0, quench=100, tolerance=0.1),
-    "1000 heat bath, 10 at T = 0": Schedule(1000, overrelax=0, quench=10, tolerance=0.3),
-    "300 heat bath, over-shooting descent to 0.3 J": Schedule(300, overrelax=0, tolerance=0.3),
-    "300 heat bath, to rest": Schedule(300, overrelax=0),
-    "300 heat bath + 1 over-relaxation, to rest": Schedule(300, overrelax=1),
-    "1000 heat bath + 3 over-relaxation, to rest": Schedule(1000, overrelax=3),
+    "300 heat bath, 100 at T = 0": Schedule(sweeps=300, overrelax=0, quench=100, tolerance=0.1),
+    "1000 heat bath, 10 at T = 0": Schedule(sweeps=1000, overrelax=0, quench=10, tolerance=0.3),
+    "300 heat bath, over-shooting descent to 0.3 J": Schedule(sweeps=300, overrelax=0, tolerance=0.3),
+    "300 heat bath, to rest": Schedule(sweeps=300, overrelax=0),
+    "300 heat bath + 1 over-relaxation, to rest": Schedule(sweeps=300, overrelax=1),
+    "1000 heat bath + 3 over-relaxation, to rest": Schedule(sweeps=1000, overrelax=3),
 }
 
 
@@ -97,14 +97,15 @@ def main() -> None:
     cells = [line.strip("| ").split(" | ") for line in order_table(sets, PAPER.lowest).splitlines()]
     rows = [["schedule", *(row[0] for row in cells[2:])], ["---"] * (len(cells) - 1),
             *([name, *(row[k + 1] for row in cells[2:])] for k, name in enumerate(sets))]
-    turned = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    text = ("# Data: schedules judged by the paper's words\n\n"
-            f"`python benchmarks/data_schedules.py --states {chosen.states} --write`: {chosen.states} states each, "
-            f"128 x 128, D = 0.3, B = 0.05; the lowest state known has E/N = {PAPER.lowest} J. The paper "
-            "says of its data: no copies, locally stable, domains, truncated or stretched skyrmions, no ground state.\n\n" + turned
-            + "\n\nAfterwards, where they come to rest (torque 1e-3 J), and seconds of one core for each state:\n\n"
-            "| schedule | s | E/N at rest above the lowest known (1e-4 J) | come to rest in it |\n|---|---|---|---|\n"
-            + "\n".join(lines) + "\n")
+    text = "\n".join([
+        "# Data: schedules judged by the paper's words", "",
+        f"`python benchmarks/data_schedules.py --states {chosen.states} --write`: {chosen.states} states of each,",
+        f"128 x 128, D = 0.3, B = 0.05; the lowest state known has E/N = {PAPER.lowest} J. The paper says of its data: no copies,",
+        "locally stable, domains, truncated or stretched skyrmions, no ground state.", "",
+        *("| " + " | ".join(row) + " |" for row in rows), "",
+        "Where they come to rest (torque 1e-3 J), and seconds of one core for each state:", "",
+        "| schedule | s | E/N at rest above the lowest known (1e-4 J) | come to rest in it |", "|---|---|---|---|",
+        *lines, ""])
     print(text)
     if chosen.write:
         Path(__file__).with_name("DATA.md").write_text(text, encoding="utf-8")

@@ -140,7 +140,7 @@ fig
 # %%
 print("sweeps   mean E/N     best E/N     mean above the best lattice   anneals that reach it")
 for sweeps in (p.ordered_sweeps // 4, p.ordered_sweeps, 4 * p.ordered_sweeps):
-    batch = anneal(H, shape, n=32, seed=seed + 1, device=device, schedule=Schedule(sweeps, overrelax=p.ordered_overrelax))
+    batch = anneal(H, shape, n=32, seed=seed + 1, device=device, schedule=Schedule(sweeps=sweeps, overrelax=p.ordered_overrelax))
     e = H.energy_per_spin(batch.cpu().double())
     print(f"{sweeps:6d}   {float(e.mean()):.6f}   {float(e.min()):.6f}    {float(e.mean()) - ideal:.2e} J"
           f"                    {100 * float((e < ideal + 1e-6).double().mean()):.0f} %")

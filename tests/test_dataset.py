@@ -110,7 +110,7 @@ def test_verification_refuses_a_charge_that_is_no_integer():
 
 def test_what_relaxes_to_the_lowest_state_is_left_out(store):
     """A small box, where many configurations come to rest in the best state; the shards stay what they are."""
-    spec = DataSpec(H, (16, 16), train=24, validation=8, test=8, shard=20, schedule=Schedule(50, tolerance=0.3))
+    spec = DataSpec(H, (16, 16), train=24, validation=8, test=8, shard=20, schedule=Schedule(sweeps=50, tolerance=0.3))
     whole = load_data(spec, store, "cpu")
     rest = np.concatenate([s.statistics["rest_energy"] for s in (whole.train, whole.validation, whole.test)])
     energy = np.concatenate([s.statistics["energy"] for s in (whole.train, whole.validation, whole.test)])

@@ -105,7 +105,7 @@ def test_log_variance_is_bounded_and_can_come_back():
     values are left alone."""
     x = torch.linspace(-40, 60, 101, dtype=torch.float64, requires_grad=True)
     y = bounded(x)
-    assert float(y.max()) <= LOGVAR_MOST and bool((y.diff() > 0).all())
+    assert float(y.detach().max()) <= LOGVAR_MOST and bool((y.diff() >= 0).all())
     torch.testing.assert_close(y[x < LOGVAR_MOST - 10], x[x < LOGVAR_MOST - 10], rtol=1e-4, atol=1e-4)
     kl_loss(torch.zeros_like(x)[None], y[None]).backward()
     high = x > 5
@@ -114,7 +114,7 @@ def test_log_variance_is_bounded_and_can_come_back():
     with torch.no_grad():
         model.encoder.logvar.weight.mul_(1e3)
     losses = model.loss(batch(), H, 1e-3, 1.0)
-    assert float(losses.kl) < 1e5
+    assert float(losses.kl.detach()) < 1e5
     losses.total.backward()
     assert all(bool(torch.isfinite(p.grad).all()) for p in model.parameters())
 

@@ -39,9 +39,10 @@ def test_quarter_turns_leave_the_energy(dmi):
 
 def test_the_schedule_of_the_data_leaves_what_the_paper_describes():
     """Heat bath and a quench: no copies, disorder, angles near zero. Brought to rest with over-relaxation: lattices."""
-    few = anneal(H, (48, 48), 16, seed=1, device="cpu", schedule=Schedule(300, overrelax=0, quench=100, tolerance=0.1))
+    heat_bath = Schedule(sweeps=300, overrelax=0, quench=100, tolerance=0.1)
+    few = anneal(H, (48, 48), 16, seed=1, device="cpu", schedule=heat_bath)
     rough = order(H, few)
-    ideal = order(H, anneal(H, (48, 48), 16, seed=1, device="cpu", schedule=Schedule(300, overrelax=1)))
+    ideal = order(H, anneal(H, (48, 48), 16, seed=1, device="cpu", schedule=Schedule(sweeps=300, overrelax=1)))
     assert rough["redundant"] == 0 and rough["theta_median"] < 0.5 and rough["theta_max"] < 3
     assert rough["bragg"] < 0.7 * ideal["bragg"] and rough["five"] > ideal["five"]
     assert rough["energy"] > ideal["energy"]

@@ -13,7 +13,7 @@ LEAST_T = 1e-9  # 1/T must be a float32
 LEAST_TOLERANCE = 1e-5  # float32 spins carry rounding torques of about 1e-6 J
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
     """One annealing run: a random state, heat-bath sweeps at falling temperature and at T = 0, descent to rest.
 
