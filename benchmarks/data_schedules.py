@@ -100,7 +100,8 @@ def main() -> None:
     text = "\n".join([
         "# Data: schedules judged by the paper's words", "",
         f"`python benchmarks/data_schedules.py --states {chosen.states} --write`: {chosen.states} states of each,",
-        f"128 x 128, D = 0.3, B = 0.05; the lowest state known has E/N = {PAPER.lowest} J. The paper says of its data: no copies,",
+        f"128 x 128, D = 0.3, B = 0.05; the lowest state known has E/N = {PAPER.lowest} J. Of its data the paper",
+        "says: no copies,",
         "locally stable, domains, truncated or stretched skyrmions, no ground state.", "",
         *("| " + " | ".join(row) + " |" for row in rows), "",
         "Where they come to rest (torque 1e-3 J), and seconds of one core for each state:", "",
