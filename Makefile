@@ -1,4 +1,5 @@
-# make figures [PRESET=smoke|laptop|paper]   run the notebooks in order, write figures/ and the score card
+# make figures [PRESET=smoke|laptop|paper]   run the notebooks in order; figures and score card go to build/PRESET/figures
+# make publish [PRESET=...]   check that run, then copy it to figures/PRESET and data/recorded/PRESET, which are committed
 # make test        ruff, mypy, the tests with doctests, and every notebook at the smallest preset
 # make test-browser   every notebook in JupyterLab and a headless Chromium, smallest preset; screenshots in build/browser
 # make lab         JupyterLab on the notebook to start with: for this machine alone, with a token of its own
@@ -19,7 +20,7 @@ TEST := build/test
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: .venv figures test test-browser lint types lab notebooks book bench clean
+.PHONY: .venv figures publish test test-browser lint types lab notebooks book bench clean
 
 .venv: $(READY)
 
@@ -41,6 +42,9 @@ $(READY): requirements.lock requirements-cpu.lock pyproject.toml
 
 figures: $(READY)
 	$(PY) -m evae_core figures --preset $(PRESET)
+
+publish: $(READY)
+	$(PY) -m evae_core publish --preset $(PRESET)
 
 test: lint types
 	rm -rf $(TEST)

@@ -156,8 +156,8 @@ TIERS = [
     {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
      "step", "resident", "spirals", "vortices", "quality", "divergence", "materials"},
     {"dataset", "training", "latent", "runs", "systems", "formats", "peace", "deepspin", "remote", "ensemble"},
-    {"results", "carry", "recording"},
-    {"widgets", "cli", "__main__"},  # stand on top
+    {"results", "carry"},
+    {"widgets", "recording", "cli", "__main__"},  # stand on top
 ]
 PLAIN = {"plotting", "claims"}  # take plain arrays: they know no module that computes
 ONLY = {"matplotlib": {"plotting", "widgets"}, "ipywidgets": {"widgets"}, "IPython": {"widgets"}, "cupy": {"annealing"},
@@ -315,6 +315,7 @@ def test_make_builds_the_environment_once(build):
     assert build("figures")[::2] == (0, ["-m evae_core figures --preset laptop"])
     assert build("figures", EVAE_PRESET="smoke")[2] == ["-m evae_core figures --preset smoke"]
     assert build("figures", "PRESET=paper", EVAE_PRESET="smoke")[2] == ["-m evae_core figures --preset paper"]
+    assert build("publish", EVAE_PRESET="smoke")[2] == ["-m evae_core publish --preset smoke"]
 
 
 @needs_make
