@@ -311,8 +311,13 @@ def test_what_the_notebooks_save_is_what_is_committed():
 
 
 def test_results_from_carried_weights_are_the_same_within_rounding(run, monkeypatch, tmp_path):
-    """The results are left behind, so that they are computed anew from half-precision networks."""
-    monkeypatch.setattr(carry, "_results", lambda p: [])
+    """The results are left behind, so that they are computed anew from half-precision networks.
+
+    Except for the latent vectors of Fig. 4: the last digit decides where Adam's five steps end and which of eight
+    places is the best.
+    """
+    monkeypatch.setattr(carry, "_results", lambda p: [fig4_walk.inverse_spec(p, stage) for stage in
+                                                      runs.compared(p, runs.BETA, runs.WALK)])
     monkeypatch.setattr(carry, "needs", lambda p, store: dict.fromkeys(store.names(), weights.WHOLE))
     list(carry.pack(TINY, run[0], tmp_path / "pack"))
     other = Store(tmp_path / "other")
@@ -329,9 +334,10 @@ def test_results_from_carried_weights_are_the_same_within_rounding(run, monkeypa
         assert noise_there.median[name] == pytest.approx(noise_here.median[name], rel=5e-3)
     assert not same(noise_there.median, noise_here.median), "they went through half precision"
     for g in walk_here.gammas:
-        np.testing.assert_allclose(walk_there.profile[g], walk_here.profile[g], atol=5e-4)
+        assert 0 < np.abs(walk_there.profile[g] - walk_here.profile[g]).max() < 2e-4
+    # Weights of 11 bits turn a spin by about 5e-4, and the torque on it is about 1 J; trainings differ by some 0.03 J.
     for name, final in collapse_here.final.items():
-        assert collapse_there.final[name]["energy"] == pytest.approx(final["energy"], abs=5e-4)
+        assert collapse_there.final[name]["energy"] == pytest.approx(final["energy"], abs=1e-3)
     assert same(collapse_there.runs, collapse_here.runs)  # measured after each stage, before the carrying
 
 
