@@ -352,6 +352,7 @@ def test_make_says_which_python_it_needs(build):
     ("test", ["-m ruff check", "-m mypy", "-m pytest", "-m pytest"]), ("lab", ["-m jupyter lab"]),
     ("notebooks", ["-m evae_core notebooks"]), ("clean", ["-m evae_core clean"]), ("lint", ["-m ruff check"]),
     ("bench", ["benchmarks/report.py"]), ("book", ["docs/book.py"]),
+    ("test-portable", ["-m pytest --doctest-modules", "-m pytest"]),
     ("test-browser", ["-m pip", "-m playwright install", "-m pytest"]),
 ])
 def test_make_targets(build, target, commands):
