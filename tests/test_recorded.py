@@ -291,6 +291,14 @@ def test_publish_refuses_half_a_run(repository, tmp_path, capsys, missing):
     assert not (root / "figures").exists() and not (tmp_path / "records").exists()
 
 
+def test_publish_refuses_damaged_claims_before_it_writes(repository, tmp_path, capsys):
+    root, made = repository
+    (made / "claims" / "seeds" / "03_y.json").write_text("[]")
+    assert cli.main(["publish", "--preset", "tiny"], root) == 1
+    assert "03_y.json does not hold claims" in capsys.readouterr().err
+    assert not (root / "figures").exists() and not (tmp_path / "records").exists()
+
+
 def test_publish_refuses_a_store_without_the_run(repository, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
     assert cli.main(["publish", "--preset", "tiny"], repository[0]) == 1

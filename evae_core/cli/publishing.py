@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 
 from evae_core.cli import running
@@ -27,12 +26,14 @@ def publish(arguments: Namespace, root: Path) -> int:
     if made.resolve() == target.resolve():
         raise Failure(f"EVAE_FIGURES puts the run's figures into {target}, where they are published; "
                       "unset it, and run figures again")
-    files = _files(preset.name, root, made, target)
     with plainly():
+        contents, kept = _contents(preset.name, root, made, target)
         for line in recording.record(preset, Store(), made):
             print(line)
-        for line in _copy(files, made, target):
-            print(line)
+    _replace(target, contents)
+    if kept:
+        print(f"not made in this run, so left as published: {', '.join(kept)}")
+    print(f"{len(contents)} files in {target}, compared with {made}")
     return 0
 
 
@@ -43,42 +44,36 @@ def saved(root: Path) -> tuple[dict[str, bool], list[str]]:
     return figures, [name for text in sources for name in _CLAIMS.findall(text)]
 
 
-def _files(preset: str, root: Path, made: Path, target: Path) -> dict[str, Path]:
-    """{name in figures/<preset>: the file to copy}; Failure where one is missing.
+def _contents(preset: str, root: Path, made: Path, target: Path) -> tuple[dict[str, bytes], list[str]]:
+    """{name in figures/<preset>: its bytes}, and which of them stay as they were published before.
 
-    A figure that not every run makes, and this one did not, stays as it was published before.
+    Those are figures that not every run makes, and this one did not. Failure where a file is missing.
     """
+    from evae_core import claims
+
     figures, claimed = saved(root)
     files = {f"claims/{name}.json": made / "claims" / f"{name}.json" for name in claimed}
+    kept = []
     for figure, always in figures.items():
         for name in (f"{figure}.png", f"{figure}.pdf"):
             if always or (made / name).is_file():
                 files[name] = made / name
             elif (target / name).is_file():
                 files[name] = target / name
+                kept.append(name)
     if missing := [name for name, path in files.items() if not path.is_file()]:
         raise Failure(f"the run in {made} is not complete: {len(missing)} files missing, first {missing[0]}; "
                       f"run python -m evae_core figures --preset {preset}")
-    return files
+    return {name: path.read_bytes() for name, path in files.items()} | {CARD: claims.card(made).encode()}, kept
 
 
-def _copy(files: dict[str, Path], made: Path, target: Path) -> Iterator[str]:
-    """Put ``files`` and the score card of their claims in place of ``target``; yield a line about it.
-
-    RuntimeError where what lies there afterwards is not what was made.
-    """
-    from evae_core import claims
+def _replace(folder: Path, contents: dict[str, bytes]) -> None:
+    """Put ``contents`` in place of ``folder``; Failure where something else lies there afterwards."""
     from evae_core.files import replaced_folder
 
-    contents = {name: path.read_bytes() for name, path in files.items()}
-    contents[CARD] = claims.card(made).encode()
-    kept = sorted(name for name, path in files.items() if path.parent == target)
-    with replaced_folder(target) as partial:
+    with replaced_folder(folder) as partial:
         for name, content in contents.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             (partial / name).write_bytes(content)
-    if wrong := [name for name, content in contents.items() if (target / name).read_bytes() != content]:
-        raise RuntimeError(f"{target / wrong[0]} is not what was made; run the same command again")
-    if kept:
-        yield f"not made in this run, so left as published: {', '.join(kept)}"
-    yield f"{len(contents)} files in {target}, the same bytes as in {made}"
+    if wrong := [name for name, content in contents.items() if (folder / name).read_bytes() != content]:
+        raise Failure(f"{folder / wrong[0]} is not what was made; run the same command again")
