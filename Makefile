@@ -1,5 +1,8 @@
-# make figures [PRESET=smoke|laptop|desktop|paper]   run the notebooks in order, write figures/ and the score card
+# make figures [PRESET=smoke|laptop|desktop|paper]   run the notebooks in order; figures and score card go to
+#                  build/PRESET/figures
+# make publish [PRESET=...]   check that run, then copy it to figures/PRESET and data/recorded/PRESET, which are committed
 # make test        ruff, mypy, the tests with doctests, and every notebook at the smallest preset
+# make test-portable   the tests on other processors' code paths (x86-64): AVX2 alone, and no compiled passes
 # make test-browser   every notebook in JupyterLab and a headless Chromium, smallest preset; screenshots in build/browser
 # make lab         JupyterLab on the notebook to start with: for this machine alone, with a token of its own
 # make notebooks   the .ipynb anew from the .py, executed at the laptop preset
@@ -19,7 +22,7 @@ TEST := build/test
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: .venv figures test test-browser lint types lab notebooks book bench clean
+.PHONY: .venv figures publish test test-portable test-browser lint types lab notebooks book bench clean
 
 .venv: $(READY)
 
@@ -42,11 +45,22 @@ $(READY): requirements.lock requirements-cpu.lock pyproject.toml
 figures: $(READY)
 	$(PY) -m evae_core figures --preset $(PRESET)
 
+publish: $(READY)
+	$(PY) -m evae_core publish --preset $(PRESET)
+
 test: lint types
 	rm -rf $(TEST)
 	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core
 	EVAE_PRESET=smoke EVAE_PROGRESS=lines EVAE_STORE="$(CURDIR)/$(TEST)/store" EVAE_FIGURES="$(CURDIR)/$(TEST)/figures" \
 		$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
+
+# Numba, torch, oneDNN and our C++ each choose their instructions by the processor. CXX=false: no compiler works.
+AVX2 := NUMBA_CPU_NAME=haswell ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
+	CXX='sh -c "exec c++ \"$$@\" -march=haswell" c++'
+UNCOMPILED := $(patsubst %,tests/test_%.py,annealing training fused step main notebooks recorded)
+test-portable: $(READY)
+	$(AVX2) OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core
+	CXX=false OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 $(UNCOMPILED)
 
 # Playwright and its browser are large, few need them, and the browser comes from Playwright's own address: not in the lock.
 # EVAE_CHROMIUM names a Chromium that is there already, and nothing is loaded down.

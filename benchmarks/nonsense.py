@@ -24,7 +24,7 @@ from calls import functions
 from hypothesis import strategies as st
 
 SECONDS = 1.0
-COMMANDS = ("figures", "train", "claims", "record", "pack", "unpack", "notebooks", "clean", "info")
+COMMANDS = ("figures", "train", "claims", "publish", "pack", "unpack", "notebooks", "clean", "info")
 
 
 @cache

@@ -14,7 +14,8 @@ import shutil
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any, NoReturn
@@ -85,6 +86,23 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A new, empty folder that takes the place of ``folder`` at the end; after an error the old one stays as it was."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(folder)
+    partial.mkdir()
+    try:
+        yield partial
+        before = partial_path(folder)
+        if folder.exists():
+            folder.rename(before)
+        partial.rename(folder)
+        shutil.rmtree(before, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

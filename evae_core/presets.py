@@ -162,9 +162,13 @@ PRESETS = {preset.name: preset for preset in (
 
 
 def figures_folder(preset: Preset) -> Path:
-    """Where a preset's figures and claims go: $EVAE_FIGURES/<name>, or figures/<name> in the repository."""
-    root = os.environ.get("EVAE_FIGURES")
-    return (Path(root) if root else Path(__file__).resolve().parents[1] / "figures") / preset.name
+    """Where a run's figures and claims go: $EVAE_FIGURES/<name>, or build/<name>/figures in the repository.
+
+    The committed ones lie in figures/<name>; only ``python -m evae_core publish`` writes there.
+    """
+    if root := os.environ.get("EVAE_FIGURES"):
+        return Path(root) / preset.name
+    return Path(__file__).resolve().parents[1] / "build" / preset.name / "figures"
 
 
 def load_preset(name: str | None = None) -> Preset:

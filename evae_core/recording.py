@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 
-from evae_core import recorded, runs, weights
-from evae_core.artefact import described, identity, kept_meta, meta_bytes
+from evae_core import claims, recorded, runs, weights
+from evae_core.artefact import described, files_fault, identity, kept_meta, meta_bytes, read_meta
 from evae_core.carry import block_means
 from evae_core.dataset import DataSpec, data_spec
-from evae_core.files import partial_path, read_sealed, save_table, write_json
+from evae_core.files import replaced_folder, save_table, write_json
 from evae_core.ladders import Stage
 from evae_core.presets import Preset
 from evae_core.resident import LOSSES
@@ -33,6 +34,8 @@ def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
     ------
     ValueError
         a run that is not complete, or EVAE_RECORDED "off": there is no folder to write to.
+    RuntimeError
+        what was written is not what the store holds.
     """
     target = recorded.folder(p.name)
     if target is None:
@@ -42,26 +45,17 @@ def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
     missing = [f"stage ({stage})" for stages, data in planned.values() for stage in stages
                if store.find(stage_spec(stage, data)) is None]
     missing += [spec["kind"] for spec in results if store.find(spec) is None]
-    claims = sorted((figures / "claims").glob("*.json"))
-    missing += [] if len(claims) == 6 else [f"claims in {figures}"]
+    measured = claims.load(figures)
+    missing += [f"claim {claim} in {figures}" for claim in claims.CLAIMS if claim not in measured]
     if missing:
         raise ValueError(f"the run of preset {p.name} is not complete in {store.root}: {len(missing)} missing, first "
                          f"{missing[0]}; run python -m evae_core figures --preset {p.name}")
     ladders = {name: [_trained(stage, data, store) for stage in stages] for name, (stages, data) in planned.items()}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(target)
-    partial.mkdir()
-    try:
+    with replaced_folder(target) as partial:
         _tables(ladders, partial)
-        write_json(partial / "claims.json", [claim for path in claims for claim in read_sealed(path)])
+        write_json(partial / "claims.json", [asdict(result) for result in measured.values()])
         _index(p, store, results, partial)
-        before = partial_path(target)
-        if target.exists():
-            target.rename(before)
-        partial.rename(target)
-        shutil.rmtree(before, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    _compare(target, [store.held(spec) for spec in results])
     sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
     yield from (f"{size / 1e6:8.3f} MB  {name}" for name, size in sizes.items())
     yield f"{sum(sizes.values()) / 1e6:8.3f} MB  in {target}"
@@ -75,10 +69,7 @@ def record_known(p: Preset, store: Store) -> Iterator[str]:
     if source is None:
         raise ValueError(f"the store {store.root} does not hold the search of preset {p.name}; "
                          f"run python -m evae_core certify --preset {p.name}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(target)
-    partial.mkdir()
-    try:
+    with replaced_folder(target) as partial:
         body = kept_meta(source)
         for file in body["files"]:
             shutil.copyfile(source / file, partial / file)
@@ -86,11 +77,6 @@ def record_known(p: Preset, store: Store) -> Iterator[str]:
         (partial / recorded.INDEX).write_bytes(meta_bytes({"spec": {"kind": "known", "preset": p.name},
                                                            "files": body["files"],
                                                            "entries": {identity(spec)[1]: entry}}))
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     yield f"written to {target}"
 
 
@@ -144,6 +130,15 @@ def _index(p: Preset, store: Store, results: list[dict[str, Any]], folder: Path)
     files = {path.name: path for path in sorted(folder.iterdir())}
     (folder / recorded.INDEX).write_bytes(meta_bytes({
         "spec": {"kind": "record", "preset": p.spec()}, "files": described(files), "entries": entries}))
+
+
+def _compare(target: Path, results: list[Path]) -> None:
+    """RuntimeError where the record ``target`` is damaged, or holds other files than the artefacts ``results``."""
+    body = read_meta(target / recorded.INDEX)
+    described_files = [{} if body is None else body["files"], *(kept_meta(source)["files"] for source in results)]
+    for files in described_files:
+        if fault := files_fault(target, files):
+            raise RuntimeError(f"{target} is not what was recorded: {fault}; run the same command again")
 
 
 def _trained(stage: Stage, data: DataSpec, store: Store) -> Trained:

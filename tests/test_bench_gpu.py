@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from cuda_stand_in import emulate
 
 from evae_core.annealing import gpu
@@ -48,6 +49,17 @@ def test_every_part_runs(bench, monkeypatch, emulated_cupy, tmp_path):
     monkeypatch.setattr(bench, "REFERENCE", {1.0: (0.0, 1e-4)})  # a wrong energy is found
     rows = bench.energies(128, (2, 2), 10)
     assert not rows["1.0"]["right"]
+
+
+def test_rounding_is_no_difference_and_more_is(bench):
+    """All replicas in one state, 1e-9 J apart in the last digits; a state 1e-5 J higher; two thermal samples."""
+    last_digits = 1e-9 * torch.randn(64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    one = -1.9 + last_digits
+    assert abs(bench.sigmas_apart(one, one + 3e-8)) < 1
+    assert bench.sigmas_apart(one + 1e-5, one) > 5
+    spread = one + 1e-3 * torch.linspace(-1, 1, 64, dtype=torch.float64)
+    error = float(spread.std()) * 2**0.5 / 8
+    assert bench.sigmas_apart(spread + 1e-3, spread) == pytest.approx(1e-3 / error, rel=1e-3)
 
 
 # A kernel as cuobjdump prints it, in short: a loop for each colour, of one site, and a branch that is rarely taken.

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from evae_core import claims, runs, store, timebox, training
+from evae_core import claims, presets, runs, store, timebox, training
 from evae_core import cli as command
 from evae_core.artefact import identity
 from evae_core.cli import running
@@ -261,6 +261,16 @@ def test_kernels_know_no_record_unless_asked(root, tmp_path, monkeypatch, capsys
 
 
 # claims, clean, info ------------------------------------------------------------------------------------------------
+
+def test_a_readers_run_stays_below_build(root, monkeypatch):
+    """Without EVAE_FIGURES too; the committed figures and records are somebody else's."""
+    monkeypatch.delenv("EVAE_FIGURES")
+    monkeypatch.setattr(presets, "__file__", str(root / "evae_core" / "presets.py"))
+    notebook(root, "01_first")
+    assert command.main(["figures", "--preset", "smoke"], root) == 0
+    assert (root / "build" / "smoke" / "figures" / "claims.md").is_file()
+    assert not {path.name for path in root.iterdir()} & {"figures", "data"}
+
 
 def test_claims(root, figures, capsys):
     assert command.main(["claims", "--preset", "smoke"], root) == 1

@@ -156,8 +156,8 @@ TIERS = [
     {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
      "step", "resident", "spirals", "vortices", "quality", "order", "divergence", "materials"},
     {"dataset", "training", "latent", "runs", "systems", "formats", "peace", "deepspin", "remote", "ensemble"},
-    {"results", "carry", "recording"},
-    {"widgets", "cli", "__main__"},  # stand on top
+    {"results", "carry"},
+    {"widgets", "recording", "cli", "__main__"},  # stand on top
 ]
 PLAIN = {"plotting", "claims"}  # take plain arrays: they know no module that computes
 ONLY = {"matplotlib": {"plotting", "widgets"}, "ipywidgets": {"widgets"}, "IPython": {"widgets"}, "cupy": {"annealing"},
@@ -315,6 +315,7 @@ def test_make_builds_the_environment_once(build):
     assert build("figures")[::2] == (0, ["-m evae_core figures --preset laptop"])
     assert build("figures", EVAE_PRESET="smoke")[2] == ["-m evae_core figures --preset smoke"]
     assert build("figures", "PRESET=paper", EVAE_PRESET="smoke")[2] == ["-m evae_core figures --preset paper"]
+    assert build("publish", EVAE_PRESET="smoke")[2] == ["-m evae_core publish --preset smoke"]
 
 
 @needs_make
@@ -351,6 +352,7 @@ def test_make_says_which_python_it_needs(build):
     ("test", ["-m ruff check", "-m mypy", "-m pytest", "-m pytest"]), ("lab", ["-m jupyter lab"]),
     ("notebooks", ["-m evae_core notebooks"]), ("clean", ["-m evae_core clean"]), ("lint", ["-m ruff check"]),
     ("bench", ["benchmarks/report.py"]), ("book", ["docs/book.py"]),
+    ("test-portable", ["-m pytest --doctest-modules", "-m pytest"]),
     ("test-browser", ["-m pip", "-m playwright install", "-m pytest"]),
 ])
 def test_make_targets(build, target, commands):

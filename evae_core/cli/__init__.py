@@ -7,7 +7,7 @@
     python -m evae_core train [--preset ...] [--minutes M]   all training stages, without notebooks and Jupyter
     python -m evae_core ensemble --seeds N --D 0.2:0.4:5 [--scheduler tcp://...]   many ladders at once, and tables
     python -m evae_core claims [--preset ...]      the paper's claims, measured: the score card
-    python -m evae_core record [--preset ...]      write a finished run's results into data/recorded
+    python -m evae_core publish [--preset ...]     copy a finished run to figures/ and data/recorded, checked
     python -m evae_core certify [--preset ...]     search the lowest state of the periodic box, into data/known
     python -m evae_core pack FOLDER [--preset ...] what a later call elsewhere needs, in files of at most 16 MB
     python -m evae_core unpack FOLDER              take such a folder into the store
@@ -29,7 +29,7 @@ from typing import Any
 
 from evae_core.cli import ensemble as many
 from evae_core.cli import figures as showing
-from evae_core.cli import keeping, training
+from evae_core.cli import keeping, publishing, training
 from evae_core.cli.words import Failure
 
 # torch, papermill and the like are imported by the command that needs them, so that --help answers at once.
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     only: dict[str, Any] = {"nargs": "+", "metavar": "NN", "default": [],
                             "help": "numbers of the notebooks to run (default: all)"}
 
-    figures = commands.add_parser("figures", help="run the notebooks in order and write the figures")
+    figures = commands.add_parser("figures", help="run the notebooks in order; figures go to build/PRESET/figures")
     figures.add_argument("--preset", **preset)
     figures.add_argument("--only", **only)
     figures.add_argument("--list", action="store_true", help="list the notebooks and run none")
@@ -103,9 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     claims.add_argument("--preset", **preset)
     claims.set_defaults(run=showing.claims)
 
-    record = commands.add_parser("record", help="write a finished run's results into data/recorded")
-    record.add_argument("--preset", **preset)
-    record.set_defaults(run=keeping.record)
+    publish = commands.add_parser("publish", help="copy a finished run to figures/ and data/recorded, checked")
+    publish.add_argument("--preset", **preset)
+    publish.set_defaults(run=publishing.publish)
 
     certify = commands.add_parser("certify", help="search the lowest state of a preset, into data/known")
     certify.add_argument("--preset", **preset)

@@ -1,4 +1,4 @@
-"""The commands that look after what was computed: pack, unpack, record, certify, clean, info."""
+"""The commands that look after what was computed: pack, unpack, certify, clean, info."""
 
 from __future__ import annotations
 
@@ -30,19 +30,6 @@ def unpack(arguments: Namespace, root: Path) -> int:
 
     with plainly():
         for line in carry.unpack(Path(arguments.folder), Store()):
-            print(line)
-    return 0
-
-
-def record(arguments: Namespace, root: Path) -> int:
-    """Write the results of a finished run as tables and decoders into data/recorded."""
-    from evae_core import recording
-    from evae_core.presets import PRESETS, figures_folder
-    from evae_core.store import Store
-
-    preset = PRESETS[chosen_preset(arguments.preset)]
-    with plainly():
-        for line in recording.record(preset, Store(), figures_folder(preset)):
             print(line)
     return 0
 
