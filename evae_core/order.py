@@ -47,14 +47,17 @@ def order(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
     power[:, 0] = 0
     angles = np.degrees(theta(H, spins).numpy())
     found = [find_skyrmions(one) for one in spins]
-    neighbours = np.concatenate([coordination(s.centres, spins.shape[-2:]) for s in found])
+    neighbours = np.concatenate([coordination(s.centres, spins.shape[-2:]) if len(s.centres) else [] for s in found])
+
+    def share(chosen: np.ndarray) -> float:
+        return float(chosen.mean()) if len(chosen) else 0.0  # no skyrmion at all
+
     return {"energy": float(energies.mean()), "energy_spread": float(energies.std()), "lowest": float(energies.min()),
             "charge": float(charges.mean()), "charge_spread": float(charges.std()),
             "bragg": float((power.topk(PEAKS, 1).values.sum(1) / power.sum(1)).mean()),
             "theta_median": float(np.median(angles)), "theta_max": float(angles.max()),
-            "five": float((neighbours == 5).mean()), "seven": float((neighbours == 7).mean()),
-            "other": float((abs(neighbours - 6) > 1).mean()),
-            "stretched": float((np.concatenate([s.elongation for s in found]) > STRETCHED).mean()),
+            "five": share(neighbours == 5), "seven": share(neighbours == 7), "other": share(abs(neighbours - 6) > 1),
+            "stretched": share(np.concatenate([s.elongation for s in found]) > STRETCHED),
             "redundant": copies(spins, energies)}
 
 

@@ -1,13 +1,13 @@
 """Recorded results, written: what a finished run found, as tables to read and cite, states and decoders.
 
-data/recorded/<preset> then holds everything that notebooks 4, 5 and 6 draw from (:mod:`evae_core.recorded` reads it),
-what was measured after every stage, its history as block means, and the claims.
+data/recorded/<preset> then holds everything that notebooks 2, 4, 5 and 6 draw from (:mod:`evae_core.recorded` reads
+it), what was measured after every stage, its history as block means, and the claims.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from evae_core.artefact import described, files_fault, identity, kept_meta, meta
 from evae_core.carry import block_means
 from evae_core.dataset import DataSpec, data_spec
 from evae_core.files import replaced_folder, save_table, write_json
-from evae_core.ladders import Stage
+from evae_core.ladders import Stage, ladder
 from evae_core.presets import Preset
 from evae_core.resident import LOSSES
-from evae_core.results import certified, fig3_noise, fig4_walk, fig5_collapse
+from evae_core.results import certified, fig3_noise, fig4_walk, fig5_collapse, figs1_outputs, which_data
 from evae_core.store import Store
 from evae_core.training import Trained, stage_spec
 
@@ -41,24 +41,69 @@ def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
     if target is None:
         raise ValueError(f'{recorded.ENV} is "off"; unset it, or set it to the folder that records go to')
     planned = runs.ladders(p)
-    results = [fig3_noise.spec(p, runs.BETA), fig4_walk.spec(p, runs.BETA), fig5_collapse.spec(p)]
+    results = _results(p)
     missing = [f"stage ({stage})" for stages, data in planned.values() for stage in stages
                if store.find(stage_spec(stage, data)) is None]
-    missing += [spec["kind"] for spec in results if store.find(spec) is None]
+    missing += [spec["kind"] for spec, _ in results if store.find(spec) is None]
     measured = claims.load(figures)
     missing += [f"claim {claim} in {figures}" for claim in claims.CLAIMS if claim not in measured]
     if missing:
         raise ValueError(f"the run of preset {p.name} is not complete in {store.root}: {len(missing)} missing, first "
                          f"{missing[0]}; run python -m evae_core figures --preset {p.name}")
-    ladders = {name: [_trained(stage, data, store) for stage in stages] for name, (stages, data) in planned.items()}
     with replaced_folder(target) as partial:
-        _tables(ladders, partial)
+        _tables(_complete(p, store), partial)
         write_json(partial / "claims.json", [asdict(result) for result in measured.values()])
         _index(p, store, results, partial)
-    _compare(target, [store.held(spec) for spec in results])
+    _compare(target, [store.held(spec) for spec, _ in results])
     sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
     yield from (f"{size / 1e6:8.3f} MB  {name}" for name, size in sizes.items())
     yield f"{sum(sizes.values()) / 1e6:8.3f} MB  in {target}"
+
+
+def record_stages(p: Preset, store: Store) -> Iterator[str]:
+    """Write the tables of the ladders that are complete in ``store`` into the record's folder; yield a line about it.
+
+    For a long run that is not complete yet: what has been measured is kept even if the store is lost.
+
+    Raises
+    ------
+    ValueError
+        no ladder is complete, EVAE_RECORDED "off", or there is a record of a whole run, which stays.
+    """
+    target, ladders = recorded.folder(p.name), _complete(p, store)
+    if target is None or (target / recorded.INDEX).exists():
+        raise ValueError(f'{recorded.ENV} is "off"' if target is None else f"{target} is the record of a whole run")
+    if not ladders:
+        raise ValueError(f"no ladder of preset {p.name} is complete in {store.root}; run python -m evae_core train "
+                         f"--preset {p.name}")
+    with replaced_folder(target) as partial:
+        _tables(ladders, partial)
+    yield f"{len(ladders)} of {len(runs.ladders(p))} ladders written to {target}: {', '.join(ladders)}"
+
+
+def _complete(p: Preset, store: Store) -> dict[str, list[Trained]]:
+    """The ladders of a run that ``store`` holds whole, by name."""
+    found = {}
+    for name, (stages, data) in runs.ladders(p).items():
+        folders = [store.find(stage_spec(stage, data)) for stage in stages]
+        here = [Trained(stage, data, folder) for stage, folder in zip(stages, folders, strict=True) if folder]
+        if len(here) == len(stages):
+            found[name] = here
+    return found
+
+
+def _results(p: Preset) -> list[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]]:
+    """The specs of what notebooks 2, 4, 5 and 6 are drawn from, each with the stages that it is made from."""
+    data, collapsing = data_spec(p), [(stages[-1], data_spec(p)) for stages in runs.collapsing(p).values()]
+
+    def of_data(stages: list[Stage]) -> list[tuple[Stage, DataSpec]]:
+        return [(stage, data) for stage in stages]
+
+    return [(figs1_outputs.spec(p), of_data(ladder(p))),
+            (fig3_noise.spec(p, runs.BETA), of_data(runs.compared(p, runs.BETA, runs.NOISE))),
+            (fig4_walk.spec(p, runs.BETA), of_data(runs.compared(p, runs.BETA, runs.WALK))),
+            (fig5_collapse.spec(p), collapsing),
+            (which_data.spec(p), [(stages[-1], spec) for stages, spec in runs.orders(p).values()])]
 
 
 def record_known(p: Preset, store: Store) -> Iterator[str]:
@@ -83,13 +128,17 @@ def record_known(p: Preset, store: Store) -> Iterator[str]:
 def _tables(ladders: dict[str, list[Trained]], folder: Path) -> None:
     """stages.csv, one row a stage, and histories.csv, block means of the losses of every step's batch."""
     rows, histories = [], []
-    for name, ladder in ladders.items():
-        for number, trained in enumerate(ladder):
+    for name, climbed in ladders.items():
+        for number, trained in enumerate(climbed):
             stage, measured = trained.stage, trained.measured
             row = {"ladder": name, "number": number, "seed": stage.seed, "beta": stage.beta, "gamma": stage.gamma,
                    "steps": stage.steps}
-            for of in ("train", "validation", "generated", "data"):
+            for of in ("train", "validation", "x_out", "generated", "posterior", "data"):
                 row |= {f"{of} {key}": value for key, value in measured[of].items()}
+            for of, rest in measured["relaxed"].items():
+                row |= {f"relaxed {of} {name} {key}": choose(rest[key]) for key in ("energies", "charges")
+                        for name, choose in (("least", min), ("largest", max))}
+            row["diverged"] = len(measured.get("diverged", []))
             rows.append(row | {"seconds": measured["seconds"], "device": measured["device"],
                                "weights": "float16" if "weights" in measured else "float32"})
             last, means = block_means(trained.history, stage.steps)
@@ -100,7 +149,8 @@ def _tables(ladders: dict[str, list[Trained]], folder: Path) -> None:
         save_table(folder / file, {key: [row[key] for row in table] for key in table[0]})
 
 
-def _index(p: Preset, store: Store, results: list[dict[str, Any]], folder: Path) -> None:
+def _index(p: Preset, store: Store, results: Sequence[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]],
+           folder: Path) -> None:
     """The results' own files, the decoders, and record.json."""
     data = data_spec(p)
     entries: dict[str, dict[str, Any]] = {}
@@ -113,12 +163,11 @@ def _index(p: Preset, store: Store, results: list[dict[str, Any]], folder: Path)
             "files": described(files)}
 
     noise, collapsing = runs.compared(p, runs.BETA, runs.NOISE), runs.collapsing(p)
-    used = (noise, runs.compared(p, runs.BETA, runs.WALK), [stages[-1] for stages in collapsing.values()])
-    for spec, stages in zip(results, used, strict=True):
+    for spec, stages in results:
         source = store.held(spec)
         for file in (found := kept_meta(source)["files"]):
             shutil.copyfile(source / file, folder / file)
-        add(spec, {file: folder / file for file in found}, [_trained(stage, data, store) for stage in stages])
+        add(spec, {file: folder / file for file in found}, [_trained(stage, of, store) for stage, of in stages])
     decoders = {f"decoder_gamma_{stage.gamma:g}": stage for stage in noise}
     decoders["decoder_collapsed"] = next(iter(collapsing.values()))[-1]
     for name, stage in decoders.items():

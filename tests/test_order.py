@@ -65,6 +65,14 @@ def test_elongation_is_the_ratio_of_half_axes():
     assert (find_skyrmions(round_ones).elongation < 1.1).all()
 
 
+def test_textures_without_skyrmions():
+    up = torch.zeros(2, 3, 16, 16)
+    up[:, 2] = 1.0
+    up[0, 0, 0, 0], up[0, 2, 0, 0] = 0.6, 0.8
+    found = order(H, up)
+    assert found["charge"] == found["five"] == found["stretched"] == 0 and found["redundant"] == 0
+
+
 def test_open_samples_are_refused():
     with pytest.raises(ValueError, match="periodic"):
         order(Hamiltonian(boundary="open"), torch.zeros(1, 3, 16, 16))

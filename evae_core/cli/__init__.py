@@ -105,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
 
     publish = commands.add_parser("publish", help="copy a finished run to figures/ and data/recorded, checked")
     publish.add_argument("--preset", **preset)
+    publish.add_argument("--stages", action="store_true", help="only the tables of the ladders that are complete, into "
+                         "data/recorded: so that a long run is not lost with its store")
     publish.set_defaults(run=publishing.publish)
 
     certify = commands.add_parser("certify", help="search the lowest state of a preset, into data/known")

@@ -22,6 +22,10 @@ def publish(arguments: Namespace, root: Path) -> int:
     from evae_core.store import Store
 
     preset = PRESETS[chosen_preset(arguments.preset)]
+    if arguments.stages:
+        with plainly():
+            print(*recording.record_stages(preset, Store()), sep="\n")
+        return 0
     made, target = figures_folder(preset), root / "figures" / preset.name
     if made.resolve() == target.resolve():
         raise Failure(f"EVAE_FIGURES puts the run's figures into {target}, where they are published; "
@@ -37,9 +41,10 @@ def publish(arguments: Namespace, root: Path) -> int:
     return 0
 
 
-def saved(root: Path) -> tuple[dict[str, bool], list[str]]:
-    """What the notebooks save: {figure: whether every run makes it}, and the files of claims."""
-    sources = [path.with_suffix(".py").read_text(encoding="utf-8") for path in running.sources(root, [])]
+def saved(root: Path, preset: str) -> tuple[dict[str, bool], list[str]]:
+    """What a preset's notebooks save: {figure: whether every run makes it}, and the files of claims."""
+    paths = running.sources(root, running.notebooks_of(preset))
+    sources = [path.with_suffix(".py").read_text(encoding="utf-8") for path in paths]
     figures = {name: not indent for text in sources for indent, name in _FIGURE.findall(text)}
     return figures, [name for text in sources for name in _CLAIMS.findall(text)]
 
@@ -51,7 +56,7 @@ def _contents(preset: str, root: Path, made: Path, target: Path) -> tuple[dict[s
     """
     from evae_core import claims
 
-    figures, claimed = saved(root)
+    figures, claimed = saved(root, preset)
     files = {f"claims/{name}.json": made / "claims" / f"{name}.json" for name in claimed}
     kept = []
     for figure, always in figures.items():

@@ -11,7 +11,6 @@ module of them.
 from evae_core.results.budget import budget
 from evae_core.results.certified import gaps, known_best
 from evae_core.results.critical import critical
-from evae_core.results.data_decides import data_decides
 from evae_core.results.fig3_noise import noise
 from evae_core.results.fig4_walk import walk
 from evae_core.results.fig5_collapse import collapse
@@ -20,6 +19,7 @@ from evae_core.results.other_systems import other_systems
 from evae_core.results.sample_quality import quality
 from evae_core.results.seeds import by_seed
 from evae_core.results.strip import strip
+from evae_core.results.which_data import data_decides
 
 __all__ = ["budget", "by_seed", "collapse", "critical", "data_decides", "gaps", "known_best", "noise", "other_systems",
            "outputs", "quality", "strip", "walk"]

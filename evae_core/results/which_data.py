@@ -23,7 +23,7 @@ FEW = 200  # states of each set whose order is measured
 def spec(p: Preset) -> dict[str, Any]:
     """What :func:`data_decides` depends on."""
     last = [stage_spec(ladder[-1], data) for ladder, data in runs.orders(p).values()]
-    return {"kind": "orders", "version": kept.VERSION, "last": last, "few": FEW}
+    return {"kind": "data_decides", "version": kept.VERSION, "last": last, "few": FEW}
 
 
 def data_decides(p: Preset, device: str = "auto", report: kept.Report = print) -> SimpleNamespace:
@@ -48,16 +48,16 @@ def data_decides(p: Preset, device: str = "auto", report: kept.Report = print) -
                 "kspace_mse": run[-1].measured["data"]["kspace_mse"]}
             rows.append(stages.columns(run))
             last.append(kept.generate(run[-1].model(device), 1, seed=4)[0])
-        write_json(folder / "orders.json", numbers)
-        save_table(folder / "orders.csv", {
+        write_json(folder / "data_decides.json", numbers)
+        save_table(folder / "data_decides.csv", {
             "data": np.concatenate([[name] * len(r["gamma"]) for name, r in zip(plans, rows, strict=True)]),
             **{key: np.concatenate([r[key] for r in rows]) for key in stages.COLUMNS}})
-        save_arrays(folder / "orders_states.npy", kept.as_half(torch.stack(last)))
+        save_arrays(folder / "data_decides_states.npy", kept.as_half(torch.stack(last)))
 
     folder, _ = kept.get(p, spec(p), make, report)
-    table = load_table(folder / "orders.csv")
-    states = kept.as_spins(np.asarray(load_arrays(folder / "orders_states.npy")))
+    table = load_table(folder / "data_decides.csv")
+    states = kept.as_spins(np.asarray(load_arrays(folder / "data_decides_states.npy")))
     return SimpleNamespace(
-        names=list(plans), lowest=data_spec(p).lowest, data=read_json(folder / "orders.json"),
+        names=list(plans), lowest=data_spec(p).lowest, data=read_json(folder / "data_decides.json"),
         rows={name: {key: table[key][table["data"] == name] for key in stages.COLUMNS} for name in plans},
         last=dict(zip(plans, states, strict=True)))
