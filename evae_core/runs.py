@@ -23,7 +23,6 @@ def ladders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
     found[f"control, beta {BETA:g}"] = (control(p, BETA), data)
     found |= {f"gamma, beta {beta:g}, seed {seed}": (ladder(p, beta, seed), data)
               for seed in range(1, p.seeds) for beta in p.repeat_betas}
-    found |= {f"gamma, beta {BETA:g}, seed 1, on {name}": plan for name, plan in orders(p).items() if plan[1] != data}
     for ny, nx in (*p.confined, *p.strip_trained):
         found[f"confined {ny} x {nx}"] = (confined_ladder(p, BETA), confined_spec(p, (ny, nx)))
     return found

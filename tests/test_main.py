@@ -351,6 +351,9 @@ def test_notebooks_are_made_from_their_sources(root, monkeypatch, capsys):
     assert [cell.id for cell in second.cells[:3]] == [cell.id for cell in first.cells] and len(second.cells) == 4
     assert outputs(target) == f"laptop laptop {root.name}\nmore\n"
 
+    assert command.main(["notebooks", "--preset", "desktop"], root) == 0
+    assert outputs(target) == f"laptop desktop {root.name}\nmore\n"
+
     executed = target.read_bytes()
     source.write_text(SOURCE + "\n# %%\n1 / 0\n")
     assert command.main(["notebooks"], root) == 1

@@ -11,7 +11,7 @@
     python -m evae_core certify [--preset ...]     search the lowest state of the periodic box, into data/known
     python -m evae_core pack FOLDER [--preset ...] what a later call elsewhere needs, in files of at most 16 MB
     python -m evae_core unpack FOLDER              take such a folder into the store
-    python -m evae_core notebooks [--only ...]     make the .ipynb anew from the .py, executed at the laptop preset
+    python -m evae_core notebooks [--only ...] [--preset ...]   make the .ipynb anew from the .py, executed
     python -m evae_core clean [--yes]              remove every artefact of the store
     python -m evae_core info                       versions, device, store
 
@@ -122,8 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     unpack.add_argument("folder")
     unpack.set_defaults(run=keeping.unpack)
 
-    notebooks = commands.add_parser("notebooks", help="make the .ipynb anew from the .py, executed at laptop preset")
+    notebooks = commands.add_parser("notebooks", help="make the .ipynb anew from the .py, executed")
     notebooks.add_argument("--only", **only)
+    notebooks.add_argument("--preset", help="at which they are executed (default: laptop, whatever EVAE_PRESET says)")
     notebooks.set_defaults(run=showing.notebooks)
 
     clean = commands.add_parser("clean", help="remove every artefact of the store")

@@ -145,8 +145,9 @@ def notebooks(arguments: Namespace, root: Path) -> int:
 
     built = root / "build" / "notebooks"
     built.mkdir(parents=True, exist_ok=True)
-    with running.kernel_environment(DEFAULT_PRESET, {"EVAE_RECORDED": "off", timebox.ENV: None}):
-        for path in running.sources(root, arguments.only):
+    preset = arguments.preset or DEFAULT_PRESET
+    with running.kernel_environment(chosen_preset(preset), {"EVAE_RECORDED": "off", timebox.ENV: None}):
+        for path in running.sources(root, arguments.only or running.notebooks_of(preset)):
             source, target = path.with_suffix(".py"), path.with_suffix(".ipynb")
             if not source.is_file():
                 raise Failure(f"{target.name} has no source {source.name} beside it; "
