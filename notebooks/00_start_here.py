@@ -95,7 +95,7 @@ fig
 # %%
 for trained in (plain, guided):
     drawn = draw(trained, 32).double()
-    energy, rest = H.energy_per_spin(drawn).mean(), H.energy_per_spin(relax(H, drawn)).mean()
+    energy, rest = H.energy_per_spin(drawn).mean(), H.energy_per_spin(relax(H, drawn, tolerance=1e-3)).mean()
     print(f"gamma = {trained.stage.gamma:3g}: drawn {float(energy):.4f} J a spin, relaxed {float(rest):.4f} J; "
           f"training data {data.train.statistics['energy'].mean():.4f} J, relaxed {data.train.statistics['rest_energy'].mean():.4f} J")
 

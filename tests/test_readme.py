@@ -48,6 +48,13 @@ def test_the_table_of_sizes_is_the_presets():
         f"{q.learning_rate:g},{q.collapse_rate:g},{q.settled_rate:g}" for q in p]
 
 
+def test_the_score_card_of_the_papers_lattice_is_the_measured_one():
+    (card,) = re.findall(r"## Score card: the paper's lattice\n(.*?)\n## ", README, re.DOTALL)
+    rows = re.findall(r"^\| ([A-Z]\d) \| .* \| ([a-z ]+) \|$", card, re.MULTILINE)
+    found = claims.load(ROOT / "figures" / "desktop")
+    assert dict(rows) == {name: result.verdict for name, result in found.items()} and len(rows) == len(claims.CLAIMS)
+
+
 def test_the_score_card_is_the_measured_one():
     rows = re.findall(r"^\| ([A-Z]\d) \| .* \| ([a-z ]+) \| ([a-z ]+) \|$", README, re.MULTILINE)
     for column, where in ((1, "claims"), (2, "claims/seeds")):
