@@ -196,6 +196,7 @@ def a_shard(n: int, size: int, schedule: Schedule, folder: Path) -> dict:
     replicas, parts = gpu.Replicas(PAPER, (size, size), n), {}
     replicas.sweep([0.0], 0)
     parts["sweeps"] = seconds(lambda: replicas.sweep(1 / schedule.temperatures(), schedule.overrelax))
+    parts["quench"] = seconds(lambda: replicas.sweep(np.full(schedule.quench, 1e9), 0))
     parts["descent"] = seconds(lambda: replicas.descend(schedule.tolerance, schedule.max_descent))
     spins = replicas.spins()
     dataset.verify(PAPER, spins[:2], schedule.tolerance)  # what the first use of a GPU by torch takes

@@ -203,7 +203,7 @@ def _results(p: Preset) -> list[dict[str, Any]]:
 
 def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes], dict[str, Any]]:
     """A finished stage's files as they are carried, and what has become of its weights and its history."""
-    weights_file = source / (DECODER_FILE if (source / DECODER_FILE).is_file() else WEIGHTS_FILE)
+    weights_file = weights.file_in(source)
     state = {}
     if level != NONE and weights_file.is_file():  # a stage that came without weights goes on without
         state = weights.halved(weights.read(weights_file), decoder_only=level == DECODER)

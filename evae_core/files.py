@@ -99,7 +99,12 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         before = partial_path(folder)
         if folder.exists():
             folder.rename(before)
-        partial.rename(folder)
+        try:
+            partial.rename(folder)
+        except BaseException:
+            if before.exists():
+                before.rename(folder)
+            raise
         shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

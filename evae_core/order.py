@@ -29,10 +29,10 @@ def order(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
     Returns
     -------
     energy, energy_spread (mean and standard deviation of E/N, J), lowest; charge, charge_spread; bragg, the mean share
-    of the weight of S^z at k != 0 that lies in its PEAKS strongest peaks, 1 for a perfect lattice; theta_median and
-    theta_max (degrees), over all sites; five, seven and other, the shares of skyrmions with five, seven, and neither
-    five, six nor seven neighbours; stretched, the share of elongation above STRETCHED; redundant, the number of
-    textures that are another one's copy (:func:`copies`).
+    of the weight of S^z at k != 0 that lies in its PEAKS strongest peaks, some 0.7 for a perfect lattice of skyrmions;
+    theta_median and theta_max (degrees), over all sites; five, seven and other, the shares of skyrmions with five,
+    seven, and neither five, six nor seven neighbours; stretched, the share of elongation above STRETCHED; redundant,
+    the number of textures that are another one's copy (:func:`copies`).
 
     Raises
     ------
@@ -54,18 +54,18 @@ def order(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
 
     return {"energy": float(energies.mean()), "energy_spread": float(energies.std()), "lowest": float(energies.min()),
             "charge": float(charges.mean()), "charge_spread": float(charges.std()),
-            "bragg": float((power.topk(PEAKS, 1).values.sum(1) / power.sum(1)).mean()),
+            "bragg": float((power.topk(PEAKS, 1).values.sum(1) / power.sum(1).clamp_min(1e-300)).mean()),
             "theta_median": float(np.median(angles)), "theta_max": float(angles.max()),
             "five": share(neighbours == 5), "seven": share(neighbours == 7), "other": share(abs(neighbours - 6) > 1),
             "stretched": share(np.concatenate([s.elongation for s in found]) > STRETCHED),
-            "redundant": copies(spins, energies)}
+            "redundant": copies(H, spins, energies)}
 
 
-def copies(spins: Tensor, energies: np.ndarray) -> int:
-    """How many of the textures (n, 3, Ny, Nx) are another one's copy, up to translations and quarter turns.
+def copies(H: Hamiltonian, spins: Tensor, energies: np.ndarray) -> int:
+    """How many of the textures (n, 3, Ny, Nx) are another one's copy, up to the lattice's symmetries.
 
     Copies have equal energies: in order of ``energies`` (n,) each is compared with the NEXT that follow within
-    EQUAL_ENERGY. A quarter turn moves the sites and turns the spins about z, which leaves every energy as it is.
+    EQUAL_ENERGY, up to translations and :func:`symmetric`.
     """
     ranked = np.argsort(energies)
     is_copy = np.zeros(len(ranked), bool)
@@ -73,19 +73,25 @@ def copies(spins: Tensor, energies: np.ndarray) -> int:
         first, second = ranked[:-step], ranked[step:]
         near = energies[second] - energies[first] < EQUAL_ENERGY
         for a, b in zip(first[near], second[near], strict=True):
-            is_copy[b] |= is_copy[b] or any(float(moved(spins[a:a + 1], turned[None])) < EQUAL
-                                            for turned in quarter_turns(spins[b]))
+            is_copy[b] = is_copy[b] or any(float(moved(spins[a:a + 1], same[None])) < EQUAL
+                                           for same in symmetric(H, spins[b]))
     return int(is_copy.sum())
 
 
-def quarter_turns(spins: Tensor) -> list[Tensor]:
-    """A texture (3, Ny, Nx) turned by 0, 90, 180 and 270 degrees about z, sites and spins; half turns in oblong boxes.
+def symmetric(H: Hamiltonian, spins: Tensor) -> list[Tensor]:
+    """The textures of equal energy that turns by 0, 90, 180, 270 degrees and a mirror make of one (3, Ny, Nx).
+
+    A turn moves the sites and turns the spins about z (half turns alone in oblong boxes). The mirror x -> -x comes with
+    S^y -> -S^y for Bloch DM, and with S^x -> -S^x for Neel DM.
     """
     ny, nx = spins.shape[-2:]
+    mirror = spins.flip(-1) * torch.tensor([1.0, -1.0, 1.0] if H.dmi == "bloch" else [-1.0, 1.0, 1.0],
+                                           dtype=spins.dtype, device=spins.device)[:, None, None]
     found = []
-    for k in range(0, 4, 1 if ny == nx else 2):
-        x, y, z = torch.rot90(spins, k, (-1, -2))
-        for _ in range(k):
-            x, y = -y, x
-        found.append(torch.stack((x, y, z)))
+    for start in (spins, mirror):
+        for k in range(0, 4, 1 if ny == nx else 2):
+            x, y, z = torch.rot90(start, k, (-1, -2))
+            for _ in range(k):
+                x, y = -y, x
+            found.append(torch.stack((x, y, z)))
     return found

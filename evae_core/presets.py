@@ -34,7 +34,7 @@ class Preset:
     sweeps: int  # heat-bath sweeps from T_start to T_end, without over-relaxation, as the paper anneals
     quench: int  # and at T = 0: domains, stretched and truncated skyrmions stay
     tolerance: float  # largest torque (J) that is left: what has more is brought down to it
-    lowest: float  # E/N (J) of the lowest state known of this box: states that relax to it are left out of the data
+    lowest: float | None  # E/N (J) of the lowest state known of this box: what relaxes to it is left out of the data
     ordered_sweeps: int  # the other schedule, for data that are nearly perfect lattices: heat-bath sweeps,
     ordered_overrelax: int  # and over-relaxation sweeps after each; these states are brought wholly to rest
     # the training
@@ -49,8 +49,8 @@ class Preset:
     collapse_steps: int  # every stage above, where the model collapses
     translate: bool  # shift every batch by a random lattice vector: free new data on a periodic lattice
     seeds: int  # independent trainings
-    repeat_betas: tuple[float, ...]  # where the gamma ladders of seeds other than 0 start,
-    repeat_gammas: tuple[float, ...]  # and their stages; none: as seed 0's
+    repeat_betas: tuple[float, ...]  # where the gamma ladders of seeds other than 0 start; none: there are none
+    repeat_gammas: tuple[float, ...]  # their stages; none: as seed 0's
     # what is measured
     samples: int  # generated states a measurement
     invert_steps: int  # most steps of the inverse mapping

@@ -18,7 +18,7 @@ from evae_core import claims, recorded, runs, weights
 from evae_core.artefact import described, files_fault, identity, kept_meta, meta_bytes, read_meta
 from evae_core.carry import block_means
 from evae_core.dataset import DataSpec, data_spec
-from evae_core.files import replaced_folder, save_table, write_json
+from evae_core.files import load_table, replaced_folder, save_table, write_json
 from evae_core.ladders import Stage, ladder
 from evae_core.presets import Preset
 from evae_core.resident import LOSSES
@@ -68,7 +68,8 @@ def record_stages(p: Preset, store: Store) -> Iterator[str]:
     Raises
     ------
     ValueError
-        no ladder is complete, EVAE_RECORDED "off", or there is a record of a whole run, which stays.
+        no ladder is complete, EVAE_RECORDED "off", or there is a record of a whole run, or of ladders that the store
+        does not hold: these stay.
     """
     target, ladders = recorded.folder(p.name), _complete(p, store)
     if target is None or (target / recorded.INDEX).exists():
@@ -76,6 +77,9 @@ def record_stages(p: Preset, store: Store) -> Iterator[str]:
     if not ladders:
         raise ValueError(f"no ladder of preset {p.name} is complete in {store.root}; run python -m evae_core train "
                          f"--preset {p.name}")
+    before = set(load_table(target / "stages.csv")["ladder"]) if (target / "stages.csv").is_file() else set()
+    if lost := before - set(ladders):
+        raise ValueError(f"{target} holds ladders that this store does not, first {sorted(lost)[0]}; move it aside")
     with replaced_folder(target) as partial:
         _tables(ladders, partial)
     yield f"{len(ladders)} of {len(runs.ladders(p))} ladders written to {target}: {', '.join(ladders)}"
@@ -171,7 +175,7 @@ def _index(p: Preset, store: Store, results: Sequence[tuple[dict[str, Any], list
     decoders["decoder_collapsed"] = next(iter(collapsing.values()))[-1]
     for name, stage in decoders.items():
         trained = _trained(stage, data, store)
-        state = weights.read(trained.weights)
+        state = weights.read(weights.file_in(trained.folder))
         path = folder / f"{name}.safetensors"
         safetensors.torch.save_file(weights.halved(state, decoder_only=True), path)
         add(stage_spec(stage, data), {path.name: path}, [trained])

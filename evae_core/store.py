@@ -127,14 +127,15 @@ class Store:
     def exchange(self, spec: Mapping[str, Any], old: str, new: str, make: Callable[[Path, Path], None]) -> int:
         """Put the smaller file ``new``, which ``make(old file, new file)`` writes, in the place of ``old``.
 
-        Bytes saved; 0 where the artefact is not there, damaged, or has been through this. It is whole at any moment:
-        the new file is written beside the old one, meta.json then names it, and only then the old one goes.
+        Bytes saved; 0 where the artefact is not there, in the making, damaged, or has been through this. It is whole
+        at any moment: the new file is written beside the old one, meta.json then names it, and only then the old one
+        goes.
         """
         spec, name = identity(spec)
         folder = self.root / name
+        if fault(folder, spec) is not None:
+            return 0
         with self._locked(name), self._explained():
-            if fault(folder, spec) is not None:
-                return 0
             if old not in (body := kept_meta(folder))["files"]:
                 (folder / old).unlink(missing_ok=True)  # what a killed exchange left
                 return 0

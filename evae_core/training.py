@@ -29,7 +29,6 @@ from torch import Tensor
 
 from evae_core import weights
 from evae_core.annealing import loaded
-from evae_core.artefact import kept_meta
 from evae_core.dataset import Data, DataSpec, load_data
 from evae_core.divergence import Diverged, check, check_measured, check_state, retried
 from evae_core.files import load_arrays, read_json, save_arrays, write_json
@@ -43,7 +42,7 @@ from evae_core.progress import STEPS, Report, timed
 from evae_core.resident import LOSSES, Resident, upload
 from evae_core.step import Step, compilable, device_name, make_step, new_model, pick_device
 from evae_core.store import Store
-from evae_core.weights import DECODER_FILE, WEIGHTS_FILE, NoEncoder
+from evae_core.weights import WEIGHTS_FILE, NoEncoder
 
 __all__ = ["ENERGY_LABEL", "Stage", "Step", "Trained", "climb", "climb_all", "climbing", "confined_ladder", "control",
            "energy_per_spin", "ladder", "loss_of_energy", "make_step", "measure", "new_model", "pick_device",
@@ -92,17 +91,10 @@ class Trained:
         """(steps, 4): reconstruction, kl, energy and total loss of every step's batch; block means if carried here."""
         return load_arrays(self.folder / "history.npy")
 
-    @property
-    def weights(self) -> Path:
-        """The file of the network, or of its decoder where that is what the store kept (:func:`evae_core.carry.thin`).
-        """
-        decoder = self.folder / DECODER_FILE
-        return decoder if DECODER_FILE in kept_meta(self.folder)["files"] else self.folder / WEIGHTS_FILE
-
     def model(self, device: str = "cpu") -> VAE:
         """The network as trained, in evaluation mode; as far as it was carried, where it was (``weights``)."""
         model = VAE(self.data.shape, boundary=self.data.hamiltonian.boundary)
-        weights.load(model, self.weights)
+        weights.load(model, weights.file_in(self.folder))
         return model.to(pick_device(device)).eval()
 
 
@@ -355,7 +347,7 @@ def measure(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict[s
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     found: dict[str, Any] = {}
-    returned: dict[str, list[Tensor]] = {}  # X_out, mu and log sigma^2 by set
+    of_train: list[Tensor] = []  # X_out, mu and log sigma^2
     for spins in (data.train, data.validation):
         if not len(spins):
             continue
@@ -365,8 +357,8 @@ def measure(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict[s
             x_out, mu, logvar = model(part, generator)
             rows.append((x_out, mu, logvar))
             sums += len(part) * torch.stack(model.compare(part, x_out, mu, logvar, H, 0.0, 0.0)[:3]).cpu()
-        returned[spins.name] = [torch.cat(parts) for parts in zip(*rows, strict=True)]
-        mean = (sums / len(returned[spins.name][0])).tolist()
+        of_train = of_train or [torch.cat(parts) for parts in zip(*rows, strict=True)]
+        mean = (sums / min(n, len(spins))).tolist()
         found[spins.name] = dict(zip(LOSSES[:3], mean, strict=True))
     generated = torch.cat([model.generate(min(100, n - i), generator) for i in range(0, n, 100)])
     energies = torch.cat([energy_loss(H, one[None])[None] for one in generated])
@@ -378,7 +370,9 @@ def measure(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict[s
     of_data = loss_of_energy(H, data.train.statistics["energy"], data.spec.shape)
     found["data"] = {"energy": float(of_data.mean()), "best": float(of_data.min()),
                      "kspace_mse": kspace_mse(data.train[:100]) if len(data.train) > 1 else float("nan")}
-    x_out, mu, logvar = returned["train"]
+    x_out, mu, logvar = of_train
+    if not bool(torch.isfinite(x_out).all() and torch.isfinite(generated).all()):
+        raise Diverged("what the trained network gives is not finite")
     energies = torch.cat([energy_loss(H, one[None])[None] for one in x_out])
     found["x_out"] = {"spread": float(energies.std(correction=0)), "best": float(energies.min()),
                       "kspace_mse": kspace_mse(x_out[:100].cpu()) if len(x_out) > 1 else float("nan")}

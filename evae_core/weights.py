@@ -54,6 +54,12 @@ def decoder_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if name.startswith(_PREFIX)}
 
 
+def file_in(folder: Path) -> Path:
+    """The file of a stage's network in ``folder``, or of its decoder where that is all there is."""
+    decoder, whole = folder / DECODER_FILE, folder / WEIGHTS_FILE
+    return decoder if decoder.is_file() and not whole.is_file() else whole
+
+
 def extent(state: Mapping[str, Tensor]) -> str:
     """WHOLE, DECODER or NONE: how much of a network a state dict holds."""
     if not state:

@@ -89,8 +89,8 @@ plotting.save(fig, figures, "start_generated")
 fig
 
 # %% [markdown]
-# How far they are from rest: their mean energy, that of the states at rest that they come to when every spin is turned
-# into its local field again and again, and the same of the training data.
+# How far they are from rest: their mean energy, that of the states in which they come to rest (a descent that turns every spin
+# towards its local field), and the same of the training data.
 
 # %%
 for trained in (plain, guided):
@@ -118,7 +118,8 @@ for trained in (plain, guided):
 # | [12](12_phase_diagram.ipynb) | helix, skyrmions or uniform: what collapsed models say, and how to train many at once |
 #
 # Each opens on its own, in any order: what it needs and does not find, it makes. **Other sizes:** set `preset` above to
-# `"smoke"` (seconds, untrained) or `"paper"` (the paper's size, for a GPU), or run everything with `make figures
+# `"smoke"` (seconds, untrained), `"desktop"` (the paper's lattice, some hours on two cores) or `"paper"` (its numbers throughout,
+# for a GPU), or run everything with `make figures
 # PRESET=...`. `python -m evae_core --help` lists what else can be done.
 #
 # ## Look around

@@ -161,9 +161,9 @@ print(f"the lowest training configuration lies {energies.min() - ideal:.1e} J pe
       f"{data.train.statistics['rest_energy'].min() - ideal:.1e} J once at rest")
 
 # %% [markdown]
-# The paper gives no statistics of its data to compare with. What the stated protocol must give at its own size was measured
-# with an independent code: $E/N$ between −2.0574 and −2.0562 J and a charge of 26 to 42 in magnitude, with some defects in
-# nearly every configuration (tested in `tests/test_annealing.py`). No numbered claim of the paper belongs to this notebook.
+# The paper gives no statistics of its data to compare with. `benchmarks/DATA.md` compares schedules at its lattice, Metropolis
+# among them: more sweeps, over-relaxation and a descent that over-shoots each take disorder away. No numbered claim of the paper
+# belongs to this notebook.
 #
 # ## Look around
 # Scrub through the cooling above.

@@ -138,7 +138,7 @@ def test_presets_leave_out_the_best_lattice():
         assert spec.lowest is not None and spec.lowest <= best + 1e-8
         if preset.name != "smoke":  # whose box fits no good lattice: there annealing finds a lower state
             assert spec.lowest == pytest.approx(best, abs=1e-8)
-        assert spec.schedule.overrelax == 0 and spec.schedule.tolerance == 0.3
+        assert spec.schedule.overrelax == 0 and spec.schedule.tolerance == 0.1
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 12])

@@ -80,6 +80,8 @@ def chains(p: Preset, seeds: int, betas: Sequence[float], D: Sequence[float], B:
             raise ValueError(f"sizes must be multiples of 16, got {size}")
         H_B = field * strength**2 / p.J if reduced else field
         point = replace(p, D=strength, B=H_B, size=size)
+        if (strength, H_B, size) != (p.D, p.B, p.size):
+            point = replace(point, lowest=None)  # nobody knows that box's lowest state
         data = small_data(p, strength, H_B, size) if short else data_spec(point)
         for seed in range(seeds):
             if short:

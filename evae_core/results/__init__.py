@@ -1,7 +1,7 @@
 """What figures are drawn from: small artefacts, computed once from trained stages and searches.
 
-Of notebooks 2, 4, 5 and 6: ``outputs``, ``noise``, ``walk``, ``collapse`` and ``data_decides`` each return their
-numbers, tables and states in a namespace. They lie in the store like everything expensive; where the store has none and
+Of notebooks 2, 4, 5 and 6: ``outputs``, ``noise``, ``walk`` and ``collapse`` each return their numbers, tables and
+states in a namespace. They lie in the store like everything expensive; where the store has none and
 data/recorded holds them, the recorded ones are taken, and a printed line says so. Of notebooks 7 and 8: ``strip``,
 ``gaps``, ``budget``, ``quality``, ``by_seed``, ``critical`` and ``other_systems``, from the store alone; ``known_best``
 is the search recorded in data/known, which is always said to be recorded. Of notebook 10, ``fig10_spin_lattice``: a

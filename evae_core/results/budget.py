@@ -49,7 +49,7 @@ def _spent(trained: Trained, store: Store) -> tuple[float, float]:
         seconds += Trained(stage, data, store.held(stage_spec(stage, data))).measured["seconds"]
         stage = stage.parent
     seconds += sum(kept_meta(store.held(shard))["wall_seconds"] for shard in data.shards())
-    sweeps = data.schedule.sweeps * (1 + data.schedule.overrelax)
+    sweeps = data.schedule.sweeps * (1 + data.schedule.overrelax) + data.schedule.quench
     return seconds, float(sweeps * data.hamiltonian.sites(data.shape) * (data.train + data.validation + data.test))
 
 

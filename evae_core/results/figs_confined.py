@@ -36,11 +36,13 @@ def collapsed(p: Preset, shape: tuple[int, int], trained: Trained, device: str =
         energies = H.energy_per_spin(generated.double())
         state = generated[energies.argmin()]
         rest = relax(H, state, device=device)
+        shown = relax(H, train[[0, int(annealed.argmin())]], tolerance=1e-3, device=device)
         write_json(folder / "confined.json", {
             "energy": float(energies.min()), "mean": float(energies.mean()),
             "relaxed": float(H.energy_per_spin(rest.double())), "kspace_mse": kspace_mse(generated),
             "data_kspace_mse": kspace_mse(train[:100])})
-        save_arrays(folder / "confined.npz", {"lowest": kept.as_half(state), "relaxed": kept.as_half(rest),
+        save_arrays(folder / "confined.npz", {"annealed": kept.as_half(shown[0]), "best": kept.as_half(shown[1]),
+                                              "lowest": kept.as_half(state), "relaxed": kept.as_half(rest),
                                               "few": kept.as_half(generated[:4])})
 
     folder = Store().get({"kind": "collapsed", "version": kept.VERSION, "stage": stage_spec(trained.stage, data),
@@ -50,5 +52,5 @@ def collapsed(p: Preset, shape: tuple[int, int], trained: Trained, device: str =
     return {"name": f"{'square' if shape[0] == shape[1] else 'wire'} {shape[0]} x {shape[1]}",
             **read_json(folder / "confined.json"), "annealed": annealed, "best_annealed": least,
             "reached": float(np.mean(annealed < least + 1e-6)), "few": half["few"],
-            "states": {"an annealed state": train[0], "best annealed": train[int(annealed.argmin())],
+            "states": {"an annealed state": half["annealed"], "best annealed": half["best"],
                        "E-VAE, lowest": half["lowest"], "the same, relaxed": half["relaxed"]}}
