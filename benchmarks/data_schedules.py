@@ -100,10 +100,10 @@ def main() -> None:
             *([name, *(row[k + 1] for row in cells[2:])] for k, name in enumerate(sets))]
     text = "\n".join([
         "# Data: schedules judged by the paper's words", "",
-        f"`python benchmarks/data_schedules.py --states {chosen.states} --metropolis "
-        f"{chosen.metropolis} --write`: {chosen.states} states of each, 128 x 128, D = 0.3, B = 0.05; the lowest state known has E/N = {PAPER.lowest} J. Of its data the paper",
-        "says: no copies,",
-        "locally stable, domains, truncated or stretched skyrmions, no ground state.", "",
+        f"`python benchmarks/data_schedules.py --states {chosen.states} --metropolis {chosen.metropolis} --write`:",
+        f"{chosen.states} states of each, 128 x 128, D = 0.3, B = 0.05; the lowest state known has",
+        f"E/N = {PAPER.lowest} J. Of its data the paper says: no copies, locally stable, domains, truncated or",
+        "stretched skyrmions, no ground state.", "",
         *("| " + " | ".join(row) + " |" for row in rows), "",
         "Where they come to rest (torque 1e-3 J), and seconds of one core for each state:", "",
         "| schedule | s | E/N at rest above the lowest known (1e-4 J) | come to rest in it |", "|---|---|---|---|",

@@ -28,7 +28,7 @@ class Schedule:
     overrelax : over-relaxation sweeps after every heat-bath sweep. They move spins at constant
         energy, cost about a third of a heat-bath sweep, and are what finds order.
     quench : heat-bath sweeps at T = 0 before the descent: every spin is turned into its field. A hundred remove
-        the thermal noise and leave the texture as it is; without them the descent, which over-shoots, goes on finding order.
+        the thermal noise and leave the texture as it is; the descent, which over-shoots, goes on finding order.
     kind : ``"linear"`` or ``"geometric"`` (a constant ratio from one temperature to the next).
     tolerance : largest torque |S x h| left anywhere at the end, units of J; at least 1e-5,
         because spins are float32.
