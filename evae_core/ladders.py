@@ -7,7 +7,7 @@ The paper climbs beta from 1e-6 to 1, then starts from the beta = 1e-3 and the b
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -107,8 +107,7 @@ def ladder(preset: Preset, beta: float | None = None, seed: int = 0,
     rungs = [(beta, gamma, preset.gamma_steps if gamma <= GAMMA_LOW else preset.collapse_steps)
              for gamma in ((seed and preset.repeat_gammas) or preset.gammas if gammas is None
                            else check_numbers("gammas", gammas, 0.0))]
-    return climbing(rungs, preset, seed,
-                    parent=betas[preset.betas.index(beta)])
+    return climbing(rungs, _at_one_rate(preset), seed, parent=betas[preset.betas.index(beta)])
 
 
 def control(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
@@ -119,7 +118,13 @@ def control(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
     if beta is None:
         raise TypeError("beta must be a number, got None: a control belongs to a gamma ladder")
     up = [stage for stage in ladder(preset, beta, seed) if stage.gamma <= GAMMA_LOW]
-    return climbing([(beta, 0.0, stage.steps) for stage in up], preset, seed, parent=up[0].parent)
+    return climbing([(beta, 0.0, stage.steps) for stage in up], _at_one_rate(preset), seed, parent=up[0].parent)
+
+
+def _at_one_rate(preset: Preset) -> Preset:
+    """The preset with its ``gamma_rate``, where it has one, in the place of all learning rates."""
+    rate = preset.gamma_rate
+    return preset if rate is None else replace(preset, learning_rate=rate, collapse_rate=rate, settled_rate=rate)
 
 
 def confined_ladder(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:

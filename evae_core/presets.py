@@ -84,6 +84,7 @@ class Preset:
     phase_first: int  # steps of its ladders' first stage, which must learn skyrmions that lie apart
     phase_steps: int  # of every gamma stage; a beta stage takes half of them
     phase_rate: float  # Adam's where gamma > 100: so short a stage collapses only with a large one
+    gamma_rate: float | None = None  # Adam's on all of the gamma ladder and its control; None: the three rates above
     paper_only: bool = False  # notebooks 00 to 07 alone are run, and of other networks than theirs the decoder is kept
     # the ladders
     betas: tuple[float, ...] = DECADES_BETA
