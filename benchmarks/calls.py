@@ -36,7 +36,7 @@ def core() -> dict[str, Call]:
     one = {"spins": spins[0]}
     stage = {"beta": 1e-3, "gamma": 1.0, "steps": 2, "batch": 4, "learning_rate": 1e-3, "final_rate": 0.1,
              "translate": False, "seed": 0}
-    data = {"hamiltonian": H, "shape": (16, 16), "train": 4, "validation": 2, "test": 2, "shard": 4,
+    data = {"hamiltonian": H, "shape": (16, 16), "train": 4, "validation": 2, "test": 2, "shard": 4, "lowest": -2.3,
             "schedule": schedule, "seed": 0}
     table = {
         evae_core.Hamiltonian: Call(evae_core.Hamiltonian, {"J": 1.0, "D": 0.6, "B": 0.2, "K": 0.0, "dmi": "bloch",

@@ -60,7 +60,7 @@ def test_a_whole_one():
     assert low["uniform"] == pytest.approx(-2.0) and low["helix"] < low["uniform"] and low["helix"] < low["skyrmions"]
     for row in rows:
         assert 0 < row["plateau"] < 2.01 and row["spread_first"] > 0
-        assert row["lowest_energy"] <= row["median_energy"] + 1e-9 and row["lowest_energy"] <= row["raw_lowest"] + 1e-9
+        assert row["lowest_energy"] <= row["median_energy"] + 1e-8 and row["lowest_energy"] <= row["raw_lowest"] + 1e-8
         best = min(e for e in found.made[row["D"], round(row["field"], 9)].values() if e == e)
         assert row["annealed_energy"] > best - 1e-3, "nothing lies far below the made states"
     assert {tuple(spins.shape) for three in found.states.values() for spins in three.values()} == {(3, 16, 16)}

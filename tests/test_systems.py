@@ -61,7 +61,7 @@ def test_smoke_quality_has_the_data_as_its_reference(monkeypatch):
     assert found.names == ["data", "gamma 0", "gamma 1"] and found.n == 16
     data = found.measures["data"]
     assert data["as generated"]["coverage"] > 0.5 and found.way["data"]["same_charge"] == 1
-    assert found.way["data"]["lost"] == pytest.approx(0, abs=1e-6)
+    assert 0 < found.way["data"]["lost"] < min(found.way[name]["lost"] for name in found.names[1:])
     for name in found.names[1:]:  # hardly trained: far from the data, and it shows in every measure
         made, rest = found.measures[name]["as generated"], found.measures[name]["at rest"]
         assert made["energy"] > rest["energy"] and made["energy_distance"] > 10 * data["at rest"]["energy_distance"]

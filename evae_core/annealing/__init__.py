@@ -159,7 +159,8 @@ class Annealing:
         """As finish, but the spins stay on the device that computed them."""
         self.run(self.schedule.sweeps)
         if self.temperature > 0:
-            self._replicas.sweep(np.full(self.schedule.quench, 1 / LEAST_T), 0)
+            if self.schedule.quench:
+                self._replicas.sweep(np.full(self.schedule.quench, 1 / LEAST_T), 0)
             _descend(self._replicas, self.schedule.tolerance, self.schedule.max_descent, "max_descent")
             self.temperature = 0.0
         return self._replicas.spins()

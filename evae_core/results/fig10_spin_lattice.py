@@ -63,6 +63,7 @@ SIZES = {
                   (6, 6, 6), (20.0, 60.0, 100.0, 130.0, 150.0, 170.0, 190.0, 210.0, 250.0, 300.0), 1000, 4000, 48,
                   40_000),
 }
+SIZES["desktop"] = SIZES["laptop"]  # the magnet does not grow with the lattice of the other notebooks
 
 
 def labels(p: Preset) -> tuple[Frames, Frames]:

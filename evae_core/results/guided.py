@@ -29,7 +29,7 @@ from evae_core.training import Trained, climb, climb_all, stage_spec
 VERSION = 2  # raise when what is measured changes
 RUNGS = (1e3, 3e3, 1e4)  # of gamma, with the preset's steps and learning rates; without 3e3 some do not collapse
 # Of L-BFGS, by preset: potentials from crude to good.
-STEPS = {"smoke": (2, 10), "laptop": (30, 100, 300), "paper": (30, 100, 300, 1000)}
+STEPS = {"smoke": (2, 10), "laptop": (30, 100, 300), "desktop": (30, 100, 300), "paper": (30, 100, 300, 1000)}
 SEEDS = (0, 1)  # of the E-VAE
 TESTED = 8  # configurations of the validation set, disturbed, by which potentials are judged
 SEED = 21  # of the states that are drawn
