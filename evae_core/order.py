@@ -14,7 +14,7 @@ from torch import Tensor
 
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import coordination, find_skyrmions, structure_factor, theta, topological_charge
-from evae_core.quality import moved
+from evae_core.quality import distances
 
 PEAKS = 6  # Bragg peaks of a triangular lattice
 STRETCHED = 1.5  # elongation from which a skyrmion counts as stretched
@@ -73,8 +73,8 @@ def copies(H: Hamiltonian, spins: Tensor, energies: np.ndarray) -> int:
         first, second = ranked[:-step], ranked[step:]
         near = energies[second] - energies[first] < EQUAL_ENERGY
         for a, b in zip(first[near], second[near], strict=True):
-            is_copy[b] = is_copy[b] or any(float(moved(spins[a:a + 1], same[None])) < EQUAL
-                                           for same in symmetric(H, spins[b]))
+            is_copy[b] = is_copy[b] or bool(
+                (distances(spins[a:a + 1], torch.stack(symmetric(H, spins[b]))) < EQUAL).any())
     return int(is_copy.sum())
 
 
