@@ -25,7 +25,7 @@ from evae_core.dataset import DataSpec, data_spec
 from evae_core.files import PARTIAL, load_arrays, read_json, save_arrays, write_json, write_whole
 from evae_core.ladders import Stage, ladder
 from evae_core.presets import Preset
-from evae_core.results import fig3_noise, fig4_walk, fig5_collapse, figs1_outputs, kept
+from evae_core.results import fig3_noise, fig4_walk, fig5_collapse, figs1_outputs, kept, which_data
 from evae_core.store import Store
 from evae_core.training import stage_spec
 from evae_core.weights import DECODER, DECODER_FILE, NONE, WEIGHTS_FILE, WHOLE
@@ -197,6 +197,7 @@ def _results(p: Preset) -> list[dict[str, Any]]:
     """Specs of all results of a preset's run, and of what they are made from."""
     data = data_spec(p)
     return [figs1_outputs.spec(p), fig3_noise.spec(p, runs.BETA), fig4_walk.spec(p, runs.BETA), fig5_collapse.spec(p),
+            which_data.spec(p),
             *(fig4_walk.inverse_spec(p, stage) for stage in runs.compared(p, runs.BETA, runs.WALK)),
             kept.system("pair", data), kept.system("lattice", data)]
 

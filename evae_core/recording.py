@@ -22,7 +22,7 @@ from evae_core.files import load_table, replaced_folder, save_table, write_json
 from evae_core.ladders import Stage, ladder
 from evae_core.presets import Preset
 from evae_core.resident import LOSSES
-from evae_core.results import certified, fig3_noise, fig4_walk, fig5_collapse, figs1_outputs
+from evae_core.results import certified, fig3_noise, fig4_walk, fig5_collapse, figs1_outputs, which_data
 from evae_core.store import Store
 from evae_core.training import Trained, stage_spec
 
@@ -106,7 +106,8 @@ def _results(p: Preset) -> list[tuple[dict[str, Any], list[tuple[Stage, DataSpec
     return [(figs1_outputs.spec(p), of_data(ladder(p))),
             (fig3_noise.spec(p, runs.BETA), of_data(runs.compared(p, runs.BETA, runs.NOISE))),
             (fig4_walk.spec(p, runs.BETA), of_data(runs.compared(p, runs.BETA, runs.WALK))),
-            (fig5_collapse.spec(p), collapsing)]
+            (fig5_collapse.spec(p), collapsing),
+            (which_data.spec(p), [(stages[-1], of) for stages, of in runs.orders(p).values()])]
 
 
 def record_known(p: Preset, store: Store) -> Iterator[str]:

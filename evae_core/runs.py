@@ -25,7 +25,7 @@ def ladders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
               for seed in range(1, p.seeds) for beta in p.repeat_betas}
     for ny, nx in (*p.confined, *p.strip_trained):
         found[f"confined {ny} x {nx}"] = (confined_ladder(p, BETA), confined_spec(p, (ny, nx)))
-    return found
+    return found | {f"{name}, beta {BETA:g}, seed 1": ladder for name, ladder in list(orders(p).items())[1:]}
 
 
 def orders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
@@ -37,7 +37,7 @@ def orders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
     perfect = replace(data, schedule=ordered_schedule(p))
     stages = ladder(p, BETA, seed=1)
     return {"as the paper describes them": (stages, data), "nearly perfect lattices": (stages, perfect),
-            "the same, with the lowest state": (stages, replace(perfect, lowest=None))}
+            "nearly perfect lattices with the lowest state": (stages, replace(perfect, lowest=None))}
 
 
 def compared(p: Preset, beta: float, gammas: tuple[float, ...], seed: int = 0) -> list[Stage]:

@@ -50,9 +50,9 @@ def run(tmp_path_factory):
         patch.setattr(fig5_collapse, "skyrmion_lattice", lambda H, shape: two_textures(H, shape)[0])
         for stages, data in runs.ladders(TINY).values():
             training.climb(stages, data, store, "cpu")
-        with pytest.raises(ValueError, match="5 missing, first outputs"):
+        with pytest.raises(ValueError, match="6 missing, first outputs"):
             list(recording.record(TINY, store, folder / "figures"))
-        for result in (outputs, noise, walk, collapse):
+        for result in (outputs, noise, walk, collapse, data_decides):
             result(TINY, device="cpu", report=pytest.fail)  # nothing is trained, nothing is recorded
         with pytest.raises(ValueError, match=f"1 missing, first claim {last.id} in"):
             list(recording.record(TINY, store, folder / "figures"))
