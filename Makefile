@@ -43,14 +43,14 @@ $(READY): requirements.lock requirements-cpu.lock pyproject.toml
 	@touch $@
 
 figures: $(READY)
-	$(PY) -m evae_core figures --preset $(PRESET)
+	$(PY) -m evae_companion figures --preset $(PRESET)
 
 publish: $(READY)
-	$(PY) -m evae_core publish --preset $(PRESET)
+	$(PY) -m evae_companion publish --preset $(PRESET)
 
 test: lint types
 	rm -rf $(TEST)
-	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core
+	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core evae_companion
 	EVAE_PRESET=smoke EVAE_PROGRESS=lines EVAE_STORE="$(CURDIR)/$(TEST)/store" EVAE_FIGURES="$(CURDIR)/$(TEST)/figures" \
 		$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
 
@@ -59,7 +59,7 @@ AVX2 := NUMBA_CPU_NAME=haswell ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 
 	CXX='sh -c "exec c++ \"$$@\" -march=haswell" c++'
 UNCOMPILED := $(patsubst %,tests/test_%.py,annealing training fused step main notebooks recorded)
 test-portable: $(READY)
-	$(AVX2) OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core
+	$(AVX2) OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core evae_companion
 	CXX=false OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 $(UNCOMPILED)
 
 # Playwright and its browser are large, few need them, and the browser comes from Playwright's own address: not in the lock.
@@ -82,7 +82,7 @@ lab: $(READY)
 		--ServerApp.root_dir="$(CURDIR)/notebooks" --LabApp.default_url=/lab/tree/00_start_here.ipynb
 
 notebooks: $(READY)
-	$(PY) -m evae_core notebooks
+	$(PY) -m evae_companion notebooks
 
 book: $(READY)
 	$(PY) docs/book.py
@@ -92,4 +92,4 @@ bench: $(READY)
 
 clean: $(READY)
 	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	$(PY) -m evae_core clean $(if $(YES),--yes)
+	$(PY) -m evae_companion clean $(if $(YES),--yes)

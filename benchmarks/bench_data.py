@@ -9,7 +9,7 @@ import torch
 from measure import in_turns, machine, median, spread, table
 from torch.utils.data import DataLoader, Dataset
 
-from evae_core.dataset import SpinSet
+from evae_companion.dataset import SpinSet
 
 BATCH, SHARDS, SHARD = 100, 8, 250
 

@@ -43,12 +43,15 @@ except ImportError as error:
 
 from plain_step import PlainStep  # noqa: E402  (after the package is in place)
 
-from evae_core import resident, step  # noqa: E402
 from evae_core.hamiltonian import Hamiltonian  # noqa: E402
-from evae_core.ladders import Stage  # noqa: E402
-from evae_core.plan import RESTARTS, plan  # noqa: E402
-from evae_core.resident import Resident, upload  # noqa: E402
-from evae_core.step import make_step, new_model, numerics  # noqa: E402
+from evae_core.training import (  # noqa: E402
+    Stage,  # noqa: E402
+    cuda_graph,
+    step,
+)
+from evae_core.training.batch_schedule import RESTARTS, batch_schedule  # noqa: E402
+from evae_core.training.cuda_graph import GraphLoop, upload  # noqa: E402
+from evae_core.training.step import make_step, new_model, numerics  # noqa: E402
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 SYSTEMS = {64: Hamiltonian(D=0.6, B=0.2), 128: Hamiltonian(D=0.3, B=0.05)}
@@ -88,7 +91,7 @@ def stage(steps: int, seed: int = 0) -> Stage:
 
 
 def resident_stage(size: int, spins: torch.Tensor, steps: int, precision: str, seed: int = 0,
-                   compiled: bool = False) -> Resident:
+                   compiled: bool = False) -> GraphLoop:
     """A stage from random weights on ``spins`` (float16, on the GPU)."""
     one = stage(steps, seed)
     model = new_model(size, SYSTEMS[size], seed)
@@ -96,8 +99,8 @@ def resident_stage(size: int, spins: torch.Tensor, steps: int, precision: str, s
     if compiled:  # the noise is drawn between the parts: a generator cannot be compiled
         for part in ("encode", "decode", "compare"):
             setattr(ready.model, part, torch.compile(getattr(ready.model, part), dynamic=False))
-    todo = plan(one, len(spins), (size, size), np.random.default_rng(seed))
-    return Resident(ready, spins, todo)
+    todo = batch_schedule(one, len(spins), (size, size), np.random.default_rng(seed))
+    return GraphLoop(ready, spins, todo)
 
 
 def no_check(losses: torch.Tensor) -> None:
@@ -122,7 +125,7 @@ def median_ms(go, clock: Clock, few: int = 20, seconds: float = 1.0) -> dict:
     return {"ms": statistics.median(runs), "least": min(runs), "most": max(runs), "steps": steps}
 
 
-def captured(there: Resident):
+def captured(there: GraphLoop):
     """What takes one captured step, over and over through the plan; the plan's steps are taken once before."""
     here, side = torch.cuda.current_stream(), torch.cuda.Stream()
     side.wait_stream(here)
@@ -153,11 +156,11 @@ def quickest():
             yield
 
     kept = torch.backends.cudnn.benchmark
-    step.numerics = resident.numerics = free
+    step.numerics = cuda_graph.numerics = free
     try:
         yield
     finally:
-        step.numerics = resident.numerics = numerics
+        step.numerics = cuda_graph.numerics = numerics
         torch.backends.cudnn.benchmark = kept
 
 
@@ -192,7 +195,7 @@ def timings(size: int, spins: torch.Tensor, clock: Clock, note) -> None:
 def losses_plain(size: int, spins: torch.Tensor, steps: int, seed: int) -> torch.Tensor:
     """History (steps, 4) of the plain float32 code on the same batches and rates."""
     one = stage(steps, seed)
-    todo = plan(one, len(spins), (size, size), np.random.default_rng(seed))
+    todo = batch_schedule(one, len(spins), (size, size), np.random.default_rng(seed))
     ready = PlainStep(new_model(size, SYSTEMS[size], seed).to(DEVICE), SYSTEMS[size], one.beta, one.gamma, seed)
     history = []
     with numerics(torch.device(DEVICE), "float32"):

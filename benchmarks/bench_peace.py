@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from evae_core import peace
-from evae_core.peace import images
-from evae_core.peace.estimator import METHODS
+from evae_companion import peace
+from evae_companion.peace import images
+from evae_companion.peace.estimator import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "benchmarks" / "peace.json"

@@ -12,12 +12,13 @@ from measure import in_turns, machine, median, spread, table
 from plain_step import PlainStep
 from torch.nn import functional as F
 
-from evae_core import Hamiltonian, Schedule, anneal, fused
-from evae_core.plan import RESTARTS
-from evae_core.step import Step, make_step, new_model
+from evae_core import Hamiltonian, Schedule, anneal
+from evae_core.training import fused
+from evae_core.training.batch_schedule import RESTARTS
+from evae_core.training.step import Step, make_step, new_model
 
-VARIANTS = {"torch": dict(compile=False), "compiled": dict(compile=True),
-            "compiled, bfloat16 maps": dict(compile=True, precision="bfloat16")}
+VARIANTS = {"torch": dict(fused=False), "compiled": dict(fused=True),
+            "compiled, bfloat16 maps": dict(fused=True, precision="bfloat16")}
 
 
 def variant(name: str, size: int, H: Hamiltonian, beta: float, gamma: float, seed: int = 0,

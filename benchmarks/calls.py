@@ -23,8 +23,12 @@ def functions() -> dict[str, Call]:
 def core() -> dict[str, Call]:
     """The E-VAE, its Hamiltonian, annealer, observables and textures."""
     import evae_core
-    from evae_core import bonds, cells, dataset, ladders, latent, materials, observables, textures, timebox, training
+    from evae_companion import dataset
+    from evae_companion.store import deadline
+    from evae_core import bonds, latent, materials, observables, textures
     from evae_core.presets import PRESETS
+    from evae_core.textures import commensurate_lattices
+    from evae_core.training import make_step, stages
 
     H = evae_core.Hamiltonian(D=0.6, B=0.2)
     schedule = evae_core.Schedule(sweeps=2, overrelax=0, tolerance=1.0)
@@ -40,7 +44,8 @@ def core() -> dict[str, Call]:
             "schedule": schedule, "seed": 0}
     table = {
         evae_core.Hamiltonian: Call(evae_core.Hamiltonian, {"J": 1.0, "D": 0.6, "B": 0.2, "K": 0.0, "dmi": "bloch",
-                                                            "boundary": "periodic", "further": [(1, 1, 0.1)]}),
+                                                            "boundary": "periodic", "further": [(1, 1, 0.1)],
+                                                            "terms": ()}),
         evae_core.Schedule: Call(evae_core.Schedule, dataclasses.asdict(schedule)),
         evae_core.anneal: Call(evae_core.anneal, {"H": H, "shape": (8, 8), "n": 2, "seed": 0, "device": "cpu",
                                                   "schedule": schedule, "first": 0, "progress": None, "keep": False},
@@ -51,8 +56,11 @@ def core() -> dict[str, Call]:
                                                         "device": "cpu"}),
         evae_core.relax: Call(evae_core.relax, {**on, "tolerance": 1.0, "max_sweeps": 500, "device": "cpu"}),
         evae_core.load_preset: Call(evae_core.load_preset, {"name": "smoke"}, {"name": "preset"}),
-        evae_core.VAE: Call(evae_core.VAE, {"size": 16, "latent": 100, "boundary": "periodic"},
+        evae_core.VAE: Call(evae_core.VAE, {"size": 16, "latent": 100, "boundary": "periodic",
+                                                      "config": evae_core.VAEConfig()},
                             {"boundary": "mask", "size": "shape"}),
+        evae_core.VAEConfig: Call(evae_core.VAEConfig, {"latent": 10, "filters": (6, 12), "hidden": 20, "slope": 0.1,
+                                                        "logvar_start": -6.0}),
         "VAE.loss": Call(model.loss, {"spins": spins, "hamiltonian": H, "beta": 1e-3, "gamma": 1.0}),
         "VAE.encode": Call(model.encode, {"spins": spins}),
         "VAE.decode": Call(model.decode, {"z": z[None]}),
@@ -60,16 +68,17 @@ def core() -> dict[str, Call]:
         evae_core.topological_charge: Call(evae_core.topological_charge, {**one, "mask": None, "periodic": None}),
         evae_core.skyrmion_lattice: Call(evae_core.skyrmion_lattice, {"H": H, "shape": (16, 16), "device": "cpu"},
                                          {"H": "D="}),
-        training.make_step: Call(training.make_step, {
+        make_step: Call(make_step, {
             "size": 16, "hamiltonian": H, "beta": 1e-3, "gamma": 1.0, "device": "cpu", "learning_rate": 1e-3, "seed": 0,
-            "model": None, "compile": False, "precision": None}),
-        ladders.Stage: Call(ladders.Stage, {**stage, "parent": None}),
-        ladders.ladder: Call(ladders.ladder, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0,
+            "model": None, "fused": False, "precision": None}),
+        stages.Stage: Call(stages.Stage, {**stage, "parent": None, "config": None}),
+        stages.stage_schedule: Call(stages.stage_schedule, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0,
                                                 "gammas": (1.0, 10.0)}),
-        ladders.control: Call(ladders.control, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0}),
+        stages.control_stages: Call(stages.control_stages, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0}),
         dataset.DataSpec: Call(dataset.DataSpec, data),
-        cells.commensurate_cells: Call(cells.commensurate_cells, {"shape": (16, 16), "count": 3}, {"shape": "sites"}),
-        timebox.opened: Call(timebox.opened, {"minutes": 1.0}),
+        commensurate_lattices.commensurate_cells: Call(commensurate_lattices.commensurate_cells,
+                                                       {"shape": (16, 16), "count": 3}, {"shape": "sites"}),
+        deadline.opened: Call(deadline.opened, {"minutes": 1.0}),
     }
     for name, more in {"charge_density": {"mask": None, "periodic": None}, "kspace": {"complex": False, "shift": False},
                        "structure_factor": {"shift": False},

@@ -27,20 +27,20 @@ def listed(function):
 
 
 def formats() -> dict[str, Call]:
-    from evae_core import formats
+    from evae_companion import io
     spins = torch.nn.functional.normalize(torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(0)), dim=0)
     path = folder() / "a.ovf"
-    formats.save_state(path, spins)
+    io.save_state(path, spins)
     return {
-        "write_ovf": Call(formats.write_ovf, {"path": folder() / "b.ovf", "spins": spins, "representation": "text",
+        "write_ovf": Call(io.write_ovf, {"path": folder() / "b.ovf", "spins": spins, "representation": "text",
                                               "step": (1e-9, 1e-9, 1e-9), "title": "m", "desc": ()}),
-        "read_ovf": Call(formats.read_ovf, {"path": path, "segment": 0}),
-        "save_state": Call(formats.save_state, {"path": folder() / "c.npy", "spins": spins}),
-        "load_state": Call(formats.load_state, {"path": path})}
+        "read_ovf": Call(io.read_ovf, {"path": path, "segment": 0}),
+        "save_state": Call(io.save_state, {"path": folder() / "c.npy", "spins": spins}),
+        "load_state": Call(io.load_state, {"path": path})}
 
 
 def claims() -> dict[str, Call]:
-    from evae_core import claims
+    from evae_companion import claims
     check = claims.Check("criterion", "measured", True, 1.0)
     result = claims.Result("B1", (check,))
     x, y = [1.0, 10.0, 100.0, 1000.0], [1.0, 1.0, 1e-3, 1e-4]
@@ -70,9 +70,10 @@ def claims() -> dict[str, Call]:
         "gamma_by_kl": Call(claims.gamma_by_kl, {"gamma": x, "kl": x}, nan=True),
         "beta_sweep": Call(claims.beta_sweep, {"ladders": [beta]}),
         "gamma_sweep": Call(claims.gamma_sweep, {"ladders": [table], "data_energy": -2.0}),
-        "claims.noise": Call(claims.noise, {"gammas": x, "median": falls, "peak": falls, "height": falls}),
-        "claims.interpolation": Call(claims.interpolation, {"gammas": x, "height": y, "width": y, "start": y, "end": y,
-                                                            "extra": {0: (1.0, 1.0), 100: (0.0, 1.0)}}),
+        "claims.noise_reduction": Call(claims.noise_reduction, {"gammas": x, "median": falls, "peak": falls,
+                                                              "height": falls}),
+        "claims.latent_interpolation": Call(claims.latent_interpolation, {
+            "gammas": x, "height": y, "width": y, "start": y, "end": y, "extra": {0: (1.0, 1.0), 100: (0.0, 1.0)}}),
         "claims.collapse": Call(claims.collapse, {"runs": [run], "other": [run], "best_data": -1.0, "ideal": -2.0,
                                                   "distances": [0.1], "seeds": [run]}),
         "claims.confined": Call(claims.confined, {"samples": [sample]})}
@@ -81,7 +82,7 @@ def claims() -> dict[str, Call]:
 def peace() -> dict[str, Call]:
     from PIL import Image
 
-    from evae_core import peace
+    from evae_companion import peace
     optics = peace.Optics(crop=32, shape=(256, 256))
     sizes = np.linspace(100e-6, 400e-6, 8)
     law = peace.Law(optics, sizes)
@@ -131,7 +132,7 @@ def peace() -> dict[str, Call]:
 
 
 def deepspin() -> dict[str, Call]:
-    from evae_core.deepspin import data, dynamics, model, neighbours, potential, reference, training
+    from evae_companion.deepspin import data, dynamics, model, neighbours, potential, reference, training
     fields = [[0.4]]
     lattice = {"names": ("Fe",), "magnetic": (True,), "depth": fields, "width": [[1.4]], "bond": [[2.8]],
                "exchange": [[0.01]], "shape": 0.2, "decay": 1.8, "dm": 0.0, "anisotropy": 0.0, "axis": (0.0, 0.0, 1.0),
@@ -150,7 +151,7 @@ def deepspin() -> dict[str, Call]:
     data.write_deepmd(frames, folder() / "deepmd")
 
     def train_anew(**arguments):  # without a store that remembers
-        from evae_core.store import Store
+        from evae_companion.store.store import Store
         with tempfile.TemporaryDirectory() as new:
             return training.train(store=Store(new), **arguments)
 

@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 from measure import machine
 
+from evae_companion.cluster import Climb, Place, Shard, dask, perform
+from evae_companion.cluster.cost import Costs, simulate, tasks
+from evae_companion.cluster.executors import local_cluster
+from evae_companion.cluster.grid import chains, work
+from evae_companion.experiments.phase_diagram import ensemble
 from evae_core import VAE
-from evae_core.ensemble import Climb, Place, Shard, dask, perform
-from evae_core.ensemble.cost import Costs, simulate, tasks
-from evae_core.ensemble.executors import local_cluster
-from evae_core.ensemble.grid import chains, work
 from evae_core.presets import PRESETS
-from evae_core.results.phases import ensemble
 
 HERE = Path(__file__).resolve().parent
 GPUS = (1, 8, 64, 512)
@@ -127,8 +127,8 @@ not those of the clock, so that other work counts only as far as it shares the c
 {measured()}
 ## Predicted, not measured
 
-A simulation (`evae_core/ensemble/cost.py`) of the paper's preset. Its inputs: one scheduler that serves {count} units
-one by one, the {ms} above each; a store that serves one after the other at {rate} (assumed); artefacts of the
+A simulation (`evae_companion/cluster/cost.py`) of the paper's preset. Its inputs: one scheduler that serves {count}
+units one by one, the {ms} above each; a store that serves one after the other at {rate} (assumed); artefacts of the
 sizes below; a shard and an ending that take 0.02 of a stage (assumed); and the seconds of a stage on a GPU, which
 nobody has measured: a free parameter. "The ideal" is all work over the number of GPUs, or the longest ladder. "Read":
 shards are made once and read from the store by whoever trains on them; "made again": every worker makes those of a data

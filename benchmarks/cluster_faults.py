@@ -29,13 +29,13 @@ from typing import Any
 
 from measure import machine
 
-from evae_core import claims
-from evae_core.artefact import NAME
-from evae_core.ensemble import Outcome, Place, dask, fulfil, perform
-from evae_core.ensemble.executors import local_cluster
-from evae_core.ensemble.grid import Chain, chains, work
-from evae_core.ensemble.tables import by_chain, by_stage, endings
-from evae_core.files import read_json
+from evae_companion import claims
+from evae_companion.cluster import Outcome, Place, dask, fulfil, perform
+from evae_companion.cluster.executors import local_cluster
+from evae_companion.cluster.grid import Chain, chains, work
+from evae_companion.cluster.tables import by_chain, by_stage, endings
+from evae_companion.store.artifact import NAME
+from evae_companion.store.serialization import read_json
 from evae_core.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +47,7 @@ HASTY = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "20s"}
 
 
 def tiny(**changes: Any) -> list[Chain]:
-    """A small ensemble; ``changes`` are arguments of :func:`evae_core.ensemble.grid.chains`."""
+    """A small ensemble; ``changes`` are arguments of :func:`evae_companion.cluster.grid.chains`."""
     return chains(TINY, **({"seeds": 1, "betas": [1e-3], "D": [0.8], "B": [0.55], "reduced": True, "short": True}
                            | changes))
 

@@ -15,9 +15,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from evae_core import claims
-from evae_core.artefact import META, NAME, read_meta
-from evae_core.store import Store
+from evae_companion import claims, places
+from evae_companion.store.artifact import META, NAME, read_meta
+from evae_companion.store.store import Store
 
 DAMAGES = ("cut", "flip", "empty", "missing", "another meta.json")
 
@@ -117,12 +117,12 @@ def score_card(folder: Path, count: int, rng: random.Random) -> dict:
 
 def known(folder: Path, count: int, rng: random.Random) -> dict:
     """Damages of data/known/paper, the recorded search for the lowest state, as a copy in ``folder``."""
-    from evae_core import recorded
-    from evae_core.files import load_arrays, read_json
-    recorded.known_folder = lambda preset: folder
+    from evae_companion import published
+    from evae_companion.store.serialization import load_arrays, read_json
+    places.known_folder = lambda preset: folder
 
     def read():
-        if (found := recorded.known("paper")) is None:
+        if (found := published.known("paper")) is None:
             raise ValueError(f"{folder}: there is no record of a search, which the notebook says")
         place, entry = found
         return [read_json(place / name) if name.endswith(".json") else load_arrays(place / name).tobytes()
@@ -134,7 +134,7 @@ def known(folder: Path, count: int, rng: random.Random) -> dict:
 def networks(folder: Path, count: int, rng: random.Random) -> dict:
     """Damages of copies in ``folder`` of PEACE's trained networks; one that is missing is a RuntimeError that names it.
     """
-    from evae_core import peace
+    from evae_companion import peace
 
     def read():
         try:
@@ -149,12 +149,12 @@ def networks(folder: Path, count: int, rng: random.Random) -> dict:
 
 def packed(folder: Path, target: Path, count: int, rng: random.Random) -> dict:
     """Damages of a packed folder, which ``unpack`` must refuse without taking anything in."""
-    from evae_core import carry
+    from evae_companion import bundle
 
     def read():
         shutil.rmtree(target, ignore_errors=True)
         try:
-            list(carry.unpack(folder, Store(target)))
+            list(bundle.unpack(folder, Store(target)))
         finally:
             taken = sorted(Store(target).names())
         return taken
@@ -164,14 +164,14 @@ def packed(folder: Path, target: Path, count: int, rng: random.Random) -> dict:
 
 def compiled(cache: Path, count: int, rng: random.Random) -> dict | None:
     """Damages of the compiled passes' library and its checksum in ``cache`` ($EVAE_CACHE); None without a compiler."""
-    from evae_core import library
-    from evae_core.fused.library import FUSED
+    from evae_core import cpp_extension
+    from evae_core.training.fused.extension import FUSED
     if FUSED.problem():
         return None
 
     def read():
         FUSED.load()  # makes it anew where it is damaged
         (path,) = cache.glob("*.so")
-        return library._whole(path)
+        return cpp_extension._whole(path)
 
     return others(sorted([*cache.glob("*.so"), *cache.glob("*.sha256")]), read, count, rng)

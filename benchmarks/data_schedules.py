@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numba import njit, prange
 
+from evae_companion.analysis.order import order
+from evae_companion.dataset import SAME, data_spec, rest_energies
+from evae_companion.experiments.report_tables import order_table
 from evae_core import Schedule, anneal
-from evae_core.dataset import SAME, data_spec, rest_energies
-from evae_core.order import order
 from evae_core.presets import PRESETS
-from evae_core.results.reading import order_table
 
 PAPER = data_spec(PRESETS["desktop"])
 SCHEDULES = {

@@ -14,10 +14,10 @@ import torch
 from deepspin_scale import bcc
 from measure import machine, table
 
-from evae_core.deepspin import lammps
-from evae_core.deepspin.data import concatenate
-from evae_core.deepspin.potential import evaluate
-from evae_core.deepspin.reference import iron_like
+from evae_companion.deepspin import lammps
+from evae_companion.deepspin.data import concatenate
+from evae_companion.deepspin.potential import evaluate
+from evae_companion.deepspin.reference import iron_like
 
 PLAIN = iron_like(cutoff=3.4, smooth_from=3.4)
 ENGINES = {"Morse + exchange": PLAIN, "+ anisotropy": replace(PLAIN, anisotropy=1e-4, axis=(1.0, 2.0, 3.0)),

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evae_core.deepspin.data import Frames, read_deepmd
-from evae_core.deepspin.model import DeepSpin, ModelSpec
-from evae_core.deepspin.potential import evaluate
-from evae_core.deepspin.training import TrainSpec, train
+from evae_companion.deepspin.data import Frames, read_deepmd
+from evae_companion.deepspin.model import DeepSpin, ModelSpec
+from evae_companion.deepspin.potential import evaluate
+from evae_companion.deepspin.training import TrainSpec, train
 
 HELD_OUT = 12
 SCALE = 0.4 / 1.2737  # angstrom/mu_B of Ni: virtual atoms 0.4 angstrom from theirs

@@ -13,9 +13,9 @@ import time
 import numpy as np
 import torch
 
-from evae_core.deepspin.data import Frames
-from evae_core.deepspin.model import DeepSpin, ModelSpec
-from evae_core.deepspin.potential import evaluate, neighbours_of
+from evae_companion.deepspin.data import Frames
+from evae_companion.deepspin.model import DeepSpin, ModelSpec
+from evae_companion.deepspin.potential import evaluate, neighbours_of
 
 
 def bcc(repeat: int, a: float = 2.87, seed: int = 0, shaken: float = 0.05) -> Frames:

@@ -29,7 +29,7 @@ import memory
 import nonsense
 from measure import machine
 
-from evae_core.files import read_json, write_json
+from evae_companion.store.serialization import read_json, write_json
 
 HERE = Path(__file__).resolve().parent
 KEPT = HERE.parent / "build" / "faults"
@@ -61,23 +61,24 @@ def kills(count: int, command: bool, only: Sequence[str], folder: Path | None = 
 
 def damages(count: int) -> dict[str, dict]:
     """On a small store of shards and stages, a pack, and the compiled passes."""
-    from evae_core import carry, training
-    from evae_core.dataset import data_spec
+    from evae_companion import bundle, sweeps
+    from evae_companion.dataset import data_spec
+    from evae_companion.store.store import Store
     from evae_core.presets import PRESETS
-    from evae_core.store import Store
+    from evae_core.training import stage_schedule
     small = dataclasses.replace(PRESETS["smoke"], size=16, train=24, validation=4, test=4, shard=8, sweeps=5, batch=8,
                                 first_steps=2, beta_steps=2, betas=(1e-4, 1e-3, 1e-2))
     rng, rows = random.Random(0), {}
     with tempfile.TemporaryDirectory(prefix="evae damages {é} ") as temporary:
         folder = Path(temporary)
         store = Store(folder / "store")
-        training.climb(training.ladder(small), data_spec(small), store, "cpu")
+        sweeps.train_stages(stage_schedule(small), data_spec(small), store, "cpu")
         shutil.copytree(folder / "store", folder / "spare")
         rows["one file of the store damaged"] = damaging.artefacts(store, folder / "spare", count, rng)
-        list(carry.pack(small, store, folder / "pack"))
+        list(bundle.pack(small, store, folder / "pack"))
         rows["one file of a pack damaged"] = damaging.packed(folder / "pack", folder / "unpacked", count // 10, rng)
         os.environ["EVAE_CACHE"] = str(folder / "cache")
-        from evae_core.fused.library import FUSED
+        from evae_core.training.fused.extension import FUSED
         FUSED.load()
         if row := damaging.compiled(folder / "cache", max(1, count // 100), rng):
             rows["the compiled passes damaged"] = row
@@ -93,7 +94,7 @@ def committed(count: int) -> dict[str, dict]:
         rows["one file of the score card damaged"] = damaging.score_card(folder / "figures", count, rng)
         shutil.copytree(HERE.parent / "data" / "known" / "paper", folder / "known")
         rows["one file of data/known damaged"] = damaging.known(folder / "known", count, rng)
-        shutil.copytree(HERE.parent / "evae_core" / "peace" / "trained", folder / "trained")
+        shutil.copytree(HERE.parent / "evae_companion" / "peace" / "trained", folder / "trained")
         rows["PEACE's networks damaged"] = damaging.networks(folder / "trained", count, rng)
     return rows
 
@@ -121,7 +122,7 @@ def long_run(steps: int, shards: int) -> dict[str, dict]:
 def _part(function, arguments, queue) -> None:
     import torch
 
-    from evae_core.lifeline import end_with_parent
+    from evae_companion.parent_watchdog import end_with_parent
     end_with_parent()
     torch.set_num_threads(1)
     queue.put(function(*arguments))

@@ -1,6 +1,6 @@
 """Kill a run of the notebooks at random moments, run it again until it is done, and compare with an undisturbed one.
 
-Two ways to run them, with the same code of ours in both: ``Command`` is ``python -m evae_core figures`` with kernels,
+Two ways to run them, with the same code of ours in both: ``Command`` is ``evae figures`` with kernels,
 ``Forked`` runs the notebooks' sources in children of a process that has imported everything, so that a kill costs no
 seconds of starting up. Compared are all files of the store and all figures, byte for byte, but for times.
 """
@@ -25,7 +25,7 @@ from pathlib import Path
 import filelock
 import psutil
 
-from evae_core import files
+from evae_companion.store import serialization
 
 ROOT = Path(__file__).resolve().parents[1]
 SOON = 20.0  # seconds within which everything that a killed process started must have ended
@@ -46,7 +46,8 @@ class Command:
 
     def start(self, first: int = 0) -> subprocess.Popen:
         argv = ["figures", "--preset", "smoke", *(["--only", *self.only] if self.only else [])]
-        code = "import sys; from pathlib import Path; from evae_core.cli import main; sys.exit(main({}, Path.cwd()))"
+        code = ("import sys; from pathlib import Path; from evae_companion.cli import main; "
+                "sys.exit(main({}, Path.cwd()))")
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen([sys.executable, "-c", code.format(argv)], cwd=self.folder, env=self.environment,
                                     stdout=log, stderr=subprocess.STDOUT)
@@ -59,9 +60,9 @@ class Forked:
         import IPython.display  # noqa: F401
         import torch
 
-        import evae_core.results
-        import evae_core.training
-        import evae_core.widgets  # noqa: F401
+        import evae_companion.experiments
+        import evae_companion.sweeps
+        import evae_companion.widgets  # noqa: F401
         torch.set_num_threads(1)
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -217,7 +218,7 @@ def killed(run, expected: dict[str, str], seconds: float, kills: int, seed: int 
             judge()
             for part in ("store", "figures", "build"):
                 shutil.rmtree(run.folder / part, ignore_errors=True)
-        files.write_json(kept, row)
+        serialization.write_json(kept, row)
     if run.start().wait():
         raise RuntimeError(f"the last run failed:\n{end_of_log(run)}")
     judge()
@@ -243,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", default=[])
-    parser.add_argument("--command", action="store_true", help="with kernels: python -m evae_core figures")
+    parser.add_argument("--command", action="store_true", help="with kernels: evae figures")
     parser.add_argument("--folder", type=Path, help="where to work, and go on from; else a temporary one")
     parser.add_argument("--read", action="store_true", help="only run the sources once in --folder")
     arguments = parser.parse_args(argv)
@@ -254,7 +255,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         folder = arguments.folder or Path(temporary)
         if not (known := folder / "undisturbed.json").exists():
             shutil.rmtree(folder / "undisturbed", ignore_errors=True)
-            files.write_json(known, undisturbed(kind(folder / "undisturbed", arguments.only)))
+            serialization.write_json(known, undisturbed(kind(folder / "undisturbed", arguments.only)))
         expected, seconds = json.loads(known.read_text())
         row = killed(kind(folder / "killed", arguments.only), expected, seconds, arguments.kills, arguments.seed)
     row = {"files compared": len(expected), "undisturbed (s)": round(seconds, 1), **row}

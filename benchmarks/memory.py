@@ -31,18 +31,18 @@ def growth(work, count: int, warm: int) -> dict:
 def training(steps: int) -> dict:
     """Optimiser steps as a stage takes them, each on another batch."""
     from evae_core import Hamiltonian
-    from evae_core.training import make_step
+    from evae_core.training.step import make_step
     H = Hamiltonian(D=0.6, B=0.2)
-    step = make_step(16, H, 1e-3, 1.0, "cpu", compile=False)
+    step = make_step(16, H, 1e-3, 1.0, "cpu", fused=False)
     spins = torch.nn.functional.normalize(torch.randn(64, 3, 16, 16), dim=1)
     return growth(lambda k: step.update(spins[torch.randint(64, (8,))]), steps, steps // 5)
 
 
 def annealing(shards: int) -> dict:
     """Shards annealed, verified and stored, as a data set makes them."""
+    from evae_companion.dataset import DataSpec, load_data
+    from evae_companion.store.store import Store
     from evae_core import Hamiltonian, Schedule
-    from evae_core.dataset import DataSpec, load_data
-    from evae_core.store import Store
     spec = DataSpec(Hamiltonian(D=0.6, B=0.2), (16, 16), train=16, validation=0, test=0, shard=16,
                     schedule=Schedule(sweeps=5, overrelax=1))
     with tempfile.TemporaryDirectory() as folder:

@@ -105,13 +105,13 @@ def command_lines() -> st.SearchStrategy:
 @cache
 def _imported() -> None:
     """What the commands import when they are first given: not a matter of the arguments."""
-    for name in ("jupytext.cli", "nbformat", "papermill", "evae_core.carry", "evae_core.recording"):
+    for name in ("jupytext.cli", "nbformat", "papermill", "evae_companion.bundle", "evae_companion.publish"):
         import_module(name)
 
 
 def wrong_command(argv: list[str], root: Path) -> str | None:
     """What is wrong with how the command line takes ``argv`` in a repository without notebooks; None if nothing."""
-    from evae_core import cli
+    from evae_companion import cli
     _imported()
     said, start = io.StringIO(), time.process_time()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
@@ -128,7 +128,7 @@ def wrong_command(argv: list[str], root: Path) -> str | None:
     return None if code == 0 or said.getvalue().strip() else f"{argv}: exit code {code} without a word"
 
 
-TESTED_APART = ("evae_core.formats.export_decoder",)  # it takes seconds: test_network.py
+TESTED_APART = ("evae_companion.io.export_decoder",)  # it takes seconds: test_network.py
 # Names that are no functions, or make what other functions give back.
 RECORDS = ("Losses", "OVF", "CLAIMS", "COLLAPSED", "Check", "Autocorrelation", "Estimate", "OutsideRange")
 
@@ -136,7 +136,7 @@ RECORDS = ("Losses", "OVF", "CLAIMS", "COLLAPSED", "Check", "Autocorrelation", "
 def uncovered() -> list[str]:
     """Public names of the packages, and arguments of the functions here, that no call holds."""
     held, missing = functions(), []
-    for package in ("evae_core", "evae_core.formats", "evae_core.claims", "evae_core.peace"):
+    for package in ("evae_core", "evae_companion.io", "evae_companion.claims", "evae_companion.peace"):
         for name in import_module(package).__all__:
             if not {name, f"{package.rpartition('.')[2]}.{name}"} & {*held, *RECORDS}:
                 missing.append(f"{package}.{name}")

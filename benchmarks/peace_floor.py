@@ -22,9 +22,9 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import least_squares
 from scipy.special import betaincinv
 
-from evae_core import peace
-from evae_core.peace import inverse, sizes, trial
-from evae_core.peace.law import jinc
+from evae_companion import peace
+from evae_companion.peace import inverse, method_comparison, sizes
+from evae_companion.peace.law import jinc
 
 ROOT = Path(__file__).resolve().parents[1]
 GRID = sizes.size_grid()
@@ -123,9 +123,9 @@ def fitted(squared, white, law) -> np.ndarray:
 def main(count: int = 150) -> None:
     networks = {name: peace.estimator.trained(name) for name in peace.estimator.available()}
     optics, shape = peace.Optics(), networks["peace"][0].shape
-    made = trial.reduction_of(optics, False, shape)
-    law, case = law_of(made), trial.Case(count=400)
-    p, data = trial.make(case, optics, made, networks["peace"][0].radii.numpy())
+    made = method_comparison.reduction_of(optics, False, shape)
+    law, case = law_of(made), method_comparison.Case(count=400)
+    p, data = method_comparison.make(case, optics, made, networks["peace"][0].radii.numpy())
     white, volume = inverse.whitening(data.covariance[0]), sizes.weighted(p, GRID, sizes.VOLUME)
 
     def off(found, rows=slice(None)):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from evae_core import peace
-from evae_core.peace import rehearsal, sizes
+from evae_companion import peace
+from evae_companion.peace import end_to_end, sizes
 
 ROOT = Path(__file__).resolve().parents[1]
 CAMERA = peace.Optics(pixel=9.6e-6, crop=64, shape=(512, 512))
@@ -39,18 +39,20 @@ def main(most: int = 200) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     for seed, p in enumerate([*(sizes.lognormal(GRID, *one) for one in RANDOM), two_peaks()]):
         known = {"published law": {}, "grains": {"grains": GRAINS}, "coverage": {"coverage": covered(p, GRAINS)}}
-        for words, method, count, found in rehearsal.rehearse(CAMERA, p, GRID, counts, known, grains=GRAINS, seed=seed):
-            rows["random"].setdefault(f"{words}/{method}/{count}", []).append(rehearsal.distance(found, p, GRID))
+        rehearsed = end_to_end.rehearse(CAMERA, p, GRID, counts, known, grains=GRAINS, seed=seed)
+        for words, method, count, found in rehearsed:
+            rows["random"].setdefault(f"{words}/{method}/{count}", []).append(end_to_end.distance(found, p, GRID))
         print("random", seed, flush=True)
     for median, width, grains in BEDS:
         p = sizes.lognormal(GRID, median, width)
         told = {"published law": {}, "grains": {"grains": grains, "overlap": False},
                 "coverage": {"coverage": covered(p, grains), "overlap": False}}
-        for words, method, count, found in rehearsal.rehearse(CAMERA, p, GRID, [50], told, grains=grains, overlap=False,
-                                                              methods=("peace", "plain"), seed=3):
+        rehearsed = end_to_end.rehearse(CAMERA, p, GRID, [50], told, grains=grains, overlap=False,
+                                        methods=("peace", "plain"), seed=3)
+        for words, method, count, found in rehearsed:
             rows["beds"].append({"median": median, "width": width, "grains": grains, "covered": covered(p, grains),
                                  "known": words, "method": method, "frames": count, "d50": found.d(50)[0],
-                                 "misfit": found.misfit, "distance": rehearsal.distance(found, p, GRID)})
+                                 "misfit": found.misfit, "distance": end_to_end.distance(found, p, GRID)})
             print(rows["beds"][-1], flush=True)
     rows["random"] = {key: float(np.mean(values)) for key, values in rows["random"].items()}
     path.write_text(json.dumps(rows, indent=1))

@@ -12,8 +12,8 @@ import json
 import sys
 from pathlib import Path
 
-from evae_core import peace
-from evae_core.peace import learning, sizes, trial
+from evae_companion import peace
+from evae_companion.peace import learning, method_comparison, sizes
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINED = [(labelled, rounds, weight) for labelled in (100, None) for rounds in (0, 2) for weight in (0.0, 1.0, 10.0)
@@ -27,12 +27,12 @@ def scores(nets, image, tune=(0, 0.0)) -> dict[str, float]:
     """Mean distance by kind at 200 frames, of the networks as they are or tuned on each kind's own data."""
     found = {}
     for kind in KINDS:
-        case, used = trial.Case(kind=kind, count=COUNT), nets
+        case, used = method_comparison.Case(kind=kind, count=COUNT), nets
         if tune[0]:
-            _, data = trial.make(case, peace.Optics(), image, nets[0].radii.numpy())
+            _, data = method_comparison.make(case, peace.Optics(), image, nets[0].radii.numpy())
             used = learning.fine_tune(nets, data.squared, data.spread, image.beam2, data.doubt, steps=tune[0],
                                       rate=tune[1])
-        (score,) = trial.compare(case, {"net": used}, made=image, least_squares=False)
+        (score,) = method_comparison.compare(case, {"net": used}, made=image, least_squares=False)
         found[kind] = score.volume
     return found
 
@@ -40,7 +40,8 @@ def scores(nets, image, tune=(0, 0.0)) -> dict[str, float]:
 def main(steps: int = 1500) -> None:
     path = ROOT / "build" / "peace" / "labels.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    image, rows, few = trial.reduction_of(peace.Optics(), False, peace.Shape()), {"trained": [], "tuned": []}, None
+    image = method_comparison.reduction_of(peace.Optics(), False, peace.Shape())
+    rows, few = {"trained": [], "tuned": []}, None
 
     def note(table, **row):
         rows[table].append(row)

@@ -24,11 +24,11 @@ import torch
 from deepspin_nio import HELD_OUT, SCALE, model_spec
 from measure import machine, table
 
-from evae_core.deepspin.data import Frames, read_deepmd, write_deepmd
-from evae_core.deepspin.model import DeepSpin
-from evae_core.deepspin.potential import neighbours_of
-from evae_core.deepspin.training import Step, TrainSpec, schedule, train
-from evae_core.store import Store
+from evae_companion.deepspin.data import Frames, read_deepmd, write_deepmd
+from evae_companion.deepspin.model import DeepSpin
+from evae_companion.deepspin.potential import neighbours_of
+from evae_companion.deepspin.training import Step, TrainSpec, schedule, train
+from evae_companion.store.store import Store
 
 PILOT = 10, 60  # steps of the two short runs
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "DP_INTRA_OP_PARALLELISM_THREADS": "1", "DP_INTER_OP_PARALLELISM_THREADS": "1"}

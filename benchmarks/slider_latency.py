@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from measure import machine
 
-from evae_core import load_preset, plotting, widgets
-from evae_core.claims import COLLAPSED
-from evae_core.dataset import data_spec
+from evae_companion import plotting, widgets
+from evae_companion.claims import COLLAPSED
+from evae_companion.dataset import data_spec
+from evae_companion.experiments import collapse, latent_interpolation, size_scan
+from evae_core import load_preset
 from evae_core.presets import Preset
-from evae_core.results import collapse, strip, walk
 
 GOAL = 100  # ms
 
@@ -65,18 +66,18 @@ def rows(p: Preset) -> Iterator[tuple[str, float, np.ndarray]]:
     latent.sample()
     latent.pick("B")
     yield "latent space: from A to B", first, timed(latent.between, np.round(rng.uniform(0, 1, 60), 2))
-    walked = walk(p, device="cpu")
+    walked = latent_interpolation.run(p, device="cpu")
     interpolation, first = opened(lambda: widgets.InterpolationExplorer(walked, H))
     steps = np.arange(interpolation.R.min, interpolation.R.max)
     yield "interpolation: R", first, timed(interpolation.R, rng.permutation(steps)[:60].tolist())
-    found = collapse(p, device="cpu")
+    found = collapse.run(p, device="cpu")
     figure = plotting.collapse_measure(
         [{"label": name, "gamma": run["gamma"], "mse": run["kspace_mse"], "energy": run["energy_per_spin"]}
          for name, run in found.runs.items()], threshold=COLLAPSED * found.data["kspace_mse"],
         ideal_energy=found.ideal["energy"], data=tuple(found.data[f"energy_{k}"] for k in ("min", "mean", "max")))
     collapsed, first = opened(lambda: widgets.CollapseExplorer(found, H, figure))
     yield "collapse: gamma", first, timed(collapsed.gamma, list(found.shown)[1:] * 3)
-    confined, first = opened(lambda: widgets.ConfinedExplorer(strip(p, device="cpu")))
+    confined, first = opened(lambda: widgets.ConfinedExplorer(size_scan.run(p, device="cpu")))
     yield "confined: size", first, timed(confined.size, [n for _, n in confined.size.options] * 2)
 
 

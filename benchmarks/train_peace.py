@@ -1,4 +1,4 @@
-"""Train the networks that come with evae_core.peace, for the optics of the published set-up.
+"""Train the networks that come with evae_companion.peace, for the optics of the published set-up.
 
     python benchmarks/train_peace.py [members [first [second [third]]]]     # default: 2 members of "peace" and "plain"
 
@@ -6,7 +6,7 @@ Each in three parts: ``first`` steps (12000) with the right scale and height, wh
 with uncertain and wrong ones among them, both as perceptrons; then ``third`` (10000), in which "peace" is given back
 what the law leaves unexplained and "plain" goes on as it is. About 10 ms a step on one core of a quiet Xeon, 40 ms in
 the third part of "peace". Finished parts are kept in build/peace and not trained again; the ensembles are written to
-evae_core/peace/trained when all are there.
+evae_companion/peace/trained when all are there.
 """
 
 import sys
@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from evae_core import peace
+from evae_companion import peace
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHT = {"peace": 1.0, "plain": 0.0}  # of the physics term

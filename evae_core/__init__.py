@@ -4,18 +4,18 @@ from importlib import import_module
 from typing import Any
 
 # Where each public name lives. They are imported when first asked for: torch takes seconds, --help needs none of it.
-_HOME = {"VAE": "model", "Annealing": "annealing", "Hamiltonian": "hamiltonian", "Losses": "model",
-         "Schedule": "annealing", "anneal": "annealing", "heat_bath": "annealing", "load_preset": "presets",
+_HOME = {"VAE": "model", "VAEConfig": "model", "Annealing": "annealing", "Hamiltonian": "hamiltonian",
+         "Losses": "losses", "Schedule": "annealing", "anneal": "annealing", "heat_bath": "annealing", "load_preset": "presets",
          "relax": "textures", "skyrmion_lattice": "textures", "topological_charge": "observables"}
 
-__all__ = ["VAE", "Annealing", "Hamiltonian", "Losses", "Schedule", "anneal", "heat_bath", "load_preset", "relax",
-           "skyrmion_lattice", "topological_charge"]
+__all__ = ["VAE", "VAEConfig", "Annealing", "Hamiltonian", "Losses", "Schedule", "anneal", "heat_bath", "load_preset",
+           "relax", "skyrmion_lattice", "topological_charge"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in {*_HOME.values(), "peace"}:
+    if name in _HOME.values():
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,8 +1,6 @@
-"""``python -m evae_core``: see :mod:`evae_core.cli`."""
+"""``python -m evae_core`` was the command until version 0.2; it is ``evae`` now. This line goes in version 0.3."""
 
 import sys
 
-from evae_core.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit("python -m evae_core is now the command evae; run evae --help, or .venv/bin/evae --help after make .venv")

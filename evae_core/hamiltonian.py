@@ -1,18 +1,16 @@
-r"""The spin Hamiltonian: the one place where the physics is written.
+r"""The spin Hamiltonian: energies and fields.
 
 .. math::
     E = -J \sum_{\langle ij\rangle} S_i\cdot S_j
         - \sum_{\langle ij\rangle} D_{ij}\cdot(S_i\times S_j)
         - B\sum_i S^z_i - K\sum_i (S^z_i)^2
 
-on a square lattice, every nearest-neighbour bond counted once, unit spins. The
-exchange, Dzyaloshinskii-Moriya (DM) and Zeeman terms are those of Kwon et al.,
-Advanced Science 2021; the uniaxial anisotropy, and bonds to farther sites
-(:mod:`evae_core.bonds`), are additions of this project.
+on a square lattice, every nearest-neighbour bond counted once, unit spins. The exchange, Dzyaloshinskii-Moriya (DM) and
+Zeeman terms are those of Kwon et al., Advanced Science 2021; the uniaxial anisotropy, bonds to farther sites and terms
+of one's own are additions of this project.
 
-The pair interaction of nearest neighbours is one 3x3 matrix a bond, :math:`E_{ij} = -S_i^T M_b S_{i+b}`,
-with :math:`(M_b)_{\alpha\beta} = J\delta_{\alpha\beta} + \epsilon_{\kappa\alpha\beta}D_\kappa`,
-for the two bonds b = +x, +y that belong to a site.
+:attr:`Hamiltonian.couplings` states all bilinear terms at once (:mod:`evae_core.bonds`), and every backend reads it.
+J, D, B and K on nearest neighbours have faster code, here and in the annealers; it is used where they are all there is.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evae_core.bonds import Bond, bond_field, bond_matrix, check_bonds, count
+from evae_core.bonds import Bond, Couplings, Term, bond_field, bond_matrix, check_bonds, count, couplings_of
 
 DMI_TYPES = ("bloch", "neel")
 MOST_SITES = 2**28  # of one configuration: 3 GB
@@ -95,6 +93,7 @@ class Hamiltonian:
     further : bonds beside J and D: (dy, dx, J) or (dy, dx, J, (Dx, Dy, Dz)) each, from every site to the
         one dy rows and dx columns on. ``further=shell(1, 1, J2)`` (:mod:`evae_core.bonds`) is exchange with
         the four second neighbours. Bonds to nearest neighbours add to J and D.
+    terms : terms of one's own, each a :class:`~evae_core.bonds.Term`.
 
     Spins have shape (..., 3, Ny, Nx) and unit length along axis -3; axis -1 is x, -2 is y.
     Values on non-magnetic sites are ignored. Everything is batched over the leading axes,
@@ -120,6 +119,7 @@ class Hamiltonian:
     dmi: str = "bloch"
     boundary: str | np.ndarray = "periodic"
     further: Any = ()  # tuple[Bond, ...] once checked; plain tuples come in
+    terms: tuple[Term, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("J", "D", "B", "K"):
@@ -130,6 +130,10 @@ class Hamiltonian:
                 raise ValueError(f"{name} must be finite, got {value!r}")
             object.__setattr__(self, name, float(value))
         object.__setattr__(self, "further", check_bonds(self.further))
+        if not isinstance(self.terms, (tuple, list)) or not all(isinstance(term, Term) for term in self.terms):
+            raise TypeError(f"terms must be a tuple of Term objects, got {self.terms!r:.100}")
+        object.__setattr__(self, "terms", tuple(self.terms))
+        self.couplings  # noqa: B018  # checks the terms' numbers
         if not isinstance(self.dmi, str) or self.dmi not in DMI_TYPES:
             raise ValueError(f"dmi must be one of {DMI_TYPES}, got {self.dmi!r}")
         if isinstance(self.boundary, str):
@@ -148,7 +152,7 @@ class Hamiltonian:
 
     def _key(self) -> tuple[Any, ...]:
         edge = self.boundary if isinstance(self.boundary, str) else (self.boundary.shape, self.boundary.tobytes())
-        return self.J, self.D, self.B, self.K, self.dmi, edge, self.further
+        return self.J, self.D, self.B, self.K, self.dmi, edge, self.further, self.terms
 
     def __eq__(self, other: Any) -> bool:
         return self._key() == other._key() if isinstance(other, Hamiltonian) else NotImplemented
@@ -171,7 +175,45 @@ class Hamiltonian:
         mask = self.mask
         edge = self.boundary if mask is None else {"shape": list(mask.shape), "bits": np.packbits(mask).tobytes().hex()}
         spec = {"J": self.J, "D": self.D, "B": self.B, "K": self.K, "dmi": self.dmi, "boundary": edge}
-        return spec | ({"further": [[*bond[:3], list(bond.dm)] for bond in self.further]} if self.further else {})
+        spec |= {"further": [[*bond[:3], list(bond.dm)] for bond in self.further]} if self.further else {}
+        return spec | ({"terms": [term.spec() for term in self.terms]} if self.terms else {})
+
+    @cached_property
+    def couplings(self) -> Couplings:
+        """All bilinear terms as one statement: bonds, and a vector and a matrix per site."""
+        return couplings_of((*self.nearest, *self.further), self.B, self.K, self.terms)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether J, D, B and K on nearest neighbours are all there is: what the specialised code knows."""
+        return not self.unknown and self.couplings == couplings_of(self.nearest, self.B, self.K)
+
+    @property
+    def unknown(self) -> tuple[Term, ...]:
+        """The terms that are not bilinear: annealers do not know them."""
+        return tuple(term for term in self.terms if not term.bilinear)
+
+    @property
+    def largest_coupling(self) -> float:
+        """The largest magnitude among all bilinear couplings, in units of J."""
+        bonds, vector, matrix = self.couplings
+        return max(abs(self.D), *(abs(c) for bond in bonds for c in (bond.J, *bond.dm, *sum(bond.gamma, ()))),
+                   *map(abs, vector), *map(abs, sum(matrix, ())))
+
+    @cached_property
+    def _other_bonds(self) -> tuple[Bond, ...]:
+        """The bonds that :meth:`_nearest_field` does not hold: all, where something was added to nearest neighbours."""
+        bonds = self.couplings.bonds
+        return tuple(bond for bond in bonds if bond not in self.nearest) if self._nearest_apart else bonds
+
+    @property
+    def _nearest_apart(self) -> bool:
+        return all(bond in self.couplings.bonds for bond in self.nearest)
+
+    @cached_property
+    def _along_z(self) -> bool:
+        """Whether the energy of a single spin is that of B and K alone."""
+        return self.couplings[1:] == couplings_of((), self.B, self.K)[1:]
 
     @cached_property
     def bond_matrices(self) -> np.ndarray:
@@ -198,7 +240,7 @@ class Hamiltonian:
             raise ValueError(f"shape must be at least {least} x {least} for this boundary, got {(ny, nx)}")
         if self.mask is not None and self.mask.shape != (ny, nx):
             raise ValueError(f"shape {(ny, nx)} differs from the boundary mask's shape {self.mask.shape}")
-        for bond in self.further if self.periodic else ():
+        for bond in self.couplings.bonds[2:] if self.periodic else ():
             if bond.dy % ny == 0 and bond.dx % nx == 0:
                 raise ValueError(f"shape {(ny, nx)} is periodic and its bond {bond[:2]} leads back to the same site")
         return ny, nx
@@ -216,7 +258,16 @@ class Hamiltonian:
         return spins * mask, mask
 
     def _pair_field(self, spins: Tensor, mask: Tensor | None) -> Tensor:
-        """sum_b (M_b S_{i+b} + M_b^T S_{i-b}), written without the matrices (a few passes), and the further bonds."""
+        """sum_b (M_b S_{i+b} + M_b^T S_{i-b}) over all bonds; zero on non-magnetic sites."""
+        if self._nearest_apart:
+            h = self._nearest_field(spins)
+            h = h + bond_field(spins, self._other_bonds, self.periodic) if self._other_bonds else h
+        else:
+            h = bond_field(spins, self._other_bonds, self.periodic)
+        return h if mask is None else h * mask
+
+    def _nearest_field(self, spins: Tensor) -> Tensor:
+        """The part of J and D, written without the matrices (a few passes)."""
         batch = spins.shape[:-3]
         padded = torch.nn.functional.pad(spins.reshape(-1, *spins.shape[-3:]), (1, 1, 1, 1),
                                          mode="circular" if self.periodic else "constant").unflatten(0, batch or (1,))
@@ -239,16 +290,45 @@ class Hamiltonian:
                 hx.add_(lz, alpha=self.D).sub_(rz, alpha=self.D)
                 hy.add_(dz, alpha=self.D).sub_(uz, alpha=self.D)
                 hz.add_(rx, alpha=self.D).sub_(lx, alpha=self.D).add_(uy, alpha=self.D).sub_(dy, alpha=self.D)
-        if self.further:
-            h = h + bond_field(spins, self.further, self.periodic)
-        return h if mask is None else h * mask
+        return h
+
+    def _own_field(self, spins: Tensor, mask: Tensor | None) -> Tensor:
+        """b + 2 A S of every spin, and what terms that are not bilinear add; zero on non-magnetic sites."""
+        if self._along_z and not self.unknown:
+            local = torch.zeros_like(spins)
+            local.select(-3, 2).copy_(2 * self.K * spins.select(-3, 2) + (self.B if mask is None else self.B * mask))
+            return local
+        local = spins.new_tensor(self.couplings.vector)[:, None, None] + 2 * self._turned(spins)
+        if self.unknown:
+            local = local - self._unknown(spins)[1]
+        return local if mask is None else local * mask
+
+    def _turned(self, spins: Tensor) -> Tensor:
+        """A S of every spin."""
+        return torch.einsum("ab,...byx->...ayx", spins.new_tensor(self.couplings.matrix), spins)
+
+    def _unknown(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        """Energy density (..., Ny, Nx) of the terms that are not bilinear, and its gradient, by autograd."""
+        again = torch.is_grad_enabled() and spins.requires_grad
+        with torch.enable_grad():
+            leaf = spins if again else spins.detach().requires_grad_()
+            density = sum((energy for term in self.unknown if (energy := term.energy_density(leaf)) is not None),
+                          torch.zeros_like(leaf.select(-3, 0)))
+            (gradient,) = torch.autograd.grad(density.sum(), leaf, create_graph=again)
+        return (density, gradient) if again else (density.detach(), gradient)
 
     def energy_density(self, spins: Tensor) -> Tensor:
         """Energy of every site, (..., Ny, Nx) in units of J; each bond is shared in halves. Sums to :meth:`energy`."""
         spins, mask = self._prepare(spins)
         sz = spins.select(-3, 2)
         pair = -0.5 * (spins * self._pair_field(spins, mask)).sum(-3)
-        return pair - sz * (self.B + self.K * sz)
+        if self._along_z and not self.unknown:
+            return pair - sz * (self.B + self.K * sz)
+        vector = spins.new_tensor(self.couplings.vector)[:, None, None]
+        density = pair - (spins * (vector + self._turned(spins))).sum(-3)
+        if self.unknown:
+            density = density + self._unknown(spins)[0]
+        return density if mask is None else density * mask
 
     def energy(self, spins: Tensor, *, check: bool = True) -> Tensor:
         """Total energy E, (...,) in units of J; formula above (module docstring).
@@ -268,9 +348,7 @@ class Hamiltonian:
     def field(self, spins: Tensor) -> Tensor:
         """Effective field h_i = -dE/dS_i, (..., 3, Ny, Nx) in units of J; zero on non-magnetic sites."""
         spins, mask = self._prepare(spins)
-        local = torch.zeros_like(spins)
-        local.select(-3, 2).copy_(2 * self.K * spins.select(-3, 2) + (self.B if mask is None else self.B * mask))
-        return self._pair_field(spins, mask) + local
+        return self._pair_field(spins, mask) + self._own_field(spins, mask)
 
     def alignment(self, spins: Tensor) -> Tensor:
         """Local correlation cos(theta_i) = S_i . h_i / |h_i|, (..., Ny, Nx); 1 everywhere in a stationary state.
@@ -305,7 +383,7 @@ class Hamiltonian:
         Each of the further bonds counts with its own J.
         """
         exchange = self.J * self.bonds(shape)
-        if self.further:
+        if self.further:  # terms of one's own do not move the zero
             ny, nx = self.check_shape(shape)
             magnetic = np.ones((ny, nx), bool) if self.mask is None else self.mask
             exchange += sum(bond.J * count(bond, magnetic, self.periodic) for bond in self.further)
@@ -321,8 +399,17 @@ class _Energy(torch.autograd.Function):
         field = hamiltonian._pair_field(inside, mask)
         sz, h_z = inside.select(-3, 2), field.select(-3, 2)
         pair = torch.linalg.vecdot(inside.flatten(-3), field.flatten(-3))
-        own = hamiltonian.B * sz.sum((-2, -1)) + hamiltonian.K * sz.square().sum((-2, -1))
-        h_z.add_(hamiltonian.B if mask is None else hamiltonian.B * mask).add_(sz, alpha=2 * hamiltonian.K)
+        if hamiltonian._along_z and not hamiltonian.unknown:
+            own = hamiltonian.B * sz.sum((-2, -1)) + hamiltonian.K * sz.square().sum((-2, -1))
+            h_z.add_(hamiltonian.B if mask is None else hamiltonian.B * mask).add_(sz, alpha=2 * hamiltonian.K)
+        else:
+            local = hamiltonian._own_field(inside, mask)
+            vector = inside.new_tensor(hamiltonian.couplings.vector)[:, None, None]
+            own = (inside * (vector + hamiltonian._turned(inside))).sum((-3, -2, -1))
+            if hamiltonian.unknown:
+                density = hamiltonian._unknown(inside)[0]
+                own = own - (density if mask is None else density * mask).sum((-2, -1))
+            field = field + local
         ctx.hamiltonian = hamiltonian
         ctx.save_for_backward(spins, field)
         return -0.5 * pair - own

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evae_core.arguments import finite_array
 from evae_core.hamiltonian import Hamiltonian, check_spins
-from evae_core.model import VAE, check_weight
+from evae_core.model import VAE
+from evae_core.validation import check_number, finite_array
 
 K_STEPS = 200
 MOST_STEPS = 10**6
@@ -52,9 +52,7 @@ def inverse_map(model: VAE, targets: Tensor, steps: int = 1000, learning_rate: f
         targets of another size than the model's, or not unit spins; steps below 1.
     """
     _check(model, steps)
-    check_weight("learning_rate", learning_rate)
-    if learning_rate > 1e3:
-        raise ValueError(f"learning_rate must be at most 1000, got {learning_rate!r}; z is of order 1")
+    check_number("learning_rate", learning_rate, 0.0, 1e3, equal=True)  # z is of order 1
     H = Hamiltonian(boundary=model.boundary)
     check_spins(targets, "targets", unit=True, magnetic=H.mask)
     if targets.ndim != 4 or tuple(targets.shape[-2:]) != model.size:

@@ -1,4 +1,4 @@
-r"""The network and its loss, L = L_RC + beta L_KL + gamma L_H (Kwon et al., Advanced Science 2021).
+r"""The network: encoder, decoder and the VAE made of both (Kwon et al., Advanced Science 2021).
 
 Encoder: 4 x [padding, conv 5x5 (6, 12, 24, 48 filters), batch norm, leaky ReLU, max-pool 2x2],
 flatten, dense W + batch norm + leaky ReLU, dense 512, heads mu and log sigma^2.
@@ -15,102 +15,47 @@ every output is the uniform state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evae_core.arguments import check_count
 from evae_core.hamiltonian import Hamiltonian, check_spins
+from evae_core.losses import EnergyModel, Losses, energy_loss, kl_loss, reconstruction_loss
+from evae_core.validation import check_count, check_is, check_number
 
 MOST_LATENT = 10**5
 MOST_STATES = 10**7  # decoded at once
-LATENT = 100
-FILTERS = (6, 12, 24, 48)
-HIDDEN = 512
-SLOPE = 0.1
-LOGVAR_START = -6.0
-LOGVAR_MOST = 4.0
-D_PAPER = 0.3
+LOGVAR_MOST = 4.0  # log sigma^2 stays below it
 
 
-@runtime_checkable
-class Energy(Protocol):
-    """What L_H is made of: a :class:`Hamiltonian`, or a learned energy that stands for one."""
+@dataclass(frozen=True)
+class VAEConfig:
+    """The network's numbers. The defaults are the paper's, except for the two that its text does not state."""
 
-    @property
-    def D(self) -> float:
-        """DM constant, J, which sets the scale of L_H."""
+    latent: int = 100  # latent variables
+    filters: tuple[int, ...] = (6, 12, 24, 48)  # of the encoder's convolutions; each is followed by a 2x2 pooling
+    hidden: int = 512  # width of the dense layers next to the latent space
+    slope: float = 0.1  # of the leaky ReLU below zero: chosen here
+    logvar_start: float = -6.0  # bias of the head log sigma^2 before training: chosen here
 
-    @property
-    def boundary(self) -> Any:
-        """As :attr:`Hamiltonian.boundary`."""
-
-    @property
-    def mask(self) -> Any:
-        """(Ny, Nx) bool of the magnetic sites, or None where all are."""
-
-    def energy(self, spins: Tensor, *, check: bool = True) -> Tensor:
-        """(...,) total energy of spins (..., 3, Ny, Nx), differentiable."""
-
-    def reference_energy(self, shape: Sequence[int]) -> float:
-        """E_0."""
-
-    def sites(self, shape: Sequence[int]) -> int:
-        """Number of magnetic sites."""
-
-
-class Guide(Energy, Protocol):
-    """A learned energy; ``about``, plain JSON values, says what it depends on."""
+    def __post_init__(self) -> None:
+        check_count("latent", self.latent, 1, MOST_LATENT)
+        if not isinstance(self.filters, tuple) or not self.filters:
+            raise TypeError(f"filters must be a tuple of integers, got {self.filters!r}")
+        for filters in self.filters:
+            check_count("filters", filters, 1, MOST_LATENT)
+        check_count("hidden", self.hidden, 1, MOST_LATENT)
+        check_number("slope", self.slope, 0.0, 1.0, equal=True)
+        check_number("logvar_start", self.logvar_start, -100.0, LOGVAR_MOST, equal=True)
 
     @property
-    def name(self) -> str:
-        """What lines of progress call it."""
-
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """What the weights depend on."""
-
-
-class Losses(NamedTuple):
-    """The three losses and their weighted sum; each a scalar tensor, the mean over the batch."""
-
-    reconstruction: Tensor
-    kl: Tensor
-    energy: Tensor
-    total: Tensor
-
-
-def reconstruction_loss(x_in: Tensor, x_out: Tensor, sites: int) -> Tensor:
-    r"""L_RC = (1/N) sum_i \|S_in - S_out\|^2, the squared chord a spin: 0 ... 4; mean over the batch.
-
-    Spins (n, 3, Ny, Nx), zero on non-magnetic sites; ``sites`` is N. Sum over components, mean over sites.
-    """
-    return (x_in - x_out).square().sum() / (sites * len(x_in))
-
-
-def kl_loss(mu: Tensor, logvar: Tensor) -> Tensor:
-    """L_KL = -1/2 sum_j (1 + log s_j^2 - mu_j^2 - s_j^2), nats: sum over latents, mean over the batch; (n, latent)."""
-    return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1).mean()
-
-
-def energy_loss(H: Energy, x_out: Tensor) -> Tensor:
-    """L_H = (E(X_out) - E0)/N x (0.3/D)^2, signed and linear; mean over the batch.
-
-    E0 = H.reference_energy: the exchange energy of the uniform state. The last factor makes one gamma ladder
-    serve every lattice: energies a spin above the uniform state scale as D^2 (it is 1 for the paper's D, and
-    left out for D = 0, where no such scaling exists).
-    """
-    shape = x_out.shape[-2:]
-    return (H.energy(x_out, check=False).mean() - H.reference_energy(shape)) * (energy_scale(H) / H.sites(shape))
-
-
-def energy_scale(H: Energy) -> float:
-    """(0.3/D)^2, the factor between energies per spin and L_H; 1 for D = 0."""
-    return (D_PAPER / H.D) ** 2 if H.D else 1.0
+    def reduction(self) -> int:
+        """The factor by which the poolings shrink each side of the lattice; sides are multiples of it."""
+        return 2 ** len(self.filters)
 
 
 def _collapse(axis_parity: int) -> Tensor:
@@ -164,13 +109,13 @@ def pad_open(x: Tensor, width: int) -> Tensor:
     return F.pad(x, (width,) * 4)
 
 
-def check_size(size: Any) -> tuple[int, int]:
-    """Return ``size`` (an int or (Ny, Nx)) as a pair; both must be positive multiples of 16 (four poolings).
+def check_size(size: Any, multiple: int = VAEConfig().reduction) -> tuple[int, int]:
+    """Return ``size`` (an int or (Ny, Nx)) as a pair; both must be positive multiples of ``multiple``.
 
     Raises
     ------
     TypeError, ValueError
-        not integers, or not multiples of 16.
+        not integers, or not multiples of it (16 for the paper's four poolings).
     """
     pair = (size, size) if isinstance(size, (int, np.integer)) and not isinstance(size, bool) else size
     try:
@@ -180,25 +125,10 @@ def check_size(size: Any) -> tuple[int, int]:
     for n in (ny, nx):
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
             raise TypeError(f"size must be an integer or (Ny, Nx), got {size!r}")
-        if n < 16 or n % 16:
-            raise ValueError(f"size must be a positive multiple of 16 (four 2x2 poolings), got {size!r}; "
-                             f"nearest: {max(16, 16 * round(n / 16))}")
+        if n < multiple or n % multiple:
+            raise ValueError(f"size must be a positive multiple of {multiple} (each 2x2 pooling halves it), got "
+                             f"{size!r}; nearest: {max(multiple, multiple * round(n / multiple))}")
     return int(ny), int(nx)
-
-
-def leaky() -> nn.LeakyReLU:
-    """The network's activation."""
-    return nn.LeakyReLU(SLOPE, inplace=True)
-
-
-def check_weight(name: str, value: Any) -> None:
-    """Raise TypeError or ValueError unless ``value`` is a finite number >= 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
-    if isinstance(value, int) and value >= 2**63:  # torch takes no larger ones
-        raise ValueError(f"{name} must be below 2**63 or a float, got {value!r:.60}")
 
 
 def bounded(x: Tensor) -> Tensor:
@@ -213,21 +143,22 @@ def bounded(x: Tensor) -> Tensor:
 class Encoder(nn.Module):
     """Spins (n, 3, Ny, Nx) -> mu, log sigma^2, each (n, latent)."""
 
-    def __init__(self, size: tuple[int, int], latent: int, pad: Any) -> None:
+    def __init__(self, size: tuple[int, int], config: VAEConfig, pad: Any) -> None:
         super().__init__()
-        width = FILTERS[-1] * (size[0] // 16) * (size[1] // 16)
+        filters, low = config.filters, (size[0] // config.reduction, size[1] // config.reduction)
+        width = filters[-1] * low[0] * low[1]
         layers: list[nn.Module] = []
-        for c_in, c_out in zip((3, *FILTERS), FILTERS, strict=False):
-            layers += [PaddedConv(c_in, c_out, pad), nn.BatchNorm2d(c_out), leaky(), nn.MaxPool2d(2)]
+        for c_in, c_out in zip((3, *filters), filters, strict=False):
+            layers += [PaddedConv(c_in, c_out, pad), nn.BatchNorm2d(c_out), _leaky(config), nn.MaxPool2d(2)]
         self.convolutions = nn.Sequential(*layers)
-        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), leaky(),
-                                   nn.Linear(width, HIDDEN))
-        self.mu = nn.Linear(HIDDEN, latent)
-        self.logvar = nn.Linear(HIDDEN, latent)
-        nn.init.constant_(self.logvar.bias, LOGVAR_START)
+        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(width, width, bias=False), nn.BatchNorm1d(width),
+                                   _leaky(config), nn.Linear(width, config.hidden))
+        self.mu = nn.Linear(config.hidden, config.latent)
+        self.logvar = nn.Linear(config.hidden, config.latent)
+        nn.init.constant_(self.logvar.bias, config.logvar_start)
 
     def heads(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and log sigma^2 (n, latent) of the last dense layer's output (n, HIDDEN)."""
+        """mu and log sigma^2 (n, latent) of the last dense layer's output (n, hidden)."""
         return self.mu(hidden), bounded(self.logvar(hidden))
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
@@ -238,20 +169,24 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latent vectors (n, latent) -> unit spins (n, 3, Ny, Nx)."""
 
-    def __init__(self, size: tuple[int, int], latent: int, pad: Any) -> None:
+    def __init__(self, size: tuple[int, int], config: VAEConfig, pad: Any) -> None:
         super().__init__()
-        low = size[0] // 16, size[1] // 16
-        width = FILTERS[-1] * low[0] * low[1]
-        self.dense = nn.Sequential(nn.Linear(latent, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), leaky(),
-                                   nn.Linear(HIDDEN, width, bias=False), nn.BatchNorm1d(width), leaky(),
-                                   nn.Unflatten(1, (FILTERS[-1], *low)))
+        filters, low = config.filters, (size[0] // config.reduction, size[1] // config.reduction)
+        width = filters[-1] * low[0] * low[1]
+        self.dense = nn.Sequential(nn.Linear(config.latent, config.hidden, bias=False), nn.BatchNorm1d(config.hidden),
+                                   _leaky(config), nn.Linear(config.hidden, width, bias=False),
+                                   nn.BatchNorm1d(width), _leaky(config), nn.Unflatten(1, (filters[-1], *low)))
         layers: list[nn.Module] = []
-        for c_in, c_out in zip(FILTERS[::-1], (*FILTERS[-2::-1], 3), strict=True):
-            layers += [UpConv(c_in, c_out, pad), nn.BatchNorm2d(c_out), leaky()]
+        for c_in, c_out in zip(filters[::-1], (*filters[-2::-1], 3), strict=True):
+            layers += [UpConv(c_in, c_out, pad), nn.BatchNorm2d(c_out), _leaky(config)]
         self.convolutions = nn.Sequential(*layers, PaddedConv(3, 3, pad, bias=True))
 
     def forward(self, z: Tensor) -> Tensor:
         return F.normalize(self.convolutions(self.dense(z)).to(z.dtype), dim=1)  # under autocast it is another
+
+
+def _leaky(config: VAEConfig) -> nn.LeakyReLU:
+    return nn.LeakyReLU(config.slope, inplace=True)
 
 
 class VAE(nn.Module):
@@ -260,7 +195,8 @@ class VAE(nn.Module):
     Parameters
     ----------
     size : lattice, one side or (Ny, Nx).
-    latent : number of latent variables.
+    latent : number of latent variables; None: the config's.
+    config : the network's other numbers; None: the paper's.
     boundary : the sample's: ``"periodic"``, ``"open"`` or a bool mask (Ny, Nx), as in :class:`Hamiltonian`.
         Outputs are zero on non-magnetic sites.
 
@@ -276,10 +212,13 @@ class VAE(nn.Module):
     encoder: Any  # an Encoder, or what stands for one that was not carried here
     sites: int
 
-    def __init__(self, size: Any, latent: int = LATENT, boundary: Any = "periodic") -> None:
+    def __init__(self, size: Any, latent: int | None = None, boundary: Any = "periodic",
+                 config: VAEConfig | None = None) -> None:
         super().__init__()
-        self.size = check_size(size)
-        self.latent = check_count("latent", latent, 1, MOST_LATENT)
+        check_is("config", config, VAEConfig, type(None))
+        config = config or VAEConfig()
+        self.config = config if latent is None else replace(config, latent=latent)
+        self.size, self.latent = check_size(size, self.config.reduction), self.config.latent
         edges = Hamiltonian(boundary=boundary)  # checks the boundary
         edges.check_shape(self.size)
         self.boundary = edges.boundary
@@ -287,8 +226,8 @@ class VAE(nn.Module):
         mask = None if edges.mask is None else torch.from_numpy(edges.mask.astype(np.float32))
         self.register_buffer("magnetic", mask, persistent=False)
         self.sites = edges.sites(self.size)
-        self.encoder = Encoder(self.size, latent, pad)
-        self.decoder = Decoder(self.size, latent, pad)
+        self.encoder = Encoder(self.size, self.config, pad)
+        self.decoder = Decoder(self.size, self.config, pad)
 
     def encode(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """mu and log sigma^2 of q(z|spins), each (n, latent); spins (n, 3, Ny, Nx) of the model's size and dtype."""
@@ -314,7 +253,7 @@ class VAE(nn.Module):
         noise = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
         return self.decode(mu + (0.5 * logvar).exp() * noise), mu, logvar
 
-    def loss(self, spins: Tensor, hamiltonian: Energy, beta: float, gamma: float,
+    def loss(self, spins: Tensor, hamiltonian: EnergyModel, beta: float, gamma: float,
              generator: torch.Generator | None = None) -> Losses:
         """L = L_RC + beta L_KL + gamma L_H of a batch (n, 3, Ny, Nx); reductions are stated at each loss.
 
@@ -327,26 +266,26 @@ class VAE(nn.Module):
         """
         self.check_batch(spins, hamiltonian)
         for name, value in (("beta", beta), ("gamma", gamma)):
-            check_weight(name, value)
+            check_number(name, value, 0.0, equal=True)
         return self.losses(spins, hamiltonian, beta, gamma, generator)
 
-    def losses(self, spins: Tensor, hamiltonian: Energy, beta: float, gamma: float,
+    def losses(self, spins: Tensor, hamiltonian: EnergyModel, beta: float, gamma: float,
                generator: torch.Generator | None = None) -> Losses:
         """:meth:`loss` without its checks, for batches known to be right."""
         x_out, mu, logvar = self(spins, generator)
-        return self.compare(spins, x_out, mu, logvar, hamiltonian, beta, gamma)
+        return self.compute_losses(spins, x_out, mu, logvar, hamiltonian, beta, gamma)
 
-    def compare(self, spins: Tensor, x_out: Tensor, mu: Tensor, logvar: Tensor, hamiltonian: Energy, beta: float,
-                gamma: float) -> Losses:
+    def compute_losses(self, spins: Tensor, x_out: Tensor, mu: Tensor, logvar: Tensor, hamiltonian: EnergyModel,
+                       beta: float, gamma: float) -> Losses:
         """The losses of what :meth:`forward` returned for ``spins``."""
         reconstruction = reconstruction_loss(spins, x_out, self.sites)
         kl = kl_loss(mu, logvar)
         energy = energy_loss(hamiltonian, x_out if gamma else x_out.detach())  # at 0 its gradient is not wanted
         return Losses(reconstruction, kl, energy, reconstruction + beta * kl + gamma * energy)
 
-    def check_batch(self, spins: Tensor, hamiltonian: Energy) -> None:
+    def check_batch(self, spins: Tensor, hamiltonian: EnergyModel) -> None:
         """Raise unless ``spins`` is a batch this model can be trained on under ``hamiltonian``."""
-        if not isinstance(hamiltonian, Energy):
+        if not isinstance(hamiltonian, EnergyModel):
             raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(hamiltonian).__name__}")
         check_spins(spins, unit=True, magnetic=hamiltonian.mask)
         if spins.dtype != (wanted := next(self.parameters()).dtype):

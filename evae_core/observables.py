@@ -17,8 +17,8 @@ from scipy import ndimage, spatial
 from scipy.sparse import coo_array, csgraph
 from torch import Tensor
 
-from evae_core.arguments import check_flag, finite_array
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
+from evae_core.validation import check_flag, finite_array
 
 MOST_BINS = 10**6
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 DECADES_BETA = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -160,16 +159,6 @@ PRESETS = {preset.name: preset for preset in (
            phase_D=(0.3, 0.25, 0.2), phase_fields=(0.0, 0.12, 0.2, 0.3, 0.42, 0.55, 0.65, 0.75, 0.85, 0.95),
            phase_first=10_000, phase_steps=10_000, phase_rate=1e-3),
 )}
-
-
-def figures_folder(preset: Preset) -> Path:
-    """Where a run's figures and claims go: $EVAE_FIGURES/<name>, or build/<name>/figures in the repository.
-
-    The committed ones lie in figures/<name>; only ``python -m evae_core publish`` writes there.
-    """
-    if root := os.environ.get("EVAE_FIGURES"):
-        return Path(root) / preset.name
-    return Path(__file__).resolve().parents[1] / "build" / preset.name / "figures"
 
 
 def load_preset(name: str | None = None) -> Preset:

@@ -23,12 +23,14 @@ seed = 0
 # %%
 import torch
 
-from evae_core import Hamiltonian, anneal, load_preset, plotting, relax, skyrmion_lattice, widgets
-from evae_core.dataset import data_schedule, data_spec, load_data
+from evae_companion import plotting, widgets
+from evae_companion.dataset import data_schedule, data_spec, load_data
+from evae_companion.places import figures_folder
+from evae_companion.sweeps import train_stages
+from evae_core import Hamiltonian, anneal, load_preset, relax, skyrmion_lattice
 from evae_core.observables import topological_charge
-from evae_core.presets import figures_folder
 from evae_core.textures import helix_period
-from evae_core.training import climb, ladder
+from evae_core.training.stages import stage_schedule
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -73,9 +75,9 @@ fig
 # minutes on two idle cores, with the data; then it is in the store. One line a stage: its losses, and $L_H$ of states drawn.
 
 # %%
-stages = [stage for stage in ladder(p, beta=1e-3) if stage.gamma <= 100]
+stages = [stage for stage in stage_schedule(p, beta=1e-3) if stage.gamma <= 100]
 data = load_data(data_spec(p), device=device, report=print)
-plain, *_, guided = climb([stages[0].parent, *stages], data_spec(p), device=device, report=print)
+plain, *_, guided = train_stages([stages[0].parent, *stages], data_spec(p), device=device, report=print)
 
 # %% [markdown]
 # The same four random vectors, drawn by both networks.
@@ -120,7 +122,7 @@ for trained in (plain, guided):
 # Each opens on its own, in any order: what it needs and does not find, it makes. **Other sizes:** set `preset` above to
 # `"smoke"` (seconds, untrained), `"desktop"` (the paper's lattice, some hours on two cores) or `"paper"` (its numbers throughout,
 # for a GPU), or run everything with `make figures
-# PRESET=...`. `python -m evae_core --help` lists what else can be done.
+# PRESET=...`. `evae --help` lists what else can be done.
 #
 # ## Look around
 # Other random vectors, both networks.

@@ -37,12 +37,13 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from evae_core import Annealing, Hamiltonian, Schedule, anneal, load_preset, plotting, relax, skyrmion_lattice, widgets
-from evae_core.dataset import data_spec, load_data, ordered_schedule
+from evae_companion import plotting, widgets
+from evae_companion.analysis.order import order
+from evae_companion.dataset import data_spec, load_data, ordered_schedule
+from evae_companion.experiments.report_tables import order_table
+from evae_companion.places import figures_folder
+from evae_core import Annealing, Hamiltonian, Schedule, anneal, load_preset, relax, skyrmion_lattice
 from evae_core.observables import defects, skyrmion_centres, topological_charge
-from evae_core.order import order
-from evae_core.presets import figures_folder
-from evae_core.results.reading import order_table
 
 p = load_preset(preset)
 H = Hamiltonian(J=p.J, D=p.D, B=p.B)

@@ -26,11 +26,15 @@ device = "auto"
 # %%
 import numpy as np
 
-from evae_core import claims, load_preset, plotting, widgets
-from evae_core.dataset import data_spec
-from evae_core.presets import figures_folder
-from evae_core.results import outputs
-from evae_core.training import ENERGY_LABEL, climb_all, ladder, table
+from evae_companion import claims, plotting, widgets
+from evae_companion.dataset import data_spec
+from evae_companion.experiments import beta_sweep
+from evae_companion.places import figures_folder
+from evae_companion.plotting import ENERGY_LABEL
+from evae_companion.sweeps import train_sweeps
+from evae_companion.trained import history_table
+from evae_core import load_preset
+from evae_core.training.stages import stage_schedule
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -38,14 +42,14 @@ spec = data_spec(p)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-print("stages at beta =", ", ".join(f"{stage.beta:g}" for stage in ladder(p)))
-print("each continues the one before:", all(b.parent == a for a, b in zip(ladder(p), ladder(p)[1:], strict=False)))
+print("stages at beta =", ", ".join(f"{stage.beta:g}" for stage in stage_schedule(p)))
+print("each continues the one before:", all(b.parent == a for a, b in zip(stage_schedule(p), stage_schedule(p)[1:], strict=False)))
 
 # %% [markdown]
 # Two independent trainings climb the ladder side by side. One line a stage; a stage that is in the store is loaded.
 
 # %%
-runs = climb_all([ladder(p, seed=seed) for seed in range(p.seeds)], spec, device=device, report=print)
+runs = train_sweeps([stage_schedule(p, seed=seed) for seed in range(p.seeds)], spec, device=device, report=print)
 
 # %% [markdown]
 # ## Fig. 2A
@@ -53,7 +57,7 @@ runs = climb_all([ladder(p, seed=seed) for seed in range(p.seeds)], spec, device
 # random latent vectors; crosses: validation data. Here $z$ is drawn as in training.
 
 # %%
-tables = [table(run) for run in runs]
+tables = [history_table(run) for run in runs]
 series = [t | {"label": f"seed {k}", "x": t["beta"], "validation": t["validation"]} for k, t in enumerate(tables)]
 fig = plotting.ladder_curves(series, xlabel="beta", data_energy=tables[0]["data_energy"],
                              energy_label=ENERGY_LABEL)
@@ -65,7 +69,7 @@ fig
 # What the model returns at every β: the reconstruction of one validation state (decoded from its mean μ), and a generated state.
 
 # %%
-found = outputs(p, device=device)
+found = beta_sweep.run(p, device=device)
 columns = [(f"β = $10^{{{round(np.log10(beta))}}}$", x_out.numpy(), generated.numpy())
            for beta, x_out, generated in zip(p.betas, found.x_out, found.generated, strict=True)]
 fig = plotting.output_ladder(found.given.numpy(), columns)

@@ -25,10 +25,14 @@ device = "auto"
 # %%
 from IPython.display import Markdown
 
-from evae_core import claims, load_preset, plotting, widgets
-from evae_core.dataset import data_spec
-from evae_core.presets import figures_folder
-from evae_core.training import ENERGY_LABEL, climb_all, ladder, table
+from evae_companion import claims, plotting, widgets
+from evae_companion.dataset import data_spec
+from evae_companion.places import figures_folder
+from evae_companion.plotting import ENERGY_LABEL
+from evae_companion.sweeps import train_sweeps
+from evae_companion.trained import history_table
+from evae_core import load_preset
+from evae_core.training.stages import stage_schedule
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -37,18 +41,18 @@ spec = data_spec(p)
 # %%
 # NBVAL_CHECK_OUTPUT
 for beta in p.gamma_betas:
-    stages = ladder(p, beta)
+    stages = stage_schedule(p, beta)
     print(f"beta = {beta:g}: {len(stages)} stages from gamma = {stages[0].gamma:g} to {stages[-1].gamma:g}, "
           f"started from the model of beta = {stages[0].parent.beta:g}, gamma = {stages[0].parent.gamma:g}")
 
 # %%
-runs = climb_all([ladder(p, beta) for beta in p.gamma_betas], spec, device=device, report=print)
+runs = train_sweeps([stage_schedule(p, beta) for beta in p.gamma_betas], spec, device=device, report=print)
 
 # %% [markdown]
 # ## Fig. 2B
 
 # %%
-tables = [table(run) for run in runs]
+tables = [history_table(run) for run in runs]
 series = [t | {"label": f"β = {t['beta'][0]:g}", "x": t["gamma"]} for t in tables]
 fig = plotting.ladder_curves(series, xlabel="gamma", data_energy=tables[0]["data_energy"],
                              energy_label=ENERGY_LABEL)

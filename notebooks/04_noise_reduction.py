@@ -24,11 +24,12 @@ beta = 1e-3
 import torch
 from IPython.display import Markdown
 
-from evae_core import claims, load_preset, plotting, widgets
-from evae_core.dataset import data_spec
-from evae_core.presets import figures_folder
-from evae_core.results import noise
-from evae_core.runs import NOISE as gammas
+from evae_companion import claims, plotting, widgets
+from evae_companion.dataset import data_spec
+from evae_companion.experiments import noise_reduction
+from evae_companion.places import figures_folder
+from evae_companion.training_plans import NOISE as gammas
+from evae_core import load_preset
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -45,7 +46,7 @@ print("columns: gamma =", ", ".join(f"{g:g}" for g in gammas))
 # the Hamiltonian. What differs is due to γ, not to longer training.
 
 # %%
-found = noise(p, beta, device=device)
+found = noise_reduction.run(p, beta, device=device)
 models = dict(zip(gammas, found.models, strict=True))
 
 # %% [markdown]
@@ -85,7 +86,7 @@ fig
 # Peaks are read from densities over linear bins of 0.25 degrees.
 
 # %%
-results = claims.noise(gammas, found.median, found.peak, found.height)
+results = claims.noise_reduction(gammas, found.median, found.peak, found.height)
 Markdown(claims.save(figures, "04_noise_reduction", results))
 
 # %% [markdown]

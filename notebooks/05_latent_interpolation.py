@@ -28,13 +28,14 @@ beta = 1e-3
 import numpy as np
 from IPython.display import Markdown
 
-from evae_core import claims, load_preset, plotting, widgets
-from evae_core.dataset import data_spec
+from evae_companion import claims, plotting, widgets
+from evae_companion.dataset import data_spec
+from evae_companion.experiments import latent_interpolation
+from evae_companion.experiments.latent_interpolation import measures
+from evae_companion.places import figures_folder
+from evae_companion.training_plans import WALK as gammas
+from evae_core import load_preset
 from evae_core.latent import K_STEPS, barrier
-from evae_core.presets import figures_folder
-from evae_core.results import walk
-from evae_core.results.fig4_walk import measures
-from evae_core.runs import WALK as gammas
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -53,7 +54,7 @@ print(f"K = {K_STEPS} steps for every gamma of", ", ".join(f"{g:g}" for g in gam
 # preset's results and the store does not, those are shown, and the next cell says so.
 
 # %%
-found = walk(p, beta, device=device)
+found = latent_interpolation.run(p, beta, device=device)
 print("E/N", found.energy, "charge", found.charge)
 
 # %% [markdown]
@@ -114,7 +115,7 @@ for g in gammas:
 # ## What the paper claims
 
 # %%
-results = claims.interpolation(**measures(found))
+results = claims.latent_interpolation(**measures(found))
 Markdown(claims.save(figures, "05_latent_interpolation", results))
 
 # %% [markdown]

@@ -24,12 +24,13 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from evae_core import claims, load_preset, plotting, widgets
-from evae_core.dataset import data_spec
+from evae_companion import claims, plotting, widgets
+from evae_companion.dataset import data_spec
+from evae_companion.experiments import collapse, data_order, report_tables
+from evae_companion.places import figures_folder
+from evae_companion.training_plans import COLLAPSE as shown
+from evae_core import load_preset
 from evae_core.observables import kspace_mse
-from evae_core.presets import figures_folder
-from evae_core.results import collapse, data_decides, reading
-from evae_core.runs import COLLAPSE as shown
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -44,7 +45,7 @@ print("all on the ladder:", all(g in p.gammas for g in shown))
 # Both betas of notebook 3, and independent trainings: other initial weights, other batches, other noise. Where `data/recorded` holds this preset's results and the store does not, those are shown, and the next cell says so.
 
 # %%
-found = collapse(p, device=device)
+found = collapse.run(p, device=device)
 first, small_beta = list(found.runs)[:2]
 seeds = [name.split(", ")[1] for name in found.twins]
 data, ideal = found.data, found.ideal["energy"]
@@ -106,7 +107,7 @@ fig
 # the best commensurate lattice, k-space MSE as a share of the training data's; eight states of each kind brought to rest.
 
 # %%
-Markdown(reading.stage_table(found.runs[first], ideal, data_mse))
+Markdown(report_tables.stage_table(found.runs[first], ideal, data_mse))
 
 # %% [markdown]
 # ## On which data the collapse ends in the ground state
@@ -116,8 +117,8 @@ Markdown(reading.stage_table(found.runs[first], ideal, data_mse))
 # known among them, which is left out of the first two.
 
 # %%
-decides = data_decides(p, device=device)
-Markdown(reading.order_table(decides.data, decides.lowest))
+decides = data_order.run(p, device=device)
+Markdown(report_tables.order_table(decides.data, decides.lowest))
 
 # %% [markdown]
 # One row per stage; columns and units as above, energies above the lowest state known.
@@ -126,7 +127,7 @@ Markdown(reading.order_table(decides.data, decides.lowest))
 for name in decides.names:
     left = decides.data[name]["left_out"]
     display(Markdown(f"**{name}** ({left} configurations left out)\n\n"
-                     + reading.stage_table(decides.rows[name], decides.lowest, decides.data[name]["kspace_mse"])))
+                     + report_tables.stage_table(decides.rows[name], decides.lowest, decides.data[name]["kspace_mse"])))
 
 # %% [markdown]
 # A state decoded at the largest γ after training on each of the three.

@@ -23,12 +23,13 @@ beta = 1e-3
 # %%
 from IPython.display import Markdown
 
-from evae_core import claims, load_preset, plotting, widgets
-from evae_core.dataset import confined_spec
-from evae_core.presets import figures_folder
-from evae_core.results import reading, strip
-from evae_core.results.figs_confined import collapsed
-from evae_core.training import climb_all, confined_ladder
+from evae_companion import claims, plotting, widgets
+from evae_companion.dataset import confined_spec
+from evae_companion.experiments import confined, report_tables, size_scan
+from evae_companion.places import figures_folder
+from evae_companion.sweeps import train_sweeps
+from evae_core import load_preset
+from evae_core.training.stages import confined_stages
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -36,19 +37,19 @@ figures = figures_folder(p)
 # %%
 # NBVAL_CHECK_OUTPUT
 print("edges:", confined_spec(p, p.confined[0]).hamiltonian.boundary)
-print("gamma climbs", ", ".join(f"{stage.gamma:g}" for stage in confined_ladder(p, beta)))
+print("gamma climbs", ", ".join(f"{stage.gamma:g}" for stage in confined_stages(p, beta)))
 
 # %%
 specs = {f"{'square' if ny == nx else 'wire'} {ny} x {nx}": confined_spec(p, (ny, nx)) for ny, nx in p.confined}
 more = [confined_spec(p, shape) for shape in p.strip_trained]  # for the sizes below: trained at once, on all cores
-climbed = climb_all([confined_ladder(p, beta)] * (len(specs) + len(more)), [*specs.values(), *more], device=device, report=print)
+climbed = train_sweeps([confined_stages(p, beta)] * (len(specs) + len(more)), [*specs.values(), *more], device=device, report=print)
 runs = dict(zip(specs, climbed, strict=False))
 
 # %% [markdown]
 # ## The states found
 
 # %%
-found = [collapsed(p, shape, run[-1], device) for shape, run in zip(p.confined, runs.values(), strict=True)]
+found = [confined.run(p, shape, run[-1], device) for shape, run in zip(p.confined, runs.values(), strict=True)]
 columns, bars = [], []
 for f in found:
     name, states, annealed = f["name"], f["states"], f["annealed"]
@@ -81,7 +82,7 @@ Markdown(claims.save(figures, "07_confined_geometries", results))
 # E-VAE was trained for a few of these sizes only; sides must be multiples of 16 sites.
 
 # %%
-samples = strip(p, device=device)
+samples = size_scan.run(p, device=device)
 kinds = {"squares": [s for s in samples if s.kind == "square"], "wires": [s for s in samples if s.kind == "wire"]}
 titles = {"squares": "squares: side in spacings a of the bulk, number of skyrmions", "wires": "wires: width, number of skyrmions"}
 fig = plotting.phase_strip([(titles[name], [(s.spins.numpy(), f"{s.size:.1f} a\n{s.skyrmions}") for s in of_kind])
@@ -99,7 +100,7 @@ plotting.save(fig, figures, "figS_confined_sizes")
 fig
 
 # %%
-Markdown(reading.strip_table(samples))
+Markdown(report_tables.strip_table(samples))
 
 # %% [markdown]
 # Where an E-VAE was trained: the search's lowest state above, the E-VAE's lowest, relaxed, below. It is judged more kindly here

@@ -24,15 +24,19 @@ beta = 1e-3
 import numpy as np
 from IPython.display import Markdown
 
-from evae_core import claims, load_preset, plotting, systems, widgets
-from evae_core.baselines import rate, temperatures
-from evae_core.presets import PRESETS, figures_folder
-from evae_core.results import budget, by_seed, critical, gaps, known_best, other_systems, quality, reading
-from evae_core.results.budget import curves
-from evae_core.results.critical import expected
-from evae_core.results.other_systems import reading as reading_of
-from evae_core.results.sample_quality import GAMMAS, STEPS
-from evae_core.runs import BETA
+from evae_companion import claims, plotting, widgets
+from evae_companion.analysis import rate, temperatures
+from evae_companion.experiments import budget, critical_gamma, other_systems, report_tables, sample_quality, systems
+from evae_companion.experiments.budget import curves
+from evae_companion.experiments.critical_gamma import expected
+from evae_companion.experiments.ground_state import gaps, known_best
+from evae_companion.experiments.other_systems import reading as reading_of
+from evae_companion.experiments.sample_quality import GAMMAS, STEPS
+from evae_companion.experiments.seeds import by_seed
+from evae_companion.places import figures_folder
+from evae_companion.training_plans import BETA
+from evae_core import load_preset
+from evae_core.presets import PRESETS
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -53,14 +57,14 @@ print(f"parallel tempering of 48 x 48 spins from 0.15 to 0.7 J/k_B: {len(ladder)
 
 # %%
 found = gaps(p, device=device)
-Markdown(reading.certificate_table(found.certificate))
+Markdown(report_tables.certificate_table(found.certificate))
 
 # %% [markdown]
 # The collapsed networks measured by it, "last" at the largest γ, "best" where their generated states are lowest:
 
 # %%
 print(f"{100 * found.data_share:.1f} % of the training states are the best known state already")
-Markdown(reading.gap_table(found.rows))
+Markdown(report_tables.gap_table(found.rows))
 
 # %%
 names = ["best of the search", *found.state]
@@ -76,7 +80,7 @@ fig
 # %%
 known = known_best(PRESETS["paper"])
 print(known[1] if known else "no search of the paper's system is recorded")
-Markdown(reading.certificate_table(known[0]) if known else "")
+Markdown(report_tables.certificate_table(known[0]) if known else "")
 
 # %% [markdown]
 # ## 2 · At what budget
@@ -88,7 +92,7 @@ Markdown(reading.certificate_table(known[0]) if known else "")
 # along one run), a cross the mean of single runs; triangles are at most 1e-6 J above the best known.
 
 # %%
-rivals = budget(p, device=device)
+rivals = budget.run(p, device=device)
 fig = plotting.budget_curves([(name, curves(sample)) for name, sample in rivals.items()])
 plotting.save(fig, figures, "fig8_budget")
 fig
@@ -99,13 +103,13 @@ for name, sample in rivals.items():
     print(f"{name}: {len(swaps) + 1} temperatures, measured swap rates {np.nanmin(swaps):.2f} to {np.nanmax(swaps):.2f}, "
           f"mean {np.nanmean(swaps):.2f}; training and data "
           + ", ".join(f"{seconds:.0f} s" for seconds in sample.training.values()))
-Markdown(reading.budget_table(rivals))
+Markdown(report_tables.budget_table(rivals))
 
 # %% [markdown]
 # Read from these numbers:
 
 # %%
-Markdown(reading.budget_reading(rivals))
+Markdown(report_tables.budget_reading(rivals))
 
 # %% [markdown]
 # What the training buys is not the state: after the collapse every $z$ decodes to (nearly) the same texture, at what an annealing
@@ -134,7 +138,7 @@ Markdown(reading.budget_reading(rivals))
 print("sets: test data and gamma =", ", ".join(f"{g:g}" for g in GAMMAS))
 
 # %%
-sampled = quality(p, beta, device=device)
+sampled = sample_quality.run(p, beta, device=device)
 columns = ("precision", "density", "coverage", "recall", "vendi", "apart", "mmd", "structure", "energy_distance",
            "charge_distance")
 for step in STEPS:
@@ -219,7 +223,7 @@ Markdown("| claim | " + " | ".join(f"seed {k}" for k in range(len(cards))) + " |
 # ### Where it collapses
 # $\beta_c$ and $\gamma_c$ by two rules: the states become one (the pairwise k-space MSE of generated states falls below a hundredth of
 # the data's), and the posterior changes ($L_\mathrm{KL}$ falls below 0.1 nats a latent number; it doubles over its value at γ = 100).
-# The band is what a linear VAE on the data's spectrum expects (`evae_core/results/critical.py`): its upper edge for a collapse onto
+# The band is what a linear VAE on the data's spectrum expects (`evae_companion/experiments/critical_gamma.py`): its upper edge for a collapse onto
 # the best lattice, its lower one with the least $L_\mathrm{RC}$ that any single output can have, at the lattice's energy. By the
 # states $\gamma_c$ is the geometric mean of two neighbouring stages (1 400 = √(1000·2000), 3 200 = √(2000·5000), ...): it is known
 # to a factor 1.4 to 1.6, and seeds that agree may coincide. It knows nothing of training: a stage has a few hundred
@@ -227,7 +231,7 @@ Markdown("| claim | " + " | ".join(f"seed {k}" for k in range(len(cards))) + " |
 # $L_H$ over the best lattice's, for small data sets annealed faster and slower, at β = 1e-3.
 
 # %%
-found = critical(p, device=device)
+found = critical_gamma.run(p, device=device)
 for name, c in (("the states", [claims.critical(t["beta"], t["kspace_mse"], t["data_kspace_mse"], lasting=True) for t in found.betas]),
                 ("the posterior", [claims.beta_by_kl(t["beta"], t["kl"], found.theory["latents"]) for t in found.betas])):
     print(f"beta_c by {name}: {', '.join(f'{b:.2g}' for b in c)}; linear theory {found.theory['beta_c']:.2g}, paper about 1e-2")
@@ -272,7 +276,7 @@ print("systems:", ", ".join(systems.hamiltonians(p)))
 print("gamma climbs", ", ".join(f"{stage.gamma:g}" for stage in systems.way_to_collapse(p, beta)))
 
 # %%
-others = other_systems(p, device=device)
+others = other_systems.run(p, device=device)
 fig = plotting.confined_states([(name, {row: (spins.numpy(), energy) for row, (spins, energy) in others.states[name].items()})
                                 for name in others.names])
 plotting.save(fig, figures, "fig8_systems")

@@ -44,15 +44,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evae_core import anneal, load_preset, plotting, skyrmion_lattice, widgets
+from evae_companion import plotting, widgets
+from evae_companion.dataset import DataSpec, load_data, ordered_schedule
+from evae_companion.io import load_state, write_ovf
+from evae_companion.places import figures_folder
+from evae_companion.sweeps import train_stages
+from evae_core import anneal, load_preset, skyrmion_lattice
 from evae_core.bonds import shell
-from evae_core.dataset import DataSpec, load_data, ordered_schedule
-from evae_core.formats import load_state, write_ovf
 from evae_core.materials import K_B, Material
 from evae_core.observables import kspace_mse, topological_charge
-from evae_core.presets import figures_folder
 from evae_core.textures import uniform
-from evae_core.training import climb, climbing
+from evae_core.training.stages import chained
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -128,7 +130,7 @@ print(f"{len(e)} annealed states: E/N = {e.mean():.5f} ± {e.std():.5f} J, lowes
 # %%
 steps = p.confined_steps
 rungs = [(1e-4, 0.0, 5 * steps), (1e-3, 100.0, steps), (1e-3, 1e3, steps), (1e-3, 3e3, steps), (1e-3, 1e4, steps)]
-runs = climb(climbing(rungs, p, seed=0), spec, device=device, report=print)
+runs = train_stages(chained(rungs, p, seed=0), spec, device=device, report=print)
 
 # %%
 print("   gamma   generated E/N   relative to the data's mean   k-space MSE / data's")
@@ -150,8 +152,8 @@ fig
 
 # %% [markdown]
 # ## To other programs
-# OOMMF, mumax3, ubermag and Spirit read OVF; `evae_core.formats.export_decoder(model, "decoder.onnx")` writes a decoder for any
-# program that runs ONNX. Which axis is which stands in `evae_core.formats`.
+# OOMMF, mumax3, ubermag and Spirit read OVF; `evae_companion.io.export_decoder(model, "decoder.onnx")` writes a decoder for any
+# program that runs ONNX. Which axis is which stands in `evae_companion.io`.
 
 # %%
 state = runs[-1].model().generate(1, torch.Generator().manual_seed(1))[0]

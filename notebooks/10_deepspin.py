@@ -36,14 +36,15 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from evae_core import load_preset, plotting, widgets
-from evae_core.deepspin import lammps, magnet
-from evae_core.deepspin.potential import evaluate
-from evae_core.deepspin.spectra import linear_modes
-from evae_core.deepspin.training import describe
-from evae_core.presets import figures_folder
-from evae_core.results import active, guided
-from evae_core.results import fig10_spin_lattice as results
+from evae_companion import plotting, widgets
+from evae_companion.deepspin import lammps, magnet, plots
+from evae_companion.deepspin.experiments import active_learning, guided
+from evae_companion.deepspin.experiments import spin_lattice as results
+from evae_companion.deepspin.potential import evaluate
+from evae_companion.deepspin.spectra import linear_modes
+from evae_companion.deepspin.training import describe
+from evae_companion.places import figures_folder
+from evae_core import load_preset
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -56,7 +57,7 @@ torch.set_num_threads(1)  # the systems are small: more threads cost more than t
 # $$E=\sum_{i<j}w(r_{ij})\big[\varphi(r_{ij})-J(r_{ij})\,S_i\cdot S_j\big],\qquad J(r)=4j(r/\delta)^2[1-b(r/\delta)^2]e^{-(r/\delta)^2}$$
 #
 # with Morse pairs $\varphi$, an exchange that depends on the distance and so couples moments and lattice ($S$ in µ_B, $j$ = 1.5 meV/µ_B²,
-# $b$ = 0.2, $\delta$ = 1.841 Å), and $w$ that switches both off from 2.9 to 3.4 Å. `evae_core.deepspin.reference` has DM, anisotropy and a field as
+# $b$ = 0.2, $\delta$ = 1.841 Å), and $w$ that switches both off from 2.9 to 3.4 Å. `evae_companion.deepspin.reference` has DM, anisotropy and a field as
 # well; they are zero here: an axis, a field, or a DM vector along the bonds of a crystal that is its own mirror image cannot be learned
 # by a descriptor that does not change when everything is turned or reflected. LAMMPS' SPIN package, where it is installed, gives the same numbers to rounding. The example is a
 # small fcc ferromagnet, made up such that magnons and phonons lie close together and little motion shows much. At the zone
@@ -103,7 +104,7 @@ trainings = results.learning(p, device=device, report=print)
 errors = {count: trained.measured["validation"][-1] for count, trained in trainings.items()}
 for count, error in errors.items():
     print(f"{count:4d} frames: {describe(error)}")
-fig = plotting.learning_errors(list(errors), {words: [e[key] / e[key + "_label"] for e in errors.values()] for words, key in
+fig = plots.learning_errors(list(errors), {words: [e[key] / e[key + "_label"] for e in errors.values()] for words, key in
                                               (("energy", "energy"), ("force", "force"), ("magnetic force", "force_mag"))})
 plotting.save(fig, figures, "fig10_learning")
 fig
@@ -111,7 +112,7 @@ fig
 # %%
 best = trainings[max(trainings)]
 pairs = results.compared(best, validation)
-fig = plotting.predictions([("energy", "meV/atom", *pairs["energy"]), ("force", "eV/Å", *pairs["force"]),
+fig = plots.predictions([("energy", "meV/atom", *pairs["energy"]), ("force", "eV/Å", *pairs["force"]),
                             (r"$F^\mathrm{mag}$", r"eV/µ$_\mathrm{B}$", *pairs["force_mag"])])
 plotting.save(fig, figures, "fig10_predictions")
 fig
@@ -130,7 +131,7 @@ fig
 
 # %%
 both = results.motion(p, best)
-fig = plotting.modes([
+fig = plots.modes([
     ("phonons", both["reference"].parts, {name: (m.linear_phonons, m.phonons) for name, m in both.items()}),
     ("magnons", both["reference"].parts, {name: (m.linear_magnons[:, None], m.magnons[:, None]) for name, m in both.items()})])
 plotting.save(fig, figures, "fig10_modes")
@@ -155,7 +156,7 @@ for name, m in both.items():
 # %%
 size = results.SIZES[p.name]
 atoms = 4 * int(np.prod(size.block))
-fig = plotting.magnet_in_motion({name: vars(m) for name, m in both.items()}, free=results.free_moments(atoms))
+fig = plots.magnet_in_motion({name: vars(m) for name, m in both.items()}, free=results.free_moments(atoms))
 plotting.save(fig, figures, "fig10_motion")
 fig
 
@@ -184,10 +185,10 @@ Markdown("\n".join(["| T (K) | " + " | ".join(both) + " |", "|---" * (1 + len(bo
 # error vector of an atom, $\sqrt3$ times those of section 2. Candidates are left after the last round: it is stopped, not converged.
 
 # %%
-found = active.active(p)
-engine = {name: f"{low:g} to {high:g}" for name, (low, high) in (("F (eV/Å)", active.TRUST.force), ("F_mag (eV/µ_B)", active.TRUST.force_mag))}
+found = active_learning.active(p)
+engine = {name: f"{low:g} to {high:g}" for name, (low, high) in (("F (eV/Å)", active_learning.TRUST.force), ("F_mag (eV/µ_B)", active_learning.TRUST.force_mag))}
 print("candidates: deviations of " + ", or of ".join(f"{name} from {levels}" for name, levels in engine.items()))
-fig = plotting.active_learning(found.labels, found.shares, [("rms error of F (eV/Å)", found.errors["force_rms"]),
+fig = plots.active_learning(found.labels, found.shares, [("rms error of F (eV/Å)", found.errors["force_rms"]),
                                                             ("largest error of F (eV/Å)", found.errors["force_max"])])
 plotting.save(fig, figures, "fig10_active")
 fig
@@ -221,7 +222,7 @@ if oxide is None:
     print("the frames are not here: fetch examples/spin/data_reformat/data_0 of github.com/deepmodeling/deepmd-kit, and set nio_frames")
 else:
     pairs = results.compared(oxide.trained, oxide.held_out)
-    fig = plotting.predictions([("energy", "meV/atom", *pairs["energy"]), ("force", "eV/Å", *pairs["force"]),
+    fig = plots.predictions([("energy", "meV/atom", *pairs["energy"]), ("force", "eV/Å", *pairs["force"]),
                                 (r"$F^\mathrm{mag}$ of Ni", r"eV/µ$_\mathrm{B}$", *pairs["force_mag"])])
     plotting.save(fig, figures, "fig10_nio")
     slope = np.polyfit(pairs["energy"][0], pairs["energy"][1], 1)[0]
@@ -233,7 +234,7 @@ Markdown(results.recorded_tables())
 
 # %% [markdown]
 # ## 6 · The E-VAE guided by a learned Hamiltonian
-# Back to the E-VAE's rigid square lattice, whose Hamiltonian is now learned, too: the same descriptor for a film (`evae_core.deepspin.lattice`)
+# Back to the E-VAE's rigid square lattice, whose Hamiltonian is now learned, too: the same descriptor for a film (`evae_companion.deepspin.lattice`)
 # sees energies and torques of sixteen pieces of 16 x 16 sites, cut out of annealed and disturbed configurations, and never $J$, $D$ or $B$
 # (which still enter around it: the annealed data, the zero and the unit of $L_\mathrm{H}$, the choice of frame). The task is easy: exchange and Zeeman's energy are
 # linear in the network's ten inputs, the DM energy is a product of two.
@@ -246,7 +247,7 @@ Markdown(results.recorded_tables())
 
 # %%
 guiding = guided.guided(p, device)
-fig = plotting.guided_collapse(**guided.arguments(guiding))
+fig = plots.guided_collapse(**guided.arguments(guiding))
 plotting.save(fig, figures, "fig10_guided")
 fig
 
@@ -281,6 +282,6 @@ def spectrum(q, of):
     k = list(reference.parts).index(q)
     power = {name: m.moments[k] if of == "moments" else m.velocities[k].mean(0) for name, m in both.items()}
     lines = {name: m.linear_magnons[k:k + 1] if of == "moments" else m.linear_phonons[k] for name, m in both.items()}
-    return plotting.spectral_lines(reference.frequencies, power, lines, title=f"{of}, q = {q:.2f} of the way to X")
+    return plots.spectral_lines(reference.frequencies, power, lines, title=f"{of}, q = {q:.2f} of the way to X")
 
 widgets.explorer(spectrum, q=list(reference.parts), of=["moments", "atoms"])

@@ -39,11 +39,12 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from evae_core import Hamiltonian, load_preset, peace, plotting, textures, widgets
-from evae_core.dataset import data_spec, load_data
-from evae_core.peace import images, magnetism, rehearsal, sizes, tracking, trial
-from evae_core.presets import figures_folder
-from evae_core.results import kept
+from evae_companion import peace, plotting, widgets
+from evae_companion.dataset import data_spec, load_data
+from evae_companion.experiments import result_cache
+from evae_companion.peace import end_to_end, images, magnetism, method_comparison, plots, sizes, tracking
+from evae_companion.places import figures_folder
+from evae_core import Hamiltonian, load_preset, textures
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -78,7 +79,7 @@ for k in (4, 9, 16):
         blocks = each[:frames // k * k].reshape(frames // k, k, -1).mean(1)
         print(f"means over {k:2d} frames scatter {np.sqrt(np.mean((blocks.std(0, ddof=1)[1:] / one[1:]) ** 2)):.3f} times as much as single frames "
               f"(1/sqrt({k}) = {k**-0.5:.3f})")
-fig = plotting.law_against_simulator(lags[1:], with_number[1:], mean[1:], error[1:], plain=plain[1:])
+fig = plots.law_against_simulator(lags[1:], with_number[1:], mean[1:], error[1:], plain=plain[1:])
 plotting.save(fig, figures, "fig11_law")
 fig
 
@@ -103,11 +104,11 @@ print(", ".join(f"d{k} = {found.d(k)[0] * 1e6:.0f} ({found.d(k)[1] * 1e6:.0f} to
 # %%
 networks = {name: peace.estimator.trained(name) for name in peace.estimator.available()}
 shape = next(iter(networks.values()))[0].shape
-image = trial.reduction_of(peace.Optics(), False, shape)
-cut = trial.reduction_of(peace.Optics(), True, shape)
+image = method_comparison.reduction_of(peace.Optics(), False, shape)
+cut = method_comparison.reduction_of(peace.Optics(), True, shape)
 
 def row(words, case):
-    scores = trial.compare(case, networks, made=cut if case.cut else image)
+    scores = method_comparison.compare(case, networks, made=cut if case.cut else image)
     return words, scores
 
 def table(rows):
@@ -116,7 +117,7 @@ def table(rows):
     return Markdown(head + "\n".join(f"| {words} | " + " | ".join(
         f"{x.volume:.4f} / {x.number:.4f} / {100 * x.d_volume[1]:.1f} %" for x in scores) + " |" for words, scores in rows))
 
-kinds = [row(kind, trial.Case(kind=kind, count=count)) for kind in (*sizes.TRAINED, *sizes.UNSEEN)]
+kinds = [row(kind, method_comparison.Case(kind=kind, count=count)) for kind in (*sizes.TRAINED, *sizes.UNSEEN)]
 table(kinds)
 
 # %% [markdown]
@@ -139,11 +140,11 @@ for words in ("posterior", "log-normal fit", "peace", "peace, no noise", "plain"
 # sizes stay wrong by as many per cent.)
 
 # %%
-by_frames = [row(f"{n} frames", trial.Case(frames=n, count=count)) for n in (1, 10, 50, 200)]
-by_size = [row(f"{1e6 * m:.0f} um", trial.Case(median=m, count=count)) for m in (50e-6, 100e-6, 200e-6, 400e-6, 700e-6, 1e-3)]
-others = [row("no surface noise", trial.Case(grains=1e9, count=count)), row("200 grains a frame", trial.Case(grains=200, count=count)),
-          row("cut", trial.Case(cut=True, count=count))]
-wrong = [row(f"focal length {100 * e:+.0f} %, {words}", trial.Case(focal_error=e, calibration=trust, count=count // 2))
+by_frames = [row(f"{n} frames", method_comparison.Case(frames=n, count=count)) for n in (1, 10, 50, 200)]
+by_size = [row(f"{1e6 * m:.0f} um", method_comparison.Case(median=m, count=count)) for m in (50e-6, 100e-6, 200e-6, 400e-6, 700e-6, 1e-3)]
+others = [row("no surface noise", method_comparison.Case(grains=1e9, count=count)), row("200 grains a frame", method_comparison.Case(grains=200, count=count)),
+          row("cut", method_comparison.Case(cut=True, count=count))]
+wrong = [row(f"focal length {100 * e:+.0f} %, {words}", method_comparison.Case(focal_error=e, calibration=trust, count=count // 2))
          for e in (0.0, 0.02, -0.02) for words, trust in (("trusted", 0.0), ("found", 0.02))]
 table(by_frames + by_size + others + wrong)
 
@@ -151,7 +152,7 @@ table(by_frames + by_size + others + wrong)
 def curves(rows):
     return {name: [scores[k].volume for _, scores in rows] for k, name in enumerate(x.method for x in rows[0][1])}
 
-fig = plotting.score_curves([("frames", [1, 10, 50, 200], curves(by_frames)),
+fig = plots.score_curves([("frames", [1, 10, 50, 200], curves(by_frames)),
                              ("median size (µm)", [50, 100, 200, 400, 700, 1000], curves(by_size))], goal=0.007)
 plotting.save(fig, figures, "fig11_scores")
 fig
@@ -162,14 +163,14 @@ fig
 
 # %%
 def effective(case):
-    p_true, data = trial.make(case, peace.Optics(), image, grid)
+    p_true, data = method_comparison.make(case, peace.Optics(), image, grid)
     alone = np.array([peace.inverse.effective_radius(y, image.nodes, c) for y, c in zip(data.squared, data.covariance, strict=True)])[:, 0]
     _, found, _, _ = peace.estimator.predict(networks["peace"], *data.seen_by(peace.Optics(), shape), data.doubt)
     true, of_found = (np.sqrt((np.asarray(p) @ grid**4) / (np.asarray(p) @ grid**2)) for p in (p_true, found))
     return [100 * np.median(np.abs(x / true - 1)) for x in (alone, of_found)]
 
 for n in (1, 10, 50, 200):
-    print(f"{n} frames: curvature {(two := effective(trial.Case(frames=n, count=count)))[0]:.2f} %, peace {two[1]:.2f} %")
+    print(f"{n} frames: curvature {(two := effective(method_comparison.Case(frames=n, count=count)))[0]:.2f} %, peace {two[1]:.2f} %")
 
 # %% [markdown]
 # How honest is the error that is told, the expected |error|? Share of the cumulative curve's errors within twice of it; 0.89 would be a Gaussian's:
@@ -195,7 +196,7 @@ def two_peaks(apart, share):
     one, two = (sizes.weighted(sizes.lognormal(grid, m, 0.1), grid, sizes.VOLUME) for m in (150e-6, 150e-6 * apart))
     return sizes.numbers(share * one + (1 - share) * two, grid, sizes.VOLUME)
 
-peaks = [row(f"{apart} times, {100 * share:.0f} % fine", trial.Case(powder=two_peaks(apart, share), count=max(count // 4, 2)))
+peaks = [row(f"{apart} times, {100 * share:.0f} % fine", method_comparison.Case(powder=two_peaks(apart, share), count=max(count // 4, 2)))
          for apart in (1.5, 2, 3, 5) for share in (0.2, 0.5, 0.8)]
 table(peaks)
 
@@ -229,8 +230,8 @@ worth(recorded["labels"]["tuned"], ("network", "steps", "rate"))
 # of a noisy autocorrelation are fitted best by something else.
 
 # %%
-case = trial.Case(count=3 * count)
-p_true, data = trial.make(case, peace.Optics(), image, grid)
+case = method_comparison.Case(count=3 * count)
+p_true, data = method_comparison.make(case, peace.Optics(), image, grid)
 given = (data.squared, data.spread, image.beam2)
 tuned = peace.learning.fine_tune(networks["peace"][:1], *given, data.doubt)
 
@@ -245,9 +246,9 @@ print(f"physics term: truth {term(sizes.weighted(p_true, grid, sizes.AREA)):.5f}
 # By kind, here and now: "tuned" is "peace" after 100 steps of the term at a rate of 1e-4 on the case's own data, all at once.
 
 # %%
-unseen = [(k, trial.Case(kind=k, count=count)) for k in ("lognormal", *sizes.UNSEEN)]
-strange = [("1 frame", trial.Case(frames=1, count=count)), ("focal length - 2 %, trusted", trial.Case(focal_error=-0.02, count=count))]
-table([(words, trial.compare(case, {"peace": networks["peace"]}, made=image, least_squares=False, tune=100)) for words, case in unseen + strange])
+unseen = [(k, method_comparison.Case(kind=k, count=count)) for k in ("lognormal", *sizes.UNSEEN)]
+strange = [("1 frame", method_comparison.Case(frames=1, count=count)), ("focal length - 2 %, trusted", method_comparison.Case(focal_error=-0.02, count=count))]
+table([(words, method_comparison.compare(case, {"peace": networks["peace"]}, made=image, least_squares=False, tune=100)) for words, case in unseen + strange])
 
 # %% [markdown]
 # ## 4 · From frames to sizes
@@ -267,17 +268,17 @@ for seed, (name, p_true) in enumerate(powders.items()):
     by_volume = sizes.weighted(p_true, grid, sizes.VOLUME)
     shown = {"true": np.cumsum(by_volume)}
     print(f"{name}, true: " + ", ".join(f"d{x} {1e6 * sizes.quantile(by_volume, grid, x / 100):.0f} µm" for x in (10, 50, 90)))
-    for words, method, n, answer in rehearsal.rehearse(small, p_true, grid, averaged, known, seed=seed):
-        distances.setdefault((method, words), {}).setdefault(n, []).append(rehearsal.distance(answer, p_true, grid))
+    for words, method, n, answer in end_to_end.rehearse(small, p_true, grid, averaged, known, seed=seed):
+        distances.setdefault((method, words), {}).setdefault(n, []).append(end_to_end.distance(answer, p_true, grid))
         if n == averaged[-1] and words == "number known":
-            found = rehearsal.curve(answer, grid)
+            found = end_to_end.curve(answer, grid)
             shown[method] = (found, np.interp(grid, answer.sizes, answer.error_volume)) if method == "peace" else found
             print(f"{name}, {n} frames, {method}: " + ", ".join(f"d{x} {answer.d(x)[0] * 1e6:.0f} (number {answer.d(x, 'number')[0] * 1e6:.0f}) µm"
                   for x in (10, 50, 90)) + f"; lag 0 high by {100 / answer.height[0] - 100:.2f} %, scale {answer.scale[0]:.4f}")
     panels.append((f"{name}, {averaged[-1]} frames", grid, shown))
 for (method, words), by in distances.items():
     print(f"{method}, {words}: mean distance by volume " + ", ".join(f"{n} frames {np.mean(d):.4f}" for n, d in by.items()))
-fig = plotting.cumulative_curves(panels)
+fig = plots.cumulative_curves(panels)
 plotting.save(fig, figures, "fig11_frames")
 fig
 
@@ -301,7 +302,7 @@ for k, numbers in enumerate(tracking.break_up(grid, length)):
     truth.append([sizes.quantile(sizes.weighted(numbers, grid, sizes.VOLUME), grid, x) for x in (0.1, 0.5, 0.9)])
 found, truth = np.array(found), np.array(truth)
 print(f"one image of 1024 x 1024: {np.median(seconds[1:]) * 1e3:.0f} ms from image to sizes, {1 / np.median(seconds[1:]):.1f} images a second")
-fig = plotting.evolution(np.arange(length), truth, *(found[..., k] for k in range(3)))
+fig = plots.evolution(np.arange(length), truth, *(found[..., k] for k in range(3)))
 plotting.save(fig, figures, "fig11_drying")
 fig
 
@@ -333,7 +334,7 @@ cells = {"annealed": dense}
 if p.name != "smoke":  # whose networks have learned nothing
     try:
         model, _ = widgets.latent_network(p)  # gamma = 100, from the store or the record
-        cells["generated"] = kept.generate(model, states, seed=7)
+        cells["generated"] = result_cache.generate(model, states, seed=7)
         sets["generated"] = [spins.tile(1, repeats, repeats)[:, :side, :side] for spins in cells["generated"]]
     except RuntimeError as error:
         print("no generated states:", error)
@@ -350,7 +351,7 @@ for name, spins in sets.items():
           f"{(weights := np.diff(found, prepend=0)) @ radii:.2f} +- {np.sqrt(weights @ radii**2 - (weights @ radii) ** 2):.2f}"
           + f"; {weights[0]:.0%} of them at the edge of the sizes tried" * int(weights[0] > 0.01))
 lags = np.arange(17)
-fig = plotting.skyrmion_speckle(lags, np.exp(-(lags * np.pi / side * waist) ** 2 / 2), correlations, q[3:130],
+fig = plots.skyrmion_speckle(lags, np.exp(-(lags * np.pi / side * waist) ** 2 / 2), correlations, q[3:130],
                                 {name: y[3:130] for name, y in envelopes.items()}, radii, shares)
 plotting.save(fig, figures, "fig11_skyrmions")
 fig
@@ -362,7 +363,7 @@ fig
 
 # %%
 def one(median=300, width=0.3, frames=200):
-    case = trial.Case(frames=frames)
+    case = method_comparison.Case(frames=frames)
     covariance = image.covariance(case.frames, case.frames * case.grains)
     numbers = sizes.lognormal(grid, median * 1e-6, width)
     clean = peace.learning.squared_of(numbers, grid, image.nodes)
@@ -371,6 +372,6 @@ def one(median=300, width=0.3, frames=200):
     for name, nets in networks.items():
         _, _, volume, error = peace.estimator.predict(nets, clean + noise, np.sqrt(np.diag(covariance)))
         curves[name] = (np.cumsum(volume), error[1])
-    return plotting.cumulative_curves([(f"{median} µm, width {width}, {frames} frame{'s' * (frames > 1)}", grid, curves)])
+    return plots.cumulative_curves([(f"{median} µm, width {width}, {frames} frame{'s' * (frames > 1)}", grid, curves)])
 
 widgets.explorer(one, median=[60, 100, 200, 300, 500, 800], width=[0.05, 0.15, 0.3, 0.5], frames=[1, 10, 50, 200])

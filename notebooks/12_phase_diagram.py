@@ -16,7 +16,7 @@
 #
 # The laptop's diagram: $D$ = 0.3, 0.35 and 0.4 $J$; $BJ/D^2$ = 0 and 0.15 (helix), 0.3 and 0.7 (skyrmions), 0.8 (uniform), so that 0.15 and 0.3, 0.7 and
 # 0.8 lie on the two sides of the two boundaries. The whole notebook, with nothing in the store, took 11 minutes on two hyperthreads of one core with a little other work beside, 900 s of CPU time in all processes, a minute a point. Larger $D$ has smaller skyrmions, which this network learns later: at $D$ = 0.45, left out here, it stayed on its first plateau at three of the five fields. A finer one, on the machines of a cluster
-# (docs/CLUSTER.md): `python -m evae_core ensemble --preset paper --short --betas 1e-3 --D 0.2:0.3:3 --B 0:0.95:10 --reduced --scheduler ...`
+# (docs/CLUSTER.md): `evae ensemble --preset paper --short --betas 1e-3 --D 0.2:0.3:3 --B 0:0.95:10 --reduced --scheduler ...`
 
 # %% tags=["parameters"]
 preset = "laptop"
@@ -26,10 +26,12 @@ device = "auto"
 import numpy as np
 from IPython.display import Markdown
 
-from evae_core import claims, load_preset, plotting, widgets
-from evae_core.ensemble.tables import by_chain
-from evae_core.presets import figures_folder
-from evae_core.results.phases import SATURATION, boundaries, ensemble, evidence, fitting, phases
+from evae_companion import claims, plotting, widgets
+from evae_companion.cluster.tables import by_chain
+from evae_companion.experiments import phase_diagram
+from evae_companion.experiments.phase_diagram import SATURATION, boundaries, ensemble, evidence, fitting
+from evae_companion.places import figures_folder
+from evae_core import load_preset
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -49,7 +51,7 @@ print(f"{len(plan) // 2} points of {plan[0].size} x {plan[0].size} sites, {plan[
       f"gammas {', '.join(f'{s.gamma:g}' for s in plan[1].stages)}; betas {', '.join(f'{s.beta:g}' for s in plan[0].stages)}")
 for D, (period, best) in fitting(plan).items():
     print(f"D = {D:g}: a helix of {period:.1f} sites; the lowest that fits the box has {best:.1f} ({100 * (best / period - 1):+.0f} %)")
-found = phases(p, device)
+found = phase_diagram.run(p, device)
 rows = by_chain(found.endings, claims.criticals)
 for error in found.errors:
     print("not made:", error)

@@ -125,8 +125,8 @@ def cuda() -> int:
 def fused() -> int:
     """The compiled passes of a training step, forward and back."""
     from evae_core import VAE, Hamiltonian
-    from evae_core import fused as passes
-    from evae_core.fused.library import call as compiled_call
+    from evae_core.training import fused as passes
+    from evae_core.training.fused.extension import call as compiled_call
 
     def steps():
         found = []

@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy.special import erfc
 
+from evae_companion.analysis import Search, Tempering, certificate, overlap_rate, rate, temperatures
+from evae_companion.analysis.ground_state_search import descended, energies, wave_length
+from evae_companion.analysis.samplers import Trace, annealings, decoded, tempering
+from evae_companion.analysis.trial_states import coupling, made_states, wave_vectors
 from evae_core import Hamiltonian, Schedule, heat_bath, topological_charge
-from evae_core.annealing import loaded, settle
-from evae_core.baselines import Search, Tempering, certificate, overlap_rate, rate, temperatures
-from evae_core.baselines.made import coupling, made_states, wave_vectors
-from evae_core.baselines.rivals import Trace, annealings, decoded, tempering
-from evae_core.baselines.search import descended, energies, wave_length
+from evae_core.annealing import replicas_from, settle
 
 SMALL = Search(anneals=8, schedule=Schedule(T_start=1.0, sweeps=60), rounds=1, kicks=8, warm_sweeps=40, keep=2)
 
@@ -141,7 +141,7 @@ def test_the_helix_wins_without_a_field():
 def test_loaded_replicas_hold_what_they_were_given():
     H = Hamiltonian(D=0.6, B=0.2, dmi="neel")
     spins = heat_bath(H, torch.ones(3, 3, 8, 8) / 3**0.5, math.inf, 1, seed=1)
-    assert torch.allclose(loaded(H, spins).spins(), spins, atol=1e-6)
+    assert torch.allclose(replicas_from(H, spins).spins(), spins, atol=1e-6)
 
 
 # Parallel tempering -------------------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from evae_companion.analysis.luttinger_tisza import lower_bound, spirals
+from evae_companion.dataset import DataSpec
 from evae_core import Hamiltonian, anneal, heat_bath, relax
-from evae_core.annealing import Annealing, Schedule, _backend, bonds, runs_on
+from evae_core.annealing import Annealing, Schedule, _backend, general_lattice, runs_on
 from evae_core.bonds import Bond, check_bonds, shell
-from evae_core.dataset import DataSpec
-from evae_core.spirals import lower_bound, spirals
 from evae_core.textures import helix_period
 
 F64 = torch.float64
@@ -151,7 +151,7 @@ def test_auto_says_that_a_gpu_is_left_idle(monkeypatch, capsys):
     from evae_core.annealing import _say, gpu
     _say.cache_clear()
     monkeypatch.setattr(gpu, "usable", lambda: True)
-    assert _backend("auto", Hamiltonian(further=SPIRAL)) is bonds and runs_on("auto") == "cuda"
+    assert _backend("auto", Hamiltonian(further=SPIRAL)) is general_lattice and runs_on("auto") == "cuda"
     assert "nearest neighbours only" in capsys.readouterr().err
 
 
@@ -200,7 +200,7 @@ def test_two_sites_have_their_boltzmann_distribution(J, D, B, K):
 def test_overrelaxation_conserves_energy(boundary):
     H = make(boundary, B=0.2, D=0.6, further=[*SPIRAL, (1, 2, 0.3, (0.1, 0.2, -0.3))])
     start = random_spins(3, 3, 5, 7, dtype=torch.float32)
-    replicas = bonds.Replicas(H, (5, 7), 3)
+    replicas = general_lattice.Replicas(H, (5, 7), 3)
     replicas.load(start)
     replicas.sweep([1.0] * 31, 0, heat=False)
     start = start if H.mask is None else start * torch.from_numpy(H.mask.copy())
@@ -212,7 +212,7 @@ def test_overrelaxation_conserves_energy(boundary):
 @given(further=lists, boundary=st.sampled_from(BOUNDARIES), K=st.floats(-1, 1), seed=st.integers(0, 99))
 def test_descent_never_raises_the_energy(further, boundary, K, seed):
     H = make(boundary, seed=seed, K=K, further=[*further, (4, 1, 0.3)])
-    replicas = bonds.Replicas(H, (5, 7), 3, dtype=np.float64)
+    replicas = general_lattice.Replicas(H, (5, 7), 3, dtype=np.float64)
     replicas.load(random_spins(3, 3, 5, 7, seed=seed))
     energy = H.energy(replicas.spins())
     for sweeps in (1, 1, 2, 20, 100):
@@ -276,7 +276,7 @@ def test_helix_is_the_bound_and_a_cone_in_a_field():
 def test_no_state_lies_below_the_bound(further, J, D, B, K, seed):
     H = Hamiltonian(J=J, D=D, B=B, K=K, further=[*further, (4, 1, 0.3)])
     spins = torch.stack([random_spins(3, 5, 7, seed=seed), *(spins for _, spins in spirals(H, (5, 7), 3))])
-    replicas = bonds.Replicas(H, (5, 7), len(spins), dtype=np.float64)
+    replicas = general_lattice.Replicas(H, (5, 7), len(spins), dtype=np.float64)
     replicas.load(spins)
     replicas.descend(1e-4, 300)
     assert (H.energy_per_spin(replicas.spins()) >= lower_bound(H, (5, 7)) - 1e-9).all()

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from evae_companion.io import load_state
 from evae_core import Hamiltonian, load_preset
-from evae_core.formats import load_state
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "build" / "browser"

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from evae_core import carry, runs, training, weights
-from evae_core.artefact import identity, meta_bytes, read_meta
-from evae_core.dataset import data_spec
+from evae_companion import bundle, sweeps, trained
+from evae_companion import training_plans as plans
+from evae_companion.dataset import data_spec
+from evae_companion.store.artifact import identity, meta_bytes, read_meta
+from evae_companion.store.store import Store
 from evae_core.presets import PRESETS
-from evae_core.store import Store
+from evae_core.training import checkpoint
+from evae_core.training.stages import stage_schedule
 
 TINY = dataclasses.replace(
     PRESETS["smoke"], size=16, train=24, validation=6, test=6, shard=12, sweeps=10, batch=8, first_steps=4,
@@ -22,33 +25,33 @@ DATA = data_spec(TINY)
 def run(tmp_path_factory):
     """The beta ladder, and the first stage of the first gamma ladder."""
     store = Store(tmp_path_factory.mktemp("carry") / "store")
-    training.climb([*training.ladder(TINY), training.ladder(TINY, 1e-3)[0]], DATA, store, "cpu")
+    sweeps.train_stages([*stage_schedule(TINY), stage_schedule(TINY, 1e-3)[0]], DATA, store, "cpu")
     return store
 
 
 def carried(run, tmp_path) -> Store:
-    list(carry.pack(TINY, run, tmp_path / "pack"))
+    list(bundle.pack(TINY, run, tmp_path / "pack"))
     other = Store(tmp_path / "other")
-    list(carry.unpack(tmp_path / "pack", other))
+    list(bundle.unpack(tmp_path / "pack", other))
     return other
 
 
 def spec(stage):
-    return training.stage_spec(stage, DATA)
+    return trained.stage_spec(stage, DATA)
 
 
 def test_only_what_is_needed_is_carried(run, tmp_path):
     other = carried(run, tmp_path)
-    low, high = training.ladder(TINY)
-    first = training.ladder(TINY, 1e-3)[0]
+    low, high = stage_schedule(TINY)
+    first = stage_schedule(TINY, 1e-3)[0]
     assert {name.split("-")[0] for name in other.names()} == {"stage"} and len(other.names()) == 3
     for stage in (low, high, first):  # each has a child to come: the other gamma ladder, the control, the next rung
         meta = other.meta(spec(stage))
         assert meta["packed"]["weights"] == "whole" and meta["packed"]["precision"] == "float16"
-        told = training.Trained(stage, DATA, other.find(spec(stage))).measured
+        told = trained.TrainedStage(stage, DATA, other.find(spec(stage))).measured
         assert told.pop("weights") == meta["packed"]
         original = run.meta(spec(stage))
-        assert told == training.Trained(stage, DATA, run.find(spec(stage))).measured
+        assert told == trained.TrainedStage(stage, DATA, run.find(spec(stage))).measured
         assert {k: meta[k] for k in ("created", "wall_seconds", "versions")} == {
             k: original[k] for k in ("created", "wall_seconds", "versions")}
 
@@ -56,17 +59,17 @@ def test_only_what_is_needed_is_carried(run, tmp_path):
 def test_thin_keeps_decoders_and_the_encoders_that_are_needed(tmp_path):
     """After a whole ladder, and while a stage is in the making: every network generates the same states as before."""
     store = Store(tmp_path / "store")
-    beta, gamma = training.ladder(TINY), training.ladder(TINY, 1e-3)
-    trained = training.climb([*beta, *gamma], DATA, store, "cpu", report=lambda line: carry.thin(TINY, store))
+    beta, gamma = stage_schedule(TINY), stage_schedule(TINY, 1e-3)
+    trained = sweeps.train_stages([*beta, *gamma], DATA, store, "cpu", report=lambda line: bundle.thin(TINY, store))
     climbed = dict(zip([*beta, *gamma], trained, strict=True))
 
     def drawn(trained):
         return trained.model().generate(2, torch.Generator().manual_seed(0))
 
     before = {stage: drawn(trained) for stage, trained in climbed.items()}
-    saved = carry.thin(TINY, store)
+    saved = bundle.thin(TINY, store)
     thinned = [stage for stage, trained in climbed.items()
-               if weights.file_in(trained.folder).name == weights.DECODER_FILE]
+               if checkpoint.file_in(trained.folder).name == checkpoint.DECODER_FILE]
     # beta 1e-4 and 1e-3 have children to come, gamma 1 and 100 are mapped back; the end of the ladder is done.
     assert thinned == [gamma[-1]] and saved > 0
     for stage, trained in climbed.items():
@@ -76,32 +79,32 @@ def test_thin_keeps_decoders_and_the_encoders_that_are_needed(tmp_path):
         climbed[gamma[-1]].model().encode(torch.zeros(2, 3, 16, 16))
     more = dataclasses.replace(gamma[-1], gamma=1e5, parent=gamma[-1])
     with pytest.raises(RuntimeError, match="decoder alone; remove that folder"):
-        training.climb([more], DATA, store, "cpu")
-    assert carry.thin(TINY, store) == 0
-    assert list(carry.pack(TINY, store, tmp_path / "pack"))
+        sweeps.train_stages([more], DATA, store, "cpu")
+    assert bundle.thin(TINY, store) == 0
+    assert list(bundle.pack(TINY, store, tmp_path / "pack"))
 
 
 def test_needs_follow_the_run(run):
-    names = {stage: identity(spec(stage))[1] for ladder, _ in runs.ladders(TINY).values() for stage in ladder}
-    rungs = training.ladder(TINY, 1e-3)
-    needed = carry.needs(TINY, run)
-    assert needed[names[rungs[0]]] == weights.WHOLE
-    assert needed[names[rungs[-1]]] == weights.DECODER  # once it is there: the collapsed state
+    names = {stage: identity(spec(stage))[1] for ladder, _ in plans.ladders(TINY).values() for stage in ladder}
+    rungs = stage_schedule(TINY, 1e-3)
+    needed = bundle.needs(TINY, run)
+    assert needed[names[rungs[0]]] == checkpoint.WHOLE
+    assert needed[names[rungs[-1]]] == checkpoint.DECODER  # once it is there: the collapsed state
     everything = {identity(spec(stage))[1] for stage in names}
 
     class Finished:
         def find(self, spec):
             return spec["kind"] != "stage" or identity(spec)[1] in everything
 
-    needed = carry.needs(TINY, Finished())
-    assert weights.WHOLE not in needed.values() and 4 < len(needed) < len(everything)
+    needed = bundle.needs(TINY, Finished())
+    assert checkpoint.WHOLE not in needed.values() and 4 < len(needed) < len(everything)
 
 
 def test_a_stage_that_nobody_needs_comes_without_weights(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(carry, "needs", lambda p, store: {})
+    monkeypatch.setattr(bundle, "needs", lambda p, store: {})
     other = carried(run, tmp_path)
-    low = training.ladder(TINY)[0]
-    (trained,) = training.climb([low], DATA, other, "cpu", report=pytest.fail)  # finished, and found
+    low = stage_schedule(TINY)[0]
+    (trained,) = sweeps.train_stages([low], DATA, other, "cpu", report=pytest.fail)  # finished, and found
     assert trained.measured["weights"]["weights"] == "none"
     with pytest.raises(RuntimeError, match="carried here without its weights"):
         trained.model()
@@ -111,8 +114,8 @@ def test_the_run_goes_on_from_what_was_carried(run, tmp_path):
     """The data are made again, nothing is trained twice, and the next stage comes out the same within rounding."""
     other = carried(run, tmp_path)
     said = []
-    here = training.climb(training.ladder(TINY, 1e-3)[:2], DATA, run, "cpu")[-1]
-    there = training.climb(training.ladder(TINY, 1e-3)[:2], DATA, other, "cpu", said.append)[-1]
+    here = sweeps.train_stages(stage_schedule(TINY, 1e-3)[:2], DATA, run, "cpu")[-1]
+    there = sweeps.train_stages(stage_schedule(TINY, 1e-3)[:2], DATA, other, "cpu", said.append)[-1]
     assert len(said) == 1
     np.testing.assert_allclose(there.history[:, :3], here.history[:, :3], rtol=2e-2, atol=1e-4)
     model, twin = here.model(), there.model()
@@ -123,21 +126,21 @@ def test_the_run_goes_on_from_what_was_carried(run, tmp_path):
 
 
 def test_files_are_small_whatever_they_hold(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(carry, "MOST", 50_000)
+    monkeypatch.setattr(bundle, "MOST", 50_000)
     other = carried(run, tmp_path)
     sizes = [path.stat().st_size for path in (tmp_path / "pack").glob("part-*")]
     assert len(sizes) > 3 and max(sizes) <= 50_000 and sizes.count(50_000) >= len(sizes) - 1
-    training.Trained(training.ladder(TINY)[1], DATA, other.find(spec(training.ladder(TINY)[1]))).model()
+    trained.TrainedStage(stage_schedule(TINY)[1], DATA, other.find(spec(stage_schedule(TINY)[1]))).model()
 
 
 def test_the_networks_of_the_paper_are_halved_and_cut(tmp_path):
     """128 x 128: 12.8 million parameters, more than one file of 16 MB."""
     from evae_core import VAE
 
-    state = weights.halved(VAE(128).state_dict())
+    state = checkpoint.halved(VAE(128).state_dict())
     size = sum(value.numel() * value.element_size() for value in state.values())
-    assert carry.MOST < size < 2 * carry.MOST
-    decoder = weights.halved(VAE(128).state_dict(), decoder_only=True)
+    assert bundle.MOST < size < 2 * bundle.MOST
+    decoder = checkpoint.halved(VAE(128).state_dict(), decoder_only=True)
     assert sum(value.numel() * value.element_size() for value in decoder.values()) < 3.5e6
 
 
@@ -151,11 +154,11 @@ def test_the_networks_of_the_paper_are_halved_and_cut(tmp_path):
     (lambda f: cut(f), "another SHA-256"),
 ])
 def test_a_damaged_pack_is_refused_whole(run, tmp_path, damage, words):
-    list(carry.pack(TINY, run, tmp_path / "pack"))
+    list(bundle.pack(TINY, run, tmp_path / "pack"))
     damage(tmp_path / "pack")
     other = Store(tmp_path / "other")
     with pytest.raises(ValueError, match=words):
-        list(carry.unpack(tmp_path / "pack", other))
+        list(bundle.unpack(tmp_path / "pack", other))
     assert other.names() == set() and not (tmp_path / "escaped").exists()
 
 
@@ -173,10 +176,10 @@ def cut(folder):
 
 
 def test_what_is_there_stays(run, tmp_path):
-    list(carry.pack(TINY, run, tmp_path / "pack"))
-    stage = training.ladder(TINY)[0]
+    list(bundle.pack(TINY, run, tmp_path / "pack"))
+    stage = stage_schedule(TINY)[0]
     before = run.meta(spec(stage))
-    (line,) = carry.unpack(tmp_path / "pack", run)
+    (line,) = bundle.unpack(tmp_path / "pack", run)
     assert line.startswith("0 artefacts taken") and run.meta(spec(stage)) == before
 
 
@@ -191,22 +194,22 @@ def test_carried_twice_is_carried_once(run, tmp_path):
 
 def test_nothing_to_pack_and_no_room(run, tmp_path):
     with pytest.raises(ValueError, match="nothing of preset smoke"):
-        list(carry.pack(TINY, Store(tmp_path / "empty"), tmp_path / "pack"))
+        list(bundle.pack(TINY, Store(tmp_path / "empty"), tmp_path / "pack"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("")
     with pytest.raises(ValueError, match="new or empty"):
-        list(carry.pack(TINY, run, tmp_path / "full"))
+        list(bundle.pack(TINY, run, tmp_path / "full"))
 
 
 def test_histories_as_block_means():
     history = np.arange(40.0).reshape(10, 4)
-    last, means = carry.block_means(history, 10)
+    last, means = bundle.block_means(history, 10)
     assert last.tolist() == list(range(1, 11)) and np.array_equal(means, history)
     history = np.random.default_rng(0).normal(size=(250, 4)).astype(np.float32)
-    last, means = carry.block_means(history, 250)
+    last, means = bundle.block_means(history, 250)
     assert last[0] == 3 and last[-1] == 250 and len(means) == len(last) == 84
     np.testing.assert_allclose(means[1], history[3:6].mean(0), rtol=1e-5)
     np.testing.assert_allclose(means[-1], history[249:].mean(0), rtol=1e-5)
-    assert np.array_equal(carry.block_means(means, 250)[1], means)
+    assert np.array_equal(bundle.block_means(means, 250)[1], means)
     with pytest.raises(ValueError, match="250 rows, or 84"):
-        carry.block_means(history[:100], 250)
+        bundle.block_means(history[:100], 250)

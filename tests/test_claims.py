@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evae_core import claims
+from evae_companion import claims
 
 BETA = np.array([1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0])
 GAMMA = np.array([1e-4, 1e-2, 1.0, 1e2, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6])
@@ -58,21 +58,23 @@ def test_critical():
 def test_noise():
     falls, stays = [0.3, 0.2, 0.1], [0.1, 0.2, 0.3]
     keys = ("X_out", "X'_out")
-    good = claims.noise((0, 1, 100), {k: falls for k in keys}, {k: falls for k in keys}, {k: stays for k in keys})
+    good = claims.noise_reduction((0, 1, 100), {k: falls for k in keys}, {k: falls for k in keys},
+                                  {k: stays for k in keys})
     assert verdicts(good) == {"N1": "reproduced", "N2": "reproduced"}
     grows = {k: stays for k in keys}
-    mixed = claims.noise((0, 1, 100), {keys[0]: falls, keys[1]: stays}, grows, grows)
+    mixed = claims.noise_reduction((0, 1, 100), {keys[0]: falls, keys[1]: stays}, grows, grows)
     assert verdicts(mixed) == {"N1": "partly", "N2": "not reproduced"}
 
 
 def test_interpolation():
     arguments = dict(gammas=(0, 1, 100), height=[0.01, 0.02, 0.03], width=[9, 8, 5], start=[-2.1, -2.2, -2.22],
                      end=[-2.15, -2.21, -2.224], extra={0: (0.9, 1.0), 100: (0.1, 1.0)})
-    assert set(verdicts(claims.interpolation(**arguments)).values()) == {"reproduced"}
-    assert verdicts(claims.interpolation(**arguments | {"width": [5, 8, float("nan")]}))["L1"] == "not reproduced"
-    gone = claims.interpolation(**arguments | {"extra": {0: (0.0, 1.0), 100: (0.0, 1.0)}})
+    assert set(verdicts(claims.latent_interpolation(**arguments)).values()) == {"reproduced"}
+    none = claims.latent_interpolation(**arguments | {"width": [5, 8, float("nan")]})
+    assert verdicts(none)["L1"] == "not reproduced"
+    gone = claims.latent_interpolation(**arguments | {"extra": {0: (0.0, 1.0), 100: (0.0, 1.0)}})
     assert verdicts(gone)["L3"] == "partly"
-    outside = claims.interpolation(**arguments | {"extra": {0: (float("nan"), 1.0), 100: (float("nan"), 1.0)}})
+    outside = claims.latent_interpolation(**arguments | {"extra": {0: (float("nan"), 1.0), 100: (float("nan"), 1.0)}})
     assert verdicts(outside)["L3"] == "not reproduced"
 
 

@@ -9,11 +9,11 @@ import cluster_faults
 import pytest
 from cluster_faults import free_port, programs, scheduler, tables, tiny, worker
 
-from evae_core.ensemble import Place, dask, fulfil, perform
-from evae_core.ensemble.executors import check_address, exposed, local_cluster, slurm_script
-from evae_core.ensemble.grid import work
-from evae_core.remote import Remote
-from evae_core.store import Store
+from evae_companion.cluster import Place, dask, fulfil, perform
+from evae_companion.cluster.executors import check_address, exposed, local_cluster, slurm_script
+from evae_companion.cluster.grid import work
+from evae_companion.store.object_store import Remote
+from evae_companion.store.store import Store
 
 distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 pytestmark = pytest.mark.filterwarnings("default")  # Dask's and its event loop's own
@@ -87,7 +87,7 @@ def test_tls(tmp_path, monkeypatch):
         shard = work(tiny())[:1]
         outcome = fulfil(shard, dask(f"tls://127.0.0.1:{port}", security=security), Place(str(tmp_path / "s")), "cpu")
         assert not outcome.errors and len(outcome.receipts) == 1
-        monkeypatch.setattr("evae_core.ensemble.executors.SCHEDULER_TIMEOUT", "2s")
+        monkeypatch.setattr("evae_companion.cluster.executors.SCHEDULER_TIMEOUT", "2s")
         with pytest.raises((RuntimeError, TypeError)):
             dask(f"tcp://127.0.0.1:{port}")()
         (tmp_path / "other").mkdir()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from evae_core import claims, plotting
-from evae_core.results.critical import expected, free_energy, spectrum
+from evae_companion import claims, plotting
+from evae_companion.experiments.critical_gamma import expected, free_energy, spectrum
 
 
 def test_spectrum_is_that_of_the_covariance():

@@ -5,12 +5,12 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from evae_core.deepspin.data import Frames
-from evae_core.deepspin.descriptor import rows, switch
-from evae_core.deepspin.model import DeepSpin, ModelSpec
-from evae_core.deepspin.neighbours import MOST_IMAGES, displacements, find_neighbours
-from evae_core.deepspin.potential import evaluate, neighbours_of
-from evae_core.deepspin.reference import SpinLattice
+from evae_companion.deepspin.data import Frames
+from evae_companion.deepspin.descriptor import rows, switch
+from evae_companion.deepspin.model import DeepSpin, ModelSpec
+from evae_companion.deepspin.neighbours import MOST_IMAGES, displacements, find_neighbours
+from evae_companion.deepspin.potential import evaluate, neighbours_of
+from evae_companion.deepspin.reference import SpinLattice
 
 SPEC = ModelSpec(("X", "Y"), (0.3, 0.0), cutoff=4.0, smooth_from=3.0, embedding=(6, 12), axis=4, components=24,
                  fitting=(16, 16))

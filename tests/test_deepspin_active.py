@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from evae_core.deepspin import active
-from evae_core.deepspin.active import (
+from evae_companion.deepspin import active
+from evae_companion.deepspin.active import (
     ASTRAY,
     CANDIDATE,
     KNOWN,
@@ -18,9 +18,9 @@ from evae_core.deepspin.active import (
     deviations,
     kinds,
 )
-from evae_core.deepspin.model import DeepSpin, ModelSpec
-from evae_core.deepspin.potential import evaluate, label
-from evae_core.results.active import ENGINE, crystal, met
+from evae_companion.deepspin.experiments.active_learning import ENGINE, crystal, met
+from evae_companion.deepspin.model import DeepSpin, ModelSpec
+from evae_companion.deepspin.potential import evaluate, label
 
 MODEL = ModelSpec(("Fe",), (0.13,), cutoff=3.6, smooth_from=3.0, embedding=(4,), axis=2, components=8, fitting=(6,))
 PLAN = Exploration((50.0, 60.0), (55.845,), walkers=2, steps=4, every=2)

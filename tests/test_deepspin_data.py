@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from evae_core.deepspin.data import (
-    LABELS,
-    Frames,
-    concatenate,
-    from_dpdata,
-    read_deepmd,
-    to_dpdata,
-    write_deepmd,
-)
+from evae_companion.deepspin.data import LABELS, Frames, concatenate, from_dpdata, read_deepmd, to_dpdata, write_deepmd
 
 NIO = Path(__file__).parents[2] / "shared" / "data" / "nio_dft" / "data_0"
 ARRAYS = ("cells", "positions", "spins", *LABELS)

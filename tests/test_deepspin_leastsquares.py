@@ -6,11 +6,11 @@ import pytest
 import torch
 from test_deepspin_training import LEARNABLE, SPEC, labelled
 
-from evae_core.deepspin import leastsquares
-from evae_core.deepspin.leastsquares import fit_linear
-from evae_core.deepspin.model import DeepSpin
-from evae_core.deepspin.potential import evaluate, label, neighbours_of
-from evae_core.deepspin.training import TrainSpec, errors
+from evae_companion.deepspin import leastsquares
+from evae_companion.deepspin.leastsquares import fit_linear
+from evae_companion.deepspin.model import DeepSpin
+from evae_companion.deepspin.potential import evaluate, label, neighbours_of
+from evae_companion.deepspin.training import TrainSpec, errors
 
 WANTED = TrainSpec().wanted()
 

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from evae_core import plotting
-from evae_core.deepspin import magnet
-from evae_core.deepspin.potential import evaluate
+from evae_companion.deepspin import magnet, plots
+from evae_companion.deepspin.experiments import spin_lattice as results
+from evae_companion.deepspin.potential import evaluate
+from evae_companion.experiments import result_cache
 from evae_core.presets import PRESETS
-from evae_core.results import fig10_spin_lattice as results
-from evae_core.results import kept
 
 SMOKE = PRESETS["smoke"]
 
@@ -49,7 +48,7 @@ def test_nio_is_left_out_where_it_is_not(tmp_path):
 
 
 def test_recorded_tables(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(results.places, "need_repository", lambda what: tmp_path)
     assert "missing" in results.recorded_tables()
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "DEEPSPIN.md").write_text("# NiO\nwords\n\n| a |\n|---|\n| 1 |\n")
@@ -57,31 +56,31 @@ def test_recorded_tables(tmp_path, monkeypatch):
 
 
 def test_figures():
-    fig = plotting.learning_errors([2, 6], {"force": [0.5, 0.1]})
+    fig = plots.learning_errors([2, 6], {"force": [0.5, 0.1]})
     (line,) = fig.axes[0].lines
     np.testing.assert_allclose(line.get_ydata(), [50.0, 10.0])  # per cent
-    fig = plotting.predictions([("force", "eV/Å", [0.0, 1.0], [0.0, 1.2])])
+    fig = plots.predictions([("force", "eV/Å", [0.0, 1.0], [0.0, 1.2])])
     assert "0.14 eV/Å" in fig.axes[0].get_title()
     curves = {"reference": (np.ones((2, 3)), 2 * np.ones((2, 3))), "learned": (np.ones((2, 3)), np.ones((2, 3)))}
-    fig = plotting.modes([("phonons", [0.5, 1.0], curves)])
+    fig = plots.modes([("phonons", [0.5, 1.0], curves)])
     assert len(fig.axes[0].lines) == 12 and fig.axes[0].get_ylabel() == "frequency (THz)"
     hot = {"temperatures": [10.0, 20.0], "magnetisation": [[0.9, 0.01], [0.8, 0.02]], "times": [0.1, 0.2],
            "drift": [0.0, 2e-6]}
-    fig = plotting.magnet_in_motion({"reference": hot}, free=0.1)
+    fig = plots.magnet_in_motion({"reference": hot}, free=0.1)
     np.testing.assert_allclose(fig.axes[1].lines[0].get_ydata(), [0.0, 2.0])  # micro
-    fig = plotting.spectral_lines([1.0, 2.0, 3.0], {"a": [1.0, 2.0, 1.0]}, {"a": [2.1]})
+    fig = plots.spectral_lines([1.0, 2.0, 3.0], {"a": [1.0, 2.0, 1.0]}, {"a": [2.1]})
     assert fig.axes[0].lines[1].get_xdata()[0] == 2.1
 
 
 def test_figures_refuse_what_does_not_fit():
     with pytest.raises(ValueError, match=r"errors of force must have shape \(2\)"):
-        plotting.learning_errors([2, 6], {"force": [0.5]})
+        plots.learning_errors([2, 6], {"force": [0.5]})
     with pytest.raises(ValueError, match="predictions of force must have shape"):
-        plotting.predictions([("force", "eV/Å", [0.0, 1.0], [0.0])])
+        plots.predictions([("force", "eV/Å", [0.0, 1.0], [0.0])])
     with pytest.raises(ValueError, match="panels must hold at least one"):
-        plotting.modes([])
+        plots.modes([])
     with pytest.raises(ValueError, match="curves and lines must have the same labels"):
-        plotting.spectral_lines([1.0], {"a": [1.0]}, {"b": [1.0]})
+        plots.spectral_lines([1.0], {"a": [1.0]}, {"b": [1.0]})
 
 
 def _twice(number, report):
@@ -94,8 +93,8 @@ def _twice(number, report):
 def test_together_is_one_after_the_other_in_other_processes():
     for name in ("smoke", "laptop"):
         said = []
-        found = kept.together(PRESETS[name], [partial(_twice, n) for n in range(3)], said.append)
+        found = result_cache.together(PRESETS[name], [partial(_twice, n) for n in range(3)], said.append)
         assert [double for _, double in found] == [0, 2, 4] and sorted(said) == [f"doubling {n}" for n in range(3)]
         assert (os.getpid() in {pid for pid, _ in found}) == (name == "smoke")
         with pytest.raises(ValueError, match="negative"):
-            kept.together(PRESETS[name], [partial(_twice, n) for n in (1, -1)], said.append)
+            result_cache.together(PRESETS[name], [partial(_twice, n) for n in (1, -1)], said.append)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from evae_core.deepspin import magnet
-from evae_core.deepspin.dynamics import BOLTZMANN, GYRO, MASS
-from evae_core.deepspin.model import DeepSpin
-from evae_core.deepspin.potential import neighbours_of
-from evae_core.deepspin.spectra import Spectra, linear_modes, magnetisation, peaks, shaken, spectra
-from evae_core.deepspin.training import TrainSpec, train
-from evae_core.store import Store
+from evae_companion.deepspin import magnet
+from evae_companion.deepspin.dynamics import BOLTZMANN, GYRO, MASS
+from evae_companion.deepspin.model import DeepSpin
+from evae_companion.deepspin.potential import neighbours_of
+from evae_companion.deepspin.spectra import Spectra, linear_modes, magnetisation, peaks, shaken, spectra
+from evae_companion.deepspin.training import TrainSpec, train
+from evae_companion.store.store import Store
 
 BONDS = magnet.SIDE / 2 * np.array([(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1)
                                     if abs(x) + abs(y) + abs(z) == 2])

@@ -8,14 +8,14 @@ import pytest
 import torch
 from test_deepspin import ENGINE, crystal
 
-from evae_core.deepspin import model as model_module
-from evae_core.deepspin import training
-from evae_core.deepspin.data import Frames, read_deepmd
-from evae_core.deepspin.model import DeepSpin, ModelSpec
-from evae_core.deepspin.potential import evaluate, label, neighbours_of
-from evae_core.deepspin.reference import SpinLattice
-from evae_core.deepspin.training import Step, TrainSpec, errors, schedule, train
-from evae_core.store import Store
+from evae_companion.deepspin import model as model_module
+from evae_companion.deepspin import training
+from evae_companion.deepspin.data import Frames, read_deepmd
+from evae_companion.deepspin.model import DeepSpin, ModelSpec
+from evae_companion.deepspin.potential import evaluate, label, neighbours_of
+from evae_companion.deepspin.reference import SpinLattice
+from evae_companion.deepspin.training import Step, TrainSpec, errors, schedule, train
+from evae_companion.store.store import Store
 
 SPEC = ModelSpec(("X", "Y"), (0.3, 0.0), cutoff=4.0, smooth_from=3.0, embedding=(4, 8), axis=3, components=12,
                  fitting=(12,))

@@ -9,10 +9,13 @@ import safetensors.torch
 import torch
 from test_training import SMALL, TINY
 
-from evae_core import divergence, training
-from evae_core.divergence import Diverged
-from evae_core.model import Losses
-from evae_core.store import Store
+from evae_companion import dataset, sweeps, trained
+from evae_companion.store.store import Store
+from evae_core import training
+from evae_core.losses import Losses
+from evae_core.training import SpinData, divergence
+from evae_core.training.divergence import Diverged
+from evae_core.training.stages import stage_schedule
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def spoil(monkeypatch, bad: dict, above: float):
     return taken
 
 
-STAGE = dataclasses.replace(training.ladder(TINY)[0], steps=6, final_rate=1.0)
+STAGE = dataclasses.replace(stage_schedule(TINY)[0], steps=6, final_rate=1.0)
 
 
 @pytest.mark.parametrize("bad, words", [
@@ -50,16 +53,16 @@ def test_noticed_at_once_and_begun_again_at_a_lower_rate(store, tmp_path, monkey
     said = []
     plain = dataclasses.replace(STAGE, learning_rate=STAGE.learning_rate * divergence.LOWER)
     taken = spoil(monkeypatch, bad, 0.5 * STAGE.learning_rate)
-    (trained,) = training.climb([STAGE], SMALL, store, "cpu", said.append)
+    (result,) = sweeps.train_stages([STAGE], SMALL, store, "cpu", said.append)
     assert len(taken) == 3 + 6, "the step that showed it was the last of the first attempt"
     assert taken[3] == pytest.approx(divergence.LOWER * taken[0])
-    (failure,) = trained.measured["diverged"]
+    (failure,) = result.measured["diverged"]
     assert failure["learning_rate"] == STAGE.learning_rate and failure["step"] == 2
     assert all(repr(failure["losses"][name]) == repr(value) for name, value in bad.items())
     assert "diverged" in said[0] and "begun again with learning rate 0.0003 instead of 0.001" in said[0]
     assert re.search(words, said[0])
-    assert np.isfinite(trained.history).all() and len(trained.history) == 6
-    assert plain.spec() != STAGE.spec() and store.find(training.stage_spec(plain, SMALL)) is None
+    assert np.isfinite(result.history).all() and len(result.history) == 6
+    assert plain.spec() != STAGE.spec() and store.find(trained.stage_spec(plain, SMALL)) is None
 
 
 @pytest.mark.parametrize("device", ["cpu", "resident"])
@@ -67,19 +70,17 @@ def test_given_up_after_a_bounded_number_with_stage_and_numbers_named(store, tmp
     taken = spoil(monkeypatch, {"kl": 2e6}, 0.0)
     if device == "cpu":
         def train():
-            training.climb([STAGE], SMALL, store, "cpu")
+            sweeps.train_stages([STAGE], SMALL, store, "cpu")
     else:  # a GPU's way through a stage, uncaptured
-        run = training.Resident.run
-        monkeypatch.setattr(training.Resident, "run", lambda self, captured, check: run(self, False, check))
-        data = training.load_data(SMALL, store, "cpu")
-        there = training.upload(data.train, torch.device("cpu"))
+        data = dataset.load_data(SMALL, store, "cpu")
+        there = SpinData(data.train, SMALL.hamiltonian, sweeps.upload(data.train, torch.device("cpu")))
 
         def train():
-            training._train(STAGE, None, data, there, tmp_path, "cpu", None, False, None)
+            sweeps._train(STAGE, None, data, there, tmp_path, "cpu", None, False, None, None)
     with pytest.raises(RuntimeError, match=r"seed 0, beta 0.0001, gamma 0.*0.001, 0.0003, 9e-05.*at step 2.*kl 2e\+06"):
         train()
     assert len(taken) == (1 + divergence.RETRIES) * (3 if device == "cpu" else 6)
-    assert store.find(training.stage_spec(STAGE, SMALL)) is None and not list(tmp_path.glob("*.safetensors"))
+    assert store.find(trained.stage_spec(STAGE, SMALL)) is None and not list(tmp_path.glob("*.safetensors"))
 
 
 def test_weights_that_are_not_finite_are_never_kept(store, monkeypatch):
@@ -94,7 +95,7 @@ def test_weights_that_are_not_finite_are_never_kept(store, monkeypatch):
 
     monkeypatch.setattr(training.Step, "update", spoilt)
     with pytest.raises(Diverged, match="weights .* are not finite"):
-        training.climb([dataclasses.replace(STAGE, steps=1)], SMALL, store, "cpu")
+        sweeps.train_stages([dataclasses.replace(STAGE, steps=1)], SMALL, store, "cpu")
     assert not list(store.root.rglob("*.safetensors"))
 
 
@@ -107,7 +108,7 @@ def test_what_the_network_gives_must_be_finite():
 
 def test_an_undisturbed_stage_is_what_it_was(store):
     """No trace of all this in a stage that does not diverge, and no NaN in its files."""
-    (trained,) = training.climb([STAGE], SMALL, store, "cpu")
-    assert "diverged" not in trained.measured
-    state = safetensors.torch.load_file(trained.folder / "weights.safetensors")
+    (result,) = sweeps.train_stages([STAGE], SMALL, store, "cpu")
+    assert "diverged" not in result.measured
+    state = safetensors.torch.load_file(result.folder / "weights.safetensors")
     assert all(bool(torch.isfinite(value).all()) for value in state.values())

@@ -14,13 +14,14 @@ import pytest
 import torch
 from cluster_faults import TINY, tables, tiny
 
-from evae_core import Hamiltonian, skyrmion_lattice, timebox, topological_charge
-from evae_core.artefact import identity
-from evae_core.cli import main
-from evae_core.ensemble import Climb, Ending, Place, Shard, fulfil, local, mapping, perform, units
-from evae_core.ensemble.diagram import small_data, to_collapse, to_posterior_collapse
-from evae_core.ensemble.grid import chains, numbers, work
-from evae_core.ensemble.tables import endings, phase, states
+from evae_companion.cli import main
+from evae_companion.cluster import Climb, Ending, Place, Shard, fulfil, local, perform, scheduler, units
+from evae_companion.cluster.grid import chains, numbers, work
+from evae_companion.cluster.phase_ladders import small_data, to_collapse, to_posterior_collapse
+from evae_companion.cluster.tables import endings, phase, states
+from evae_companion.store import deadline
+from evae_companion.store.artifact import identity
+from evae_core import Hamiltonian, skyrmion_lattice, topological_charge
 from evae_core.presets import PRESETS
 from evae_core.textures import helix
 
@@ -133,18 +134,18 @@ def test_lost_again_and_again_is_an_error(tmp_path, monkeypatch):
             future.set_exception(BrokenExecutor("gone"))
             return future
 
-    monkeypatch.setattr(mapping, "PAUSE", 0.0)
+    monkeypatch.setattr(scheduler, "PAUSE", 0.0)
     shard = work(tiny())[:1]
     outcome = fulfil(shard, Broken, Place(str(tmp_path)), "cpu")
-    assert f"lost {mapping.TRIES} times" in outcome.errors[shard[0]] and outcome.lost == mapping.TRIES
+    assert f"lost {scheduler.TRIES} times" in outcome.errors[shard[0]] and outcome.lost == scheduler.TRIES
 
 
 def test_the_time_box_ends_it(tmp_path, monkeypatch):
-    monkeypatch.setenv(timebox.ENV, timebox.opened(0))
+    monkeypatch.setenv(deadline.ENV, deadline.opened(0))
     outcome = fulfil(work(tiny()), Refuses, Place(str(tmp_path)), "cpu")
     assert outcome.over and not outcome.receipts and not outcome.errors
-    with pytest.raises(timebox.OutOfTime):
-        perform(work(tiny())[0], Place(str(tmp_path)), "cpu", timebox.opened(0))
+    with pytest.raises(deadline.DeadlineExceeded):
+        perform(work(tiny())[0], Place(str(tmp_path)), "cpu", deadline.opened(0))
 
 
 def test_phases():
@@ -172,4 +173,4 @@ def test_command(tmp_path, capsys, monkeypatch):
     assert json.loads((tmp_path / "tables" / "ensemble.json").read_text())["complete"] == 2
     for wrong in (["--D", "0"], ["--seeds", "0"], ["--sizes", "20"], ["--sizes", "16.5"], ["--gpus"],
                   ["--workers", "0"], ["--B", "x"]):
-        assert main([*line, *wrong]) == 2 and capsys.readouterr().err.startswith("evae_core: ")
+        assert main([*line, *wrong]) == 2 and capsys.readouterr().err.startswith("evae: ")

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from evae_core import recorded, recording, runs
-from evae_core.baselines import Candidate, Certificate
-from evae_core.baselines.rivals import Trace
-from evae_core.cli import main
-from evae_core.dataset import confined_spec, data_spec
+from evae_companion import places, publish
+from evae_companion import training_plans as plans
+from evae_companion.analysis import Candidate, Certificate
+from evae_companion.analysis.samplers import Trace
+from evae_companion.cli import main
+from evae_companion.dataset import confined_spec, data_spec
+from evae_companion.experiments import budget, report_tables, size_scan
+from evae_companion.experiments.budget import arrival, curves, samples
+from evae_companion.experiments.ground_state import certified, gaps, known_best, search_of
+from evae_companion.experiments.size_scan import shapes, spacing
+from evae_companion.store.store import Store
 from evae_core.presets import PRESETS
-from evae_core.results import budget, gaps, known_best, reading, strip
-from evae_core.results.budget import arrival, curves, samples
-from evae_core.results.certified import certified, search_of
-from evae_core.results.strip import shapes, spacing
-from evae_core.store import Store
 
 TINY = dataclasses.replace(
     PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, batch=8,
@@ -32,14 +33,15 @@ TINY = dataclasses.replace(
 def found(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVAE_STORE", str(tmp_path_factory.mktemp("evidence") / "store"))
-        made = SimpleNamespace(gaps=gaps(TINY, "cpu", lambda line: None), budget=budget(TINY, "cpu", lambda line: None),
-                               strip=strip(TINY, "cpu", lambda line: None))
+        made = SimpleNamespace(gaps=gaps(TINY, "cpu", lambda line: None),
+                               budget=budget.run(TINY, "cpu", lambda line: None),
+                               size_scan=size_scan.run(TINY, "cpu", lambda line: None))
         before = Store().names()
-        again = SimpleNamespace(gaps=gaps(TINY, "cpu", pytest.fail), budget=budget(TINY, "cpu", pytest.fail),
-                                strip=strip(TINY, "cpu", lambda line: None))
+        again = SimpleNamespace(gaps=gaps(TINY, "cpu", pytest.fail), budget=budget.run(TINY, "cpu", pytest.fail),
+                                size_scan=size_scan.run(TINY, "cpu", lambda line: None))
         assert Store().names() == before, "a second call makes nothing"
         made.unit = spacing(TINY, "cpu")
-    assert again.gaps.rows == made.gaps.rows and torch.equal(again.strip[0].spins, made.strip[0].spins)
+    assert again.gaps.rows == made.gaps.rows and torch.equal(again.size_scan[0].spins, made.size_scan[0].spins)
     assert [t.energies.tolist() for t in again.budget["periodic 16 x 16"].traces] == [
         t.energies.tolist() for t in made.budget["periodic 16 x 16"].traces]
     return made
@@ -48,11 +50,11 @@ def found(tmp_path_factory):
 def test_gaps_measure_every_training_at_its_last_and_best_stage(found):
     rows = found.gaps.rows
     assert [(row["run"], row["stage"]) for row in rows] == [
-        (run, stage) for run in runs.collapsing(TINY) for stage in ("last", "best")]
+        (run, stage) for run in plans.collapsing(TINY) for stage in ("last", "best")]
     for row in rows:
         assert row["mean"] >= row["lowest"] >= row["relaxed_lowest"] - 1e-9 and row["torque"] < 1e-6
         assert row["relaxed_mean"] >= row["relaxed_lowest"] - 1e-6 and 0 <= row["share"] <= 1
-    assert set(found.gaps.state) == set(runs.collapsing(TINY))
+    assert set(found.gaps.state) == set(plans.collapsing(TINY))
     H = data_spec(TINY).hamiltonian
     best = rows[1]["relaxed_lowest"] + found.gaps.certificate.best.energy
     assert float(H.energy_per_spin(next(iter(found.gaps.state.values())))) == pytest.approx(best, abs=1e-5)
@@ -86,10 +88,10 @@ def test_curves_with_and_without_the_training(found):
 
 
 def test_strip_covers_the_sizes_and_says_which_have_a_network(found):
-    assert [(s.kind, s.shape) for s in found.strip] == shapes(TINY, found.unit)
-    trained = {s.shape for s in found.strip if s.agrees is not None}
+    assert [(s.kind, s.shape) for s in found.size_scan] == shapes(TINY, found.unit)
+    trained = {s.shape for s in found.size_scan if s.agrees is not None}
     assert trained == {*TINY.confined, *TINY.strip_trained}
-    for s in found.strip:
+    for s in found.size_scan:
         H = confined_spec(TINY, s.shape).hamiltonian
         assert s.torque < 1e-6 and float(H.energy_per_spin(s.spins.double())) == pytest.approx(s.energy, abs=1e-6)
         assert s.size == pytest.approx(s.shape[0] / found.unit)
@@ -98,20 +100,20 @@ def test_strip_covers_the_sizes_and_says_which_have_a_network(found):
 
 
 def test_networks_of_the_strip_belong_to_the_run():
-    names = {name for name in runs.ladders(TINY) if name.startswith("confined")}
+    names = {name for name in plans.ladders(TINY) if name.startswith("confined")}
     assert names == {"confined 16 x 16", "confined 16 x 32", "confined 16 x 48"}
 
 
 # Words --------------------------------------------------------------------------------------------------------------
 
 def test_tables_hold_what_was_found(found):
-    table = reading.certificate_table(found.gaps.certificate, most=2)
+    table = report_tables.certificate_table(found.gaps.certificate, most=2)
     best = found.gaps.certificate.best
     assert f"{best.energy:.8f}" in table and "not proven" in table and "| uniform: begun along" in table
-    assert reading.gap_table(found.gaps.rows).count("\n") == 1 + 6
-    assert reading.strip_table(found.strip).count("\n") == 1 + len(found.strip)
-    assert reading.budget_table(found.budget).count("\n") == 1 + 3 * 9
-    assert reading.budget_reading(found.budget).count("* **") == 3
+    assert report_tables.gap_table(found.gaps.rows).count("\n") == 1 + 6
+    assert report_tables.strip_table(found.size_scan).count("\n") == 1 + len(found.size_scan)
+    assert report_tables.budget_table(found.budget).count("\n") == 1 + 3 * 9
+    assert report_tables.budget_reading(found.budget).count("* **") == 3
 
 
 def sample(rival, network, once=100.0):
@@ -131,7 +133,7 @@ def sample(rival, network, once=100.0):
     (-1e-3, 0.0, "found a state 1.0e-03 J below the search's best: the search was too short")])
 def test_the_reading_follows_the_numbers(rival, network, words):
     made = sample(rival, network)
-    assert words in reading.budget_reading(made)
+    assert words in report_tables.budget_reading(made)
     for curve in curves(made["box"]):
         above = {"annealing": rival, "E-VAE": network + 1e-4, "E-VAE + descent": network}[curve["label"]]
         assert (arrival(curve) < math.inf) == (above < 1e-6)
@@ -140,12 +142,12 @@ def test_the_reading_follows_the_numbers(rival, network, words):
 # Recorded searches ---------------------------------------------------------------------------------------------------
 
 def test_a_search_is_recorded_and_read_back(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(recorded, "known_folder", lambda preset: tmp_path / "known" / preset)
+    monkeypatch.setattr(places, "known_folder", lambda preset: tmp_path / "known" / preset)
     monkeypatch.setitem(PRESETS, "smoke", dataclasses.replace(TINY, name="smoke"))
     p = PRESETS["smoke"]
     assert known_best(p) is None
     with pytest.raises(ValueError, match="does not hold the search"):
-        list(recording.record_known(p, Store()))
+        list(publish.record_known(p, Store()))
     assert main(["certify", "--preset", "smoke"]) == 0
     assert "written to" in capsys.readouterr().out
     known, line = known_best(p)

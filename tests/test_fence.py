@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evae_core import fused
+from evae_core.training import fused
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mprotect as on Linux")
 FOLDER = Path(__file__).parent

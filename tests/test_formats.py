@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from evae_core.formats import load_state, read_ovf, save_state, write_ovf
-from evae_core.formats.ovf import REPRESENTATIONS
+from evae_companion.io import load_state, read_ovf, save_state, write_ovf
+from evae_companion.io.ovf import REPRESENTATIONS
 
 
 def state(ny=3, nx=5, dtype=torch.float32, seed=0):
@@ -293,7 +293,7 @@ def test_a_huge_claim_takes_no_memory(tmp_path):
     raw = (tmp_path / "m.ovf").read_bytes()
     raw = raw.replace(b"xnodes: 5", b"xnodes: 1000000").replace(b"ynodes: 3", b"ynodes: 1000000")
     (tmp_path / "m.ovf").write_bytes(raw)
-    code = ("import resource, sys; from evae_core.formats import read_ovf; "
+    code = ("import resource, sys; from evae_companion.io import read_ovf; "
             "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize(); "
             "resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20,) * 2)\n"
             "try: read_ovf(sys.argv[1])\nexcept ValueError as error: print(error)")

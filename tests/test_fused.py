@@ -9,8 +9,9 @@ import torch
 from plain_step import plain
 from torch.nn import functional as F
 
-from evae_core import VAE, Hamiltonian, fused
-from evae_core.fused.library import FUSED, call
+from evae_core import VAE, Hamiltonian
+from evae_core.training import fused
+from evae_core.training.fused.extension import FUSED, call
 
 needs_compiler = pytest.mark.skipif(fused.problem() is not None, reason=str(fused.problem()))
 FURTHER = [(1, 1, -0.4), (1, 2, 0.3, (0.1, 0.2, -0.3))]
@@ -104,7 +105,7 @@ def test_the_kernels_bytes_do_not_depend_on_the_threads():
             norm = torch.nn.BatchNorm2d(6)
             one = y.clone(memory_format=torch.channels_last).requires_grad_()
             w, b = weight.clone().requires_grad_(), bias.clone().requires_grad_()
-            out = fused._Norm.apply(one, w, b, norm, "pool", 2, True)
+            out = fused._Norm.apply(one, w, b, norm, "pool", 2, True, 0.1)
             (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
             found.append((out, one.grad, w.grad, b.grad, norm.running_var))
         finally:

@@ -11,23 +11,26 @@ import nbformat
 import psutil
 import pytest
 
-from evae_core import files, lifeline
-from evae_core.store import Store
+from evae_companion import parent_watchdog
+from evae_companion.store import serialization
+from evae_companion.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 
 TRAIN = """
 import dataclasses
-from evae_core import Hamiltonian, Schedule, training
-from evae_core.dataset import DataSpec
+from evae_companion import sweeps
+from evae_companion.dataset import DataSpec
+from evae_core import Hamiltonian, Schedule
 from evae_core.presets import PRESETS
-training.FEW_STEPS = 0
+from evae_core.training import stage_schedule
+sweeps.FEW_STEPS = 0
 if __name__ == "__main__":
     data = DataSpec(Hamiltonian(D=0.6, B=0.2), (16, 16), train=24, validation=6, test=6,
                     schedule=Schedule(sweeps=10, overrelax=0))
     long = dataclasses.replace(PRESETS["smoke"], first_steps=100000, betas=(1e-4,), batch=8)
-    training.climb_all([training.ladder(long, seed=seed) for seed in range(2)], data, workers=2, device="cpu")
+    sweeps.train_sweeps([stage_schedule(long, seed=seed) for seed in range(2)], data, workers=2, device="cpu")
 """
 
 
@@ -86,12 +89,12 @@ def test_a_kernel_ends_with_a_killed_run(tmp_path):
     (folder / "notebooks").mkdir(parents=True)
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3",
                                                                  "language": "python"}})
-    sleep = ("import time\nfrom evae_core.store import Store\nopen('begun', 'w').close()\n"
+    sleep = ("import time\nfrom evae_companion.store.store import Store\nopen('begun', 'w').close()\n"
              "Store().get({'kind': 'thing'}, lambda folder: time.sleep(600))")
     notebook.cells = [nbformat.v4.new_code_cell('preset = "laptop"', metadata={"tags": ["parameters"]}),
                       nbformat.v4.new_code_cell(sleep)]
     nbformat.write(notebook, folder / "notebooks" / "01_first.ipynb")
-    code = (f"import sys\nfrom pathlib import Path\nfrom evae_core.cli import main\n"
+    code = (f"import sys\nfrom pathlib import Path\nfrom evae_companion.cli import main\n"
             f"sys.exit(main(['figures', '--preset', 'smoke'], Path({str(folder)!r})))")
 
     def start():
@@ -108,8 +111,8 @@ def test_an_orphan_whose_parent_died_before_it_looked(monkeypatch):
     """The parent's number is the one that it gave, not the one that a late look would find."""
     monkeypatch.setenv("JPY_PARENT_PID", str(2**22 + 1))
     start = time.monotonic()
-    lifeline._until_adopted()
-    assert time.monotonic() - start < lifeline.LOOK
+    parent_watchdog._until_adopted()
+    assert time.monotonic() - start < parent_watchdog.LOOK
 
 
 def dead_process() -> int:
@@ -120,19 +123,19 @@ def dead_process() -> int:
 
 def test_what_a_killed_write_left_goes_with_the_next(tmp_path):
     path, dead = tmp_path / "a[1] {b}.json", dead_process()
-    theirs, mine = (tmp_path / f"{path.name}{files.PARTIAL}{pid}-0123abcd" for pid in (dead, os.getppid()))
-    other = tmp_path / f"another.json{files.PARTIAL}{dead}-0123abcd"
-    folder = tmp_path / f"{path.name}{files.PARTIAL}{dead}-4567abcd"
+    theirs, mine = (tmp_path / f"{path.name}{serialization.PARTIAL}{pid}-0123abcd" for pid in (dead, os.getppid()))
+    other = tmp_path / f"another.json{serialization.PARTIAL}{dead}-0123abcd"
+    folder = tmp_path / f"{path.name}{serialization.PARTIAL}{dead}-4567abcd"
     folder.mkdir()
     for one in (theirs, mine, other, folder / "half"):
         one.write_text("half")
-    files.write_json(path, 1)
+    serialization.write_json(path, 1)
     assert sorted(tmp_path.iterdir()) == sorted([path, mine, other]), "only of this file, and only of the dead"
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
-    files.write_whole(tmp_path / "a", b"one")
+    serialization.write_whole(tmp_path / "a", b"one")
     monkeypatch.setattr(Path, "write_bytes", lambda self, content: open(self, "wb").close() or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        files.write_whole(tmp_path / "a", b"two")
+        serialization.write_whole(tmp_path / "a", b"two")
     assert (tmp_path / "a").read_bytes() == b"one" and len(list(tmp_path.iterdir())) == 1

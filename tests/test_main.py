@@ -11,13 +11,15 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from evae_core import claims, presets, runs, store, timebox, training
-from evae_core import cli as command
-from evae_core.artefact import identity
-from evae_core.cli import running
-from evae_core.cli.words import human_size
+from evae_companion import claims, places, trained
+from evae_companion import cli as command
+from evae_companion import training_plans as plans
+from evae_companion.cli import notebook_runner
+from evae_companion.cli.errors import human_size
+from evae_companion.store import deadline
+from evae_companion.store.artifact import identity
+from evae_companion.store.store import Store
 from evae_core.presets import PRESETS
-from evae_core.store import Store
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 LOOK = """import os
@@ -128,7 +130,7 @@ def test_missing_notebooks(root, tmp_path, capsys):
     (root / "notebooks" / "03_third.py").write_text("# %%\n")
     assert command.main(["figures"], root) == 1
     said = capsys.readouterr().err
-    assert "03_third.ipynb is missing" in said and "python -m evae_core notebooks --only 03" in said
+    assert "03_third.ipynb is missing" in said and "evae notebooks --only 03" in said
 
 
 def test_list(root, capsys):
@@ -170,14 +172,14 @@ def test_stopped_by_hand(root, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     notebook(root, "01_first")
-    monkeypatch.setattr(running, "run", stop)
+    monkeypatch.setattr(notebook_runner, "run", stop)
     assert command.main(["figures"], root) == 130 and "stopped" in capsys.readouterr().err
 
 
 # Time boxes ---------------------------------------------------------------------------------------------------------
 
 CLIMB = """import sys, time
-from evae_core.store import Store
+from evae_companion.store.store import Store
 for number in range({first}, {first} + 3):
     def make(folder):
         time.sleep({seconds})
@@ -206,11 +208,12 @@ def test_no_minutes_make_nothing_and_the_next_call_goes_on(root, figures, capsys
 
 def test_a_box_ends_within_a_notebook(root, monkeypatch, capsys):
     """The second notebook's first artefact outlasts the box: it is kept, what follows is left to the next call."""
-    monkeypatch.setattr(timebox, "opened", lambda minutes: f"{time.time()!r}+{seconds!r}")
+    monkeypatch.setattr(deadline, "opened", lambda minutes: f"{time.time()!r}+{seconds!r}")
     notebook(root, "01_first", LOOK.format(name="01_first"))
-    notebook(root, "02_second", "import time\nfrom evae_core import timebox\nfrom evae_core.store import Store\n"
+    notebook(root, "02_second", "import time\nfrom evae_companion.store import deadline\n"
+             "from evae_companion.store.store import Store\n"
              "Store().get({'kind': 'thing', 'seed': 0}, lambda f: "
-             "(time.sleep(max(0, timebox.box()[1] - time.time()) + 0.1), (f / 'a').write_text('a')))",
+             "(time.sleep(max(0, deadline.box()[1] - time.time()) + 0.1), (f / 'a').write_text('a')))",
              CLIMB.format(first=1, seconds=0))
     notebook(root, "03_third")
     seconds = 20.0
@@ -231,7 +234,7 @@ def test_a_box_ends_within_a_notebook(root, monkeypatch, capsys):
 
 def test_a_changed_notebook_is_not_taken_for_complete(root):
     for name in ("01_first", "02_second"):
-        notebook(root, name, "from evae_core.store import Store\n"
+        notebook(root, name, "from evae_companion.store.store import Store\n"
                  "Store().get({'kind': 'thing', 'seed': 0}, lambda f: (f / 'a').write_text('a'))"
                  if name == "02_second" else LOOK.format(name=name))
     (root / "build" / "smoke").mkdir(parents=True)
@@ -247,7 +250,7 @@ def test_kernels_know_no_record_unless_asked(root, tmp_path, monkeypatch, capsys
     for name in ("03_third", "04_fourth", "05_fifth", "06_sixth"):
         notebook(root, name, look)
     monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
-    monkeypatch.setenv("EVAE_DEADLINE", timebox.opened(0))
+    monkeypatch.setenv("EVAE_DEADLINE", deadline.opened(0))
     assert command.main(["figures", "--preset", "smoke", "--only", "04"], root) == 0
     assert outputs(root / "build" / "smoke" / "04_fourth.ipynb") == "off None\n"
     argv = ["figures", "--preset", "smoke", "--recorded"]
@@ -265,7 +268,7 @@ def test_kernels_know_no_record_unless_asked(root, tmp_path, monkeypatch, capsys
 def test_a_readers_run_stays_below_build(root, monkeypatch):
     """Without EVAE_FIGURES too; the committed figures and records are somebody else's."""
     monkeypatch.delenv("EVAE_FIGURES")
-    monkeypatch.setattr(presets, "__file__", str(root / "evae_core" / "presets.py"))
+    monkeypatch.setattr(places, "repository", lambda: root)
     notebook(root, "01_first")
     assert command.main(["figures", "--preset", "smoke"], root) == 0
     assert (root / "build" / "smoke" / "figures" / "claims.md").is_file()
@@ -274,7 +277,7 @@ def test_a_readers_run_stays_below_build(root, monkeypatch):
 
 def test_claims(root, figures, capsys):
     assert command.main(["claims", "--preset", "smoke"], root) == 1
-    assert "python -m evae_core figures --preset smoke" in capsys.readouterr().err
+    assert "evae figures --preset smoke" in capsys.readouterr().err
     (figures / "laptop").mkdir(parents=True)
     assert command.main(["claims"], root) == 0
     assert "# card of laptop" in capsys.readouterr().out
@@ -297,11 +300,13 @@ def test_clean_and_info(root, capsys, monkeypatch):
     assert command.main(["clean", "--yes"], root) == 0 and "holds no artefacts" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("argv", [["clean"], ["info"]])
-def test_no_place_for_a_store_is_said_without_a_traceback(root, tmp_path, monkeypatch, capsys, argv):
-    monkeypatch.delenv("EVAE_STORE")
-    monkeypatch.setattr(store, "__file__", str(tmp_path / "site-packages" / "evae_core" / "store.py"))
-    assert command.main(argv, root) == 1 and "outside its repository" in capsys.readouterr().err
+@pytest.mark.parametrize("argv", [["figures"], ["notebooks"], ["publish"], ["certify"]])
+def test_what_needs_the_repository_says_so_without_a_traceback(tmp_path, monkeypatch, capsys, argv):
+    monkeypatch.setattr(places, "PACKAGES", tmp_path / "site-packages")
+    assert command.main(argv) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"evae {argv[0]} needs the repository" in line and "clone" in line
+    assert command.main(["info"]) == 0
 
 
 @pytest.mark.parametrize("count, words", [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 * 2**30, "3.0 GiB"),
@@ -369,7 +374,7 @@ def test_a_notebook_without_a_source(root, capsys):
 # Starting up --------------------------------------------------------------------------------------------------------
 
 def test_help_needs_no_heavy_import():
-    code = ("import sys\nfrom evae_core.cli import main\ntry:\n    main(['--help'])\nfinally:\n"
+    code = ("import sys\nfrom evae_companion.cli import main\ntry:\n    main(['--help'])\nfinally:\n"
             "    heavy = {'torch', 'numba', 'papermill', 'matplotlib', 'nbformat'} & set(sys.modules)\n"
             "    print(sorted(heavy), file=sys.stderr)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -377,7 +382,8 @@ def test_help_needs_no_heavy_import():
 
 
 def test_python_dash_m():
-    done = subprocess.run([sys.executable, "-m", "evae_core", "--help"], capture_output=True, text=True, timeout=120,
+    done = subprocess.run([sys.executable, "-m", "evae_companion", "--help"], capture_output=True, text=True,
+                          timeout=120,
                           cwd=Path(command.__file__).parents[2])
     assert done.returncode == 0 and "figures" in done.stdout and done.stderr == ""
 
@@ -391,8 +397,11 @@ def test_train_makes_every_stage_in_boxes_and_without_notebooks(root, monkeypatc
     monkeypatch.setenv("EVAE_STORE", str(tmp_path / "store"))
     assert command.main(["train", "--preset", "smoke", "--minutes", "0"], root) == 3
     assert "the same command goes on" in capsys.readouterr().out
-    stages = {identity(training.stage_spec(stage, data))[1]
-              for ladder, data in runs.ladders(tiny).values() for stage in ladder}
+    todo = [(ladder[-1], data) for ladder, data in plans.ladders(tiny).values()]
+    stages = set()
+    for stage, data in todo:  # grows: parents too
+        stages.add(identity(trained.stage_spec(stage, data))[1])
+        todo += [(stage.parent, data)] if stage.parent else []
     assert not stages & Store().names()
     assert command.main(["train", "--preset", "smoke"], root) == 0
     assert stages <= Store().names()

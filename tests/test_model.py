@@ -6,16 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from evae_core import VAE, Hamiltonian
-from evae_core.model import (
-    LOGVAR_MOST,
-    UpConv,
-    bounded,
-    energy_loss,
-    kl_loss,
-    pad_open,
-    pad_periodic,
-    reconstruction_loss,
-)
+from evae_core.losses import energy_loss, kl_loss, reconstruction_loss
+from evae_core.model import LOGVAR_MOST, UpConv, bounded, pad_open, pad_periodic
 
 H = Hamiltonian(D=0.6, B=0.2)
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from evae_companion.io import export_decoder
+from evae_companion.io import onnx as onnx_export
 from evae_core import VAE
-from evae_core.formats import export_decoder, network
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -68,7 +69,7 @@ def test_the_padding_wraps_around(tmp_path):
 def test_the_opset_is_the_one_that_is_documented(tmp_path):
     export_decoder(trained_like("open"), tmp_path / "decoder.onnx")
     (used,) = onnx.load(tmp_path / "decoder.onnx").opset_import
-    assert (used.domain, used.version) == ("", network.OPSET)
+    assert (used.domain, used.version) == ("", onnx_export.OPSET)
 
 
 def test_what_is_not_exported(tmp_path, monkeypatch):
@@ -80,7 +81,7 @@ def test_what_is_not_exported(tmp_path, monkeypatch):
     for wrong in (None, 3, b"x", [], "", "a\0b"):
         with pytest.raises((TypeError, ValueError), match="path must be"):
             export_decoder(trained_like("open"), wrong)
-    monkeypatch.setattr(network, "find_spec", lambda name: None)
+    monkeypatch.setattr(onnx_export, "find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match="onnx and onnxscript must be installed"):
         export_decoder(trained_like("open"), tmp_path / "d.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import nbformat
 import papermill
 import pytest
 
-from evae_core import claims
+from evae_companion import claims
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 CLAIMING = ["02_beta_sweep", "03_gamma_sweep", "04_noise_reduction", "05_latent_interpolation", "06_collapse",

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from evae_companion.analysis.order import copies, order, symmetric
 from evae_core import Hamiltonian, Schedule, anneal, relax, skyrmion_lattice
 from evae_core.observables import find_skyrmions
-from evae_core.order import copies, order, symmetric
 from evae_core.textures import skyrmions
 
 H = Hamiltonian(D=0.6, B=0.2)

@@ -199,7 +199,8 @@ def test_imports_are_seen(tmp_path, monkeypatch):
     file.parent.mkdir(parents=True)
     file.write_text("import a.b as c, d\nfrom e import f\nfrom . import gpu\nfrom ..store import Store\n"
                     "def lazy():\n    from evae_core import model\n    import matplotlib\n")
-    assert imports_of(file) == {"a.b", "d", "e.f", "matplotlib", "evae_core.annealing.gpu", "evae_core.store.Store",
+    assert imports_of(file) == {"a.b", "d", "e.f", "matplotlib", "evae_core.annealing.gpu",
+    "evae_companion.store.store.Store",
                                 "evae_core.model"}
 
 
@@ -312,10 +313,10 @@ def test_make_builds_the_environment_once(build):
         "-m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --requirement requirements.lock",
         "-m pip --disable-pip-version-check install --quiet --no-build-isolation --editable .[test,book]"]
     assert build(".venv")[::2] == (0, [])
-    assert build("figures")[::2] == (0, ["-m evae_core figures --preset laptop"])
-    assert build("figures", EVAE_PRESET="smoke")[2] == ["-m evae_core figures --preset smoke"]
-    assert build("figures", "PRESET=paper", EVAE_PRESET="smoke")[2] == ["-m evae_core figures --preset paper"]
-    assert build("publish", EVAE_PRESET="smoke")[2] == ["-m evae_core publish --preset smoke"]
+    assert build("figures")[::2] == (0, ["-m evae_companion figures --preset laptop"])
+    assert build("figures", EVAE_PRESET="smoke")[2] == ["-m evae_companion figures --preset smoke"]
+    assert build("figures", "PRESET=paper", EVAE_PRESET="smoke")[2] == ["-m evae_companion figures --preset paper"]
+    assert build("publish", EVAE_PRESET="smoke")[2] == ["-m evae_companion publish --preset smoke"]
 
 
 @needs_make
@@ -336,7 +337,7 @@ def test_an_interrupted_environment_is_never_ready(build, step):
     code, _, log = build("figures", FAIL=step)
     assert code != 0 and "figures" not in " ".join(log) and not (build.folder / ".venv" / ".ready").exists()
     code, _, log = build("figures")
-    assert code == 0 and "-m venv --clear .venv" in log and log[-1] == "-m evae_core figures --preset laptop"
+    assert code == 0 and "-m venv --clear .venv" in log and log[-1] == "-m evae_companion figures --preset laptop"
 
 
 @needs_make
@@ -350,7 +351,7 @@ def test_make_says_which_python_it_needs(build):
 @needs_make
 @pytest.mark.parametrize("target, commands", [
     ("test", ["-m ruff check", "-m mypy", "-m pytest", "-m pytest"]), ("lab", ["-m jupyter lab"]),
-    ("notebooks", ["-m evae_core notebooks"]), ("clean", ["-m evae_core clean"]), ("lint", ["-m ruff check"]),
+    ("notebooks", ["-m evae_companion notebooks"]), ("clean", ["-m evae_companion clean"]), ("lint", ["-m ruff check"]),
     ("bench", ["benchmarks/report.py"]), ("book", ["docs/book.py"]),
     ("test-portable", ["-m pytest --doctest-modules", "-m pytest"]),
     ("test-browser", ["-m pip", "-m playwright install", "-m pytest"]),
@@ -362,7 +363,7 @@ def test_make_targets(build, target, commands):
     assert code == 0, said
     assert len(log) == len(commands)
     assert all(line.startswith(command) for line, command in zip(log, commands, strict=True))
-    assert build("clean", "YES=1")[2] == ["-m evae_core clean --yes"]
+    assert build("clean", "YES=1")[2] == ["-m evae_companion clean --yes"]
 
 
 @needs_make

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from evae_core import peace
-from evae_core.peace import calibration, learning, measured, reduction, simulator, tracking, trial
-from evae_core.peace import sizes as s
-from evae_core.peace.law import beam, packing
+from evae_companion import peace
+from evae_companion.peace import calibration, learning, measured, method_comparison, reduction, simulator, tracking
+from evae_companion.peace import sizes as s
+from evae_companion.peace.law import beam, packing
 
 SIZES, NODES = s.size_grid(), reduction.node_numbers()
 SMALL = peace.Optics(pixel=9.6e-6, crop=64, shape=(512, 512))  # a camera that is simulated in 50 ms a frame
@@ -54,7 +54,7 @@ def test_convention_of_size():
     assert two.d(50)[0] == pytest.approx(2 * one.d(50)[0]) and two.effective[0] == pytest.approx(2 * one.effective[0])
 
 
-@pytest.mark.filterwarnings("ignore::evae_core.peace.estimator.OutsideRange")
+@pytest.mark.filterwarnings("ignore::evae_companion.peace.estimator.OutsideRange")
 @pytest.mark.parametrize("median, words", [(1900e-6, "beyond 1000 um"), (15e-6, "below 50 um|not resolved")])
 def test_sizes_outside_of_the_range_are_reported(median, words):
     grid = s.size_grid(400, 5e-6, 3e-3)
@@ -64,7 +64,7 @@ def test_sizes_outside_of_the_range_are_reported(median, words):
     assert found.notes
 
 
-@pytest.mark.filterwarnings("ignore::evae_core.peace.estimator.OutsideRange")
+@pytest.mark.filterwarnings("ignore::evae_companion.peace.estimator.OutsideRange")
 def test_a_law_that_does_not_fit_is_reported():
     data, wrong = autocorrelation_of(400e-6, 0.2), peace.Optics(focal_length=0.26)
     trusted, found = (peace.estimate(data, wrong, frames=200, calibration=x) for x in (0.0, 0.01))
@@ -105,14 +105,14 @@ def test_estimate_refuses(data, options, words):
 
 # Scale and height -----------------------------------------------------------------------------------------------------
 
-CASE = trial.Case(frames=200, grains=20_000)
+CASE = method_comparison.Case(frames=200, grains=20_000)
 
 
 def with_noise(optics, p, seed=0, lags=None):
     """The law's autocorrelation of a powder with the noise of CASE, an image or a cut, for the true optics."""
     gauge = measured.gauge_of(peace.Optics(), None if lags is not None else 96, lags)
     clean = peace.Law(optics, SIZES, lags)(p).numpy()
-    return clean + trial.noise_of(gauge, CASE, np.random.default_rng(seed)).reshape(clean.shape)
+    return clean + method_comparison.noise_of(gauge, CASE, np.random.default_rng(seed)).reshape(clean.shape)
 
 
 @pytest.mark.parametrize("lags", [None, tuple(np.arange(48.0))])
@@ -128,10 +128,10 @@ def test_scale_is_found_to_its_error(lags):
 
 def test_noise_draws_have_the_covariance_that_is_told():
     gauge = measured.gauge_of(peace.Optics(), 96, None)
-    for case in (trial.Case(frames=200, grains=1e12), trial.Case(frames=1e12, grains=5000)):
+    for case in (method_comparison.Case(frames=200, grains=1e12), method_comparison.Case(frames=1e12, grains=5000)):
         told = np.sqrt(np.diag(gauge.speckle / case.frames + gauge.surface / (case.frames * case.grains)))
         rng = np.random.default_rng(0)
-        drawn = np.std([gauge.rows @ trial.noise_of(gauge, case, rng) for _ in range(60)], 0)
+        drawn = np.std([gauge.rows @ method_comparison.noise_of(gauge, case, rng) for _ in range(60)], 0)
         assert np.abs(np.log(drawn / told)).mean() < 0.12
 
 
@@ -156,7 +156,7 @@ def test_a_wrong_focal_length_is_not_catastrophic(method):
     assert abs(found.scale[0] - 1 / 0.98) < 3 * found.scale[1] < 0.01 and found.notes == ()
 
 
-@pytest.mark.filterwarnings("ignore::evae_core.peace.estimator.OutsideRange")
+@pytest.mark.filterwarnings("ignore::evae_companion.peace.estimator.OutsideRange")
 @pytest.mark.parametrize("method", ["peace", "tikhonov"])
 def test_camera_noise_on_lag_0_does_not_bias_the_size(method):
     data = with_noise(peace.Optics(), s.lognormal(SIZES, 2e-4, 0.2))
@@ -192,7 +192,7 @@ def test_cuts_in_metres_without_lag_0_and_images_that_are_not_square():
     assert wide == square == pytest.approx(4e-4, rel=0.1)
 
 
-@pytest.mark.filterwarnings("ignore::evae_core.peace.estimator.OutsideRange")
+@pytest.mark.filterwarnings("ignore::evae_companion.peace.estimator.OutsideRange")
 @pytest.mark.parametrize("bits, suffix", [(8, ".png"), (16, ".tif")])
 def test_a_folder_of_images_end_to_end(tmp_path, bits, suffix):
     """Frames with shot and read noise, written to files, read back, and their sizes: within a quarter of the truth."""
@@ -239,7 +239,7 @@ def test_packing_of_hard_discs():
         law(p, grains=100, coverage=1.0)
 
 
-@pytest.mark.filterwarnings("ignore::evae_core.peace.estimator.OutsideRange")
+@pytest.mark.filterwarnings("ignore::evae_companion.peace.estimator.OutsideRange")
 @pytest.mark.parametrize("median, width, grains, coverage", [(100e-6, 0.2, 250, 0.4), (200e-6, 0.2, 80, 0.5)])
 def test_few_grains_side_by_side(median, width, grains, coverage):
     """The law with their term: without it nothing fits, with their number or their coverage the sizes are found."""
@@ -252,7 +252,7 @@ def test_few_grains_side_by_side(median, width, grains, coverage):
     assert without.misfit > 10 and number.misfit < 4 and covered.misfit < 1
 
 
-@pytest.mark.filterwarnings("ignore::evae_core.peace.estimator.OutsideRange")
+@pytest.mark.filterwarnings("ignore::evae_companion.peace.estimator.OutsideRange")
 @pytest.mark.parametrize("median, width", [(150e-6, 0.3), (300e-6, 0.2)])
 def test_the_number_of_grains_is_taken_off(median, width):
     """The law with the term of 2000 grains: it does not fit without their number (small grains are biased), it does
@@ -269,14 +269,14 @@ def test_the_number_of_grains_is_taken_off(median, width):
     assert least[1] < 0.1 * least[0]
 
 
-@pytest.mark.filterwarnings("ignore::evae_core.peace.estimator.OutsideRange")
+@pytest.mark.filterwarnings("ignore::evae_companion.peace.estimator.OutsideRange")
 def test_networks_see_another_camera_as_their_own():
     """Pixels twice as large: the noise of neighbouring nodes is correlated otherwise."""
     p, gauge = s.lognormal(SIZES, 3e-4, 0.3), measured.gauge_of(SMALL, 64, None)
-    case, rng = trial.Case(frames=50), np.random.default_rng(0)
+    case, rng = method_comparison.Case(frames=50), np.random.default_rng(0)
     clean, v, wrong = peace.Law(SMALL, SIZES)(p).numpy(), s.weighted(p, SIZES, s.VOLUME), []
     for _ in range(6):
-        data = clean + trial.noise_of(gauge, case, rng).reshape(64, 64)
+        data = clean + method_comparison.noise_of(gauge, case, rng).reshape(64, 64)
         found = peace.estimate(data, SMALL, frames=50, calibration=0.0, lag_zero=False)
         wrong.append(float(s.distance(found.volume, v)))
     print(f"mean distance {np.mean(wrong):.4f}")

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from scipy.special import jn_zeros
 
-from evae_core import peace
-from evae_core.peace import images, learning, reduction, simulator
-from evae_core.peace import sizes as s
-from evae_core.peace.law import beam, jinc
+from evae_companion import peace
+from evae_companion.peace import images, learning, reduction, simulator
+from evae_companion.peace import sizes as s
+from evae_companion.peace.law import beam, jinc
 
 SIZES = s.size_grid()
 SMALL = peace.Optics(pixel=9.6e-6, crop=64, shape=(512, 512))  # a camera that is simulated in 50 ms a frame

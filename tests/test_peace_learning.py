@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from evae_core import peace
-from evae_core.peace import estimator, inverse, learning, network, reduction, trial
-from evae_core.peace import sizes as s
+from evae_companion import peace
+from evae_companion.peace import estimator, inverse, learning, method_comparison, network, reduction
+from evae_companion.peace import sizes as s
 
 SIZES, NODES = s.size_grid(), reduction.node_numbers()
 
@@ -97,8 +97,8 @@ def test_curves_are_monotone_and_training_repeats(tiny, image_noise):
 def test_training_learns(tiny):
     """Against the best answer that does not look at the data: the mean of the training's curves."""
     p = s.draw("lognormal", 200, SIZES, np.random.default_rng(5))
-    case = trial.Case(count=200, seed=5)
-    (score,) = trial.compare(case, {"tiny": [tiny]}, least_squares=False)
+    case = method_comparison.Case(count=200, seed=5)
+    (score,) = method_comparison.compare(case, {"tiny": [tiny]}, least_squares=False)
     v = s.weighted(p, SIZES, s.VOLUME)
     assert score.volume < 0.6 * s.distance(v, v.mean(0)).mean()
 
@@ -201,17 +201,17 @@ def test_few_labels_and_many_without(tiny):
 def test_trial_shows_networks_another_camera_as_their_own():
     """Another beam and pixels twice as large: as good as their own. Shown as they are: eight times the error."""
     other = peace.Optics(beam_diameter=4.5e-3, pixel=9.6e-6, crop=64)
-    case, networks = trial.Case(count=20, calibration=1e-3), {"peace": estimator.trained("peace")}
-    own, another = (trial.compare(case, networks, optics, least_squares=False)[0].volume
+    case, networks = method_comparison.Case(count=20, calibration=1e-3), {"peace": estimator.trained("peace")}
+    own, another = (method_comparison.compare(case, networks, optics, least_squares=False)[0].volume
                     for optics in (peace.Optics(), other))
     assert another < 1.5 * own + 0.003
 
 
 def test_trial_scores_every_method_on_the_same_data():
     networks = {name: estimator.trained(name) for name in ("peace", "plain")}
-    made = trial.reduction_of(peace.Optics(), False, networks["peace"][0].shape)
-    case = trial.Case(median=400e-6, count=8)
-    right, wrong = (trial.compare(replace(case, focal_error=x), networks, made=made) for x in (0.0, 0.02))
+    made = method_comparison.reduction_of(peace.Optics(), False, networks["peace"][0].shape)
+    case = method_comparison.Case(median=400e-6, count=8)
+    right, wrong = (method_comparison.compare(replace(case, focal_error=x), networks, made=made) for x in (0.0, 0.02))
     assert [score.method for score in right] == ["peace", "plain", "nnls", "tikhonov"]
     for one, off in zip(right, wrong, strict=True):
         assert one.volume < (0.02 if one.within == one.within else 0.1) and one.volume < off.volume

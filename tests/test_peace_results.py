@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from evae_core import Hamiltonian, plotting, textures
-from evae_core.peace import magnetism
+from evae_companion.peace import magnetism, plots
+from evae_core import Hamiltonian, textures
 
 # Skyrmions ------------------------------------------------------------------------------------------------------------
 
@@ -47,16 +47,16 @@ def test_size_of_skyrmions_is_in_the_envelope():
 
 def test_figures():
     x = np.arange(1.0, 6.0)
-    law = plotting.law_against_simulator(x, 1 / x, 1.01 / x, 0.1 / x, plain=0.9 / x)
+    law = plots.law_against_simulator(x, 1 / x, 1.01 / x, 0.1 / x, plain=0.9 / x)
     assert len(law.axes) == 2 and law.axes[0].get_yscale() == "log"
     curve = np.linspace(0, 1, 5)
-    drawn = plotting.cumulative_curves([("a", x * 1e-6, {"true": curve, "found": (curve**2, 0.1 * curve)})] * 4)
+    drawn = plots.cumulative_curves([("a", x * 1e-6, {"true": curve, "found": (curve**2, 0.1 * curve)})] * 4)
     np.testing.assert_allclose(drawn.axes[0].lines[1].get_xydata(), np.stack((x, curve**2), 1))
-    scores = plotting.score_curves([("frames", x, {"one": 1 / x, "two": 2 / x}), ("size", x, {"one": x})], goal=0.1)
+    scores = plots.score_curves([("frames", x, {"one": 1 / x, "two": 2 / x}), ("size", x, {"one": x})], goal=0.1)
     assert [ax.get_xlabel() for ax in scores.axes] == ["frames", "size"]
     d = np.stack((x, 2 * x, 3 * x), 1) * 1e-6
-    np.testing.assert_allclose(plotting.evolution(x, d, d, d, d).axes[0].lines[0].get_ydata(), x)
-    magnetic = plotting.skyrmion_speckle(x, 1 / x, {"gas": 1 / x}, x, {"gas": 3 / x}, x, {"gas": (curve, curve**2)})
+    np.testing.assert_allclose(plots.evolution(x, d, d, d, d).axes[0].lines[0].get_ydata(), x)
+    magnetic = plots.skyrmion_speckle(x, 1 / x, {"gas": 1 / x}, x, {"gas": 3 / x}, x, {"gas": (curve, curve**2)})
     np.testing.assert_allclose(magnetic.axes[1].lines[0].get_ydata(), 1 / x)
     with pytest.raises(ValueError, match="error"):
-        plotting.law_against_simulator(x, x, x, x[:2])
+        plots.law_against_simulator(x, x, x, x[:2])

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from cluster_faults import TINY
 
-from evae_core import claims, plotting
-from evae_core.ensemble.tables import by_chain
+from evae_companion import claims, plotting
+from evae_companion.cluster.tables import by_chain
+from evae_companion.experiments import phase_diagram
+from evae_companion.experiments.phase_diagram import boundaries, ensemble, evidence, fitting
 from evae_core.presets import PRESETS
-from evae_core.results.phases import boundaries, ensemble, evidence, fitting, phases
 
 NAN = float("nan")
 
@@ -52,7 +53,7 @@ def test_which_helix_fits():
 def test_a_whole_one():
     p = replace(TINY, excess_size=16, phase_D=(0.8,), phase_fields=(0.0, 0.55))
     lines = []
-    found = phases(p, "cpu", lines.append, lambda: ThreadPoolExecutor(1))
+    found = phase_diagram.run(p, "cpu", lines.append, lambda: ThreadPoolExecutor(1))
     rows = by_chain(found.endings, claims.criticals)
     assert [round(row["field"], 9) for row in rows] == [0.0, 0.55] and not found.errors and lines
     assert set(found.states) == set(found.made) == {(0.8, 0.0), (0.8, 0.55)}

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from IPython.core.formatters import DisplayFormatter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from evae_core import plotting
-from evae_core.plotting import Figure, alignment_map, colour_wheel, save, spin_map, spin_rgb
-from evae_core.plotting.style import COLOURS, MARKERS, house_style, power
+from evae_companion import plotting
+from evae_companion.plotting import Figure, alignment_map, colour_wheel, save, spin_map, spin_rgb
+from evae_companion.plotting.style import COLOURS, MARKERS, house_style, power
 
 PACKAGE = Path(plotting.__file__).parent
 ANGLE = st.floats(-np.pi, np.pi)
@@ -487,7 +487,7 @@ def test_saving_twice_gives_the_same_bytes(tmp_path):
 
 
 def test_saved_bytes_do_not_depend_on_the_process(tmp_path):
-    code = ("import sys, numpy as np; from evae_core import plotting as p;"
+    code = ("import sys, numpy as np; from evae_companion import plotting as p;"
             "p.save(p.dataset_statistics(np.linspace(-2, -1, 9), np.arange(9.0), np.ones(9)), sys.argv[1], 'a')")
     for seed in "12":
         subprocess.run([sys.executable, "-c", code, str(tmp_path / seed)], check=True, timeout=120,
@@ -610,5 +610,5 @@ def test_plotting_draws_only():
                 [node.module] if isinstance(node, ast.ImportFrom) else [])
             for name in names:
                 assert name.split(".")[0] in sys.stdlib_module_names | {"numpy", "matplotlib"} or name.startswith(
-                    "evae_core.plotting.") or name == "evae_core.files", f"{path.name} imports {name}"
+                    "evae_companion.plotting.") or name == "evae_companion.store.serialization", (path.name, name)
                 assert "pyplot" not in name

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from evae_core.presets import PRESETS, figures_folder, load_preset
+from evae_companion.places import figures_folder
+from evae_core.presets import PRESETS, load_preset
 
 
 def test_names(monkeypatch):

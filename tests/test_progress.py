@@ -5,12 +5,12 @@ import types
 
 import pytest
 
-from evae_core import progress
-from evae_core.dataset import DataSpec, load_data
+from evae_companion import progress
+from evae_companion.dataset import DataSpec, load_data
+from evae_companion.sweeps import train_sweeps
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.ladders import climbing
 from evae_core.presets import PRESETS
-from evae_core.training import climb_all
+from evae_core.training.stages import chained
 
 LINE = "seed 0, beta 0.001, gamma 100: L_RC 0.008, generated -0.0606 ({} steps, 7 s)"
 
@@ -45,16 +45,16 @@ def test_the_lines_of_a_real_run_are_understood(monkeypatch):
     """Two ladders with a common parent: the parent counts once, and every line but the last says what is left."""
     p = PRESETS["smoke"]
     spec = DataSpec(Hamiltonian(D=0.6, B=0.2), (16, 16), 20, 4, 0, shard=8)
-    parent = climbing([(1e-3, 0.0, 2)], p, 0)
-    ladders = [[*parent, *climbing([(1e-3, gamma, 2)], p, 0, parent[0])] for gamma in (1.0, 10.0)]
+    parent = chained([(1e-3, 0.0, 2)], p, 0)
+    ladders = [[*parent, *chained([(1e-3, gamma, 2)], p, 0, parent[0])] for gamma in (1.0, 10.0)]
     said = []
     load_data(spec, report=said.append)
     assert [" left" in line for line in said] == [True, True, False]
     said.clear()
-    climb_all(ladders, spec, device="cpu", report=said.append)
+    train_sweeps(ladders, spec, device="cpu", report=said.append)
     assert [" left" in line for line in said] == [True, True, False] and "2 steps" in said[0]
     said.clear()
-    climb_all(ladders, spec, device="cpu", report=said.append)
+    train_sweeps(ladders, spec, device="cpu", report=said.append)
     assert said == []
 
 

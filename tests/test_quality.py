@@ -8,8 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evae_core import Hamiltonian, topological_charge
-from evae_core.quality import (
+from evae_companion.analysis.sample_metrics import (
     distances,
     manifold_measures,
     mmd,
@@ -21,8 +20,9 @@ from evae_core.quality import (
     total_variation,
     vendi,
 )
+from evae_core import Hamiltonian, topological_charge
+from evae_core.merons import meron_counts, winding
 from evae_core.textures import helix, skyrmions, uniform
-from evae_core.vortices import meron_counts, winding
 
 
 def states(n, ny=6, nx=8, seed=0, smooth=False):
@@ -62,9 +62,9 @@ def test_translation_changes_nothing_and_triangles_hold(seed, other):
 
 
 def test_pieces_do_not_matter(monkeypatch):
-    from evae_core import quality
+    from evae_companion.analysis import sample_metrics
     whole = pairs(states(5), states(4, seed=1))
-    monkeypatch.setattr(quality, "PIECE", 1)
+    monkeypatch.setattr(sample_metrics, "PIECE", 1)
     for one, other in zip(whole, pairs(states(5), states(4, seed=1)), strict=True):
         torch.testing.assert_close(one, other)
 

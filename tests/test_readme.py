@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evae_core import claims
+from evae_companion import claims
 from evae_core.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,21 +12,32 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from evae_core import VAE, carry, claims, cli, recorded, recording, runs, training, weights, widgets
-from evae_core.cli import publishing
-from evae_core.dataset import data_spec
-from evae_core.files import load_table, read_json
+from evae_companion import bundle, claims, cli, dataset, places, publish, published, sweeps, widgets
+from evae_companion import training_plans as plans
+from evae_companion.cli import publishing
+from evae_companion.dataset import data_spec
+from evae_companion.experiments import (
+    beta_sweep,
+    collapse,
+    data_order,
+    latent_interpolation,
+    noise_reduction,
+    report_tables,
+)
+from evae_companion.store.serialization import load_table, read_json
+from evae_companion.store.store import Store
+from evae_core import VAE
 from evae_core.observables import theta
 from evae_core.presets import PRESETS
-from evae_core.results import collapse, data_decides, fig4_walk, fig5_collapse, noise, outputs, reading, walk
-from evae_core.store import Store
 from evae_core.textures import skyrmions
+from evae_core.training import checkpoint
+from evae_core.training.stages import stage_schedule
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = dataclasses.replace(
     PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, batch=8,
     first_steps=4, beta_steps=2, gamma_steps=2, collapse_steps=2, samples=6, invert_steps=5, betas=(1e-4, 1e-3),
-    gammas=(1.0, 10.0, *runs.COLLAPSE, 1e6), confined=((16, 16),), confined_train=20, confined_steps=2)
+    gammas=(1.0, 10.0, *plans.COLLAPSE, 1e6), confined=((16, 16),), confined_train=20, confined_steps=2)
 
 
 def two_textures(H, shape, device="cpu"):
@@ -45,19 +56,19 @@ def run(tmp_path_factory):
         patch.setenv("EVAE_STORE", str(store.root))
         patch.setenv("EVAE_RECORDED", str(folder / "records"))
         with pytest.raises(ValueError, match="not complete.*missing, first stage"):
-            list(recording.record(TINY, store, folder / "figures"))
-        patch.setattr(fig4_walk, "interstitial_pair", two_textures)
-        patch.setattr(fig5_collapse, "skyrmion_lattice", lambda H, shape: two_textures(H, shape)[0])
-        for stages, data in runs.ladders(TINY).values():
-            training.climb(stages, data, store, "cpu")
+            list(publish.record(TINY, store, folder / "figures"))
+        patch.setattr(latent_interpolation, "interstitial_pair", two_textures)
+        patch.setattr(collapse, "skyrmion_lattice", lambda H, shape: two_textures(H, shape)[0])
+        for stages, data in plans.ladders(TINY).values():
+            sweeps.train_stages(stages, data, store, "cpu")
         with pytest.raises(ValueError, match="6 missing, first outputs"):
-            list(recording.record(TINY, store, folder / "figures"))
-        for result in (outputs, noise, walk, collapse, data_decides):
-            result(TINY, device="cpu", report=pytest.fail)  # nothing is trained, nothing is recorded
+            list(publish.record(TINY, store, folder / "figures"))
+        for experiment in (beta_sweep, noise_reduction, latent_interpolation, collapse, data_order):
+            experiment.run(TINY, device="cpu", report=pytest.fail)  # nothing is trained, nothing is recorded
         with pytest.raises(ValueError, match=f"1 missing, first claim {last.id} in"):
-            list(recording.record(TINY, store, folder / "figures"))
+            list(publish.record(TINY, store, folder / "figures"))
         claims.save(folder / "figures", "03_y", [last])
-        list(recording.record(TINY, store, folder / "figures"))
+        list(publish.record(TINY, store, folder / "figures"))
     return store, folder / "records"
 
 
@@ -82,13 +93,13 @@ def both(result, run, monkeypatch, tmp_path):
     said = []
     monkeypatch.setenv("EVAE_STORE", str(run[0].root))
     monkeypatch.setenv("EVAE_RECORDED", "off")
-    here = result(TINY, device="cpu", report=pytest.fail)
+    here = result.run(TINY, device="cpu", report=pytest.fail)
     monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
     monkeypatch.setenv("EVAE_RECORDED", str(run[1]))
-    there = result(TINY, device="cpu", report=said.append)
+    there = result.run(TINY, device="cpu", report=said.append)
     assert not (tmp_path / "empty").exists(), "nothing is computed"
     (line,) = said
-    assert line.startswith(f"RECORDED results, nothing is trained here: {result.__name__} of preset tiny")
+    assert re.match(r"RECORDED results, nothing is trained here: \w+ of preset tiny", line)
     assert "on cpu with torch" in line
     return here, there
 
@@ -105,7 +116,7 @@ def same(a, b):
 
 
 def test_noise(run, monkeypatch, tmp_path):
-    here, there = both(noise, run, monkeypatch, tmp_path)
+    here, there = both(noise_reduction, run, monkeypatch, tmp_path)
     plain = {key: value for key, value in vars(here).items() if key != "models"}
     assert len(plain) == 9 and all(same(value, getattr(there, key)) for key, value in plain.items())
     for model, decoder in zip(here.models, there.models, strict=True):
@@ -117,8 +128,8 @@ def test_noise(run, monkeypatch, tmp_path):
 
 def test_noise_is_that_of_the_networks(run, here):
     """The numbers are computed from the networks in full precision, not from what is kept."""
-    found = noise(TINY, device="cpu")
-    data = training.load_data(data_spec(TINY), run[0], "cpu")
+    found = noise_reduction.run(TINY, device="cpu")
+    data = dataset.load_data(data_spec(TINY), run[0], "cpu")
     with torch.no_grad():
         x_out = found.models[2].decode(found.models[2].encode(data.test[:6])[0])
     assert found.median["X_out"][2] == float(theta(data.spec.hamiltonian, x_out).median())
@@ -129,7 +140,7 @@ def test_noise_is_that_of_the_networks(run, here):
 
 
 def test_walk(run, monkeypatch, tmp_path):
-    here, there = both(walk, run, monkeypatch, tmp_path)
+    here, there = both(latent_interpolation, run, monkeypatch, tmp_path)
     plain = {key: value for key, value in vars(here).items() if key != "frame"}
     assert len(plain) == 12 and all(same(value, getattr(there, key)) for key, value in plain.items())
     for gamma in (0.0, 100.0):
@@ -146,36 +157,34 @@ def test_collapse(run, monkeypatch, tmp_path):
     plain = {key: value for key, value in vars(here).items() if key not in ("model", "twins")}
     assert len(plain) == 8 and all(same(value, getattr(there, key)) for key, value in plain.items())
     name = next(iter(here.runs))
-    (trained,) = training.climb([training.ladder(TINY, 1e-3)[-1]], data_spec(TINY), run[0], "cpu")
+    (trained,) = sweeps.train_stages([stage_schedule(TINY, 1e-3)[-1]], data_spec(TINY), run[0], "cpu")
     assert here.runs[name]["kspace_mse"][-1] == trained.measured["generated"]["kspace_mse"]
     state = trained.model().generate(2, torch.Generator().manual_seed(4))
     torch.testing.assert_close(here.states[name][-1], state, rtol=0, atol=1e-3)
 
 
 def test_outputs(here):
-    found = outputs(TINY, device="cpu", report=pytest.fail)
+    found = beta_sweep.run(TINY, device="cpu", report=pytest.fail)
     assert found.x_out.shape == found.generated.shape == (2, 3, 16, 16) and found.given.shape == (3, 16, 16)
 
 
-def test_data_decides(here):
-    """One ladder on three data sets; the first is that of the run, and is not trained again."""
-    said: list[str] = []
-    found = data_decides(TINY, device="cpu", report=said.append)
-    assert sum(" gamma 1, " in f"{line} " or "gamma 1:" in line for line in said) == 2, said
+def test_data_order(here):
+    """One sweep on three data sets; the first is that of the run."""
+    found = data_order.run(TINY, device="cpu", report=pytest.fail)
     assert len(found.names) == 3 and found.data[found.names[2]]["left_out"] == 0
-    gammas = [stage.gamma for stage in training.ladder(TINY, 1e-3, seed=1)]
+    gammas = [stage.gamma for stage in stage_schedule(TINY, 1e-3, seed=1)]
     for name in found.names:
         assert found.rows[name]["gamma"].tolist() == gammas and found.last[name].shape == (3, 16, 16)
         assert (found.rows[name]["rest_low_x_out"] <= found.rows[name]["rest_high_x_out"]).all()
-    text = reading.stage_table(found.rows[found.names[0]], found.lowest, found.data[found.names[0]]["kspace_mse"])
+    text = report_tables.stage_table(found.rows[found.names[0]], found.lowest, found.data[found.names[0]]["kspace_mse"])
     assert len(text.splitlines()) == 2 + len(gammas)
-    assert "copies of another state" in reading.order_table(found.data, found.lowest)
+    assert "copies of another state" in report_tables.order_table(found.data, found.lowest)
 
 
 def test_the_store_goes_before_the_record(run, monkeypatch):
     monkeypatch.setenv("EVAE_STORE", str(run[0].root))
     monkeypatch.setenv("EVAE_RECORDED", str(run[1]))
-    noise(TINY, device="cpu", report=pytest.fail)
+    noise_reduction.run(TINY, device="cpu", report=pytest.fail)
 
 
 def test_what_the_record_does_not_hold_is_computed(run, monkeypatch, tmp_path):
@@ -183,7 +192,7 @@ def test_what_the_record_does_not_hold_is_computed(run, monkeypatch, tmp_path):
     monkeypatch.setenv("EVAE_STORE", str(tmp_path / "other"))
     monkeypatch.setenv("EVAE_RECORDED", str(run[1]))
     said = []
-    noise(dataclasses.replace(TINY, first_steps=5), device="cpu", report=said.append)
+    noise_reduction.run(dataclasses.replace(TINY, first_steps=5), device="cpu", report=said.append)
     assert not any("RECORDED" in line for line in said) and any("L_RC" in line for line in said)
 
 
@@ -198,26 +207,27 @@ def test_a_damaged_record_is_an_error(run, monkeypatch, tmp_path, damage, words)
     monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
     monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
     with pytest.raises(ValueError, match=words):
-        noise(TINY, device="cpu")
+        noise_reduction.run(TINY, device="cpu")
 
 
 def test_where_records_lie(monkeypatch, tmp_path):
     monkeypatch.delenv("EVAE_RECORDED", raising=False)
-    assert recorded.folder("paper").parts[-3:] == ("data", "recorded", "paper")
-    assert recorded.find("nowhere", {"kind": "noise"}) is None
+    assert places.record_folder("paper").parts[-3:] == ("data", "recorded", "paper")
+    assert published.find("nowhere", {"kind": "noise"}) is None
     monkeypatch.setenv("EVAE_RECORDED", "off")
-    assert recorded.folder("paper") is None and recorded.find("paper", {"kind": "noise"}) is None
+    assert places.record_folder("paper") is None and published.find("paper", {"kind": "noise"}) is None
     with pytest.raises(ValueError, match='EVAE_RECORDED is "off"'):
-        list(recording.record(TINY, Store(tmp_path), tmp_path))
+        list(publish.record(TINY, Store(tmp_path), tmp_path))
 
 
 def test_tables_to_read_and_cite(run):
     folder = run[1] / "tiny"
     stages, histories = load_table(folder / "stages.csv"), load_table(folder / "histories.csv")
-    ladders = runs.ladders(TINY)
+    ladders = plans.ladders(TINY)
     assert len(stages["gamma"]) == sum(len(ladder) for ladder, _ in ladders.values())
     row = np.flatnonzero((stages["ladder"] == "gamma, beta 0.001, seed 1") & (stages["gamma"] == 500))[0]
-    (trained,) = training.climb([s for s in training.ladder(TINY, 1e-3, 1) if s.gamma == 500], data_spec(TINY), run[0])
+    (trained,) = sweeps.train_stages([s for s in stage_schedule(TINY, 1e-3, 1) if s.gamma == 500], data_spec(TINY),
+                                     run[0])
     assert stages["train energy"][row] == trained.measured["train"]["energy"]
     assert set(stages["weights"]) == {"float32"} and set(stages["device"]) == {"cpu"}
     mine = (histories["ladder"] == "gamma, beta 0.001, seed 1") & (histories["number"] == stages["number"][row])
@@ -233,7 +243,7 @@ def test_recording_again_replaces_the_record(run, monkeypatch, tmp_path):
     monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
     (tmp_path / "records" / "tiny").mkdir(parents=True)
     (tmp_path / "records" / "tiny" / "old").write_text("")
-    lines = list(recording.record(TINY, run[0], run[0].root.parent / "figures"))
+    lines = list(publish.record(TINY, run[0], run[0].root.parent / "figures"))
     assert "MB  in" in lines[-1] and not (tmp_path / "records" / "tiny" / "old").exists()
     for path in (run[1] / "tiny").iterdir():
         assert (tmp_path / "records" / "tiny" / path.name).read_bytes() == path.read_bytes(), path.name
@@ -245,9 +255,9 @@ def test_what_was_written_is_compared_with_the_store(run, monkeypatch, tmp_path)
         Path(target).write_bytes(Path(source).read_bytes() + b" ")
 
     monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
-    monkeypatch.setattr(recording.shutil, "copyfile", copy)
+    monkeypatch.setattr(publish.shutil, "copyfile", copy)
     with pytest.raises(RuntimeError, match="is not what was recorded"):
-        list(recording.record(TINY, run[0], run[0].root.parent / "figures"))
+        list(publish.record(TINY, run[0], run[0].root.parent / "figures"))
 
 
 # publish ------------------------------------------------------------------------------------------------------------
@@ -344,19 +354,20 @@ def test_results_from_carried_weights_are_the_same_within_rounding(run, monkeypa
     Except for the latent vectors of Fig. 4: the last digit decides where Adam's five steps end and which of eight
     places is the best.
     """
-    monkeypatch.setattr(carry, "_results", lambda p: [fig4_walk.inverse_spec(p, stage) for stage in
-                                                      runs.compared(p, runs.BETA, runs.WALK)])
-    monkeypatch.setattr(carry, "needs", lambda p, store: dict.fromkeys(store.names(), weights.WHOLE))
-    list(carry.pack(TINY, run[0], tmp_path / "pack"))
+    monkeypatch.setattr(bundle, "_results", lambda p: [latent_interpolation.inverse_spec(p, stage) for stage in
+                                                      plans.compared(p, plans.BETA, plans.WALK)])
+    monkeypatch.setattr(bundle, "needs", lambda p, store: dict.fromkeys(store.names(), checkpoint.WHOLE))
+    list(bundle.pack(TINY, run[0], tmp_path / "pack"))
     other = Store(tmp_path / "other")
-    list(carry.unpack(tmp_path / "pack", other))
-    monkeypatch.setattr(fig4_walk, "interstitial_pair", two_textures)
-    monkeypatch.setattr(fig5_collapse, "skyrmion_lattice", lambda H, shape: two_textures(H, shape)[0])
+    list(bundle.unpack(tmp_path / "pack", other))
+    monkeypatch.setattr(latent_interpolation, "interstitial_pair", two_textures)
+    monkeypatch.setattr(collapse, "skyrmion_lattice", lambda H, shape: two_textures(H, shape)[0])
     found = []
     for store in (run[0], other):
         monkeypatch.setenv("EVAE_STORE", str(store.root))
         monkeypatch.setenv("EVAE_RECORDED", "off")
-        found.append([result(TINY, device="cpu", report=lambda line: None) for result in (noise, walk, collapse)])
+        found.append([one.run(TINY, device="cpu", report=lambda line: None)
+                      for one in (noise_reduction, latent_interpolation, collapse)])
     (noise_here, walk_here, collapse_here), (noise_there, walk_there, collapse_there) = found
     for name in ("X_out", "X'_out"):
         assert noise_there.median[name] == pytest.approx(noise_here.median[name], rel=5e-3)
@@ -406,13 +417,13 @@ def test_notebooks_show_the_record(run, monkeypatch, tmp_path, capsys, number, f
 def test_a_record_at_the_size_of_the_paper_is_below_25_mb(tmp_path):
     """Untrained networks and states of 128 x 128, in the formats of a record; the tables at their number of rows."""
     p = PRESETS["paper"]
-    decoder = weights.halved(VAE(p.size).state_dict(), decoder_only=True)
+    decoder = checkpoint.halved(VAE(p.size).state_dict(), decoder_only=True)
     decoders = 4 * sum(value.numel() * value.element_size() for value in decoder.values())
     state = 3 * p.size**2 * 2
     # Of notebooks 2, 4, 5 and 6, as kept in half precision.
     shown = (1 + 2 * len(p.betas)) + (1 + 3) * 6 + (2 * 4 + 2) + (2 * 6 * 2 + 4)
-    stages = sum(len(ladder) for ladder, _ in runs.ladders(p).values())
-    rows = 150 * stages * carry.ROWS + 600 * stages + 200 * 200  # histories, stages, the paths' energies and charges
+    stages = sum(len(ladder) for ladder, _ in plans.ladders(p).values())
+    rows = 150 * stages * bundle.ROWS + 600 * stages + 200 * 200  # histories, stages, the paths' energies and charges
     assert 12e6 < decoders + shown * state + rows < 25e6
 
 
@@ -422,7 +433,8 @@ def test_the_committed_record_is_of_this_code(monkeypatch, tmp_path, preset):
     monkeypatch.setenv("EVAE_STORE", str(tmp_path / "store"))
     monkeypatch.delenv("EVAE_RECORDED", raising=False)
     p, said = PRESETS[preset], []
-    found = [result(p, device="cpu", report=said.append) for result in (outputs, noise, walk, collapse)]
+    found = [one.run(p, device="cpu", report=said.append)
+             for one in (beta_sweep, noise_reduction, latent_interpolation, collapse)]
     assert len(said) == 4 and all("RECORDED" in line for line in said)
     assert found[3].runs and not Store(tmp_path / "store").root.exists()
     model, spins = widgets.latent_network(p)
@@ -434,13 +446,13 @@ def test_the_stages_of_an_unfinished_run_are_recorded(tmp_path, monkeypatch):
     store = Store(tmp_path / "store")
     monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
     with pytest.raises(ValueError, match="no ladder of preset tiny is complete"):
-        list(recording.record_stages(TINY, store))
-    training.climb(training.ladder(TINY), data_spec(TINY), store, "cpu")
-    (line,) = recording.record_stages(TINY, store)
+        list(publish.record_stages(TINY, store))
+    sweeps.train_stages(stage_schedule(TINY), data_spec(TINY), store, "cpu")
+    (line,) = publish.record_stages(TINY, store)
     assert line.startswith("1 of ") and "beta, seed 0" in line
     assert listed(tmp_path / "records" / "tiny") == {"stages.csv", "histories.csv"}
     table = load_table(tmp_path / "records" / "tiny" / "stages.csv")
     assert table["beta"].tolist() == list(TINY.betas) and (table["posterior variance"] > 0).all()
     (tmp_path / "records" / "tiny" / "record.json").write_text("{}")
     with pytest.raises(ValueError, match="record of a whole run"):
-        list(recording.record_stages(TINY, store))
+        list(publish.record_stages(TINY, store))

@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from evae_core.artefact import META, identity, meta_bytes
-from evae_core.files import read_json, write_json
-from evae_core.remote import Remote, opened, sealed
-from evae_core.store import Store
+from evae_companion.store.artifact import META, identity, meta_bytes
+from evae_companion.store.object_store import Remote, opened, sealed
+from evae_companion.store.serialization import read_json, write_json
+from evae_companion.store.store import Store
 
 SPEC = {"kind": "thing", "number": 1}
 

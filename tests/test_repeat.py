@@ -5,12 +5,13 @@ import pytest
 import torch
 from test_training import SMALL, TINY
 
-from evae_core import training
+from evae_companion import sweeps
+from evae_companion.dataset import data_spec, load_data
+from evae_companion.store.store import Store
 from evae_core.annealing import Schedule, anneal
-from evae_core.dataset import data_spec, load_data
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import PRESETS
-from evae_core.store import Store
+from evae_core.training.stages import stage_schedule
 
 SMOKE = PRESETS["smoke"]
 
@@ -28,7 +29,7 @@ def test_the_smoke_ladder_twice(tmp_path, threads):
     files = []
     for name in ("first", "second"):
         store = Store(tmp_path / name)
-        run = training.climb(training.ladder(SMOKE), data_spec(SMOKE), store, "cpu")
+        run = sweeps.train_stages(stage_schedule(SMOKE), data_spec(SMOKE), store, "cpu")
         files.append({path.relative_to(store.root): path.read_bytes() for path in store.root.rglob("*")
                       if path.is_file() and path.name not in ("meta.json", "measured.json")})
         files[-1] |= {number: {**trained.measured, "seconds": 0} for number, trained in enumerate(run)}
@@ -62,7 +63,7 @@ def test_training_is_the_same_whatever_threads_torch_has(tmp_path, threads):
     histories = []
     for number in (1, 2):
         threads(number)
-        (trained,) = training.climb(training.ladder(TINY)[:1], SMALL, Store(tmp_path / str(number)), "cpu")
+        (trained,) = sweeps.train_stages(stage_schedule(TINY)[:1], SMALL, Store(tmp_path / str(number)), "cpu")
         assert trained.measured["threads"] == 1 and torch.get_num_threads() == number
         histories.append(trained.history)
     np.testing.assert_array_equal(*histories)

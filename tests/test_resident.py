@@ -9,11 +9,11 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from evae_core import VAE, Hamiltonian, resident
-from evae_core.ladders import Stage
-from evae_core.plan import plan
-from evae_core.resident import Resident, upload
-from evae_core.step import Step, make_step
+from evae_core import VAE, Hamiltonian
+from evae_core.training import Stage, cuda_graph
+from evae_core.training.batch_schedule import batch_schedule
+from evae_core.training.cuda_graph import GraphLoop, upload
+from evae_core.training.step import Step, make_step
 
 H = Hamiltonian(D=0.6, B=0.2)
 STAGE = Stage(beta=1e-3, gamma=10.0, steps=36, batch=6, learning_rate=1e-3, final_rate=0.1, translate=True, seed=0)
@@ -26,9 +26,9 @@ def spins(n=20, size=16):
 
 def ready(stage=STAGE, **options):
     """A step and a resident stage around it."""
-    todo = plan(stage, 20, (16, 16), np.random.default_rng(1))
+    todo = batch_schedule(stage, 20, (16, 16), np.random.default_rng(1))
     step = make_step(16, H, stage.beta, stage.gamma, "cpu", seed=3, **options)
-    return step, todo, Resident(step, upload(spins(), CPU), todo)
+    return step, todo, GraphLoop(step, upload(spins(), CPU), todo)
 
 
 def no_check(losses):
@@ -101,7 +101,7 @@ def test_the_rate_is_read_from_the_device():
 
 
 def test_it_is_checked_seldom_and_at_the_end(monkeypatch):
-    monkeypatch.setattr(resident, "CHECK", 15)
+    monkeypatch.setattr(cuda_graph, "CHECK", 15)
     _, _, there = ready()
     seen = []
     there.run(False, lambda losses: seen.append((len(losses), bool(torch.isfinite(losses).all()))))
@@ -125,8 +125,9 @@ class Reads(TorchDispatchMode):
 def test_nothing_in_a_step_waits_for_a_value(gamma, boundary):
     """What would break a capture: scalars read on the host, shapes that depend on values, tensors made from Python."""
     system = dataclasses.replace(H, boundary=boundary)
-    todo = plan(dataclasses.replace(STAGE, translate=boundary == "periodic"), 20, (16, 16), np.random.default_rng(1))
-    there = Resident(make_step(16, system, 1e-3, gamma, "cpu"), upload(spins(), CPU), todo)
+    stage = dataclasses.replace(STAGE, translate=boundary == "periodic")
+    todo = batch_schedule(stage, 20, (16, 16), np.random.default_rng(1))
+    there = GraphLoop(make_step(16, system, 1e-3, gamma, "cpu"), upload(spins(), CPU), todo)
     there.advance()
     with Reads() as reads:
         there.advance()
@@ -146,7 +147,7 @@ def test_nothing_in_a_step_lies_elsewhere(boundary, monkeypatch):
     draw, data = torch.randn, upload(spins(), meta)
     monkeypatch.setattr(torch, "randn", lambda shape, generator, **where: draw(shape, **where))  # a host's generator
     monkeypatch.setattr(torch, "autocast", lambda *a, **k: nullcontext())  # knows no meta device
-    there = Resident(step, data, plan(stage, 20, (16, 16), np.random.default_rng(1)))
+    there = GraphLoop(step, data, batch_schedule(stage, 20, (16, 16), np.random.default_rng(1)))
     there.advance()
     assert {p.grad.device for p in step.model.parameters()} == {meta} and there.history.device == meta
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from evae_core import VAE, Hamiltonian, fused, step
-from evae_core.step import make_step, numerics
+from evae_core import VAE, Hamiltonian
+from evae_core.training import fused, step
+from evae_core.training.step import make_step, numerics
 
 H = Hamiltonian(D=0.6, B=0.2)
 needs_compiler = pytest.mark.skipif(fused.problem() is not None, reason=str(fused.problem()))
@@ -18,13 +19,13 @@ def batch(n=8, size=32):
 @needs_compiler
 def test_compiled_steps_are_the_uncompiled_ones():
     """Losses step by step; the weights drift apart only as fast as Adam amplifies rounding."""
-    one, two = (make_step(32, H, 1e-3, 10.0, "cpu", seed=5, compile=compiled) for compiled in (False, True))
+    one, two = (make_step(32, H, 1e-3, 10.0, "cpu", seed=5, fused=compiled) for compiled in (False, True))
     assert (one.mode, two.mode) == ("eager", "compiled")
     for number in range(5):
         a, b = torch.stack(one(batch())), torch.stack(two(batch()))
         close = 5e-6 if number == 0 else 5e-2
         torch.testing.assert_close(a, b, rtol=close, atol=close)
-    fresh = make_step(32, H, 1e-3, 10.0, "cpu", seed=6, compile=False)
+    fresh = make_step(32, H, 1e-3, 10.0, "cpu", seed=6, fused=False)
     fresh.model.load_state_dict(two.model.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(fresh.model.parameters(), two.model.parameters(), strict=True))
 
@@ -39,7 +40,7 @@ def test_the_default_compiles_from_64_on():
 
 @needs_compiler
 def test_same_seed_same_bytes_in_each_mode():
-    for options in ({"compile": False}, {"compile": True}, {"compile": True, "precision": "bfloat16"}):
+    for options in ({"fused": False}, {"fused": True}, {"fused": True, "precision": "bfloat16"}):
         found = []
         for _ in range(2):
             one = make_step(32, H, 1e-3, 10.0, "cpu", seed=5, **options)
@@ -80,7 +81,7 @@ def test_gpu_numerics_are_set_and_put_back():
 
 def test_autocast_keeps_the_losses_in_float32():
     """The GPU's bfloat16: autocast around the network alone, here on the CPU's own implementation of it."""
-    one, two = (make_step(32, H, 1e-3, 10.0, "cpu", seed=5, compile=False) for _ in range(2))
+    one, two = (make_step(32, H, 1e-3, 10.0, "cpu", seed=5, fused=False) for _ in range(2))
     two.precision = "bfloat16"
     exact, coarse = one.losses(batch()), two.losses(batch())
     for a, b in zip(exact, coarse, strict=True):
@@ -89,15 +90,15 @@ def test_autocast_keeps_the_losses_in_float32():
 
 
 def test_bad_options(monkeypatch):
-    for bad, error, word in (({"compile": "yes"}, TypeError, "compile"),
+    for bad, error, word in (({"fused": "yes"}, TypeError, "fused"),
                              ({"precision": "half"}, ValueError, "precision"),
                              ({"precision": "tf32"}, ValueError, "precision"),
-                             ({"precision": "bfloat16", "compile": False}, ValueError, "compiled kernels")):
+                             ({"precision": "bfloat16", "fused": False}, ValueError, "fused passes")):
         with pytest.raises(error, match=word):
             make_step(32, H, 1e-3, 1.0, "cpu", **bad)
     monkeypatch.setattr(step.fused, "problem", lambda: "no C++ compiler")
     with pytest.raises(RuntimeError, match="no C"):
-        make_step(32, H, 1e-3, 1.0, "cpu", compile=True)
+        make_step(32, H, 1e-3, 1.0, "cpu", fused=True)
     said = []
     assert make_step(64, H, 1e-3, 1.0, "cpu", report=said.append).mode == "eager"
     assert len(said) == 1 and "no C++ compiler" in said[0]

@@ -20,10 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evae_core import artefact as artefact_module
-from evae_core import store as store_module
-from evae_core.files import load_arrays, load_table, read_json, save_arrays, save_table, write_json
-from evae_core.store import Store, default_root
+from evae_companion import places
+from evae_companion.store import artifact as artefact_module
+from evae_companion.store import store as store_module
+from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
+from evae_companion.store.store import Store
 
 SPEC = {"kind": "thing", "seed": 7, "beta": 1e-3, "device": "cpu", "shape": [4, 4]}
 
@@ -140,16 +141,15 @@ def test_any_path(tmp_path, make, folder):
 
 def test_where_the_store_is(monkeypatch, tmp_path):
     monkeypatch.setenv("EVAE_STORE", str(tmp_path / "chosen"))
-    assert Store().root == default_root() == tmp_path / "chosen"
+    assert Store().root == places.store_root() == tmp_path / "chosen"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVAE_STORE", "relative")
     assert Store().root == tmp_path / "relative" and Store("other").root == tmp_path / "other"
-    repository = Path(store_module.__file__).parents[1]
     monkeypatch.setenv("EVAE_STORE", "")
-    assert default_root() == repository / "data" / "store"
-    monkeypatch.setattr(store_module, "__file__", str(tmp_path / "site-packages" / "evae_core" / "store.py"))
-    with pytest.raises(RuntimeError, match="EVAE_STORE"):
-        default_root()
+    assert places.store_root() == Path(__file__).parents[1] / "data" / "store"
+    monkeypatch.setattr(places, "PACKAGES", tmp_path / "site-packages")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert places.store_root() == tmp_path / "cache" / "evae" / "store"
 
 
 # Damage -------------------------------------------------------------------------------------------------------------

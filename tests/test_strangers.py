@@ -23,10 +23,20 @@ import safetensors.torch
 import torch
 from test_store import Bomb
 
-from evae_core import VAE, carry, peace, recorded, weights
-from evae_core.artefact import described, meta_bytes, read_meta
-from evae_core.files import MOST, load_arrays, load_table, read_json, read_sealed, save_arrays, write_sealed
-from evae_core.store import Store
+from evae_companion import bundle, peace, places, published
+from evae_companion.store.artifact import described, meta_bytes, read_meta
+from evae_companion.store.serialization import (
+    MOST,
+    load_arrays,
+    load_table,
+    read_json,
+    read_sealed,
+    save_arrays,
+    write_sealed,
+)
+from evae_companion.store.store import Store
+from evae_core import VAE
+from evae_core.training import checkpoint
 
 ROOT = Path(__file__).parents[1]
 
@@ -92,19 +102,19 @@ def test_weights_that_are_none(tmp_path, content):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=re.escape(str(path))):
-        weights.load(VAE(16), path)
+        checkpoint.load(VAE(16), path)
 
 
 def test_weights_of_another_network_and_weights_with_nan(tmp_path):
     path, model = tmp_path / "weights.safetensors", VAE(16)
     safetensors.torch.save_file(VAE(32).state_dict(), path)
     with pytest.raises(ValueError, match="another network"):
-        weights.load(model, path)
+        checkpoint.load(model, path)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     next(iter(state.values())).view(-1)[3] = float("nan")
     safetensors.torch.save_file(state, path)
     with pytest.raises(ValueError, match="not finite"):
-        weights.load(model, path)
+        checkpoint.load(model, path)
     assert all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
 
 
@@ -191,21 +201,21 @@ def test_a_pack_with_right_check_sums_and_wrong_contents(tmp_path, changes):
     (tmp_path / "outside").write_bytes(b"12345678")
     folder = packed(tmp_path / "pack", **changes)
     with pytest.raises(ValueError, match=r'pack|spec\["kind"\]'):
-        list(carry.unpack(folder, Store(tmp_path / "store")))
+        list(bundle.unpack(folder, Store(tmp_path / "store")))
     assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("body", [{"entries": None}, {}, {"entries": {"NAME": {}}},
                                   {"entries": {"NAME": {"files": {"../weights.safetensors": {}}}}}])
 def test_a_record_with_a_right_check_sum_and_wrong_contents(tmp_path, monkeypatch, body):
-    from evae_core.artefact import identity
-    monkeypatch.setenv(recorded.ENV, str(tmp_path))
+    from evae_companion.store.artifact import identity
+    monkeypatch.setenv(places.RECORDED, str(tmp_path))
     (tmp_path / "smoke").mkdir()
     text = json.dumps(body).replace("NAME", identity({"kind": "thing"})[1])
     (tmp_path / "smoke" / "record.json").write_bytes(
         meta_bytes({"spec": {"kind": "record"}, "files": {}} | json.loads(text)))
     with pytest.raises(ValueError, match=r"record\.json"):
-        recorded.find("smoke", {"kind": "thing"})
+        published.find("smoke", {"kind": "thing"})
 
 
 # JupyterLab ---------------------------------------------------------------------------------------------------------

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from evae_core import systems
-from evae_core.baselines import certificate
+from evae_companion.analysis import certificate
+from evae_companion.analysis.luttinger_tisza import lower_bound
+from evae_companion.experiments import other_systems, sample_quality, systems
+from evae_companion.experiments.other_systems import SMOKE as QUICK
+from evae_companion.experiments.other_systems import reading
+from evae_companion.experiments.systems import hamiltonians, specs, way_to_collapse
 from evae_core.presets import PRESETS
-from evae_core.results import other_systems, quality, sample_quality
-from evae_core.results.other_systems import SMOKE as QUICK
-from evae_core.results.other_systems import reading
-from evae_core.spirals import lower_bound
-from evae_core.systems import hamiltonians, specs, way_to_collapse
 
 SMOKE = PRESETS["smoke"]
 
@@ -42,7 +41,7 @@ def test_smoke_run_is_complete_and_kept(monkeypatch):
     both = {name: hamiltonians(SMOKE)[name] for name in ("merons", "stripes")}
     monkeypatch.setattr(systems, "hamiltonians", lambda p: both)
     said = []
-    found = other_systems(SMOKE, device="cpu", report=said.append)
+    found = other_systems.run(SMOKE, device="cpu", report=said.append)
     assert said and found.names == list(both)
     for name in found.names:
         numbers, ladder = found.numbers[name], found.ladder[name]
@@ -52,12 +51,12 @@ def test_smoke_run_is_complete_and_kept(monkeypatch):
         for row, (spins, energy) in found.states[name].items():
             assert float(both[name].energy_per_spin(spins.double())) == pytest.approx(energy, abs=2e-3), row
     said.clear()
-    assert other_systems(SMOKE, device="cpu", report=said.append).numbers == found.numbers and not said
+    assert other_systems.run(SMOKE, device="cpu", report=said.append).numbers == found.numbers and not said
 
 
 def test_smoke_quality_has_the_data_as_its_reference(monkeypatch):
     monkeypatch.setattr(sample_quality, "GAMMAS", (0.0, 1.0))
-    found = quality(SMOKE, device="cpu", report=lambda line: None)
+    found = sample_quality.run(SMOKE, device="cpu", report=lambda line: None)
     assert found.names == ["data", "gamma 0", "gamma 1"] and found.n == 16
     data = found.measures["data"]
     assert data["as generated"]["coverage"] > 0.5 and found.way["data"]["same_charge"] == 1

@@ -6,11 +6,14 @@ import time
 
 import pytest
 
-from evae_core import Hamiltonian, Schedule, timebox, training
-from evae_core.dataset import DataSpec, load_data
+from evae_companion import sweeps
+from evae_companion.dataset import DataSpec, load_data
+from evae_companion.store import deadline
+from evae_companion.store.deadline import DeadlineExceeded
+from evae_companion.store.store import Store
+from evae_core import Hamiltonian, Schedule
 from evae_core.presets import PRESETS
-from evae_core.store import Store
-from evae_core.timebox import OutOfTime
+from evae_core.training.stages import stage_schedule
 
 SMALL = DataSpec(Hamiltonian(D=0.6, B=0.2), (16, 16), train=24, validation=6, test=6, shard=12,
                  schedule=Schedule(sweeps=10, overrelax=0))
@@ -27,7 +30,7 @@ def store(tmp_path):
 def box(monkeypatch):
     """Opens a box that began so many seconds ago and ends in so many."""
     def opened(ago: float, left: float):
-        monkeypatch.setenv(timebox.ENV, f"{time.time() - ago:.3f}+{ago + left:.3f}")
+        monkeypatch.setenv(deadline.ENV, f"{time.time() - ago:.3f}+{ago + left:.3f}")
     return opened
 
 
@@ -40,24 +43,24 @@ def thing(number, **more):
 
 
 def test_the_environment_holds_the_box(monkeypatch):
-    assert timebox.box() is None and not timebox.over()
-    monkeypatch.setenv(timebox.ENV, timebox.opened(2))
-    start, end = timebox.box()
-    assert abs(start - time.time()) < 5 and end - start == pytest.approx(120) and not timebox.over()
-    monkeypatch.setenv(timebox.ENV, timebox.opened(0))
-    assert timebox.over()
-    monkeypatch.setenv(timebox.ENV, "tomorrow")
+    assert deadline.box() is None and not deadline.over()
+    monkeypatch.setenv(deadline.ENV, deadline.opened(2))
+    start, end = deadline.box()
+    assert abs(start - time.time()) < 5 and end - start == pytest.approx(120) and not deadline.over()
+    monkeypatch.setenv(deadline.ENV, deadline.opened(0))
+    assert deadline.over()
+    monkeypatch.setenv(deadline.ENV, "tomorrow")
     with pytest.raises(ValueError, match="EVAE_DEADLINE.*tomorrow"):
-        timebox.box()
+        deadline.box()
     for bad in (-1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="minutes"):
-            timebox.opened(bad)
+            deadline.opened(bad)
 
 
 def test_nothing_is_begun_after_the_end(store, box):
     here = store.get(thing(1), write)
     box(10, -0.01)
-    with pytest.raises(OutOfTime, match=r"thing-[0-9a-f]{16} \(thing\)"):
+    with pytest.raises(DeadlineExceeded, match=r"thing-[0-9a-f]{16} \(thing\)"):
         store.get(thing(2), write)
     assert store.get(thing(1), write) == here  # what is there is read
     assert store.names() == {here.name}
@@ -69,7 +72,7 @@ def test_what_was_begun_is_finished(store, box):
         write(folder)
 
     box(0, 0.2)
-    assert (store.get(thing(1), slowly) / "a").is_file() and timebox.over()
+    assert (store.get(thing(1), slowly) / "a").is_file() and deadline.over()
 
 
 def test_parents_are_units_of_their_own(store, box):
@@ -83,7 +86,7 @@ def test_parents_are_units_of_their_own(store, box):
         write(folder)
 
     box(0, 0.2)
-    with pytest.raises(OutOfTime):
+    with pytest.raises(DeadlineExceeded):
         store.get(thing("child"), child)
     assert store.find(thing("first")) and not begun
     assert [p.name for p in store.root.iterdir() if "partial" in p.name] == []
@@ -116,7 +119,7 @@ def test_what_will_not_fit_is_left_to_the_next_box(store, box):
     box(5, 10)
     time.sleep(0.01)
     assert store.get(thing(3, steps=10), write)  # the most similar one was fast
-    with pytest.raises(OutOfTime, match="steps 100.*about 0.5 minutes; 0.17 are left"):
+    with pytest.raises(DeadlineExceeded, match="steps 100.*about 0.5 minutes; 0.17 are left"):
         store.get(thing(4, steps=100), write)
 
 
@@ -125,15 +128,15 @@ def test_the_first_of_a_box_is_begun_whatever_it_takes(store, box):
     time.sleep(0.1)
     box(0, 10)
     assert store.get(thing(2), write)
-    with pytest.raises(OutOfTime):
+    with pytest.raises(DeadlineExceeded):
         lasted(store, thing(3), 1e5) or store.get(thing(4), write)
 
 
 def test_what_was_carried_here_tells_no_time(store):
     store.put(thing(1), write, {"wall_seconds": 1e5, "packed": {}})
-    assert timebox.expected_seconds(thing(2), store.root) is None
+    assert deadline.expected_seconds(thing(2), store.root) is None
     lasted(store, thing(3), 7.0)
-    assert timebox.expected_seconds(thing(2), store.root) == 7.0
+    assert deadline.expected_seconds(thing(2), store.root) == 7.0
 
 
 def test_put_keeps_what_is_there(store):
@@ -146,14 +149,14 @@ def test_put_keeps_what_is_there(store):
 
 def test_the_end_comes_through_worker_processes(store, box, monkeypatch):
     """Ladders side by side: the box ends, every worker stops between stages, and the next call ends in the same."""
-    monkeypatch.setattr(training, "FEW_STEPS", 0)
-    ladders = [training.ladder(TINY, 1e-3), training.ladder(TINY, 1e-4)]
+    monkeypatch.setattr(sweeps, "FEW_STEPS", 0)
+    ladders = [stage_schedule(TINY, 1e-3), stage_schedule(TINY, 1e-4)]
     load_data(SMALL, store, "cpu")
     before = store.names()
     box(10, -0.01)
-    with pytest.raises(OutOfTime, match=r"stage-[0-9a-f]{16} \(stage seed 0 beta 0.0001 gamma 0 steps 4\)"):
-        training.climb_all(ladders, SMALL, store, "cpu", workers=2)
+    with pytest.raises(DeadlineExceeded, match=r"stage-[0-9a-f]{16} \(stage seed 0 beta 0.0001 gamma 0 steps 4\)"):
+        sweeps.train_sweeps(ladders, SMALL, store, "cpu", workers=2)
     assert store.names() == before
-    monkeypatch.delenv(timebox.ENV)
-    runs = training.climb_all(ladders, SMALL, store, "cpu", workers=1)
+    monkeypatch.delenv(deadline.ENV)
+    runs = sweeps.train_sweeps(ladders, SMALL, store, "cpu", workers=1)
     assert all(trained.folder.is_dir() for run in runs for trained in run)

@@ -8,7 +8,7 @@ import zmq
 import zmq.asyncio
 from jupyter_client.session import Session
 
-from evae_core.cli import waiting
+from evae_companion.cli import kernel_client
 
 
 class Deaf(zmq.asyncio.Socket):
@@ -22,7 +22,7 @@ class Deaf(zmq.asyncio.Socket):
 
 
 def test_a_missed_message_is_found(monkeypatch):
-    monkeypatch.setattr(waiting, "LOOK", 0.02)
+    monkeypatch.setattr(kernel_client, "LOOK", 0.02)
 
     async def exchange():
         context, session = zmq.asyncio.Context(), Session(key=b"")
@@ -30,7 +30,7 @@ def test_a_missed_message_is_found(monkeypatch):
         try:
             one.bind("inproc://here")
             other.connect("inproc://here")
-            channel = waiting.Channel(one, session)
+            channel = kernel_client.Channel(one, session)
             waiter = asyncio.create_task(channel.get_msg())
             await asyncio.sleep(0.1)
             assert not waiter.done()
@@ -46,7 +46,7 @@ def test_a_missed_message_is_found(monkeypatch):
 
 
 def test_notebooks_are_run_with_it():
-    manager = waiting.Manager()
+    manager = kernel_client.Manager()
     client = manager.client()
-    assert isinstance(client, waiting.Client)
-    assert client.shell_channel_class is client.iopub_channel_class is waiting.Channel
+    assert isinstance(client, kernel_client.Client)
+    assert client.shell_channel_class is client.iopub_channel_class is kernel_client.Channel

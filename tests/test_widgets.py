@@ -16,17 +16,18 @@ import torch
 from matplotlib.image import imread
 from torch.nn import functional as F
 
-from evae_core import Hamiltonian, anneal, plotting, widgets
+from evae_companion import plotting, widgets
+from evae_companion.experiments.size_scan import Sample
+from evae_companion.io import load_state
+from evae_companion.widgets import annealing_session, axes, base, cursor, download, images, loaders
+from evae_core import Hamiltonian, anneal
 from evae_core.annealing import Schedule
-from evae_core.formats import load_state
 from evae_core.latent import K_STEPS
 from evae_core.model import VAE
 from evae_core.observables import topological_charge
 from evae_core.presets import PRESETS
-from evae_core.results.strip import Sample
 from evae_core.textures import uniform
-from evae_core.weights import NoEncoder
-from evae_core.widgets import at_hand, axes, cooling, cursor, download, frame, pictures
+from evae_core.training.checkpoint import NoEncoder
 
 H = Hamiltonian(D=0.6, B=0.2)
 
@@ -63,7 +64,7 @@ def test_moving_a_slider_draws_again():
 
 
 def test_long_words_beside_a_slider_are_not_cut():
-    short, long = (frame.chooser("sample", [words]) for words in ("100", "wire 16 x 48"))
+    short, long = (base.chooser("sample", [words]) for words in ("100", "wire 16 x 48"))
     assert (short.layout.width, long.layout.width) == ("300px", "350px")
 
 
@@ -96,7 +97,7 @@ def test_bad_arguments():
 
 def test_a_button_shows_its_error(caplog):
     """It is raised too, and ipywidgets, which runs clicks, writes it to the log."""
-    explorer = frame.Explorer()
+    explorer = base.Explorer()
     explorer.button("press", lambda: 1 / 0).click()
     assert explorer.errors.outputs[0]["ename"] == "ZeroDivisionError"
     assert "ZeroDivisionError" in caplog.text
@@ -104,7 +105,7 @@ def test_a_button_shows_its_error(caplog):
 
 def test_no_explorer_swallows_exceptions():
     """Only Explorer.do may catch, and it raises again."""
-    caught = [(path.name, node) for path in Path(frame.__file__).parent.glob("*.py")
+    caught = [(path.name, node) for path in Path(base.__file__).parent.glob("*.py")
               for node in ast.walk(ast.parse(path.read_text()))
               if isinstance(node, ast.ExceptHandler)]
     assert [name for name, _ in caught] == ["frame.py"]
@@ -115,10 +116,10 @@ def test_no_explorer_swallows_exceptions():
 
 def test_a_picture_is_the_map_with_y_up():
     spins = random_spins(3, 4, 6)
-    picture = pictures.spin_picture(spins)
+    picture = images.spin_picture(spins)
     assert picture.shape == (4, 6, 3) and picture.dtype == np.uint8
     assert np.abs(picture[::-1] / 255 - plotting.spin_rgb(spins.numpy())).max() <= 0.5 / 255 + 1e-9
-    again = imread(io.BytesIO(pictures.png(picture)), format="png")[..., :3]
+    again = imread(io.BytesIO(images.png(picture)), format="png")[..., :3]
     assert np.array_equal(np.rint(again * 255), picture)
 
 
@@ -127,7 +128,7 @@ def test_angle_picture_has_the_colours_of_the_alignment_map():
     mask[2, 3] = False
     open_H = Hamiltonian(D=0.6, B=0.2, boundary=mask)
     spins = random_spins(3, 6, 6) * torch.from_numpy(mask)
-    picture = pictures.angle_picture(open_H, spins)
+    picture = images.angle_picture(open_H, spins)
     fig = plotting.Figure()
     image = plotting.alignment_map(fig.add_subplot(), open_H.alignment(spins.double()).clamp(-1, 1).numpy(),
                                    magnetic=mask)
@@ -138,7 +139,7 @@ def test_angle_picture_has_the_colours_of_the_alignment_map():
 
 def test_sheet_sets_pictures_on_white():
     a, b, c = (np.full((h, w, 3), v, np.uint8) for h, w, v in ((2, 3, 1), (4, 1, 2), (1, 2, 3)))
-    whole = pictures.sheet([[a, b], [c]], gap=1)
+    whole = images.sheet([[a, b], [c]], gap=1)
     assert whole.shape == (4 + 1 + 1, 3 + 1 + 1, 3)
     assert (whole[2:4, :3] == 1).all() and (whole[:2, :4] == 255).all() and (whole[:4, 4] == 2).all()
     assert (whole[5, :2] == 3).all() and (whole[4] == 255).all() and (whole[5, 2:] == 255).all()
@@ -146,18 +147,18 @@ def test_sheet_sets_pictures_on_white():
 
 def test_described_is_the_core():
     spins = random_spins(3, 16, 16)
-    found = pictures.described(H, spins)
+    found = images.described(H, spins)
     assert found["energy"] == pytest.approx(float(H.energy_per_spin(spins.double())), abs=1e-12)
     assert found["charge"] == pytest.approx(float(topological_charge(spins)), abs=1e-9)
-    up = pictures.described(H, uniform((8, 8)))
+    up = images.described(H, uniform((8, 8)))
     assert up["energy"] == pytest.approx(-2.2) and up["charge"] == 0 and up["angle"] == pytest.approx(0, abs=1e-4)
-    assert "−2.20000 J" in pictures.in_words(up)
+    assert "−2.20000 J" in images.in_words(up)
     mask = np.zeros((8, 8), bool)
     mask[:4] = True
     half = Hamiltonian(D=0.0, B=0.2, boundary=mask)
     tilted = torch.zeros(3, 8, 8)
     tilted[0, :4] = 1.0  # in the plane, across the field: every angle is that between x and J sum + B z
-    angle = pictures.described(half, tilted)["angle"]
+    angle = images.described(half, tilted)["angle"]
     number = (np.pad(mask, 1)[2:, 1:-1] + np.pad(mask, 1)[:-2, 1:-1].astype(int) + np.pad(mask, 1)[1:-1, 2:]
               + np.pad(mask, 1)[1:-1, :-2])[mask]
     assert angle == pytest.approx(np.degrees(np.arctan2(0.2, number)).mean(), abs=1e-4)
@@ -177,14 +178,14 @@ def test_cursor_stands_where_matplotlib_has_x():
     assert np.abs(moved[:, 1] - middle).max() <= 1.5
     assert {int(r) for r in moved[:, 0]} & set(range(20, 120)) and {int(r) for r in moved[:, 0]} & set(range(180, 280))
     assert not {int(r) for r in moved[:, 0]} & set(range(150, 155)), "not between the axes"
-    assert plot.columns(1e9) == [] and plot.at(1e9) == pictures.png(plot.picture)
+    assert plot.columns(1e9) == [] and plot.at(1e9) == images.png(plot.picture)
 
 
 # Annealing ----------------------------------------------------------------------------------------------------------
 
 def test_a_watched_anneal_is_the_anneal():
-    settings = cooling.Settings(size=16, sweeps=12, seed=3)
-    watched = cooling.Cooling(settings)
+    settings = annealing_session.Settings(size=16, sweeps=12, seed=3)
+    watched = annealing_session.Cooling(settings)
     first = watched.frame()
     assert first.temperature == float("inf") and first.sweep == 0 and not first.done
     frames = [watched.step()]
@@ -195,30 +196,30 @@ def test_a_watched_anneal_is_the_anneal():
     assert torch.equal(frames[-1].spins, expected)
     assert frames[-1].energy == pytest.approx(float(H.energy_per_spin(expected)), abs=1e-6)
     assert torch.equal(watched.step().spins, expected), "at rest nothing changes"
-    assert cooling.Cooling(replace(settings, sweeps=4000)).stride == 16
+    assert annealing_session.Cooling(replace(settings, sweeps=4000)).stride == 16
 
 
 @pytest.mark.parametrize("change", [{"J": 0.5}, {"D": -0.3}, {"B": 0.0}, {"K": 0.4}, {"dmi": "neel"},
                                     {"boundary": "open"}])
 def test_every_setting_reaches_the_hamiltonian(change):
     (name, value), = change.items()
-    assert getattr(replace(cooling.Settings(), **change).hamiltonian(), name) == value
-    assert replace(cooling.Settings(), **change).hamiltonian() != cooling.Settings().hamiltonian()
+    assert getattr(replace(annealing_session.Settings(), **change).hamiltonian(), name) == value
+    assert replace(annealing_session.Settings(), **change).hamiltonian() != annealing_session.Settings().hamiltonian()
 
 
 def test_a_drawn_sample_is_its_squares():
     squares = np.zeros((2, 2), bool)
     squares[1, 0] = True
-    settings = cooling.Settings(boundary="drawn", drawn=tuple(map(tuple, squares.tolist())), size=8)
+    settings = annealing_session.Settings(boundary="drawn", drawn=tuple(map(tuple, squares.tolist())), size=8)
     mask = settings.hamiltonian().mask
     assert mask[4:, :4].all() and mask.sum() == 16
-    frame_now = cooling.Cooling(settings).step()
+    frame_now = annealing_session.Cooling(settings).step()
     assert (frame_now.spins[:, torch.from_numpy(~mask.copy())] == 0).all()
     with pytest.raises(ValueError, match="drawn"):
         replace(settings, drawn=((False,),)).hamiltonian()
     with pytest.raises(ValueError, match="boundary"):
         replace(settings, boundary="round").hamiltonian()
-    assert 0 < cooling.disk().mean() < 1
+    assert 0 < annealing_session.disk().mean() < 1
 
 
 def test_annealing_explorer_steps_runs_and_pauses():
@@ -252,7 +253,7 @@ def test_annealing_explorer_draws_a_mask_and_shows_errors():
     explorer = widgets.AnnealingExplorer(size=16)
     assert explorer.grid.layout.display == "none"
     explorer.boundary.value = "drawn"
-    assert explorer.grid.layout.display == "" and explorer.cooling.H.mask.mean() == cooling.disk().mean()
+    assert explorer.grid.layout.display == "" and explorer.cooling.H.mask.mean() == annealing_session.disk().mean()
     explorer.squares[0][0].value = not explorer.squares[0][0].value
     assert explorer.cooling.H.mask[0, 0] == explorer.squares[0][0].value
     with pytest.raises(ValueError, match="drawn"):
@@ -325,9 +326,9 @@ def test_latent_sliders_move_the_state(latent, model):
         assert torch.allclose(now[rest], others[rest], atol=1e-3)
     with torch.no_grad():
         assert torch.equal(latent.state, model.decode(latent.z[None])[0])
-    assert pictures.in_words(pictures.described(H, latent.state)) in latent.words.value
-    assert latent.image.value == pictures.png(pictures.sheet([[pictures.spin_picture(latent.state),
-                                                               pictures.angle_picture(H, latent.state)]]))
+    assert images.in_words(images.described(H, latent.state)) in latent.words.value
+    assert latent.image.value == images.png(images.sheet([[images.spin_picture(latent.state),
+                                                               images.angle_picture(H, latent.state)]]))
 
 
 def test_a_random_sample_takes_the_sliders_along(latent):
@@ -383,11 +384,11 @@ def test_kept_states_can_be_saved(latent, tmp_path):
 def test_nothing_at_hand_is_said(monkeypatch):
     monkeypatch.setenv("EVAE_RECORDED", "off")
     p = PRESETS["smoke"]
-    for ask in (at_hand.climbed, at_hand.latent_network):
+    for ask in (loaders.climbed, loaders.latent_network):
         with pytest.raises(RuntimeError, match="notebook 3"):
             ask(p)
     with pytest.raises(ValueError, match="gamma must be"):
-        at_hand.latent_network(p, gamma=3.0)
+        loaders.latent_network(p, gamma=3.0)
 
 
 @pytest.fixture(scope="module")
@@ -398,9 +399,11 @@ def tiny():
 
 
 def test_the_ladder_explorer_shows_what_was_trained(tiny):
-    from evae_core.dataset import data_spec
-    from evae_core.training import climb_all, ladder
-    runs = climb_all([ladder(tiny, beta) for beta in tiny.gamma_betas], data_spec(tiny), device="cpu", workers=1)
+    from evae_companion.dataset import data_spec
+    from evae_companion.sweeps import train_sweeps
+    from evae_core.training.stages import stage_schedule
+    plans = [stage_schedule(tiny, beta) for beta in tiny.gamma_betas]
+    runs = train_sweeps(plans, data_spec(tiny), device="cpu", workers=1)
     found = widgets.climbed(tiny)
     assert list(found) == ["β = 0.001", "β = 0.0001"] and [len(run) for run in found.values()] == [3, 3]
     explorer = widgets.LadderExplorer(found)
@@ -420,7 +423,8 @@ def test_the_ladder_explorer_shows_what_was_trained(tiny):
     assert torch.allclose(explorer.samples("β = 0.0001", 1, 0), expected, atol=1e-6)
     model, spins = widgets.latent_network(tiny)
     assert spins.shape == (20, 3, 16, 16) and not model.training
-    beta = widgets.LadderExplorer({"seed 0": climb_all([ladder(tiny)], data_spec(tiny), device="cpu")[0]}, "beta")
+    (run,) = train_sweeps([stage_schedule(tiny)], data_spec(tiny), device="cpu")
+    beta = widgets.LadderExplorer({"seed 0": run}, "beta")
     assert beta.places() == list(tiny.betas)
     with pytest.raises(ValueError, match="along"):
         widgets.LadderExplorer(found, "delta")

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evae_core.annealing import bonds, cpu
-from evae_core.annealing.minimum import settle
+from evae_core.annealing import cpu, general_lattice
+from evae_core.annealing.lbfgs import settle
 from evae_core.annealing.schedule import LEAST_T, Schedule
-from evae_core.arguments import check_count, check_number
 from evae_core.hamiltonian import Hamiltonian, check_spins
+from evae_core.validation import check_count, check_number
 
-__all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "loaded", "relax", "runs_on", "settle"]
+__all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "replicas_from", "relax", "runs_on", "settle"]
 
 DEVICES = ("auto", "cpu", "cuda")
 MOST_SITES = 2**34  # of all replicas of a call: 200 GB of spins
@@ -35,20 +35,26 @@ ALGORITHM = 3  # raise when the same seed gives other spins: older data sets are
 
 
 def _backend(device: str, H: Hamiltonian | None = None) -> Any:
-    """The module that computes on ``device``: cpu or gpu, or bonds where ``H`` has further bonds."""
+    """The module that computes on ``device``: cpu or gpu where these support ``H``, else general_lattice."""
     if not isinstance(device, str) or device not in DEVICES:
         raise ValueError(f"device must be one of {DEVICES}, got {device!r}")
-    further = H is not None and bool(H.further)
+    general = H is not None and not cpu.supports(H)
+    if H is not None and general and not general_lattice.supports(H):
+        names = ", ".join(type(term).__name__ for term in H.unknown)
+        raise ValueError(f"H must be bilinear to be annealed, and its term {names} is not; energies, fields and "
+                         "training know it, and evae_core.annealing.settle descends under it")
     if device == "cpu":
-        return bonds if further else cpu
-    if further and device == "cuda":
-        raise ValueError('device "cuda" knows nearest neighbours only, and H has further bonds; use "cpu" or "auto"')
+        return general_lattice if general else cpu
+    if general and device == "cuda":
+        raise ValueError('device "cuda" knows J, D, B and K on nearest neighbours only, and H has other bonds or '
+                         'terms; use "cpu" or "auto"')
     from evae_core.annealing import gpu  # here, because it is of no use without a GPU
 
-    if further:
+    if general:
         if gpu.usable():
-            _say("annealing on the CPU: the GPU's kernels know nearest neighbours only, and H has further bonds")
-        return bonds
+            _say("annealing on the CPU: the GPU's kernels know J, D, B and K on nearest neighbours only, and H has "
+                 "other bonds or terms")
+        return general_lattice
     if device == "cuda":
         gpu.require()
         return gpu
@@ -69,11 +75,11 @@ def runs_on(device: str) -> str:
 def _check(H: Hamiltonian, shape: Sequence[int]) -> tuple[int, int]:
     if not isinstance(H, Hamiltonian):
         raise TypeError(f"H must be a Hamiltonian, got {type(H).__name__}")
-    scale = max(abs(H.J), abs(H.D), abs(H.B), abs(H.K), *(abs(c) for bond in H.further for c in (bond.J, *bond.dm)))
+    scale = H.largest_coupling
     if scale and not 1e-6 <= scale <= 1e6:  # squares of fields must neither vanish nor overflow in float32
         raise ValueError(f"H must have its largest coupling between 1e-6 and 1e6, got {scale:g}; use J as the unit")
     ny, nx = H.check_shape(shape)
-    if H.periodic and not H.further and (ny % 2 or nx % 2):
+    if H.periodic and cpu.supports(H) and (ny % 2 or nx % 2):
         raise ValueError(f"shape must be even by even on a periodic lattice, which is swept in two colours, got "
                          f'{(ny, nx)}; use even sizes or boundary="open"')
     return ny, nx
@@ -245,7 +251,7 @@ def _load(H: Hamiltonian, spins: Any, device: str, **kw: Any) -> tuple[Any, Call
     return replicas, lambda: replicas.spins().to(spins).reshape(spins.shape)
 
 
-def loaded(H: Hamiltonian, spins: Tensor, seed: int = 0, device: str = "auto") -> Any:
+def replicas_from(H: Hamiltonian, spins: Tensor, seed: int = 0, device: str = "auto") -> Any:
     """Replicas that hold ``spins`` (n, 3, Ny, Nx), for methods that sweep and descend on a plan of their own.
 
     Their ``sweep(betas, overrelax)``, ``descend(tolerance, max_sweeps)``, ``load(spins)`` and ``spins()`` are those of
@@ -261,7 +267,7 @@ def relax(H: Hamiltonian, spins: Tensor, tolerance: float = 1e-5, max_sweeps: in
     The energy never rises on the way. Works in float64 whatever the dtype of ``spins``, so that float64
     results can be ranked; a float32 result is rounded at the end, which leaves torques of about 1e-6 J. Textures
     that glide over a nearly flat landscape, as skyrmion lattices with defects do, are still far from rest after
-    thousands of sweeps: L-BFGS takes these the rest of the way (:func:`~evae_core.annealing.minimum.settle`,
+    thousands of sweeps: L-BFGS takes these the rest of the way (:func:`~evae_core.annealing.lbfgs.settle`,
     on the CPU).
 
     Parameters

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from evae_core.annealing.kernels import descend, sweep
-from evae_core.library import Library, argument
+from evae_core.cpp_extension import Library, argument
+from evae_core.hamiltonian import Hamiltonian
 
 COMPILED = Library("descent", [Path(__file__).with_name("descent.cpp")])
 WIDTH = 16  # of a vector of descent.cpp
@@ -80,6 +81,11 @@ def in_threads(work, items, threads: int, finished=None) -> list:
 def _zeros(shape, dtype) -> np.ndarray:
     """Zeros that begin on a cache line, as torch's do and numpy's need not."""
     return torch.zeros(shape, dtype=torch.float64 if dtype == np.float64 else torch.float32).numpy()
+
+
+def supports(H: Hamiltonian) -> bool:
+    """Whether these kernels know all of ``H``: J, D, B and K on nearest neighbours."""
+    return H.plain
 
 
 def workers() -> int:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from evae_core.annealing.cpu import PATIENCE, SLACK, STRIDE
+from evae_core.hamiltonian import Hamiltonian
 
 # All kernels of kernels.cu: one for every memory, edge, kind of anisotropy and precision, so that their loops hold no
 # branch on what is the same for all sites.
@@ -101,6 +102,11 @@ def layout(shape) -> np.ndarray:
 def home() -> torch.device:
     """Where ``Replicas.spins`` are: on the GPU where torch was built for CUDA, else in host memory."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def supports(H: Hamiltonian) -> bool:
+    """Whether these kernels know all of ``H``: J, D, B and K on nearest neighbours."""
+    return H.plain
 
 
 def workers() -> int:

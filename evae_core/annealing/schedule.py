@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evae_core.arguments import check_count, check_number
+from evae_core.validation import check_count, check_number
 
 KINDS = ("linear", "geometric")
 LEAST_T = 1e-9  # 1/T must be a float32

@@ -1,0 +1,264 @@
+"""The lowest states known of a Hamiltonian in a box: an independent search, with everything it found.
+
+Trial states (:mod:`~evae_companion.analysis.trial_states`), then annealings from random states, then basin hopping
+from the best (D. J. Wales and J. P. K. Doye, J. Phys. Chem. A 101, 5111 (1997)): a kick, a descent, and the result is
+kept where it is lower. What is lowest is lower than every other state known to us; that it is the ground state is not
+proven.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from evae_companion.analysis.luttinger_tisza import coupling
+from evae_companion.analysis.trial_states import made_states
+from evae_core.annealing import Schedule, anneal, replicas_from, settle
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.observables import topological_charge
+
+SAME = 1e-8  # E/N, J: two states at rest that are closer, with the same charge, are one candidate
+ALIKE = 2e-7  # the same before they are at rest
+SAME_CHARGE = 0.05
+ROUGH = 1e-4  # torque, in units of the largest coupling, to which all tries descend
+ROUGH_SWEEPS = 3000  # and at most so many sweeps: what has not arrived by then is ranked as it is
+BATCH = 64  # states descended at a time
+POPULATION = 4  # candidates that are kicked
+FILLS = ("heated", "emptied", "reversed")  # what happens to a disc: random spins, the background, its opposite
+WARM = (0.15, 0.7)  # highest temperature of a warm kick, as a share of where annealing begins
+COLD = 0.01  # lowest temperature of a warm kick, in units of the largest coupling
+
+
+@dataclass(frozen=True)
+class Search:
+    """How long to search.
+
+    anneals, schedule: annealings from random states. rounds, kicks: of basin hopping, kicks a round, half of them in a
+    disc, half warm ones of ``warm_sweeps`` sweeps. keep: candidates of each kind that are brought to rest. seed: of all
+    random numbers.
+    """
+
+    anneals: int = 64
+    schedule: Schedule = field(default_factory=lambda: Schedule(T_start=1.0, sweeps=300))
+    rounds: int = 4
+    kicks: int = 32
+    warm_sweeps: int = 200
+    keep: int = 4
+    seed: int = 0
+
+    def spec(self) -> dict[str, Any]:
+        """The numbers as plain JSON values. The constants of this module are not among them."""
+        return {"anneals": self.anneals, "sweeps": self.schedule.sweeps, "overrelax": self.schedule.overrelax,
+                "T_start": self.schedule.T_start, "T_end": self.schedule.T_end, "rounds": self.rounds,
+                "kicks": self.kicks, "warm_sweeps": self.warm_sweeps, "keep": self.keep, "seed": self.seed}
+
+
+@dataclass
+class Candidate:
+    """A state at rest. ``kind`` and ``description`` tell where it was first found, ``found`` how many tries came down
+    to it, ``origins`` how many of each kind; energy is E/N and torque the largest one left, both in J."""
+
+    kind: str
+    description: str
+    energy: float
+    charge: float
+    torque: float
+    found: int
+    origins: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far a given state is above the best candidate, E/N in J: as it is, and after it has come to rest.
+
+    Negative: lower than every state that the search knows."""
+
+    raw: float
+    relaxed: float
+    torque: float  # largest one left after the relaxation
+    charge: float  # then
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """Candidates, lowest first; the spins of the lowest, (3, Ny, Nx) float64; ``tries`` made of each kind."""
+
+    H: Hamiltonian
+    candidates: list[Candidate]
+    spins: Tensor
+    tries: dict[str, int]
+
+    @property
+    def best(self) -> Candidate:
+        return self.candidates[0]
+
+    def gap(self, state: Tensor) -> Gap:
+        """:class:`Gap` of one configuration (3, Ny, Nx)."""
+        rest, torque = at_rest(self.H, state)
+        raw, low = (float(energies(self.H, s)) for s in (state, rest))
+        return Gap(raw - self.best.energy, low - self.best.energy, torque, charge(self.H, rest))
+
+
+def charge(H: Hamiltonian, spins: Tensor) -> float:
+    """The topological charge with the edges that H has."""
+    return float(topological_charge(spins, mask=None if H.mask is None else H.mask.copy(), periodic=H.periodic))
+
+
+def at_rest(H: Hamiltonian, state: Tensor, device: str = "auto") -> tuple[Tensor, float]:
+    """The local minimum below a state, float64, and its torque: the sweeping descent first, then :func:`settle`."""
+    return settle(H, descended(H, state[None].float(), device)[0])
+
+
+def energies(H: Hamiltonian, spins: Tensor) -> Tensor:
+    """E/N in J, float64, of spins made exactly unit vectors: float32 lengths are 1e-7 off, which E/N would show."""
+    return H.energy_per_spin(normalize(spins.double(), dim=-3))
+
+
+def descended(H: Hamiltonian, spins: Tensor, device: str = "auto") -> Tensor:
+    """(n, 3, Ny, Nx) float32, each turned into its field until its torque is small or ROUGH_SWEEPS are over."""
+    found = []
+    for part in normalize(spins, dim=-3).split(BATCH):
+        replicas = replicas_from(H, part, device=device)
+        replicas.descend(ROUGH * H.largest_coupling, ROUGH_SWEEPS)
+        found.append(replicas.spins().cpu())
+    return normalize(torch.cat(found), dim=-3)
+
+
+class _Pool:
+    """All that was found, each state once: tries come in rough, the lowest are brought to rest."""
+
+    def __init__(self, H: Hamiltonian):
+        self.H = H
+        self.candidates: list[tuple[Candidate, Tensor]] = []
+        self.tries: dict[str, int] = {}
+
+    def take(self, kind: str, spins: Tensor, descriptions: list[str], keep: int, among: int | None = None) -> None:
+        """Merge tries of one kind, (n, 3, Ny, Nx) roughly at rest; of those that are new the ``keep`` lowest stay.
+
+        With ``among`` only such as belong to so many lowest candidates.
+        """
+        self.tries[kind] = self.tries.get(kind, 0) + len(spins)
+        E = energies(self.H, spins).numpy()
+        charges = [charge(self.H, s) for s in spins]
+        groups: list[list[int]] = []
+        for k in np.argsort(E, kind="stable"):
+            if groups and self._alike(E[k], charges[k], E[groups[-1][-1]], charges[groups[-1][0]], ALIKE):
+                groups[-1].append(int(k))
+            else:
+                groups.append([int(k)])
+        new = 0
+        for group in groups:
+            first = group[0]
+            known = next((c for c, _ in self.candidates if self._alike(
+                E[first], charges[first], c.energy, c.charge, ALIKE)), None)
+            high = among is not None and len(self.candidates) >= among and (
+                E[first] > self.candidates[among - 1][0].energy)
+            if known is None and new < keep and not high:
+                state, torque = settle(self.H, spins[first])
+                candidate = Candidate(kind, descriptions[first], float(energies(self.H, state)),
+                                      charge(self.H, state), torque, 0, {})
+                known = next((c for c, _ in self.candidates if self._alike(
+                    candidate.energy, candidate.charge, c.energy, c.charge, SAME)), None)
+                if known is None:
+                    self.candidates.append((candidate, state))
+                    known, new = candidate, new + 1
+            if known is not None:
+                known.found += len(group)
+                known.origins[kind] = known.origins.get(kind, 0) + len(group)
+        self.candidates.sort(key=lambda pair: pair[0].energy)
+
+    @staticmethod
+    def _alike(energy: float, q: float, other_energy: float, other_q: float, tolerance: float) -> bool:
+        return abs(energy - other_energy) < tolerance and abs(q - other_q) < SAME_CHARGE
+
+
+def certificate(H: Hamiltonian, shape: Sequence[int], search: Search | None = None, device: str = "auto",
+                report: Callable[[str], None] | None = None) -> Certificate:
+    """Search the lowest states of H in a box of ``shape``; periodic boxes need even sides (as :func:`anneal` does).
+
+    Every candidate is brought to a torque below 1e-6 J, or says which torque it kept. At rest does not mean stable: a
+    made state of high symmetry may rest on a saddle. The same ``search`` gives the same bytes on the same device.
+    ``report`` is called with a line after each part.
+    """
+    shape, search = H.check_shape(shape), search or Search()
+    pool = _Pool(H)
+
+    def say(part: str) -> None:
+        if report is not None:
+            best = pool.candidates[0][0]
+            report(f"{part}: {len(pool.candidates)} candidates, lowest {best.energy:.8f} J ({best.kind}: "
+                   f"{best.description}; charge {best.charge:.2f})")
+
+    made = made_states(H, shape, search.seed)
+    for kind in dict.fromkeys(one.kind for one in made):
+        of_kind = [one for one in made if one.kind == kind]
+        spins = descended(H, torch.stack([one.spins for one in of_kind]), device)
+        pool.take(kind, spins, [one.description for one in of_kind], search.keep)
+        say(f"{len(of_kind)} x {kind}")
+    spins = anneal(H, shape, search.anneals, seed=search.seed, device=device, schedule=search.schedule)
+    pool.take("annealed", spins, [f"replica {k}" for k in range(len(spins))], search.keep)
+    say(f"{search.anneals} x annealed")
+    length = wave_length(H, shape)
+    for number in range(search.rounds):
+        _hop(pool, search, number, length, device)
+        say(f"round {number + 1} of basin hopping")
+    return Certificate(H, [c for c, _ in pool.candidates], pool.candidates[0][1], pool.tries)
+
+
+def _hop(pool: _Pool, search: Search, number: int, length: float, device: str) -> None:
+    """One round: the best few candidates are kicked, come down, and what is new goes into the pool.
+
+    Discs have radii of 0.3 to 1.2 ``length``.
+    """
+    H, rng = pool.H, np.random.default_rng([search.seed, 2, number])
+    starts = torch.stack([state for _, state in pool.candidates[:POPULATION]]).float()
+    chosen = torch.arange(search.kicks) % len(starts)
+    kicked = starts[chosen]
+    half = search.kicks // 2
+    names = [FILLS[k % len(FILLS)] + " disc" for k in range(half)]
+    for k in range(half):
+        kicked[k] = _disc(H, kicked[k], FILLS[k % len(FILLS)], length, rng)
+    # Each quarter of the warm kicks has a temperature of its own.
+    for part in np.array_split(np.arange(half, search.kicks), 4):
+        if len(part):
+            T = search.schedule.T_start * rng.uniform(*WARM)
+            replicas = replicas_from(H, kicked[part], seed=int(rng.integers(2**62)), device=device)
+            cold = COLD * H.largest_coupling
+            replicas.sweep(1 / np.linspace(max(T, cold), cold, search.warm_sweeps), search.schedule.overrelax)
+            kicked[part] = normalize(replicas.spins().cpu(), dim=-3)
+            names += [f"warmed to {T:.2f} J"] * len(part)
+    descriptions = [f"candidate {int(c) + 1} {name}, round {number + 1}" for c, name in zip(chosen, names, strict=True)]
+    pool.take("hopped", descended(H, kicked, device), descriptions, search.keep, among=3 * POPULATION)
+
+
+def wave_length(H: Hamiltonian, shape: Sequence[int]) -> float:
+    """2 pi / |k| of the most favourable wave vector, in sites; the box's longer side where that is k = 0."""
+    ny, nx = shape
+    y, x = np.unravel_index(np.linalg.eigvalsh(coupling(H, shape))[..., -1].argmax(), shape)
+    k = math.hypot(min(y, ny - y) / ny, min(x, nx - x) / nx)
+    return 1 / k if k else float(max(shape))
+
+
+def _disc(H: Hamiltonian, spins: Tensor, fill: str, length: float, rng: np.random.Generator) -> Tensor:
+    """The state with a disc around a random magnetic site filled anew."""
+    ny, nx = shape = spins.shape[-2:]
+    sites = np.argwhere(np.ones(shape, bool) if H.mask is None else H.mask)
+    cy, cx = sites[rng.integers(len(sites))]
+    radius = length * rng.uniform(0.3, 1.2)
+    y, x = np.mgrid[:ny, :nx]
+    dy, dx = abs(y - cy), abs(x - cx)
+    if H.periodic:
+        dy, dx = np.minimum(dy, ny - dy), np.minimum(dx, nx - dx)
+    disc = torch.from_numpy((np.hypot(dy, dx) < radius) & (np.ones(shape, bool) if H.mask is None else H.mask))
+    up = -1.0 if H.B < 0 else 1.0
+    new = {"heated": torch.from_numpy(rng.normal(size=(3, ny, nx)).astype(np.float32)),
+           "emptied": torch.tensor([0.0, 0, up])[:, None, None].expand(3, ny, nx),
+           "reversed": torch.tensor([0.0, 0, -up])[:, None, None].expand(3, ny, nx)}[fill]
+    return normalize(torch.where(disc, new, spins), dim=0)

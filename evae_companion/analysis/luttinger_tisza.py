@@ -1,0 +1,104 @@
+r"""The waves a Hamiltonian favours: a proven lower bound on its energy, and spirals made of one wave.
+
+With :math:`S_r = \sum_q s_q e^{iq\cdot r}` on a periodic lattice of N sites
+
+.. math::
+    E/N = \sum_q s_q^\dagger \Lambda(q) s_q - B s_0^z, \qquad
+    \Lambda(q) = -\tfrac12\sum_b (M_b e^{iq\cdot b} + M_b^T e^{-iq\cdot b}) - K \hat z\hat z^T
+
+with one 3x3 matrix M_b a bond, :math:`\Lambda(q) \ge \lambda` (its least eigenvalue over all q of the box) and
+:math:`\sum_q |s_q|^2 = 1` for unit spins: the method of J. M. Luttinger and L. Tisza, Phys. Rev. 70, 954 (1946).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evae_core.hamiltonian import Hamiltonian
+
+EQUAL = 1e-9  # eigenvalues closer than this, in units of the largest, are one
+
+
+def coupling(H: Hamiltonian, shape: Sequence[int]) -> np.ndarray:
+    """A(k) on the wave vectors of a periodic box, (Ny, Nx, 3, 3) complex Hermitian, in J; k as in numpy.fft.fft2.
+
+    The field of a wave S_r = v exp(i k.r) is A(k) v exp(i k.r), and its energy per spin -v*.A(k) v / 2. Read off the
+    fields of single spins, in the bulk: edges and mask are left out, and so is what acts on every spin alike.
+    """
+    bulk = replace(H, boundary="periodic")
+    ny, nx = bulk.check_shape(shape)
+    single = torch.zeros(4, 3, ny, nx, dtype=torch.float64)
+    single[range(3), range(3), 0, 0] = 1.0
+    fields = bulk.field(single)
+    own = (fields[:3] - fields[3]).numpy()  # [a, b] : b component of the field of a spin along a
+    return np.fft.fft2(own).transpose(2, 3, 1, 0)
+
+
+def _waves(H: Hamiltonian, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Wave vectors (Ny Nx, 2), radians per site (y, x), and eigenvalues and eigenvectors of Lambda = -A/2 at each."""
+    if not H.periodic:
+        raise ValueError('H must have boundary="periodic": at an edge waves are no solutions')
+    ny, nx = H.check_shape(shape)
+    q = 2 * np.pi * np.stack(np.meshgrid(np.fft.fftfreq(ny), np.fft.fftfreq(nx), indexing="ij"), -1).reshape(-1, 2)
+    return q, *np.linalg.eigh(-0.5 * coupling(H, shape).reshape(-1, 3, 3))
+
+
+def lower_bound(H: Hamiltonian, shape: Sequence[int]) -> float:
+    r"""A number that E/N (J) of no state of the periodic box lies below.
+
+    .. math:: E/N \ge \min_{0\le m\le1} [(\Lambda_{zz}(0) - \lambda) m^2 - |B| m + \lambda]
+
+    since all waves but the uniform one cost at least lambda, and the uniform one, of length at most 1, costs least
+    along the field. Where a state has this energy it is a ground state: helices at B = K = 0, spirals of pure exchange
+    in any field. Elsewhere no state may reach it, because spins must be unit vectors at every site.
+
+    Raises ValueError for a sample with edges, a field that is not along z, or terms that are not bilinear.
+    """
+    values = _waves(H, shape)[1]
+    lowest = float(values.min())
+    if H.unknown or any(H.couplings.vector[:2]):
+        raise ValueError("H must be bilinear, with its field along z, for this bound")
+    uniform = float(-0.5 * coupling(H, shape)[0, 0, 2, 2].real) - lowest
+    m = 1.0 if 2 * uniform <= abs(H.B) else abs(H.B) / (2 * uniform)
+    return uniform * m * m - abs(H.B) * m + lowest
+
+
+def spirals(H: Hamiltonian, shape: Sequence[int], n: int = 4) -> list[tuple[str, Tensor]]:
+    """One wave each: the n wave vectors (of +q and -q one) with the lowest eigenvalues; (name, (3, Ny, Nx) float64).
+
+    S_r is the direction of Re(v exp(i q.r)), v an eigenvector of Lambda(q); where several have the lowest eigenvalue,
+    v = u + i w of two of them, a spiral in their plane. Not relaxed; the name holds the turns along x and y. At B = K =
+    0 all spins come out with the same length, and the energy is the eigenvalue.
+
+    Raises ValueError for a sample with edges, or n below 1.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    q, values, vectors = _waves(H, shape)
+    ny, nx = shape
+    y, x = np.mgrid[:ny, :nx]
+    found: list[tuple[str, Tensor]] = []
+    seen: set[tuple[int, int]] = set()
+    for k in np.lexsort((np.arange(len(q)), values[:, 0].round(9))):
+        up, along = (int(round(t)) for t in q[k] * (ny, nx) / (2 * math.pi))
+        if (-up, -along) in seen:
+            continue
+        seen.add((up, along))
+        alike = vectors[k][:, values[k] < values[k, 0] + EQUAL * np.abs(values).max()]
+        wave = alike[:, 0]
+        if alike.shape[1] > 1:  # any turn of it serves: two real directions at right angles
+            real = np.linalg.qr(np.concatenate((alike.real, alike.imag), 1))[0]
+            wave = real[:, 0] + 1j * real[:, 1]
+        angle = q[k, 0] * y + q[k, 1] * x + 0.1  # off the nodes of a wave that is not circular
+        spins = (wave[:, None, None] * np.exp(1j * angle)).real
+        length = np.linalg.norm(spins, axis=0)
+        found.append((f"wave ({along}, {up})", torch.from_numpy(spins / np.maximum(length, 1e-12))))
+        if len(found) == n:
+            break
+    return found

@@ -1,0 +1,97 @@
+"""How ordered a set of textures is: what the paper says of its data, as numbers.
+
+Kwon et al. (Advanced Science 2021) describe their annealed configurations in words: locally stable, with domains that
+are ordered locally, with truncated or stretched skyrmions, and "highly unlikely" to hold redundant data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evae_companion.analysis.sample_metrics import distances
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.observables import coordination, find_skyrmions, structure_factor, theta, topological_charge
+
+PEAKS = 6  # Bragg peaks of a triangular lattice
+STRETCHED = 1.5  # elongation from which a skyrmion counts as stretched
+EQUAL_ENERGY = 1e-6  # E/N, J: only states so near in energy are compared,
+NEXT = 3  # with so many that follow in order of energy,
+EQUAL = 0.05  # and are one texture where the chord per spin between them is below this
+
+
+def order(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
+    """Numbers of a set of periodic textures (n, 3, Ny, Nx).
+
+    Returns
+    -------
+    energy, energy_spread (mean and standard deviation of E/N, J), lowest; charge, charge_spread; bragg, the mean share
+    of the weight of S^z at k != 0 that lies in its PEAKS strongest peaks, some 0.7 for a perfect lattice of skyrmions;
+    theta_median and theta_max (degrees), over all sites; five, seven and other, the shares of skyrmions with five,
+    seven, and neither five, six nor seven neighbours; stretched, the share of elongation above STRETCHED; redundant,
+    the number of textures that are another one's copy (:func:`copies`).
+
+    Raises
+    ------
+    TypeError, ValueError
+        as :func:`~evae_core.observables.theta`; an open sample.
+    """
+    if not H.periodic:
+        raise ValueError("H must be periodic: skyrmions at an edge have fewer neighbours by nature")
+    double = spins.double()
+    energies, charges = H.energy_per_spin(double).numpy(), topological_charge(double).numpy()
+    power = structure_factor(spins).flatten(1)
+    power[:, 0] = 0
+    angles = np.degrees(theta(H, spins).numpy())
+    found = [find_skyrmions(one) for one in spins]
+    neighbours = np.concatenate([coordination(s.centres, spins.shape[-2:]) if len(s.centres) else [] for s in found])
+
+    def share(chosen: np.ndarray) -> float:
+        return float(chosen.mean()) if len(chosen) else 0.0  # no skyrmion at all
+
+    return {"energy": float(energies.mean()), "energy_spread": float(energies.std()), "lowest": float(energies.min()),
+            "charge": float(charges.mean()), "charge_spread": float(charges.std()),
+            "bragg": float((power.topk(PEAKS, 1).values.sum(1) / power.sum(1).clamp_min(1e-300)).mean()),
+            "theta_median": float(np.median(angles)), "theta_max": float(angles.max()),
+            "five": share(neighbours == 5), "seven": share(neighbours == 7), "other": share(abs(neighbours - 6) > 1),
+            "stretched": share(np.concatenate([s.elongation for s in found]) > STRETCHED),
+            "redundant": copies(H, spins, energies)}
+
+
+def copies(H: Hamiltonian, spins: Tensor, energies: np.ndarray) -> int:
+    """How many of the textures (n, 3, Ny, Nx) are another one's copy, up to the lattice's symmetries.
+
+    Copies have equal energies: in order of ``energies`` (n,) each is compared with the NEXT that follow within
+    EQUAL_ENERGY, up to translations and :func:`symmetric`.
+    """
+    ranked = np.argsort(energies)
+    is_copy = np.zeros(len(ranked), bool)
+    for step in range(1, NEXT + 1):
+        first, second = ranked[:-step], ranked[step:]
+        near = energies[second] - energies[first] < EQUAL_ENERGY
+        for a, b in zip(first[near], second[near], strict=True):
+            is_copy[b] = is_copy[b] or bool(
+                (distances(spins[a:a + 1], torch.stack(symmetric(H, spins[b]))) < EQUAL).any())
+    return int(is_copy.sum())
+
+
+def symmetric(H: Hamiltonian, spins: Tensor) -> list[Tensor]:
+    """The textures of equal energy that turns by 0, 90, 180, 270 degrees and a mirror make of one (3, Ny, Nx).
+
+    A turn moves the sites and turns the spins about z (half turns alone in oblong boxes). The mirror x -> -x comes with
+    S^y -> -S^y for Bloch DM, and with S^x -> -S^x for Neel DM.
+    """
+    ny, nx = spins.shape[-2:]
+    mirror = spins.flip(-1) * torch.tensor([1.0, -1.0, 1.0] if H.dmi == "bloch" else [-1.0, 1.0, 1.0],
+                                           dtype=spins.dtype, device=spins.device)[:, None, None]
+    found = []
+    for start in (spins, mirror):
+        for k in range(0, 4, 1 if ny == nx else 2):
+            x, y, z = torch.rot90(start, k, (-1, -2))
+            for _ in range(k):
+                x, y = -y, x
+            found.append(torch.stack((x, y, z)))
+    return found

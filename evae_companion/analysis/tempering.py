@@ -1,0 +1,135 @@
+r"""Parallel tempering (replica exchange): runs of replicas at a ladder of temperatures that trade places.
+
+K. Hukushima and K. Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996). Neighbours i, i+1 swap with probability
+
+.. math:: \min(1, e^{A}), \qquad A = (\beta_i - \beta_{i+1})(E_i - E_{i+1})
+
+which keeps detailed balance for the product of the Boltzmann distributions. A low-temperature classical magnet has two
+quadratic modes a spin, so E is Gaussian with a heat capacity of C = 1 k_B a spin, A is N(-m, 2m) with
+m = N C (ln T_{i+1}/T_i)^2, and the mean rate is erfc(sqrt(m)/2). :func:`temperatures` inverts that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import erfc, erfcinv
+from torch import Tensor
+
+from evae_core.annealing import heat_bath, replicas_from
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.validation import check_count, check_number
+
+
+def rate(ratio: float, sites: int, heat_capacity: float = 1.0) -> float:
+    """Expected swap rate of neighbours at temperatures of this ratio; heat capacity in k_B a spin."""
+    return float(erfc(abs(math.log(ratio)) * math.sqrt(sites * heat_capacity) / 2))
+
+
+def overlap_rate(low: np.ndarray, high: np.ndarray, T_low: float, T_high: float) -> float:
+    """The swap rate that two sets of total energies (J) imply: the mean of min(1, exp A) over all pairs."""
+    A = (1 / T_low - 1 / T_high) * (np.ravel(low)[:, None] - np.ravel(high))
+    return float(np.exp(np.minimum(A, 0)).mean())
+
+
+def temperatures(T_low: float, T_high: float, sites: int, swap_rate: float = 0.25,
+                 heat_capacity: float = 1.0) -> np.ndarray:
+    """A geometric ladder from T_low to T_high (J/k_B) whose neighbours swap at ``swap_rate`` or a little more often.
+
+    Constant C makes the rate depend on the ratio alone; where C peaks, at a transition, the rate dips below.
+    """
+    T_low, T_high = check_number("T_low", T_low), check_number("T_high", T_high)
+    if not T_low < T_high:
+        raise ValueError(f"T_low must be below T_high, got {T_low:g} and {T_high:g}")
+    if not 0 < swap_rate < 1:
+        raise ValueError(f"swap_rate must lie between 0 and 1, got {swap_rate!r}")
+    step = 2 * float(erfcinv(swap_rate)) / math.sqrt(sites * heat_capacity)
+    return np.geomspace(T_low, T_high, max(2, math.ceil(math.log(T_high / T_low) / step) + 1))
+
+
+class Tempering:
+    """``runs`` independent replica exchanges over the same temperatures, swept together.
+
+    One batch of replicas a temperature holds that member of every run: the sweeps then run side by side, and a swap
+    exchanges two members of neighbouring batches, separately in every run.
+
+    Parameters
+    ----------
+    temperatures : (k,) ascending, J/k_B. seed : of all random numbers. overrelax : reflections after a heat bath.
+    every : heat-bath sweeps between two attempts to swap; pairs (0 1)(2 3)... and (1 2)(3 4)... take turns.
+    spins : (k, runs, 3, Ny, Nx) to begin with; random ones by default.
+
+    Attributes
+    ----------
+    sweeps : heat-bath sweeps done at every temperature. updates : spin updates in all runs, reflections included.
+    tried, swapped : (k - 1,) attempts and successes of each neighbouring pair, over all runs.
+    energies : list of (k, runs) total energies in J, one entry before each attempt.
+    """
+
+    def __init__(self, H: Hamiltonian, shape: Sequence[int], runs: int, temperatures: Any, seed: int = 0,
+                 overrelax: int = 1, every: int = 10, spins: Tensor | None = None, device: str = "auto"):
+        self.T = np.asarray(temperatures, float)
+        if self.T.ndim != 1 or len(self.T) < 2 or not (self.T > 0).all() or not (np.diff(self.T) > 0).all():
+            raise ValueError(f"temperatures must be at least two ascending positive numbers, got {temperatures!r}")
+        self.shape, self.H, self.device = H.check_shape(shape), H, device
+        self.runs = check_count("runs", runs, 1)
+        self.every, self.overrelax = check_count("every", every, 1), check_count("overrelax", overrelax)
+        self._rng = np.random.default_rng([check_count("seed", seed), 3])
+        count = len(self.T)
+        if spins is None:
+            up = torch.zeros(count * runs, 3, *self.shape)
+            up[:, 2] = 1.0 if H.mask is None else torch.from_numpy(H.mask.astype(np.float32))
+            spins = heat_bath(H, up, math.inf, 1, seed=seed, device=device)
+            spins = spins.reshape(count, runs, 3, *self.shape)
+        seeds = self._rng.integers(2**62, size=count).tolist()
+        self._batches = [replicas_from(H, batch, seed=s, device=device) for batch, s in zip(spins, seeds, strict=True)]
+        self.sweeps = self._attempts = 0
+        self.tried, self.swapped = np.zeros(count - 1, int), np.zeros(count - 1, int)
+        self.energies: list[np.ndarray] = []
+
+    @property
+    def updates(self) -> int:
+        return self.sweeps * (1 + self.overrelax) * len(self.T) * self.runs * self.H.sites(self.shape)
+
+    @property
+    def rates(self) -> np.ndarray:
+        """(k - 1,) measured swap rates; NaN for pairs that were never tried."""
+        return np.divide(self.swapped, self.tried, out=np.full(len(self.tried), np.nan), where=self.tried > 0)
+
+    def run(self, sweeps: int) -> Tempering:
+        """Go on for so many heat-bath sweeps at every temperature (rounded up to whole attempts); return self."""
+        for _ in range(-(-check_count("sweeps", sweeps) // self.every)):
+            for T, batch in zip(self.T, self._batches, strict=True):
+                batch.sweep(np.full(self.every, 1 / T), self.overrelax)
+            self.sweeps += self.every
+            self._swap()
+        return self
+
+    def spins(self, number: int) -> Tensor:
+        """(runs, 3, Ny, Nx) float32, a copy: the states at temperature ``number``."""
+        return self._batches[number].spins().cpu()
+
+    def _swap(self) -> None:
+        states = [batch.spins() for batch in self._batches]
+        # In float32, as the sweeps: off by some 1e-3 J, without a preference, where beta differs by less than 1/J.
+        energies = np.stack([self.H.energy(s, check=False).double().cpu().numpy() for s in states])
+        self.energies.append(energies)
+        beta, changed = 1 / self.T, set()
+        pairs = np.arange(self._attempts % 2, len(self.T) - 1, 2)
+        self._attempts += 1
+        draws = self._rng.random((len(pairs), self.runs))
+        for i, draw in zip(pairs.tolist(), draws, strict=True):
+            A = (beta[i] - beta[i + 1]) * (energies[i] - energies[i + 1])
+            accepted = torch.from_numpy(draw < np.exp(np.minimum(A, 0)))
+            self.tried[i] += self.runs
+            self.swapped[i] += int(accepted.sum())
+            if accepted.any():
+                lower = states[i][accepted].clone()
+                states[i][accepted], states[i + 1][accepted] = states[i + 1][accepted], lower
+                changed |= {i, i + 1}
+        for i in changed:
+            self._batches[i].load(states[i])

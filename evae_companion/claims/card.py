@@ -1,0 +1,86 @@
+"""The score card: results kept as JSON beside the figures, and shown as markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from evae_companion.claims.result import CLAIMS, Check, Result
+from evae_companion.store.serialization import read_sealed, write_sealed
+from evae_core.validation import check_is, check_path
+
+
+def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
+    """Keep a notebook's results as claims/<notebook>.json under ``folder``; return their table as markdown.
+
+    A notebook in a folder of its own ("seeds/08") says something else of the same claims: :func:`load` leaves it out.
+    """
+    check_is("notebook", notebook, str)
+    _results("results", results)
+    path = check_path("folder", folder) / "claims" / f"{check_path('notebook', notebook)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_sealed(path, [asdict(result) for result in results])
+    return table(results)
+
+
+def load(folder: str | Path, where: str = "claims") -> dict[str, Result]:
+    """Every saved result in ``where`` under ``folder`` by claim; ValueError for a damaged file."""
+    found = {}
+    for path in sorted((check_path("folder", folder) / check_path("where", where)).glob("*.json")):
+        try:
+            for one in read_sealed(path):
+                found[one["id"]] = Result(one["id"], tuple(Check(**check) for check in one["checks"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} does not hold claims as they were measured; delete it and run its notebook "
+                             f"again ({error})") from error
+    return {claim: found[claim] for claim in CLAIMS if claim in found}
+
+
+def table(results: Sequence[Result]) -> str:
+    """Markdown table "claim | paper | here | verdict"."""
+    lines = ["| claim | paper | here | verdict |", "|---|---|---|---|"]
+    for result in _results("results", results):
+        figure, text = CLAIMS[result.id]
+        here = "; ".join(f"{'+' if check.passed else '-'} {check.criterion}: {check.measured}"
+                         for check in result.checks)
+        lines.append(f"| {result.id} | {_escape(text)} (Fig. {figure}) | {_escape(here)} | **{result.verdict}** |")
+    return "\n".join(lines).replace("Fig. Note", "Note")
+
+
+def _results(name: str, results: Iterable[Result]) -> list[Result]:
+    try:
+        found = list(results)
+        wrong = not all(isinstance(result, Result) for result in found)
+    except TypeError:
+        wrong = True
+    if wrong:
+        raise TypeError(f"{name} must be a list of Result, got {results!r:.60}")
+    return found
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([|*_])", r"\\\1", text)
+
+
+def card(folder: str | Path) -> str:
+    """The score card of everything saved under ``folder``, as markdown; claims not measured yet are named.
+
+    Where the claims were measured over several seeds ("claims/seeds"), a second table says what came of that.
+    """
+    results, seeds = load(folder), load(folder, "claims/seeds")
+    missing = [claim for claim in CLAIMS if claim not in results]
+    lines = [counts(results.values()) + (f", not run: {', '.join(missing)}" if missing else ""), "",
+             table(list(results.values())), "",
+             "A check that passed is marked +, one that failed -. Criteria: `evae_companion/claims/criteria.py`."]
+    if seeds:
+        lines += ["", f"By every seed alone, a check being met where all seeds meet it: {counts(seeds.values())}", "",
+                  table(list(seeds.values()))]
+    return "\n".join(lines) + "\n"
+
+
+def counts(results: Iterable[Result]) -> str:
+    """How many claims have which verdict, in words."""
+    verdicts = [result.verdict for result in _results("results", results)]
+    return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("reproduced", "partly", "not reproduced"))

@@ -1,0 +1,58 @@
+"""What the commands say, and how they fail: in words for the reader."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from evae_companion.store import deadline
+
+DEFAULT_PRESET = "laptop"
+
+
+class Failure(Exception):
+    """What went wrong, in words for the reader; ``code`` is the exit code."""
+
+    def __init__(self, message: str, code: int = 1):
+        super().__init__(message)
+        self.code = code
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """The core's errors are sentences for the reader: show them without a traceback."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise Failure(str(error)) from error
+
+
+def chosen_preset(chosen: str | None) -> str:
+    """The preset's name, checked. --preset goes before EVAE_PRESET, and says so where they differ."""
+    from evae_core.presets import PRESETS
+
+    named = os.environ.get("EVAE_PRESET") or None
+    preset = chosen or named or DEFAULT_PRESET
+    if preset not in PRESETS:
+        where = "--preset" if chosen else "EVAE_PRESET"
+        raise Failure(f"{where} must be one of {', '.join(PRESETS)}, got {preset!r}", code=2)
+    if named and named != preset:
+        print(f"EVAE_PRESET is {named} in your environment; --preset {preset} goes before it in this run", flush=True)
+    return preset
+
+
+def deadline_in(minutes: float | None) -> str | None:
+    """The deadline that --minutes sets, for ``deadline.ENV``; None where it was not given."""
+    try:
+        return None if minutes is None else deadline.opened(minutes)
+    except ValueError as error:
+        raise Failure(f"--{error}", code=2) from error
+
+
+def human_size(count: int) -> str:
+    """Bytes in words: 0 B, 1.5 KiB, 3.2 GiB."""
+    size, units = float(count), ["B", "KiB", "MiB", "GiB"]
+    while size >= 1024 and len(units) > 1:
+        size, _ = size / 1024, units.pop(0)
+    return f"{size:.0f} B" if units[0] == "B" else f"{size:.1f} {units[0]}"

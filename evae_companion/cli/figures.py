@@ -1,0 +1,190 @@
+"""The commands that run notebooks and show what came of it: figures, claims, notebooks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from argparse import Namespace
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evae_companion import places
+from evae_companion.cli import notebook_runner
+from evae_companion.cli.errors import DEFAULT_PRESET, Failure, chosen_preset, deadline_in, plainly
+from evae_companion.store import deadline
+
+if TYPE_CHECKING:
+    from evae_companion.store.store import Store
+
+TIME_IS_OVER = 3  # exit code
+COMPLETE = "complete.json"  # the notebooks that earlier boxes of an unfinished run have completed
+
+
+def figures(arguments: Namespace, root: Path) -> int:
+    """Run the notebooks, whole or in a time box, and print the score card."""
+    preset = chosen_preset(arguments.preset)
+    only = arguments.only or (_RECORDED if arguments.recorded else []) or notebook_runner.notebooks_of(preset)
+    if arguments.list:
+        for path in notebook_runner.sources(root, only):
+            print(f"{path.stem:<26}{notebook_runner.title(path)}".rstrip())
+        return 0
+    folder = _folder(preset)
+    paths = notebook_runner.sources(root, only)
+    for path in paths:
+        notebook_runner.check_parameter(path)
+    settings = {"EVAE_RECORDED": _records(preset) if arguments.recorded else "off",
+                deadline.ENV: deadline_in(arguments.minutes)}
+    if arguments.minutes is None:
+        (root / "build" / preset / COMPLETE).unlink(missing_ok=True)
+        with notebook_runner.kernel_environment(preset, settings):
+            for path in paths:
+                notebook_runner.run(path, root / "build" / preset / path.name, root, {"preset": preset})
+                thin(preset)
+        return _print_card(folder)
+    with notebook_runner.kernel_environment(preset, settings):
+        over = _in_a_box(paths, root / "build" / preset, root, preset, arguments.minutes)
+    return over or _print_card(folder)
+
+
+def thin(preset: str) -> None:
+    """Keep of a large preset's networks what its notebooks need (:func:`evae_companion.bundle.thin`)."""
+    from evae_companion import bundle
+    from evae_companion.store.store import Store
+    from evae_core.presets import PRESETS
+
+    if PRESETS[preset].paper_only:
+        with plainly():
+            bundle.thin(PRESETS[preset], Store())
+
+
+_RECORDED = ["04", "05", "06"]  # the notebooks that can show recorded results
+
+
+def _records(preset: str) -> str:
+    """The folder of records, for EVAE_RECORDED, once it is sure that it holds one of ``preset``."""
+    from evae_companion import published
+
+    with plainly():
+        folder = places.record_folder(preset)
+    if folder is None or not (folder / published.INDEX).is_file():
+        raise Failure(f"there are no recorded results of preset {preset!r}" + (f" in {folder}" if folder else "")
+                      + "; leave --recorded out to compute them")
+    return str(folder.parent)
+
+
+def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: float) -> int:
+    """Run what earlier boxes have not completed; 0 when all is complete, else TIME_IS_OVER, with what is next said."""
+    from evae_companion.store.serialization import read_json, write_json
+    from evae_companion.store.store import Store
+
+    with plainly():
+        store = Store()
+    before = store.names()
+    code = _digest(*sorted((Path(__file__).parents[1]).rglob("*.py"))) + f" {store.root} {_folder(preset)} "
+    stamps = {path.stem: code + _digest(path) for path in paths}
+    done = {}
+    if (built / COMPLETE).is_file():
+        try:
+            done = dict(read_json(built / COMPLETE))
+        except (ValueError, TypeError):
+            print(f"{built / COMPLETE} is damaged; every notebook is looked at again", flush=True)
+    for path in paths:
+        if done.get(path.stem) == stamps[path.stem]:
+            print(f"{path.stem} is complete", flush=True)
+            continue
+        try:
+            if deadline.over():
+                raise deadline.DeadlineExceeded(f"next is {path.stem}")
+            notebook_runner.run(path, built / path.name, root, {"preset": preset})
+            thin(preset)
+        except deadline.DeadlineExceeded as over:
+            complete = [p.stem for p in paths if done.get(p.stem) == stamps[p.stem]]
+            say_what_was_done(store, before)
+            print(f"complete: {', '.join(complete) or 'no notebook yet'}; in {path.stem}: {over}")
+            print(f"the {minutes:g} minutes are over; the same command goes on from here", flush=True)
+            return TIME_IS_OVER
+        done[path.stem] = stamps[path.stem]
+        write_json(built / COMPLETE, done)
+    write_json(built / COMPLETE, {name: stamp for name, stamp in done.items() if name not in stamps})
+    say_what_was_done(store, before)
+    return 0
+
+
+def _digest(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def say_what_was_done(store: Store, before: set[str]) -> None:
+    """Print which artefacts the store holds now and did not hold ``before``."""
+    from evae_companion.store.artifact import META, read_meta
+
+    bodies = [read_meta(store.root / name / META) for name in sorted(store.names() - before)]
+    specs = [body["spec"] for body in sorted(filter(None, bodies), key=lambda body: body["created"])]
+    counts = Counter(spec["kind"] for spec in specs)
+    print("made in this call: " + (", ".join(f"{n} x {kind}" for kind, n in counts.items()) or "nothing"))
+    for spec in specs:
+        if spec["kind"] != "shard":
+            print(f"  {deadline.describe(spec)}")
+
+
+def claims(arguments: Namespace, root: Path) -> int:
+    """Print the score card of what has been measured."""
+    preset = chosen_preset(arguments.preset)
+    folder = _folder(preset)
+    if not folder.is_dir():
+        raise Failure(f"nothing is measured yet at preset {preset!r}: {folder} does not exist; "
+                      f"run evae figures --preset {preset}")
+    return _print_card(folder)
+
+
+def notebooks(arguments: Namespace, root: Path) -> int:
+    """The .py is the source: pair, execute into build/, and only then put the result beside the .py."""
+    import nbformat
+    from jupytext.cli import jupytext
+
+    built = root / "build" / "notebooks"
+    built.mkdir(parents=True, exist_ok=True)
+    preset = arguments.preset or DEFAULT_PRESET
+    with notebook_runner.kernel_environment(chosen_preset(preset), {"EVAE_RECORDED": "off", deadline.ENV: None}):
+        for path in notebook_runner.sources(root, arguments.only or notebook_runner.notebooks_of(preset)):
+            source, target = path.with_suffix(".py"), path.with_suffix(".ipynb")
+            if not source.is_file():
+                raise Failure(f"{target.name} has no source {source.name} beside it; "
+                              f"make one with jupytext --to py:percent {target}")
+            paired = built / f"{path.stem}.paired.ipynb"
+            if target.is_file():  # --update keeps its cells' ids, so that a changed notebook has a short diff
+                shutil.copyfile(target, paired)
+            jupytext(["--quiet", "--to", "ipynb", "--update", "--output", str(paired), str(source)])
+            notebook_runner.check_parameter(paired)
+            executed = built / target.name
+            notebook_runner.run(paired, executed, root, None)
+            notebook = nbformat.read(executed, as_version=4)
+            notebook_runner.strip(notebook)
+            nbformat.write(notebook, executed)
+            os.replace(executed, target)
+            paired.unlink()
+    return 0
+
+
+def _folder(preset: str) -> Path:
+    from evae_companion.places import figures_folder
+    from evae_core.presets import PRESETS
+
+    return figures_folder(PRESETS[preset])
+
+
+def _print_card(folder: Path) -> int:
+    from evae_companion import claims
+    from evae_companion.store.serialization import write_whole
+
+    try:
+        card = claims.card(folder)
+    except ValueError as error:  # a damaged record of claims
+        raise Failure(str(error)) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "claims.md", card.encode())
+    print(card)
+    print(f"written to {folder / 'claims.md'}")
+    return 0

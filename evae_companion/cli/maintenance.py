@@ -1,0 +1,109 @@
+"""The commands that look after what was computed: pack, unpack, certify, clean, info."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from evae_companion.cli.errors import DEFAULT_PRESET, Failure, chosen_preset, human_size, plainly
+from evae_companion.cli.figures import COMPLETE
+
+
+def pack(arguments: Namespace, root: Path) -> int:
+    """Write what a later call on another machine needs into files small enough to carry by hand."""
+    from evae_companion import bundle
+    from evae_companion.store.store import Store
+    from evae_core.presets import PRESETS
+
+    with plainly():
+        for line in bundle.pack(PRESETS[chosen_preset(arguments.preset)], Store(), Path(arguments.folder)):
+            print(line)
+    return 0
+
+
+def unpack(arguments: Namespace, root: Path) -> int:
+    """Take a packed folder into the store."""
+    from evae_companion import bundle
+    from evae_companion.store.store import Store
+
+    with plainly():
+        for line in bundle.unpack(Path(arguments.folder), Store()):
+            print(line)
+    return 0
+
+
+def certify(arguments: Namespace, root: Path) -> int:
+    """Search the lowest state of a preset's periodic box, print what was found and write it into data/known."""
+    from evae_companion import publish
+    from evae_companion.dataset import data_spec
+    from evae_companion.experiments.ground_state import certified, search_of
+    from evae_companion.store.store import Store
+    from evae_core.presets import PRESETS
+
+    preset = PRESETS[chosen_preset(arguments.preset)]
+    data = data_spec(preset)
+    with plainly():
+        found = certified(data.hamiltonian, data.shape, search_of(preset), report=print)
+        for number, c in enumerate(found.candidates, 1):
+            print(f"{number:3d}  {c.energy:.9f} J  charge {round(c.charge, 2) + 0.0:7.2f}  torque {c.torque:.1e} J  "
+                  f"found {c.found:4d} times  {c.kind}: {c.description}")
+        for line in publish.record_known(preset, Store()):
+            print(line)
+    return 0
+
+
+def clean(arguments: Namespace, root: Path) -> int:
+    """Remove every artefact of the store, after asking."""
+    from evae_companion.store.store import Store
+
+    with plainly():
+        store = Store()
+    size = store.size()
+    if not size:
+        print(f"{store.root} holds no artefacts")
+        return 0
+    if not arguments.yes:
+        question = f"remove every artefact, {human_size(size)}, from {store.root}?"
+        if not sys.stdin.isatty():
+            raise Failure(f"{question} Say so with --yes", code=2)
+        if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+            print("nothing removed")
+            return 0
+    with plainly():
+        removed = store.clean()
+    for box in (root / "build").glob(f"*/{COMPLETE}"):  # nothing is complete any more
+        box.unlink()
+    for name, bytes_ in removed.items():
+        print(f"{human_size(bytes_):>10}  {name}")
+    print(f"{human_size(sum(removed.values())):>10}  removed from {store.root}")
+    return 0
+
+
+def info(arguments: Namespace, root: Path) -> int:
+    """Print versions, device and store."""
+    from importlib import metadata
+
+    import torch
+
+    from evae_companion.store.store import Store
+
+    def version(package: str) -> str:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            return "not installed"
+
+    print(f"{'python':<16}{sys.version.split()[0]}  {sys.executable}")
+    packages = ("evae-core", "torch", "numpy", "numba", "matplotlib", "ipywidgets", "papermill", "jupyterlab")
+    cupy = [name for name in ("cupy-cuda13x", "cupy-cuda12x", "cupy") if version(name) != "not installed"]
+    for package in (*packages, *(cupy or ["cupy"])):
+        print(f"{package:<16}{version(package)}")
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+    print(f"{'device':<16}{device}, {torch.get_num_threads()} CPU threads")
+    print(f"{'preset':<16}{os.environ.get('EVAE_PRESET') or DEFAULT_PRESET}")
+    with plainly():
+        store = Store()
+    print(f"{'store':<16}{store.root}, {human_size(store.size())}")
+    return 0

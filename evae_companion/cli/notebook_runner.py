@@ -1,0 +1,171 @@
+"""Running the notebooks: papermill over the .ipynb, in order, and what can go wrong there in plain words."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from evae_companion import progress
+from evae_companion.cli.errors import DEFAULT_PRESET, Failure
+from evae_companion.store.deadline import DeadlineExceeded
+
+# papermill and the like are imported where they are needed, so that --help answers at once.
+
+_NOTEBOOK = re.compile(r"\d\d_.+")
+# ipykernel warns at each start that it listens on this machine without encryption; its errors are still shown. Its own
+# watch over its parent only knows of process 1 as the one that takes in orphans.
+KERNEL_ARGUMENTS = ["--log-level=ERROR", "--IPKernelApp.extra_extensions=evae_companion.parent_watchdog"]
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+PAPER = [f"{number:02d}" for number in range(8)]  # the notebooks of the paper's figures, and the one to start with
+
+
+def notebooks_of(preset: str) -> list[str]:
+    """The numbers of the notebooks that a preset is for, [] for all."""
+    from evae_core.presets import PRESETS
+
+    return PAPER if PRESETS[preset].paper_only else []
+
+
+def sources(root: Path, only: Sequence[str]) -> list[Path]:
+    """The notebooks, as .ipynb paths that may not exist yet, in order; those numbered in ``only`` where it is given."""
+    folder = root / "notebooks"
+    files = [*folder.glob("*.py"), *folder.glob("*.ipynb")] if folder.is_dir() else []
+    stems = sorted({path.stem for path in files if _NOTEBOOK.fullmatch(path.stem)})
+    if not stems:
+        raise Failure(f"there are no notebooks NN_*.ipynb in {folder}")
+    numbers = [number.zfill(2) for number in only]
+    unknown = [number for number in numbers if number not in {stem[:2] for stem in stems}]
+    if unknown:
+        raise Failure(f"--only must be numbers among {', '.join(stem[:2] for stem in stems)}, "
+                      f"got {', '.join(unknown)}", code=2)
+    return [folder / f"{stem}.ipynb" for stem in stems if not numbers or stem[:2] in numbers]
+
+
+def title(path: Path) -> str:
+    """The heading of a notebook, from its .py; empty where it has none."""
+    source = path.with_suffix(".py")
+    found = re.search(r"^# # (.+)$", source.read_text(encoding="utf-8"), re.MULTILINE) if source.is_file() else None
+    return found[1] if found else ""
+
+
+def _escape(path: Path) -> str:
+    """The path for papermill, which takes braces in paths for fields to fill in."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def check_parameter(path: Path) -> None:
+    """papermill only logs an unknown parameter and runs on with the notebook's own preset: look before."""
+    import papermill
+    from nbformat import ValidationError
+
+    if not path.is_file():
+        raise Failure(f"{path.name} is missing, its source {path.stem}.py is there; "
+                      f"make it with evae notebooks --only {path.stem[:2]}")
+    try:
+        known = papermill.inspect_notebook(_escape(path))
+    except (ValueError, ValidationError) as error:  # not a notebook, or one that does not say its language
+        raise Failure(f"{path.name} cannot be run: {error}") from error
+    if "preset" not in known:
+        raise Failure(f'{path.name} has no parameter "preset": give the tag "parameters" to the cell that says '
+                      f'preset = "{DEFAULT_PRESET}", and keep plain constants in it')
+
+
+@contextmanager
+def kernel_environment(preset: str, settings: Mapping[str, str | None]) -> Iterator[None]:
+    """Set what kernels inherit: EVAE_PRESET, which goes before the parameter, ``settings``, no MPLBACKEND, no bars."""
+    if backend := os.environ.get("MPLBACKEND"):  # Agg, say, gives executed notebooks without figures
+        print(f"MPLBACKEND={backend} is left out: notebooks draw with the inline backend", flush=True)
+    with environment({"EVAE_PRESET": preset, "MPLBACKEND": None, progress.ENV: "lines", **settings}):
+        yield
+
+
+@contextmanager
+def environment(settings: Mapping[str, str | None]) -> Iterator[None]:
+    """Set environment variables, None: unset them; then put them back."""
+    before = {name: os.environ.get(name) for name in settings}
+    _set(settings)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(settings: Mapping[str, str | None]) -> None:
+    for name, value in settings.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None) -> None:
+    """Execute one notebook into ``output``; raise Failure with the notebook, the cell and the error in plain words.
+
+    DeadlineExceeded where the time box ended in it.
+    """
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    from evae_companion.cli.kernel_client import Manager
+    from evae_companion.store.serialization import partial_path
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(output)  # a folder: papermill wants the name to end in .ipynb
+    partial.mkdir()
+    terminal = sys.stderr.isatty()
+    print(f"{path.stem.removesuffix('.paired')} ...", end="\n" if terminal else " ", flush=True)
+    start = time.perf_counter()
+    try:
+        try:
+            papermill.execute_notebook(_escape(path), _escape(partial / output.name), parameters,
+                                       kernel_name="python3", cwd=str(root), progress_bar=terminal,
+                                       extra_arguments=KERNEL_ARGUMENTS, kernel_manager_class=Manager)
+        finally:
+            if (partial / output.name).is_file():
+                (partial / output.name).replace(output)
+            shutil.rmtree(partial, ignore_errors=True)
+    except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
+        if getattr(error, "ename", "") == DeadlineExceeded.__name__:
+            print("stopped", flush=True)
+            raise DeadlineExceeded(getattr(error, "evalue", "")) from error
+        print("failed", flush=True)
+        if isinstance(error, papermill.PapermillExecutionError):
+            what = f"{error.ename}: {_ANSI.sub('', error.evalue)}"
+        elif isinstance(error, DeadKernelError):
+            what = "the kernel died (out of memory, or a crash in compiled code)"
+        else:
+            what = str(error)
+        raise Failure(f"{path.name} failed in {_failed_cell(output)}: {what}\n"
+                      f"the partial copy, with the whole traceback: {output}") from error
+    print(f"{path.stem.removesuffix('.paired')} {time.perf_counter() - start:.1f} s" if terminal
+          else f"{time.perf_counter() - start:.1f} s", flush=True)
+
+
+def _failed_cell(output: Path) -> str:
+    """The cell of the partial copy that was begun last: its number among the notebook's code cells, its first line."""
+    import nbformat
+
+    cells = [cell for cell in nbformat.read(output, as_version=4).cells
+             if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])]
+    # After a dead kernel papermill calls every cell completed; only those that were begun carry a time.
+    begun = [number for number, cell in enumerate(cells) if cell.metadata.get("papermill", {}).get("start_time")]
+    if not begun:
+        return "its first cell"
+    return f"code cell {begun[-1] + 1} ({(cells[begun[-1]].source.strip().splitlines() or ['empty'])[0]!r})"
+
+
+def strip(notebook: Any) -> None:
+    """Remove from an executed notebook what a committed one must not carry: widget state, times, paths (in place)."""
+    for name in ("widgets", "papermill"):
+        notebook.metadata.pop(name, None)
+    for cell in notebook.cells:
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)

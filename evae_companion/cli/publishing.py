@@ -1,0 +1,85 @@
+"""The command that puts a finished run into the repository: data/recorded/<preset> and figures/<preset>."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from pathlib import Path
+
+from evae_companion.cli import notebook_runner
+from evae_companion.cli.errors import Failure, chosen_preset, plainly
+
+# What a notebook's source saves; a figure within an "if" is not made in every run.
+_FIGURE = re.compile(r'^( *)plotting\.save\(\w+, figures, "([^"]+)"', re.MULTILINE)
+_CLAIMS = re.compile(r'\bclaims\.save\(figures, "([^"]+)"')
+CARD = "claims.md"
+
+
+def publish(arguments: Namespace, root: Path) -> int:
+    """Check that a run is complete, then write its record, and copy its figures and claims to figures/<preset>."""
+    from evae_companion import publish
+    from evae_companion.places import figures_folder
+    from evae_companion.store.store import Store
+    from evae_core.presets import PRESETS
+
+    preset = PRESETS[chosen_preset(arguments.preset)]
+    if arguments.stages:
+        with plainly():
+            print(*publish.record_stages(preset, Store()), sep="\n")
+        return 0
+    made, target = figures_folder(preset), root / "figures" / preset.name
+    if made.resolve() == target.resolve():
+        raise Failure(f"EVAE_FIGURES puts the run's figures into {target}, where they are published; "
+                      "unset it, and run figures again")
+    with plainly():
+        contents, kept = _contents(preset.name, root, made, target)
+        for line in publish.record(preset, Store(), made):
+            print(line)
+    _replace(target, contents)
+    if kept:
+        print(f"not made in this run, so left as published: {', '.join(kept)}")
+    print(f"{len(contents)} files in {target}, compared with {made}")
+    return 0
+
+
+def saved(root: Path, preset: str) -> tuple[dict[str, bool], list[str]]:
+    """What a preset's notebooks save: {figure: whether every run makes it}, and the files of claims."""
+    paths = notebook_runner.sources(root, notebook_runner.notebooks_of(preset))
+    sources = [path.with_suffix(".py").read_text(encoding="utf-8") for path in paths]
+    figures = {name: not indent for text in sources for indent, name in _FIGURE.findall(text)}
+    return figures, [name for text in sources for name in _CLAIMS.findall(text)]
+
+
+def _contents(preset: str, root: Path, made: Path, target: Path) -> tuple[dict[str, bytes], list[str]]:
+    """{name in figures/<preset>: its bytes}, and which of them stay as they were published before.
+
+    Those are figures that not every run makes, and this one did not. Failure where a file is missing.
+    """
+    from evae_companion import claims
+
+    figures, claimed = saved(root, preset)
+    files = {f"claims/{name}.json": made / "claims" / f"{name}.json" for name in claimed}
+    kept = []
+    for figure, always in figures.items():
+        for name in (f"{figure}.png", f"{figure}.pdf"):
+            if always or (made / name).is_file():
+                files[name] = made / name
+            elif (target / name).is_file():
+                files[name] = target / name
+                kept.append(name)
+    if missing := [name for name, path in files.items() if not path.is_file()]:
+        raise Failure(f"the run in {made} is not complete: {len(missing)} files missing, first {missing[0]}; "
+                      f"run evae figures --preset {preset}")
+    return {name: path.read_bytes() for name, path in files.items()} | {CARD: claims.card(made).encode()}, kept
+
+
+def _replace(folder: Path, contents: dict[str, bytes]) -> None:
+    """Put ``contents`` in place of ``folder``; Failure where something else lies there afterwards."""
+    from evae_companion.store.serialization import replaced_folder
+
+    with replaced_folder(folder) as partial:
+        for name, content in contents.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_bytes(content)
+    if wrong := [name for name, content in contents.items() if (folder / name).read_bytes() != content]:
+        raise Failure(f"{folder / wrong[0]} is not what was made; run the same command again")

@@ -1,0 +1,38 @@
+"""The command that trains without notebooks: what takes the hours of a large preset, on a machine without Jupyter."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from evae_companion.cli import notebook_runner
+from evae_companion.cli.errors import chosen_preset, deadline_in, plainly
+from evae_companion.cli.figures import TIME_IS_OVER, say_what_was_done, thin
+from evae_companion.store import deadline
+
+
+def train(arguments: Namespace, root: Path) -> int:
+    """Train every stage of a preset that the store does not hold, whole or in a time box; a line a stage."""
+    from evae_companion import training_plans as plans
+    from evae_companion.store.store import Store
+    from evae_companion.sweeps import train_sweeps
+    from evae_core.presets import PRESETS
+
+    name = chosen_preset(arguments.preset)
+    settings = {deadline.ENV: deadline_in(arguments.minutes)}
+    ladders = plans.ladders(PRESETS[name]).values()
+    with notebook_runner.environment(settings), plainly():
+        store = Store()
+        before, code = store.names(), 0
+
+        def report(line: str) -> None:
+            print(line, flush=True)
+            thin(name)
+
+        try:
+            train_sweeps([stages for stages, _ in ladders], [data for _, data in ladders], store, report=report)
+        except deadline.DeadlineExceeded as over:
+            print(f"the {arguments.minutes:g} minutes are over: {over}; the same command goes on from here")
+            code = TIME_IS_OVER
+        say_what_was_done(store, before)
+    return code

@@ -1,0 +1,133 @@
+"""Where units of work run: processes of this machine, or the workers of a Dask scheduler.
+
+    local(2)                                   two processes, one thread each, that end with this one
+    dask("tcp://127.0.0.1:8786")               the workers of a scheduler that runs already
+    dask("tls://head:8786", gpus=True)         a GPU a unit: workers started with --resources "GPU=1"
+    slurm_script(...)                          the job script that dask-jobqueue submits
+
+Dask is the extra ``cluster``; who reaches a scheduler can run any code on its workers, so it is bound to this machine
+unless told otherwise, and crosses a network with TLS (docs/CLUSTER.md).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+from evae_companion.parent_watchdog import end_with_parent
+
+HOST = "127.0.0.1"
+SCHEDULER_TIMEOUT = "60s"  # how long a scheduler may take to answer, or to come back
+
+
+def _worker() -> None:
+    """What a process of :func:`local` does first: one thread, and no life beyond its parent's."""
+    end_with_parent()
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def local(workers: int | None = None) -> Callable[[], Executor]:
+    """Processes of this machine, ``workers`` at a time (default: one a core), one thread each."""
+    number = workers or os.cpu_count() or 1
+    return lambda: ProcessPoolExecutor(number, mp_context=multiprocessing.get_context("spawn"), initializer=_worker)
+
+
+def dask(address: str, gpus: bool = False, security: Any = None) -> Callable[[], Executor]:
+    """The workers of the Dask scheduler at ``address``, one unit a worker thread; with ``gpus`` each holds a GPU.
+
+    ``security``: a ``distributed.Security``; None: what Dask's own configuration says. Raises ValueError for an address
+    that is none, RuntimeError where Dask is missing or nobody answers.
+    """
+    check_address(address)
+    distributed = _distributed()
+
+    def start() -> Executor:
+        try:
+            client = distributed.Client(address, security=security, set_as_default=False, timeout=SCHEDULER_TIMEOUT)
+        except (OSError, TimeoutError) as error:
+            raise RuntimeError(f"no scheduler answers at {address} ({error}); start one with\n"
+                               f"  dask scheduler --host {HOST} --port 8786 --dashboard-address {HOST}:8787") from error
+        # One unit may be sent again after its worker died: without `pure` Dask would answer with the old future.
+        executor: Executor = client.get_executor(pure=False, **({"resources": {"GPU": 1}} if gpus else {}))
+        shutdown = executor.shutdown
+
+        def close(wait: bool = True, *, cancel_futures: bool = False) -> None:
+            shutdown(wait=wait and not cancel_futures)
+            client.close()
+
+        def idle() -> str | None:
+            return None if client.scheduler_info(n_workers=-1)["workers"] else f"no worker is connected to {address}"
+
+        executor.shutdown = close  # type: ignore[method-assign]  # the client is this executor's alone
+        executor.idle = idle  # type: ignore[attr-defined]
+        return executor
+
+    return start
+
+
+def check_address(address: str) -> None:
+    """ValueError unless it is tcp://host:port or tls://host:port."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        port = None
+    if port is None or parts.scheme not in ("tcp", "tls") or not parts.hostname:
+        raise ValueError(f"the scheduler must be tcp://host:port or tls://host:port, got {address!r}")
+
+
+def exposed(address: str) -> bool:
+    """Whether an address is reached in the clear beyond this machine: tcp, and not a loopback address."""
+    parts = urlsplit(address)
+    try:
+        loopback = ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        loopback = parts.hostname == "localhost"
+    return parts.scheme == "tcp" and not loopback
+
+
+def local_cluster(workers: int, host: str = HOST, **settings: Any) -> Any:
+    """A Dask scheduler and ``workers`` processes of one thread on this machine, for trials; bound to ``host``."""
+    distributed = _distributed()
+    # Dask would give up for good a worker that its nanny has not brought back within 15 seconds.
+    _imported("dask").config.set({"distributed.deploy.lost-worker-timeout": "1h"})
+    # Without an address of its own the scheduler's web server would listen on every network, dashboard or not.
+    return distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, host=host,
+                                    dashboard_address=f"{host}:0", **settings)
+
+
+def slurm_script(queue: str, walltime: str, cores: int = 1, memory: str = "16GB", gpus: int = 0,
+                 store: str | None = None, **settings: Any) -> str:
+    """The job script that ``dask_jobqueue.SLURMCluster`` submits for one worker, without a Slurm at hand.
+
+    With ``gpus`` a job asks Slurm for them (--gres) and tells Dask so (--resources GPU=...).
+    """
+    jobqueue = _imported("dask_jobqueue")
+    prologue = ["export OMP_NUM_THREADS=1", *([f"export EVAE_STORE={store}"] if store else [])]
+    extra = ["--resources", f"GPU={gpus}"] if gpus else []
+    with jobqueue.SLURMCluster(
+            queue=queue, walltime=walltime, cores=1, processes=1, job_cpu=cores,  # one thread, whatever the job has
+            memory=memory, job_script_prologue=prologue,
+            worker_extra_args=extra, job_extra_directives=[f"--gres=gpu:{gpus}"] if gpus else [],
+            scheduler_options={"host": HOST, "dashboard_address": f"{HOST}:0"}, **settings) as cluster:
+        return str(cluster.job_script())
+
+
+def _distributed() -> Any:
+    return _imported("distributed")
+
+
+def _imported(name: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise RuntimeError(f"{name} is not installed; pip install -e '.[cluster]'") from error

@@ -1,0 +1,101 @@
+"""The plan of an ensemble: seeds x betas x D x B x sizes, as ladders and what is to be done for them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from evae_companion.cluster.phase_ladders import small_data, to_collapse, to_posterior_collapse
+from evae_companion.cluster.tasks import Ending, Unit, units
+from evae_companion.dataset import DataSpec, data_spec
+from evae_core.presets import Preset
+from evae_core.training import Stage
+from evae_core.training.stages import stage_schedule
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One ladder of an ensemble: of gamma at one ``beta``, or of beta (None). Its point: D, B (J), size, seed."""
+
+    D: float
+    B: float
+    size: int
+    seed: int
+    beta: float | None
+    data: DataSpec
+    stages: tuple[Stage, ...]
+    samples: int
+
+    def ending(self) -> Ending:
+        """What is read of it afterwards; states are drawn at the end of gamma ladders alone."""
+        return Ending(self.data, self.stages, 0 if self.beta is None else self.samples)
+
+
+def numbers(text: str, name: str) -> list[float]:
+    """"1e-4,1e-3" or "0.2:0.4:5", five numbers from 0.2 to 0.4; ValueError that says so."""
+    try:
+        found = []
+        for part in text.split(","):
+            if ":" in part:
+                first, last, count = part.split(":")
+                if int(count) < 2:
+                    raise ValueError
+                step = (float(last) - float(first)) / (int(count) - 1)
+                found += [round(float(first) + k * step, 12) for k in range(int(count))]
+            else:
+                found.append(float(part))
+        if not all(math.isfinite(value) for value in found) or len(set(found)) != len(found):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{name} must be different numbers as 1e-4,1e-3 or first:last:count as 0.2:0.4:5, "
+                         f"got {text!r:.60}") from None
+    return found
+
+
+def chains(p: Preset, seeds: int, betas: Sequence[float], D: Sequence[float], B: Sequence[float] | None = None,
+           reduced: bool = False, sizes: Sequence[int] = (), short: bool = False) -> list[Chain]:
+    """Every ladder of the ensemble: per point and seed one of beta and, for each of ``betas``, one of gamma.
+
+    Parameters
+    ----------
+    B : fields in units of J, or of D^2/J where ``reduced``; None: the preset's B J/D^2 at every D.
+    sizes : sides of the lattices, multiples of 16; none: the preset's (``excess_size`` of short ladders).
+    short : the ladders of the phase diagram, five stages on ``excess_train`` states, instead of the preset's own.
+
+    Raises
+    ------
+    ValueError
+        no seed, a beta that the preset's ladder does not hold, a size or D that nothing can be annealed at.
+    """
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise ValueError(f"seeds must be at least 1, got {seeds!r}")
+    if B is None:
+        B, reduced = [p.B * p.J / p.D**2], True
+    if not all(D):
+        raise ValueError("D must not be 0: without it there is no length to measure the field in")
+    found = []
+    for strength, field, size in itertools.product(D, B, sizes or [p.excess_size if short else p.size]):
+        if size < 16 or size % 16:
+            raise ValueError(f"sizes must be multiples of 16, got {size}")
+        H_B = field * strength**2 / p.J if reduced else field
+        point = replace(p, D=strength, B=H_B, size=size)
+        if (strength, H_B, size) != (p.D, p.B, p.size):
+            point = replace(point, lowest=None)  # nobody knows that box's lowest state
+        data = small_data(p, strength, H_B, size) if short else data_spec(point)
+        for seed in range(seeds):
+            if short:
+                ladders = [(None, to_posterior_collapse(p, betas[0], seed)),
+                           *((beta, to_collapse(p, beta, seed)) for beta in betas)]
+            else:
+                ladders = [(None, stage_schedule(point, seed=seed)),
+                           *((beta, stage_schedule(point, beta, seed)) for beta in betas)]
+            found += [Chain(strength, H_B, size, seed, beta, data, tuple(stages), p.samples)
+                      for beta, stages in ladders]
+    return found
+
+
+def work(ensemble: Sequence[Chain]) -> list[Unit]:
+    """All units of an ensemble: shards, climbs, endings."""
+    return [*units([(chain.data, chain.stages) for chain in ensemble]), *(chain.ending() for chain in ensemble)]

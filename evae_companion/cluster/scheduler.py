@@ -1,0 +1,196 @@
+"""One map over units of work, on any ``concurrent.futures.Executor``.
+
+Artefacts say what is done: a unit whose artefacts are there is not sent anywhere, one whose needs are there is. A
+worker that dies, or a scheduler that is started again, loses what was in progress: it is sent once more, and goes on
+from the artefacts that are complete. An error of the work itself is not tried again: the same work would give it again.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from dataclasses import dataclass, field
+
+from evae_companion.cluster.tasks import Spec, Unit, spec_of
+from evae_companion.progress import Report
+from evae_companion.store import deadline
+from evae_companion.store.artifact import identity
+from evae_companion.store.object_store import Remote
+from evae_companion.store.store import Store
+
+TRIES = 5  # times that a unit is sent where its worker or its scheduler is lost
+PAUSE = 1.0  # seconds before lost work is sent again, so that a scheduler can come back
+LOOK = 60.0  # seconds without a unit done after which an executor that can tell is asked whether it has workers
+LOST = (CancelledError, BrokenExecutor, ConnectionError)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where artefacts lie: ``root``, a store's folder (None: the worker's own default); ``url``, shared artefacts.
+
+    Without a url the folder itself is shared: one machine, or a network file system.
+    """
+
+    root: str | None = None
+    url: str | None = None
+
+    def store(self) -> Store:
+        return Store(self.root)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What doing a unit took: seconds of work, bytes pulled and pushed, where, which artefacts were made."""
+
+    seconds: float
+    pulled: int
+    pushed: int
+    where: str
+    made: tuple[str, ...]
+
+
+@dataclass
+class Outcome:
+    """Receipts of the units done now; errors, in words, of those that failed; how often lost work was sent again."""
+
+    receipts: dict[Unit, Receipt] = field(default_factory=dict)
+    errors: dict[Unit, str] = field(default_factory=dict)
+    lost: int = 0
+    over: str | None = None  # what the time box ended at
+
+
+def perform(unit: Unit, place: Place, device: str = "auto", until: str | None = None) -> Receipt:
+    """Do one unit, here: pull what it needs, make what is absent, push what was made."""
+    start, store, remote = time.perf_counter(), place.store(), Remote(place.url) if place.url else None
+    before, pulled, pushed, made = os.environ.get(deadline.ENV), 0, 0, []
+    if until is not None:
+        os.environ[deadline.ENV] = until
+    try:
+        if remote:
+            pulled = sum(remote.pull(spec, store) for spec in [*map(spec_of, unit.reads()), *unit.specs()])
+        here = {identity(spec)[1] for spec in unit.specs() if store.find(spec) is not None}
+        for spec in unit.make(store, device):
+            if (name := identity(spec)[1]) not in here:
+                made.append(name)
+            if remote:
+                pushed += remote.push(spec, store)
+    finally:
+        if until is not None:
+            os.environ.pop(deadline.ENV) if before is None else os.environ.update({deadline.ENV: before})
+    return Receipt(time.perf_counter() - start, pulled, pushed, f"{socket.gethostname()}:{os.getpid()}", tuple(made))
+
+
+def fulfil(units: Sequence[Unit], executor: Callable[[], Executor], place: Place, device: str = "auto",
+           report: Report | None = None, done: Callable[[Unit], None] | None = None,
+           kept: Callable[[Iterable[Spec]], set[str]] | None = None) -> Outcome:
+    """Do all units, in the order that their needs ask for, as many at a time as the executor likes.
+
+    Parameters
+    ----------
+    executor : makes one; called again after it broke (a killed process, a lost scheduler).
+    done : called with every unit that is done, now or before.
+    kept : names, of the given specs, of the artefacts that are there; by default asks ``place``.
+
+    An error of a unit is kept in words, with the units that need it; the others go on. The time box
+    (:mod:`evae_companion.store.deadline`) ends it between units, and within them between artefacts.
+    """
+    say, place_kept = report or (lambda line: None), kept or present(place)
+    names = {unit: [identity(spec)[1] for spec in unit.specs()] for unit in units}
+    makers = {key: unit for unit in units for key in unit.makes()}
+    there = place_kept(spec for unit in units for spec in unit.specs())
+    outcome, tries = Outcome(), dict.fromkeys(units, 0)
+    waiting: dict[Unit, set[Unit]] = {}
+    for unit in units:
+        if all(name in there for name in names[unit]):
+            if done:
+                done(unit)
+        else:
+            waiting[unit] = {makers[key] for key in unit.reads() if key in makers}
+    for needs in waiting.values():
+        needs &= waiting.keys()  # not those that were done before
+    running: dict[Future[Receipt], Unit] = {}
+    pool = executor()
+    try:
+        while waiting or running:
+            broken = False
+            for unit in [unit for unit, needs in waiting.items() if not needs]:
+                if deadline.over():
+                    outcome.over = f"{len(waiting)} units are left"
+                    waiting.clear()
+                    break
+                try:
+                    running[pool.submit(perform, unit, place, device, os.environ.get(deadline.ENV))] = unit
+                except (*LOST, RuntimeError, OSError) as error:  # it broke, or was shut down, a moment ago
+                    say(f"the executor takes no work ({error!r:.200}); starting it again")
+                    broken = True
+                    break
+                del waiting[unit]
+            finished = wait(running, LOOK, FIRST_COMPLETED).done if running and not broken else set()
+            if running and not finished and (words := getattr(pool, "idle", lambda: None)()):
+                say(f"{words}; waiting")
+            for future in finished:
+                unit = running.pop(future)
+                try:
+                    outcome.receipts[unit] = future.result()
+                except deadline.DeadlineExceeded as over:
+                    outcome.over = str(over)
+                    waiting.clear()
+                except Exception as error:
+                    if not _lost(error):
+                        _fail(outcome, waiting, unit, str(error) or repr(error))
+                        continue
+                    outcome.lost += 1
+                    broken = True
+                    tries[unit] += 1
+                    if tries[unit] >= TRIES:
+                        _fail(outcome, waiting, unit, f"its worker was lost {TRIES} times, last {error!r:.200}")
+                    else:
+                        say(f"lost {_words(unit)} with its worker or scheduler ({type(error).__name__}); sent again")
+                        waiting[unit] = set()
+                else:
+                    for needs in waiting.values():
+                        needs.discard(unit)
+                    if done:
+                        done(unit)
+            if broken and not running:
+                pool.shutdown(wait=False, cancel_futures=True)
+            if broken:
+                time.sleep(PAUSE)
+            if broken and not running:
+                pool = executor()
+    finally:
+        for future in running:
+            future.cancel()
+        pool.shutdown(wait=True)
+    return outcome
+
+
+def _lost(error: BaseException) -> bool:
+    """Whether the machinery failed, not the work: Dask names its own errors KilledWorker and *CancelledError."""
+    return isinstance(error, LOST) or type(error).__module__.startswith("distributed.")
+
+
+def _fail(outcome: Outcome, waiting: dict[Unit, set[Unit]], unit: Unit, words: str) -> None:
+    """Note the error of a unit, and of all that cannot be done without it."""
+    outcome.errors[unit] = words
+    for other in [other for other, needs in waiting.items() if unit in needs]:
+        if waiting.pop(other, None) is not None:
+            _fail(outcome, waiting, other, f"it needs {_words(unit)}, which failed: {words}")
+
+
+def _words(unit: Unit) -> str:
+    return deadline.describe(unit.specs()[-1])
+
+
+def present(place: Place) -> Callable[[Iterable[Spec]], set[str]]:
+    """Names of the artefacts of specs that are there, intact: in the shared store, or behind the url."""
+    def kept(specs: Iterable[Spec]) -> set[str]:
+        if place.url:
+            return Remote(place.url).names() & {identity(spec)[1] for spec in specs}
+        store = place.store()
+        return {identity(spec)[1] for spec in specs if store.find(spec) is not None}
+
+    return kept

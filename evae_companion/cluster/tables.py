@@ -1,0 +1,87 @@
+"""The tables of an ensemble: what every stage measured, and what every ladder ended in. No times: the same numbers
+wherever and however often they were computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from evae_companion.cluster.grid import Chain
+from evae_companion.cluster.scheduler import Place
+from evae_companion.store.object_store import Remote
+from evae_companion.store.serialization import load_arrays, read_json
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.textures import helix_period
+
+POINT = ("D", "B", "size", "seed")
+STAGE = ("beta", "gamma", "reconstruction", "kl", "energy", "energy_generated", "best_generated", "magnetisation",
+         "kspace_mse")
+END = ("plateau", "raw", "raw_lowest", *(f"{state}_{key}" for state in ("median", "lowest", "annealed")
+                              for key in ("energy", "charge", "magnetisation", "order")))
+SKYRMIONS = 0.3  # |charge| in a square of one helix period from which a state is skyrmions: a lattice has 0.5 to 1
+UNIFORM = 0.5  # |<S>| from which any other is uniform
+
+
+def endings(ensemble: Sequence[Chain], place: Place) -> dict[Chain, dict[str, Any]]:
+    """ending.json of every chain that has one, pulled where it lies behind a url."""
+    store, remote = place.store(), Remote(place.url) if place.url else None
+    found = {}
+    for chain in ensemble:
+        (spec,) = chain.ending().specs()
+        if remote:
+            remote.pull(spec, store)
+        if (folder := store.find(spec)) is not None:
+            found[chain] = read_json(folder / "ending.json")
+    return found
+
+
+def states(chain: Chain, place: Place) -> dict[str, torch.Tensor]:
+    """The states of a gamma ladder's ending, (3, N, N) each: median, lowest (both generated, at rest), annealed."""
+    (spec,) = chain.ending().specs()
+    arrays = load_arrays(place.store().held(spec) / "states.npz")
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def by_stage(found: dict[Chain, dict[str, Any]]) -> dict[str, np.ndarray]:
+    """One row a stage: the point, ``ladder`` ("beta" or "gamma") and what was measured (see :func:`training.table`)."""
+    rows = [(chain, end["ladder"]) for chain, end in found.items()]
+    columns: dict[str, np.ndarray] = {
+        name: np.concatenate([[getattr(chain, name)] * len(columns["gamma"]) for chain, columns in rows])
+        for name in POINT}
+    columns["ladder"] = np.concatenate([["beta" if chain.beta is None else "gamma"] * len(columns["gamma"])
+                                        for chain, columns in rows])
+    return columns | {name: np.concatenate([columns[name] for _, columns in rows]) for name in STAGE} | {
+        "data_kspace_mse": np.concatenate([[columns["data_kspace_mse"]] * len(columns["gamma"])
+                                           for _, columns in rows])}
+
+
+def phase(H: Hamiltonian, sites: int, charge: float, order: float) -> str:
+    """What a state at rest is, defects and all: skyrmions, uniform, or helix (neither)."""
+    if abs(charge) * helix_period(H) ** 2 / sites >= SKYRMIONS:
+        return "skyrmions"
+    return "uniform" if order >= UNIFORM else "helix"
+
+
+def by_chain(found: dict[Chain, dict[str, Any]], criticals: Callable[..., dict[str, float]]) -> list[dict[str, Any]]:
+    """One row a gamma ladder: its point (``field``: B J/D^2), what ``criticals``
+    (:func:`evae_companion.claims.criticals`) says of it and of its seed's beta ladder, L_RC at gamma = 0, the first and
+    the last k-space MSE over the data's, and
+    END; with the phases of the lowest generated and of the lowest annealed state at rest."""
+    of_beta = {(chain.data, chain.seed): end["ladder"] for chain, end in found.items() if chain.beta is None}
+    rows = []
+    for chain, end in found.items():
+        if chain.beta is None:
+            continue
+        up = end["ladder"]
+        rows.append({
+            **{name: getattr(chain, name) for name in POINT}, "beta": chain.beta,
+            "field": chain.B * chain.data.hamiltonian.J / chain.D**2,
+            **criticals(up, of_beta.get((chain.data, chain.seed))), "reconstruction": up["reconstruction"][0],
+            "spread_first": up["kspace_mse"][0] / up["data_kspace_mse"],
+            "spread": up["kspace_mse"][-1] / up["data_kspace_mse"], **{key: end[key] for key in END},
+            **{name: phase(chain.data.hamiltonian, chain.size**2, end[f"{state}_charge"], end[f"{state}_order"])
+               for name, state in (("phase_generated", "lowest"), ("phase_annealed", "annealed"))}})
+    return rows

@@ -1,0 +1,300 @@
+"""Training, validation and test sets: annealed in resumable shards, verified, kept in the store, read as they are used.
+
+Configuration r of a data set is replica r of :func:`evae_core.anneal` for the set's seed, whatever the shard size, so
+sets of one seed share their shards and a larger set continues a smaller one. A shard is the unit that is made, verified
+and stored: the memory of the making does not grow with the set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evae_companion.progress import SHARDS, timed
+from evae_companion.store.serialization import load_arrays, save_arrays
+from evae_companion.store.store import Store
+from evae_core.annealing import ALGORITHM, Schedule, anneal, replicas_from, runs_on
+from evae_core.annealing.cpu import in_threads
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.observables import topological_charge
+from evae_core.presets import Preset
+from evae_core.validation import check_number
+
+SETS = ("train", "validation", "test")
+AT_ONCE = 4  # shards hashed at a time, or under way where a GPU anneals: one is annealed while others are written
+STATISTICS = 2  # raise when what is stored beside the spins changes
+SAME = 1e-5  # E/N, J: a configuration that comes to rest so near to the lowest state known is that state
+AT_REST, AT_REST_SWEEPS = 1e-3, 4000  # torque (J) and most sweeps of the descent by which it is compared
+ROUNDING = 1e-4  # J: of float32 spins, on a torque
+WHOLE = 1e-6  # a charge this near to an integer is one
+PIECE = {"cpu": 2**21, "cuda": 2**25}  # bytes of float64 spins verified at a time: for a cache, or to fill a GPU
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a data set depends on.
+
+    Parameters
+    ----------
+    hamiltonian, shape : the system, (Ny, Nx) sites.
+    train, validation, test : number of configurations in the three disjoint sets.
+    shard : configurations made and stored at a time.
+    schedule : the annealing.
+    seed : of the replicas' random streams.
+    lowest : E/N (J) of a state that is not to be learned, the lowest one known of the box: configurations that relax
+        to within SAME of it, or below, are left out, and counted. None: all stay.
+
+    Raises
+    ------
+    TypeError, ValueError
+        no configuration to train on, negative numbers, a shape the Hamiltonian cannot live on.
+    """
+
+    hamiltonian: Hamiltonian
+    shape: tuple[int, int]
+    train: int
+    validation: int
+    test: int
+    shard: int = 250
+    schedule: Schedule = field(default_factory=Schedule)
+    seed: int = 0
+    lowest: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.hamiltonian, Hamiltonian):
+            raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(self.hamiltonian).__name__}")
+        object.__setattr__(self, "shape", self.hamiltonian.check_shape(self.shape))
+        if self.hamiltonian.periodic and self.hamiltonian.plain and any(n % 2 for n in self.shape):
+            raise ValueError("shape must be even in both directions on a periodic lattice (two sublattices are "
+                             f"updated in turn), got {self.shape}")
+        for name, least in (("train", 1), ("validation", 0), ("test", 0), ("shard", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise TypeError(f"{name} must be an integer, got {value!r}")
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        if self.lowest is not None:
+            object.__setattr__(self, "lowest", check_number("lowest", self.lowest, -inf))
+
+    def spec(self) -> dict[str, Any]:
+        """Everything as plain JSON values."""
+        without = {} if self.lowest is None else {"lowest": self.lowest}
+        return self._system() | {"train": self.train, "validation": self.validation, "test": self.test} | without
+
+    def _system(self) -> dict[str, Any]:
+        return {"hamiltonian": self.hamiltonian.spec(), "shape": list(self.shape), "seed": self.seed,
+                "schedule": asdict(self.schedule), "annealer": ALGORITHM, "statistics": STATISTICS}
+
+    def shards(self) -> list[dict[str, Any]]:
+        """The specs of the artefacts that the set is kept in."""
+        total = self.train + self.validation + self.test
+        return [self._system() | {"kind": "shard", "first": first, "n": min(self.shard, total - first)}
+                for first in range(0, total, self.shard)]
+
+
+def data_schedule(preset: Preset) -> Schedule:
+    """How a preset's data are annealed: plain heat bath from above the Curie temperature to zero.
+
+    The paper's configurations hold locally ordered domains, stretched and truncated skyrmions and no two equal ones.
+    Over-relaxation and a descent that over-shoots make nearly perfect lattices of them, many the same one.
+    """
+    return Schedule(sweeps=preset.sweeps, overrelax=0, quench=preset.quench, tolerance=preset.tolerance)
+
+
+def ordered_schedule(preset: Preset, tolerance: float = Schedule.tolerance) -> Schedule:
+    """The schedule of nearly perfect lattices: over-relaxation, and a descent to rest (torque ``tolerance``, J)."""
+    return Schedule(sweeps=preset.ordered_sweeps, overrelax=preset.ordered_overrelax, tolerance=tolerance)
+
+
+def data_spec(preset: Preset) -> DataSpec:
+    """The data set of a preset: its system on a periodic square lattice, without the lowest state known of it."""
+    return DataSpec(Hamiltonian(J=preset.J, D=preset.D, B=preset.B), (preset.size, preset.size), preset.train,
+                    preset.validation, preset.test, preset.shard, data_schedule(preset), lowest=preset.lowest)
+
+
+def confined_spec(preset: Preset, shape: tuple[int, int]) -> DataSpec:
+    """The data set of an open sample of ``shape`` (Ny, Nx) with the preset's Hamiltonian and schedule."""
+    H = Hamiltonian(J=preset.J, D=preset.D, B=preset.B, boundary="open")
+    few = max(1, preset.confined_train // 10)
+    return DataSpec(H, shape, preset.confined_train, few, 0, preset.shard, data_schedule(preset))
+
+
+class SpinSet:
+    """The configurations of a data set with the given ``numbers``, read from their shards as they are used.
+
+    ``spins[indices]`` is a float32 tensor (len(indices), 3, Ny, Nx); ``spins[i]`` one configuration.
+    ``statistics`` holds an array of one number a configuration for each of energy (per spin, J), charge,
+    magnetisation (mean S^z), torque (largest |S x h|, J) and rest_energy (per spin, J, once it has come to rest).
+    """
+
+    def __init__(self, name: str, shards: list[np.ndarray], statistics: Mapping[str, np.ndarray], numbers: np.ndarray):
+        self.name = name
+        self._shards, self._numbers = shards, numbers
+        self._starts = np.cumsum([0] + [len(shard) for shard in shards])
+        self.statistics = {key: values[numbers] for key, values in statistics.items()}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, 3, Ny, Nx)."""
+        return (len(self._numbers), *self._shards[0].shape[1:])
+
+    def __getitem__(self, index: Any) -> Tensor:
+        chosen = self._numbers[index]  # checks and resolves slices, lists, negatives
+        flat = np.atleast_1d(chosen)
+        shard = np.searchsorted(self._starts, flat, side="right") - 1
+        spins = np.empty((len(flat), *self._shards[0].shape[1:]), np.float32)
+        for s in np.unique(shard):
+            here = shard == s
+            spins[here] = self._shards[s][flat[here] - self._starts[s]]
+        return torch.from_numpy(spins[0] if np.ndim(chosen) == 0 else spins)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three disjoint sets of a data set, what it was made from, and how many configurations were left out of it
+    because they relax to the state of energy ``spec.lowest``."""
+
+    spec: DataSpec
+    train: SpinSet
+    validation: SpinSet
+    test: SpinSet
+    left_out: int = 0
+
+
+def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
+              report: Callable[[str], None] | None = None) -> Data:
+    """Load the data set from the store; anneal, verify and store the shards that are missing.
+
+    ``report`` is called with a line of text a fifth of the work, with the time left. A run that was killed
+    continues with the first missing shard.
+
+    Raises
+    ------
+    RuntimeError
+        a shard that fails verification (see :func:`verify`), two equal configurations, or a set that is nothing but
+        copies of the state that is to be left out.
+    """
+    store = store or Store()
+    specs = spec.shards()
+    missing = report is not None and None in in_threads(store.find, specs, AT_ONCE)
+    done = 0
+    report = timed(report, len(specs), SHARDS) if missing else None
+
+    def get(shard: Any) -> Path:
+        return store.get(shard, lambda folder: make_shard(spec, shard, folder, device))
+
+    def finished(folder: Path) -> None:
+        nonlocal done
+        done += 1
+        if report and (done % max(1, len(specs) // 5) == 0 or done == len(specs)):
+            report(f"data: {min(done * spec.shard, spec.train + spec.validation + spec.test)} configurations of "
+                   f"{spec.shape[0]} x {spec.shape[1]} annealed ({done} of {len(specs)} shards)")
+
+    at_once = AT_ONCE if runs_on(device) == "cuda" and spec.hamiltonian.plain else 1
+    folders = in_threads(get, specs, at_once, finished)
+    shards = [load_arrays(folder / "spins.npy", mmap=True) for folder in folders]
+    statistics = [load_arrays(folder / "statistics.npz") for folder in folders]
+    digests = np.concatenate([part.pop("digest") for part in statistics])
+    if len(np.unique(digests)) != len(digests):
+        raise RuntimeError(f"{len(digests) - len(np.unique(digests))} configurations of the data set are equal to "
+                           "another one; use a longer schedule, a larger lattice or fewer configurations")
+    joined = {key: np.concatenate([part[key] for part in statistics]) for key in statistics[0]}
+    stays = np.ones(len(digests), bool) if spec.lowest is None else joined["rest_energy"] > spec.lowest + SAME
+    edges = np.cumsum([0, spec.train, spec.validation, spec.test])
+    train, validation, test = (SpinSet(name, shards, joined, first + np.flatnonzero(stays[first:end]))
+                               for name, first, end in zip(SETS, edges[:-1], edges[1:], strict=True))
+    left_out = int((~stays).sum())
+    if not len(train):
+        raise RuntimeError(f"all {spec.train} configurations to train on relax to the lowest state known, of E/N = "
+                           f"{spec.lowest:.6f} J: nothing is left to learn; use a faster schedule, a larger lattice, "
+                           "or lowest=None to keep them")
+    for spins, wanted in ((validation, spec.validation), (test, spec.test)):
+        if wanted and not len(spins):
+            raise RuntimeError(f"all {wanted} configurations of the {spins.name} set relax to the lowest state known; "
+                               "ask for more of them, or for none")
+    if missing and report and left_out and spec.lowest is not None:
+        report(f"data: {left_out} of {len(digests)} configurations relax to the lowest state known and are left out")
+        if (lower := float(joined["rest_energy"].min())) < spec.lowest - SAME:
+            report(f"data: some relax to E/N = {lower:.6f} J, below the lowest state known, {spec.lowest:.6f} J")
+    return Data(spec, train, validation, test, left_out)
+
+
+def make_shard(spec: DataSpec, shard: dict[str, Any], folder: Path, device: str) -> None:
+    """Anneal, verify and write the ``shard`` (one of ``spec.shards()``) into ``folder``."""
+    spins = anneal(spec.hamiltonian, spec.shape, shard["n"], seed=spec.seed, device=device,
+                   schedule=spec.schedule, first=shard["first"], keep=True)
+    statistics = verify(spec.hamiltonian, spins, spec.schedule.tolerance)
+    statistics["rest_energy"] = rest_energies(spec.hamiltonian, spins, device)
+    save_arrays(folder / "spins.npy", spins.cpu().numpy())
+    save_arrays(folder / "statistics.npz", statistics)
+
+
+def rest_energies(H: Hamiltonian, spins: Tensor, device: str = "auto") -> np.ndarray:
+    """E/N (J) of configurations (n, 3, Ny, Nx) once they have come to rest, (n,) float64.
+
+    To a torque of AT_REST, or as near as AT_REST_SWEEPS sweeps bring a texture that glides: by then the energy is that
+    of the minimum to some 1e-7 J.
+    """
+    found = []
+    for part in spins.split(max(2, PIECE[spins.device.type] // (8 * spins[0].numel()))):
+        replicas = replicas_from(H, part, device=device)
+        replicas.descend(AT_REST, AT_REST_SWEEPS)
+        found.append(H.energy_per_spin(replicas.spins().double()).cpu().numpy())
+    return np.concatenate(found)
+
+
+def verify(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, np.ndarray]:
+    """Check configurations (n, 3, Ny, Nx) and return their statistics, one number a configuration.
+
+    energy (per magnetic site, units of J), charge, magnetisation (mean S^z), torque (largest |S x h|, J) and
+    a 64-bit digest of the bytes, by which equal configurations are found. Computed on the device of ``spins``
+    in float64, some configurations at a time, so that the memory this takes does not grow with n.
+
+    Raises
+    ------
+    RuntimeError
+        spins that are not finite unit vectors to 1e-5; a torque above the ``tolerance`` (J) by more than rounding; on a
+        periodic ferromagnet a charge that is not an integer, since two neighbouring spins are antiparallel.
+    """
+    if not len(spins):
+        raise ValueError("spins must hold at least one configuration, got none")
+    size = max(2, PIECE[spins.device.type] // (8 * spins[0].numel()))
+    # Never a piece of one beside larger ones: with threads torch sums a single configuration in another order.
+    parts = [_statistics(H, part, tolerance) for part in spins.tensor_split(max(1, len(spins) // size))]
+    joined = {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
+    return joined | {"digest": np.array([_digest(one) for one in spins.cpu().numpy()], np.uint64)}
+
+
+def _statistics(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, Tensor]:
+    mask = torch.ones(spins.shape[-2:], dtype=torch.bool) if H.mask is None else torch.from_numpy(H.mask.copy())
+    length = (torch.linalg.vector_norm(spins, dim=-3)[..., mask.to(spins.device)] - 1).abs()
+    if not bool(torch.isfinite(spins).all()) or float(length.max()) > 1e-5:
+        raise RuntimeError("annealed spins are not finite unit vectors: the worst length is off by "
+                           f"{float(length.max()):g}")
+    double = spins.double()
+    torque = H.torque(double).amax((-2, -1))
+    if float(torque.max()) > tolerance + ROUNDING:
+        raise RuntimeError(f"an annealed configuration has a torque of {float(torque.max()):g} J, above the schedule's "
+                           f"tolerance={tolerance:g} J; raise max_descent or tolerance of the schedule")
+    charge = topological_charge(double, mask=H.mask, periodic=H.periodic)
+    # Where J < 0, or with competing bonds, antiparallel neighbours are what the magnet wants.
+    if H.periodic and H.J > 0 and H.plain and float(off := (charge - charge.round()).abs().max()) > WHOLE:
+        raise RuntimeError(f"an annealed configuration has a charge that is off an integer by {float(off):g}: two "
+                           "neighbouring spins are antiparallel; use more sweeps, or a lower tolerance")
+    return {"energy": H.energy_per_spin(double), "charge": charge,
+            "magnetisation": double[:, 2].sum((-2, -1)) / H.sites(spins.shape[-2:]), "torque": torque}
+
+
+def _digest(array: np.ndarray) -> int:
+    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=8).digest(), "little")

@@ -1,0 +1,152 @@
+"""Figures of the learned spin-lattice potential: learning curve, predictions on labels, modes, and what it does hot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import LogLocator
+
+from evae_companion.plotting.checks import items, members, numbers
+from evae_companion.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, NARROW, Figure, styled
+
+
+@styled
+def learning_errors(counts: Any, errors: Any, *, xlabel: str = "training frames") -> Figure:
+    """Draw relative errors against the number of frames, both axes logarithmic.
+
+    Parameters
+    ----------
+    counts : (n,) numbers of frames.
+    errors : dict label -> (n,), root mean square errors as parts of the labels' own.
+    """
+    counts = numbers(counts, "counts", shape=(None,))
+    fig = Figure(figsize=(NARROW, 2.9), layout="constrained")
+    ax = fig.subplots()
+    for k, (label, values) in enumerate(errors.items()):
+        ax.plot(counts, 100 * numbers(values, f"errors of {label}", shape=counts.shape), color=COLOURS[k],
+                linestyle=DASHES[k], marker=MARKERS[k], label=label)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xticks(counts, [f"{count:g}" for count in counts])
+    ax.xaxis.minorticks_off()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.minorticks_off()
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel("error on validation frames\n(% of the labels' rms)")
+    ax.legend()
+    return fig
+
+
+@styled
+def predictions(panels: Any) -> Figure:
+    """Draw predictions on labels, one panel a quantity, with the diagonal.
+
+    Parameters
+    ----------
+    panels : list of (words, unit, labels (n,), predictions (n,)).
+    """
+    panels = [members(one, f"panels[{i}]", "words, unit, labels, predictions")
+              for i, one in enumerate(items(panels, "panels", "quadruples"))]
+    fig = Figure(figsize=(FULL, 2.6), layout="constrained")
+    for ax, (words, unit, labels, found) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        labels = numbers(labels, f"labels of {words}", shape=(None,))
+        found = numbers(found, f"predictions of {words}", shape=labels.shape)
+        ends = np.array([min(labels.min(), found.min()), max(labels.max(), found.max())])
+        ax.plot(ends, ends, color=GUIDE, linewidth=0.8)
+        ax.plot(labels, found, color=COLOURS[0], linestyle="", marker=".", markersize=1.5, alpha=0.5, rasterized=True)
+        ax.set_title(f"{words}: rms error {np.sqrt(np.mean((found - labels) ** 2)):.2g} {unit}")
+        ax.set_xlabel(f"label ({unit})")
+    fig.axes[0].set_ylabel("prediction")
+    return fig
+
+
+@styled
+def modes(panels: Any, *, xlabel: str = r"q from $\Gamma$ to X (parts of the way)") -> Figure:
+    """Draw frequencies along a path: linear theory as lines, peaks of spectra as marks, one panel a kind of mode.
+
+    Parameters
+    ----------
+    panels : list of (title, parts (Q,), curves); curves is a dict label -> (linear (Q, modes), peaks (Q, modes)), THz.
+    """
+    panels = [members(one, f"panels[{i}]", "title, parts, curves")
+              for i, one in enumerate(items(panels, "panels", "triples"))]
+    fig = Figure(figsize=(FULL, 3.2), layout="constrained")
+    axes = fig.subplots(1, len(panels), squeeze=False)[0]
+    for ax, (title, parts, curves) in zip(axes, panels, strict=True):
+        parts = numbers(parts, f"parts of {title}", shape=(None,))
+        for k, (label, (linear, found)) in enumerate(curves.items()):
+            linear = numbers(linear, f"linear of {label}", shape=(len(parts), None))
+            found = numbers(found, f"peaks of {label}", shape=linear.shape)
+            for j in range(linear.shape[1]):
+                ax.plot(parts, linear[:, j], color=COLOURS[k], linestyle=DASHES[k], marker="", linewidth=1.0,
+                        label=None if j else f"{label}, linear theory")
+                ax.plot(parts, found[:, j], color=COLOURS[k], linestyle="", marker=MARKERS[k], markersize=6 - 2.5 * k,
+                        markerfacecolor="none" if k == 0 else COLOURS[k], label=None if j else f"{label}, motion")
+        ax.set_title(title)
+        ax.set_xlim(0, 1.03 * parts.max())
+        ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
+        ax.set_xlabel(xlabel)
+    axes[0].set_ylabel("frequency (THz)")
+    axes[-1].legend()
+    return fig
+
+
+@styled
+def magnet_in_motion(curves: Any, *, free: float) -> Figure:
+    """Draw the magnetisation against temperature, and the total energy of a motion without thermostat against time.
+
+    Parameters
+    ----------
+    curves : dict label -> dict of temperatures (T,) K, magnetisation (T, 2) mean and standard error, times (n,) ps,
+        drift (n,) eV per atom.
+    free : the mean magnetisation that as many free moments have, dotted.
+    """
+    fig = Figure(figsize=(FULL, 2.9), layout="constrained")
+    left, right = fig.subplots(1, 2)
+    left.axhline(free, color=GUIDE, linewidth=0.8, linestyle=":", label="free moments")
+    for k, (label, found) in enumerate(curves.items()):
+        temperatures = numbers(found["temperatures"], f"temperatures of {label}", shape=(None,))
+        mean, error = numbers(found["magnetisation"], f"magnetisation of {label}", shape=(len(temperatures), 2)).T
+        left.errorbar(temperatures, mean, error, color=COLOURS[k], linestyle=DASHES[k], marker=MARKERS[k], capsize=2,
+                      label=label)
+        times = numbers(found["times"], f"times of {label}", shape=(None,))
+        right.plot(times, 1e6 * numbers(found["drift"], f"drift of {label}", shape=times.shape), color=COLOURS[k],
+                   linewidth=0.7, label=label)
+    left.set_xlabel("temperature (K)")
+    left.set_ylabel(r"magnetisation $|\sum S|\,/\,\sum |S|$")
+    left.set_ylim(0, 1.02)
+    left.legend()
+    right.set_xlabel("time (ps)")
+    right.set_ylabel("total energy, from its start\n(µeV per atom)")
+    return fig
+
+
+@styled
+def spectral_lines(frequencies: Any, curves: Any, lines: Any, *, title: str = "") -> Figure:
+    """Draw the power at one wave vector, and linear theory's frequencies as vertical lines in the same colours.
+
+    Parameters
+    ----------
+    frequencies : (W,) THz.
+    curves, lines : dicts with the same labels, of the power (W,) in units of its mean, and of frequencies (m,), THz.
+    """
+    frequencies = numbers(frequencies, "frequencies", shape=(None,))
+    if list(curves) != list(lines):
+        raise ValueError(f"curves and lines must have the same labels, got {list(curves)} and {list(lines)}")
+    fig = Figure(figsize=(NARROW, 2.9), layout="constrained")
+    ax = fig.subplots()
+    for k, (label, values) in enumerate(curves.items()):
+        values = numbers(values, f"power of {label}", shape=frequencies.shape)
+        ax.plot(frequencies, values, color=COLOURS[k], linestyle=DASHES[k], linewidth=1.0, label=label)
+        for line in numbers(lines[label], f"lines of {label}", shape=(None,)):
+            ax.axvline(line, color=COLOURS[k], linestyle=DASHES[k], linewidth=0.6, alpha=0.7)
+    ax.set_yscale("log")
+    ax.set_ylim(bottom=1e-4)
+    ax.set_xlim(0, min(frequencies.max(), 25.0))
+    ax.set_xlabel("frequency (THz); lines: linear theory")
+    ax.set_ylabel("power (of its mean)")
+    ax.set_title(title)
+    ax.legend()
+    return fig

@@ -1,0 +1,76 @@
+"""What is measured of a network after a stage: losses, generated states, reconstructions, where they come to rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evae_companion.dataset import Data
+from evae_core.annealing import replicas_from
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.losses import LOSSES, energy_loss, loss_of_energy
+from evae_core.model import VAE
+from evae_core.observables import kspace_mse, topological_charge
+from evae_core.training.divergence import Diverged
+
+EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
+RELAXED = 8  # states of each kind that are brought to rest after a stage,
+REST, REST_SWEEPS = 1e-3, 10_000  # to this torque (J), in so many sweeps at most
+
+
+@torch.no_grad()
+def evaluate(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict[str, Any]:
+    """The losses on up to ``n`` configurations of the training and validation sets and of ``n`` generated ones.
+
+    :class:`~evae_companion.trained.TrainedStage` says what is in it. z is sampled as in training; batch norm uses
+    its running averages.
+    """
+    H = data.spec.hamiltonian
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    found: dict[str, Any] = {}
+    of_train: list[Tensor] = []  # X_out, mu and log sigma^2
+    for spins in (data.train, data.validation):
+        if not len(spins):
+            continue
+        sums, rows = torch.zeros(3), []
+        for i in range(0, min(n, len(spins)), 100):
+            part = spins[i:i + 100].to(device)
+            x_out, mu, logvar = model(part, generator)
+            rows.append((x_out, mu, logvar))
+            sums += len(part) * torch.stack(model.compute_losses(part, x_out, mu, logvar, H, 0.0, 0.0)[:3]).cpu()
+        of_train = of_train or [torch.cat(parts) for parts in zip(*rows, strict=True)]
+        mean = (sums / min(n, len(spins))).tolist()
+        found[spins.name] = dict(zip(LOSSES[:3], mean, strict=True))
+    generated = torch.cat([model.generate(min(100, n - i), generator) for i in range(0, n, 100)])
+    energies = torch.cat([energy_loss(H, one[None])[None] for one in generated])
+    found["generated"] = {"energy": float(energies.mean()), "spread": float(energies.std()),
+                          "best": float(energies.min()),
+                          "magnetisation": float(generated[:, 2].sum((1, 2)).mean()) / model.sites,
+                          "kspace_mse": kspace_mse(generated[:100].cpu()),
+                          "kspace_mse_complex": kspace_mse(generated[:100].cpu(), complex=True)}
+    of_data = loss_of_energy(H, data.train.statistics["energy"], data.spec.shape)
+    found["data"] = {"energy": float(of_data.mean()), "best": float(of_data.min()),
+                     "kspace_mse": kspace_mse(data.train[:100]) if len(data.train) > 1 else float("nan")}
+    x_out, mu, logvar = of_train
+    if not bool(torch.isfinite(x_out).all() and torch.isfinite(generated).all()):
+        raise Diverged("what the trained network gives is not finite")
+    energies = torch.cat([energy_loss(H, one[None])[None] for one in x_out])
+    found["x_out"] = {"spread": float(energies.std(correction=0)), "best": float(energies.min()),
+                      "kspace_mse": kspace_mse(x_out[:100].cpu()) if len(x_out) > 1 else float("nan")}
+    found["posterior"] = {"mean_square": float(mu.mean(0).square().mean()),
+                          "variance": float((mu.var(0, correction=0) + logvar.exp().mean(0)).mean())}
+    found["relaxed"] = {"x_out": at_rest(H, x_out[:RELAXED]), "generated": at_rest(H, generated[:RELAXED])}
+    return found
+
+
+def at_rest(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
+    """Where states (n, 3, Ny, Nx) come to rest: energies (E/N, J), charges, and the largest torque left (J)."""
+    spins = spins.cpu().float()
+    replicas = replicas_from(H, spins, device="cpu")
+    torque = replicas.descend(REST, REST_SWEEPS)
+    spins = replicas.spins().double()
+    return {"energies": H.energy_per_spin(spins).tolist(), "torque": torque,
+            "charges": topological_charge(spins, mask=H.mask, periodic=H.periodic).tolist()}

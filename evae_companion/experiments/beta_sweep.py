@@ -1,0 +1,45 @@
+"""Fig. S1: what the standard VAE returns at every beta."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from evae_companion.dataset import data_spec, load_data
+from evae_companion.experiments import result_cache
+from evae_companion.store.serialization import load_arrays, save_arrays
+from evae_companion.sweeps import train_stages
+from evae_companion.trained import stage_spec
+from evae_core.presets import Preset
+from evae_core.training.stages import stage_schedule
+
+
+def spec(p: Preset) -> dict[str, Any]:
+    """What :func:`run` depends on."""
+    return {"kind": "outputs", "version": result_cache.VERSION,
+            "last": stage_spec(stage_schedule(p)[-1], data_spec(p))}  # names every stage before it
+
+
+def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+    """The first validation state, its reconstruction at every beta and a generated state.
+
+    Returns
+    -------
+    given (3, N, N); x_out, generated (betas, 3, N, N): unit spins, kept in half precision.
+    """
+    def make(folder: Path) -> None:
+        given = load_data(data_spec(p), device=device, report=report).validation[:1]
+        run = train_stages(stage_schedule(p), data_spec(p), device=device, report=report)
+        models = [trained.model(device) for trained in run]
+        save_arrays(folder / "outputs_states.npz", {
+            "given": result_cache.as_half(given[0]),
+            "x_out": result_cache.as_half(torch.cat([result_cache.reconstruct(model, given) for model in models])),
+            "generated": result_cache.as_half(torch.cat([result_cache.generate(model, 1, seed=1)
+                                                         for model in models]))})
+
+    folder, _ = result_cache.get(p, spec(p), make, report)
+    states = load_arrays(folder / "outputs_states.npz")
+    return SimpleNamespace(**{name: result_cache.as_spins(half) for name, half in states.items()})

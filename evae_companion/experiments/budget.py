@@ -1,0 +1,142 @@
+"""What the collapse costs and reaches, beside annealing and parallel tempering, on three samples."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from evae_companion import training_plans as plans
+from evae_companion.analysis.samplers import Trace, annealings, decoded, tempering
+from evae_companion.dataset import DataSpec, confined_spec, data_spec, ordered_schedule
+from evae_companion.experiments import result_cache
+from evae_companion.experiments.ground_state import best_stage, certified, search_of
+from evae_companion.store.artifact import kept_meta
+from evae_companion.store.serialization import read_json, write_json
+from evae_companion.store.store import Store
+from evae_companion.sweeps import train_sweeps
+from evae_companion.trained import TrainedStage, stage_spec
+from evae_core.annealing import ALGORITHM, Schedule
+from evae_core.model import VAE
+from evae_core.presets import Preset
+from evae_core.training import Stage
+from evae_core.training.stages import confined_stages
+
+VERSION = 1
+TEMPERED = (0.15, 0.7)  # J/k_B: from well below the freezing of the lattice to well above it
+COUNTS = tuple(2**k for k in range(10))  # runs spent on one answer
+FOUND = 1e-6  # E/N above the best known, J: there
+SEED = 11  # not the search's: what is compared must not share its random numbers
+
+
+def samples(p: Preset) -> dict[str, tuple[DataSpec, dict[str, list[Stage]]]]:
+    """The periodic box, the largest open square and the wire: data set, and trainings by name."""
+    square, wire = p.confined[-2:]
+    confined = {"seed 0": confined_stages(p, plans.BETA)}
+    return {f"periodic {p.size} x {p.size}": (data_spec(p), plans.collapsing(p)),
+            f"square {square[0]} x {square[1]}": (confined_spec(p, square), confined),
+            f"wire {wire[0]} x {wire[1]}": (confined_spec(p, wire), confined)}
+
+
+def _spent(trained: TrainedStage, store: Store) -> tuple[float, float]:
+    """Seconds and spin updates behind a network: its stages and its data. Descents of the data count in time alone."""
+    data, seconds = trained.data, 0.0
+    stage: Stage | None = trained.stage
+    while stage is not None:
+        seconds += TrainedStage(stage, data, store.held(stage_spec(stage, data))).measured["seconds"]
+        stage = stage.parent
+    seconds += sum(kept_meta(store.held(shard))["wall_seconds"] for shard in data.shards())
+    sweeps = data.schedule.sweeps * (1 + data.schedule.overrelax) + data.schedule.quench
+    return seconds, float(sweeps * data.hamiltonian.sites(data.shape) * (data.train + data.validation + data.test))
+
+
+def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> dict[str, SimpleNamespace]:
+    """By sample: best (E/N of the lowest state the search knows), and the traces of all methods.
+
+    Returns
+    -------
+    {sample: namespace} with best; traces, a list of :class:`~evae_companion.analysis.samplers.Trace` (the E-VAE once a
+    training, from its best stage); ladder, {"temperatures" (J/k_B), "rates"} of the parallel tempering; training,
+    {name: seconds}.
+    """
+    return {name: _one(p, name, data, ladders, device, report) for name, (data, ladders) in samples(p).items()}
+
+
+def _one(p: Preset, name: str, data: DataSpec, ladders: dict[str, list[Stage]], device: str,
+         report: result_cache.Report) -> SimpleNamespace:
+    H, shape, store = data.hamiltonian, data.shape, Store()
+    best = certified(H, shape, search_of(p, H.periodic), device).best.energy
+    fast = replace(ordered_schedule(p), T_start=1.0)
+    slow = Schedule(T_start=1.0, sweeps=p.rival_sweeps)
+    spec = {"kind": "budget", "version": VERSION, "annealer": ALGORITHM, "device": device, "samples": p.samples,
+            "last": [stage_spec(stages[-1], data) for stages in ladders.values()], "runs": p.rival_runs,
+            "slow": p.rival_sweeps, "tempering": [p.tempering_runs, p.tempering_sweeps, *TEMPERED], "seed": SEED,
+            "warm": True}
+
+    def make(folder: Path) -> None:
+        climbed = train_sweeps(list(ladders.values()), data, device=device, report=report)
+        begin = time.perf_counter()
+        annealings(H, shape, 1, fast, "", SEED, device)  # the first call also loads kernels: it is not timed
+        traces = annealings(H, shape, p.rival_runs, fast, "annealing, fast", SEED, device)
+        traces += annealings(H, shape, p.rival_runs, slow, "annealing, slow", SEED, device)
+        tempered, ladder = tempering(H, shape, p.tempering_runs, p.tempering_sweeps, TEMPERED, SEED, device=device)
+        traces.append(tempered)
+        training = {}
+        for run, stages in zip(ladders, climbed, strict=True):
+            trained = best_stage(stages)
+            model, once = trained.model(device), _spent(trained, store)
+            training[run] = once[0]
+            result_cache.generate(model, 2, seed=0)  # the first call also loads libraries
+
+            def draw(n: int, model: VAE = model) -> Tensor:
+                return result_cache.generate(model, n, seed=SEED)
+
+            traces += decoded(H, draw, p.samples, once, device=device)
+        write_json(folder / "budget.json", {
+            "traces": [{"method": t.method, "seconds": t.seconds.tolist(), "updates": t.updates.tolist(),
+                        "energies": t.energies.tolist(), "once": t.once} for t in traces],
+            "ladder": {key: value.tolist() for key, value in ladder.items()}, "training": training})
+        report(f"{name}: rivals measured in {time.perf_counter() - begin:.0f} s")
+
+    found = read_json(store.get(spec, make) / "budget.json")
+    traces = [Trace(t["method"], np.array(t["seconds"]), np.array(t["updates"]), np.array(t["energies"]),
+                    tuple(t["once"])) for t in found["traces"]]
+    return SimpleNamespace(best=best, traces=traces, training=found["training"],
+                           ladder={key: np.array(value) for key, value in found["ladder"].items()})
+
+
+def curves(sample: SimpleNamespace) -> list[dict[str, Any]]:
+    """The traces of a sample as curves, for the figure and its reading; the E-VAE's trainings taken together.
+
+    Each a dict with label; seconds, updates (m,) and lowest (m, 3): E/N of the lowest state above the best known, J,
+    the 16, 50 and 84 % quantiles (over groups of runs; of the E-VAE the least, middle and largest of the trainings'
+    medians); mean and least, E/N of all runs above it (a run of the mean costs what point mean_at says); and for the
+    E-VAE once, True with its training, False without.
+    """
+    found = []
+    for method in dict.fromkeys(trace.method for trace in sample.traces):
+        traces = [trace for trace in sample.traces if trace.method == method]
+        trained = traces[0].once[0] > 0
+        for once in ((True, False) if trained else (None,)):
+            along = len(traces[0].seconds) > 1  # one run and its checkpoints, or the best of more and more runs
+            each = [trace.in_time() if along else trace.best_of(COUNTS, once is not False)
+                    for trace in traces]
+            lowest = np.stack([one["lowest"] for one in each]) - sample.best
+            if trained:
+                lowest = np.quantile(lowest[..., 1], (0, 0.5, 1), axis=0).T[None]
+            found.append({"label": method, "once": once, "lowest": lowest[0], "mean_at": -1 if along else 0,
+                          "least": min(float(trace.energies.min()) for trace in traces) - sample.best,
+                          "mean": float(np.mean([one["mean"] for one in each])) - sample.best,
+                          **{key: np.median([one[key] for one in each], axis=0) for key in ("seconds", "updates")}})
+    return found
+
+
+def arrival(curve: dict[str, Any]) -> float:
+    """Seconds after which the median of a curve of :func:`curves` is within FOUND of the best known; inf: never."""
+    there = curve["lowest"][:, 1] < FOUND
+    return float(curve["seconds"][there][0]) if there.any() else float("inf")

@@ -1,0 +1,109 @@
+"""Fig. 5: past a critical gamma whatever z is drawn decodes to one and the same state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from evae_companion import training_plans as plans
+from evae_companion.dataset import DataSpec, data_spec, load_data
+from evae_companion.experiments import result_cache, stage_table
+from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
+from evae_companion.store.store import Store
+from evae_companion.sweeps import train_sweeps
+from evae_companion.trained import TrainedStage, history_table, stage_spec
+from evae_core.observables import defects, kspace_mse, skyrmion_centres, topological_charge
+from evae_core.presets import Preset
+from evae_core.textures import relax, skyrmion_lattice
+
+MEASURES = ("kspace_mse", "kspace_mse_complex", "energy_per_spin", *stage_table.COLUMNS)
+
+
+def spec(p: Preset) -> dict[str, Any]:
+    """What :func:`run` depends on."""
+    last = [stage_spec(run[-1], data_spec(p)) for run in plans.collapsing(p).values()]  # each names those before
+    return {"kind": "collapse", "version": result_cache.VERSION, "last": last, "samples": p.samples}
+
+
+def ideal_lattice(data: DataSpec) -> torch.Tensor:
+    """The best commensurate skyrmion lattice found, (3, Ny, Nx), from the store."""
+    def make(folder: Path) -> None:
+        save_arrays(folder / "lattice.npy", skyrmion_lattice(data.hamiltonian, data.shape).numpy())
+
+    return torch.from_numpy(load_arrays(Store().get(result_cache.system("lattice", data), make) / "lattice.npy"))
+
+
+def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+    """Generated states along the gamma ladders of both betas, and of the first beta's other trainings.
+
+    Returns
+    -------
+    runs {name: dict of arrays, one entry a stage: kspace_mse, kspace_mse_complex, energy_per_spin (mean, J), and all of
+    :func:`~evae_companion.experiments.stage_table.columns`};
+    data (energy_min, energy_mean, energy_max in J per spin; rest_min, the lowest once they have come to rest;
+    kspace_mse, kspace_mse_complex); ideal (energy per spin and
+    charge of the best commensurate lattice); final, one dict a run, of the states at the largest gamma (mean energy
+    per spin; of the one of median energy: relaxed energy, skyrmions, defects, charge); twins, the names of the first
+    beta's trainings; distances (twins, twins), squared chord per spin between their median states; shown, the gammas
+    that states are kept of; states {twin: (shown, 2, 3, N, N)}; last {name: (3, N, N)}, the median states and the
+    lattice; model, the first run's network at the largest gamma.
+    """
+    data, ladders = data_spec(p), plans.collapsing(p)
+    shown = (*plans.COLLAPSE, p.gammas[-1])
+    twins = [name for name in ladders if name.startswith(f"β = {p.gamma_betas[0]:g},")]
+
+    def make(folder: Path) -> None:
+        runs = train_sweeps(list(ladders.values()), data, device=device, report=report)
+        climbed = dict(zip(ladders, runs, strict=True))
+        lattice, train = ideal_lattice(data), load_data(data, device=device, report=report).train
+        energy, few = train.statistics["energy"], train[:min(100, len(train))]
+        H = data.hamiltonian
+        final, last = zip(*(_final(p, run[-1], device) for run in climbed.values()), strict=True)
+        states = torch.stack([last[list(climbed).index(name)] for name in twins])
+        distances = (states[:, None] - states).square().sum(2).mean((-2, -1))
+        write_json(folder / "collapse.json", {
+            "data": {"energy_min": energy.min(), "energy_mean": energy.mean(), "energy_max": energy.max(),
+                     "rest_min": train.statistics["rest_energy"].min(),
+                     "kspace_mse": kspace_mse(few), "kspace_mse_complex": kspace_mse(few, complex=True)},
+            "ideal": {"energy": float(H.energy_per_spin(lattice.double())),
+                      "charge": float(topological_charge(lattice))},
+            "final": dict(zip(climbed, final, strict=True)), "distances": distances.tolist()})
+        columns = {name: history_table(run) | stage_table.columns(run) for name, run in climbed.items()}
+        for measured in columns.values():
+            measured["energy_per_spin"] = measured["energy_generated"]
+        save_table(folder / "collapse.csv", {
+            "run": np.concatenate([[name] * len(run) for name, run in climbed.items()]),
+            **{key: np.concatenate([columns[name][key] for name in climbed]) for key in MEASURES}})
+        by_gamma = {name: {trained.stage.gamma: trained for trained in climbed[name]} for name in twins}
+        drawn = [[result_cache.generate(by_gamma[name][g].model(device), 2, seed=4) for g in shown] for name in twins]
+        save_arrays(folder / "collapse_states.npz", {
+            "states": result_cache.as_half(torch.stack([torch.stack(of_run) for of_run in drawn])),
+            "last": result_cache.as_half(torch.stack((*last, lattice)))})
+
+    folder, is_recorded = result_cache.get(p, spec(p), make, report)
+    columns, states = load_table(folder / "collapse.csv"), load_arrays(folder / "collapse_states.npz")
+    numbers = read_json(folder / "collapse.json")
+    first = list(ladders.values())[0][-1]
+    return SimpleNamespace(
+        **numbers | {"distances": np.array(numbers["distances"])}, shown=shown, twins=twins,
+        runs={name: {key: columns[key][columns["run"] == name] for key in MEASURES} for name in ladders},
+        states=dict(zip(twins, result_cache.as_spins(states["states"]), strict=True)),
+        last=dict(zip((*ladders, "best commensurate lattice"), result_cache.as_spins(states["last"]), strict=True)),
+        model=result_cache.models(p, [first], data, is_recorded, device, report)[0])
+
+
+def _final(p: Preset, trained: TrainedStage, device: str) -> tuple[dict[str, Any], torch.Tensor]:
+    """Numbers of the states that a network generates, and the one of median energy."""
+    H, shape = trained.data.hamiltonian, trained.data.shape
+    generated = result_cache.generate(trained.model(device), p.samples, seed=5)
+    energies = H.energy_per_spin(generated.double())
+    state = generated[energies.argsort()[len(energies) // 2]]
+    centres = skyrmion_centres(state)
+    return {"gamma": trained.stage.gamma, "energy": float(energies.mean()),
+            "relaxed": float(H.energy_per_spin(relax(H, state).double())), "skyrmions": len(centres),
+            "defects": defects(centres, shape) if len(centres) else 1.0, "charge": float(topological_charge(state))
+            }, state

@@ -1,0 +1,56 @@
+"""Note S2: what a collapsed network generates in a sample with edges, against the annealed states it was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evae_companion.dataset import confined_spec, load_data
+from evae_companion.experiments import result_cache
+from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
+from evae_companion.store.store import Store
+from evae_companion.trained import TrainedStage, stage_spec
+from evae_core.annealing import relax
+from evae_core.observables import kspace_mse
+from evae_core.presets import Preset
+
+
+def run(p: Preset, shape: tuple[int, int], trained: TrainedStage, device: str = "auto") -> dict[str, Any]:
+    """Of ``p.samples`` generated states the lowest, as generated and relaxed, and the data beside it.
+
+    Returns
+    -------
+    name; energy and relaxed (J per spin) of the lowest generated state, mean of all; annealed (energies of the training
+    data once they have come to rest), best_annealed and reached (share of the data within 1e-6 J of it); kspace_mse of
+    the generated states and data_kspace_mse; states {name: (3, Ny, Nx)}: "an annealed state", "best annealed", "E-VAE,
+    lowest" and "the same, relaxed"; few (4, 3, Ny, Nx), generated.
+    """
+    data = confined_spec(p, shape)
+    H, train = data.hamiltonian, load_data(data, device=device).train
+    annealed = train.statistics["rest_energy"]
+
+    def make(folder: Path) -> None:
+        generated = result_cache.generate(trained.model(device), p.samples, seed=6)
+        energies = H.energy_per_spin(generated.double())
+        state = generated[energies.argmin()]
+        rest = relax(H, state, device=device)
+        shown = relax(H, train[[0, int(annealed.argmin())]], tolerance=1e-3, device=device)
+        write_json(folder / "confined.json", {
+            "energy": float(energies.min()), "mean": float(energies.mean()),
+            "relaxed": float(H.energy_per_spin(rest.double())), "kspace_mse": kspace_mse(generated),
+            "data_kspace_mse": kspace_mse(train[:100])})
+        save_arrays(folder / "confined.npz", {name: result_cache.as_half(spins) for name, spins in (
+            ("annealed", shown[0]), ("best", shown[1]), ("lowest", state), ("relaxed", rest),
+            ("few", generated[:4]))})
+
+    folder = Store().get({"kind": "collapsed", "version": result_cache.VERSION,
+                          "stage": stage_spec(trained.stage, data), "samples": p.samples}, make)
+    half = {name: result_cache.as_spins(array) for name, array in load_arrays(folder / "confined.npz").items()}
+    least = float(annealed.min())
+    return {"name": f"{'square' if shape[0] == shape[1] else 'wire'} {shape[0]} x {shape[1]}",
+            **read_json(folder / "confined.json"), "annealed": annealed, "best_annealed": least,
+            "reached": float(np.mean(annealed < least + 1e-6)), "few": half["few"],
+            "states": {"an annealed state": half["annealed"], "best annealed": half["best"],
+                       "E-VAE, lowest": half["lowest"], "the same, relaxed": half["relaxed"]}}

@@ -1,0 +1,124 @@
+"""Where the model collapses: gamma_c against beta and against the data's excess energy, and what linear theory expects.
+
+Linear theory (a linear VAE, which is probabilistic PCA with a fixed noise): with lambda_k the eigenvalues of the
+covariance of the data, S of N sites taken as a vector of 3N numbers, a mode is used where lambda_k > N beta / 2, and
+then costs beta (1 + log(2 lambda_k / (N beta))) / 2 of L_RC + beta L_KL instead of lambda_k / N. Hence
+
+    beta_c = 2 lambda_1 / N,
+    F(beta) = min (L_RC + beta L_KL) = sum_k of those costs over all modes,
+    gamma_c = (L_RC(one state) - F(beta)) / (L_H(data) - L_H(one state)),
+
+where reproducing the data, with outputs of exactly the data's L_H, costs as much as giving it up for one state. L_H(one
+state) is that of the best lattice; for L_RC(one state) two values are given: the least that any one output can have
+(that of the data's mean, which no state of that energy has), and that of the best lattice, in which the collapse ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evae_companion import training_plans as plans
+from evae_companion.dataset import DataSpec, data_spec, load_data
+from evae_companion.experiments import result_cache
+from evae_companion.experiments.collapse import ideal_lattice
+from evae_companion.store.serialization import read_json, write_json
+from evae_companion.store.store import Store
+from evae_companion.sweeps import train_sweeps
+from evae_companion.trained import history_table
+from evae_core.losses import loss_of_energy
+from evae_core.model import VAE
+from evae_core.presets import Preset
+from evae_core.training import Stage
+from evae_core.training.stages import chained, stage_schedule
+
+VERSION = 1
+USED = 2000  # training configurations the spectrum is taken of
+
+
+def spectrum(spins: Tensor) -> np.ndarray:
+    """Eigenvalues, falling, of the covariance of configurations (n, 3, Ny, Nx) as vectors; at most n - 1 of them."""
+    flat = spins.double().flatten(1)
+    flat = flat - flat.mean(0)
+    gram = flat @ flat.T / (len(flat) - 1)
+    return np.clip(torch.linalg.eigvalsh(gram).flip(0)[:-1].numpy(), 0, None)
+
+
+def free_energy(eigenvalues: np.ndarray, sites: int, beta: float, latents: int) -> float:
+    """F(beta) of linear theory: min (L_RC + beta L_KL) with ``latents`` latent numbers."""
+    saved = eigenvalues / sites
+    used = (saved > beta / 2) & (np.arange(len(saved)) < latents)
+    cost = beta / 2 * (1 + np.log(np.where(used, 2 * saved / beta, 1)))
+    return float(np.where(used, cost, saved).sum())
+
+
+def linear(data: DataSpec, device: str = "auto", report: result_cache.Report | None = None) -> dict[str, Any]:
+    """Of a data set: eigenvalues, sites, latents; one_state, L_RC of its mean and of the best lattice for all its
+    states; excess, by how much its mean L_H lies above that lattice's; beta_c."""
+    def make(folder: Path) -> None:
+        train, lattice = load_data(data, device=device, report=report).train, ideal_lattice(data)
+        spins, H, sites = train[:USED], data.hamiltonian, data.hamiltonian.sites(data.shape)
+        values = spectrum(spins)
+        per_spin = np.array([float(train.statistics["energy"].mean()), float(H.energy_per_spin(lattice.double()))])
+        above, ideal = loss_of_energy(H, per_spin, data.shape)
+        write_json(folder / "linear.json", {
+            "eigenvalues": values.tolist(), "sites": sites, "latents": VAE(data.shape, boundary=H.boundary).latent,
+            "one_state": [float(values.sum() / sites), float((spins - lattice).square().sum((1, 2, 3)).mean() / sites)],
+            "excess": float(above - ideal), "beta_c": float(2 * values[0] / sites)})
+
+    found = read_json(Store().get({"kind": "linear", "version": VERSION, "data": data.spec(), "used": USED}, make)
+                      / "linear.json")
+    return found | {"eigenvalues": np.array(found["eigenvalues"])}
+
+
+def expected(theory: dict[str, Any], beta: float) -> tuple[float, float]:
+    """gamma_c of linear theory, with the least L_RC of any one output and with that of the best lattice."""
+    used = free_energy(theory["eigenvalues"], theory["sites"], beta, theory["latents"])
+    return tuple((one - used) / theory["excess"] for one in theory["one_state"])
+
+
+def cooled(p: Preset) -> dict[int, tuple[DataSpec, list[Stage]]]:
+    """By heat-bath sweeps of the annealing: small data sets of other excess energy, and a short ladder for each."""
+    found = {}
+    for sweeps in p.excess_sweeps:
+        schedule = replace(data_spec(p).schedule, sweeps=sweeps)
+        data = replace(data_spec(p), shape=(p.excess_size,) * 2, schedule=schedule, train=p.excess_train,
+                       validation=100, test=0)
+        rungs = [(plans.BETA, 0.0, p.excess_first), *((plans.BETA, gamma, p.excess_steps) for gamma in plans.SHORT[1:])]
+        found[sweeps] = data, chained(rungs, p, seed=0)
+    return found
+
+
+def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+    """The ladders that tell where the model collapses, and linear theory's expectations.
+
+    Returns
+    -------
+    betas (one table a seed's beta ladder); gammas {beta: tables, one a seed}; cooled {sweeps: (table, theory)}, data
+    sets of other excess energy; theory of the preset's data (:func:`linear`).
+    """
+    data, (one, two) = data_spec(p), p.gamma_betas
+    jobs: dict[tuple[Any, int], tuple[list[Stage], DataSpec]] = {
+        ("beta", seed): (stage_schedule(p, seed=seed), data) for seed in range(p.seeds)}
+    jobs |= {(one, seed): (stage_schedule(p, one, seed), data) for seed in range(p.seeds)}
+    jobs |= {(two, seed): (stage_schedule(p, two, seed, None if seed == 0 else plans.SHORT), data)
+             for seed in range(p.seeds)}
+    jobs |= {(beta, 0): (stage_schedule(p, beta, 0, plans.SHORT), data) for beta in p.critical_betas}
+    small = cooled(p)
+    jobs |= {("cooled", sweeps): (stages, spec) for sweeps, (spec, stages) in small.items()}
+    climbed = train_sweeps([stages for stages, _ in jobs.values()], [spec for _, spec in jobs.values()], device=device,
+                        report=report)
+    tables = {key: history_table(run) for key, run in zip(jobs, climbed, strict=True)}
+    return SimpleNamespace(
+        betas=[tables["beta", seed] for seed in range(p.seeds)],
+        gammas={beta: [tables[beta, seed] for seed in range(p.seeds) if (beta, seed) in tables]
+                for beta in sorted({*p.gamma_betas, *p.critical_betas})},
+        cooled={sweeps: (tables["cooled", sweeps], linear(spec, device, report))
+                for sweeps, (spec, _) in small.items()},
+        theory=linear(data, device, report))

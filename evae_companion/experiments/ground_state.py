@@ -1,0 +1,135 @@
+"""The lowest states known of a preset's systems, and how far above them the collapsed E-VAE ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from evae_companion import published
+from evae_companion import training_plans as plans
+from evae_companion.analysis.ground_state_search import (
+    Candidate,
+    Certificate,
+    Search,
+    at_rest,
+    certificate,
+    descended,
+    energies,
+)
+from evae_companion.dataset import data_spec, load_data
+from evae_companion.experiments import result_cache
+from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
+from evae_companion.store.store import Store
+from evae_companion.sweeps import train_sweeps
+from evae_companion.trained import TrainedStage, stage_spec
+from evae_core.annealing import ALGORITHM, Schedule
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.presets import Preset
+
+VERSION = 1  # raise when the search changes what it finds
+SAME = 1e-6  # E/N, J: a state this near to the best candidate is counted as that state
+
+
+def search_of(p: Preset, periodic: bool = True) -> Search:
+    """How long a preset searches its periodic box, or one of its many open samples."""
+    schedule = Schedule(T_start=1.0, sweeps=p.search_sweeps)
+    if periodic:
+        return Search(p.search_anneals, schedule, p.search_rounds, p.search_kicks, keep=p.search_keep)
+    return Search(p.strip_anneals, schedule, p.strip_rounds, p.search_kicks, keep=max(1, p.search_keep // 2))
+
+
+def spec(H: Hamiltonian, shape: Sequence[int], search: Search) -> dict[str, Any]:
+    """What :func:`certified` depends on."""
+    return {"kind": "certificate", "version": VERSION, "annealer": ALGORITHM, "hamiltonian": H.spec(),
+            "shape": list(shape), "search": search.spec()}
+
+
+def certified(H: Hamiltonian, shape: Sequence[int], search: Search, device: str = "auto",
+              report: result_cache.Report | None = None) -> Certificate:
+    """:func:`~evae_companion.analysis.ground_state_search.certificate`, kept in the store."""
+    def make(folder: Path) -> None:
+        found = certificate(H, shape, search, device, report)
+        write_json(folder / "certificate.json", {"candidates": [asdict(c) for c in found.candidates],
+                                                 "tries": found.tries})
+        save_arrays(folder / "certificate_state.npy", found.spins.numpy())
+
+    return _load(H, Store().get(spec(H, shape, search), make))
+
+
+def _load(H: Hamiltonian, folder: Path) -> Certificate:
+    table = read_json(folder / "certificate.json")
+    return Certificate(H, [Candidate(**row) for row in table["candidates"]],
+                       torch.from_numpy(load_arrays(folder / "certificate_state.npy")), table["tries"])
+
+
+def known_best(p: Preset) -> tuple[Certificate, str] | None:
+    """The recorded search of a preset's periodic box (data/known), and a line that says so; None where there is none.
+
+    It may have been made with another length of search or older code: the line names date and versions.
+    """
+    found = published.known(p.name)
+    if found is None:
+        return None
+    folder, entry = found
+    known = _load(data_spec(p).hamiltonian, folder)
+    if entry["spec"]["hamiltonian"] != known.H.spec() or entry["spec"]["shape"] != [p.size, p.size]:
+        raise ValueError(f"the record {folder} is of another system than preset {p.name}; "
+                         f"run evae certify --preset {p.name}")
+    return known, (f"RECORDED, not computed here: {entry['created'][:10]}, {entry['wall_seconds']:.0f} s with torch "
+                   f"{entry['versions']['torch']}, evae certify --preset {p.name}")
+
+
+def best_stage(climbed: list[TrainedStage]) -> TrainedStage:
+    """The stage whose generated states have the lowest mean energy: later ones may be thrown out of their state."""
+    return min(climbed, key=lambda trained: trained.measured["generated"]["energy"])
+
+
+def gaps(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+    """The certificate of the periodic box, and what the collapsed networks generate, measured by it.
+
+    Returns
+    -------
+    certificate; rows, one dict a training and stage (its last, and its best: :func:`best_stage`): run, gamma, mean and
+    lowest (E/N of generated states above the best candidate, as decoded), relaxed_mean, relaxed_lowest (the same after
+    the descent; the lowest to a torque below 1e-6 J), torque (J) and charge of that one, share (of states that relax
+    to within 1e-6 J of the best candidate), samples; data_share, of the training states that are that candidate
+    already; state {run: (3, N, N)}, the lowest relaxed of the best stage.
+    """
+    data, ladders = data_spec(p), plans.collapsing(p)
+    H, shape = data.hamiltonian, data.shape
+    found = certified(H, shape, search_of(p), device, report)
+
+    def make(folder: Path) -> None:
+        climbed = train_sweeps(list(ladders.values()), data, device=device, report=report)
+        rows, states = [], []
+        for run, stages in zip(ladders, climbed, strict=True):
+            for name, trained in (("last", stages[-1]), ("best", best_stage(stages))):
+                generated = result_cache.generate(trained.model(device), p.samples, seed=5)
+                raw = energies(H, generated)
+                cold = descended(H, generated, device)
+                relaxed = energies(H, cold)
+                rest, torque = at_rest(H, cold[relaxed.argmin()], device)
+                gap = found.gap(rest)
+                zero = found.best.energy
+                rows.append({"run": run, "stage": name, "gamma": trained.stage.gamma, "mean": float(raw.mean()) - zero,
+                             "lowest": float(raw.min()) - zero, "relaxed_mean": float(relaxed.mean()) - zero,
+                             "relaxed_lowest": gap.raw, "torque": torque, "charge": gap.charge,
+                             "share": float((relaxed < zero + SAME).double().mean()), "samples": p.samples})
+            states.append(rest.float())
+        energy = load_data(data, device=device, report=report).train.statistics["energy"]
+        write_json(folder / "gaps.json", {"rows": rows,
+                                          "data_share": float((energy < found.best.energy + SAME).mean())})
+        save_arrays(folder / "gaps_states.npy", result_cache.as_half(torch.stack(states)))
+
+    last = [stage_spec(stages[-1], data) for stages in ladders.values()]
+    folder = Store().get({"kind": "gaps", "version": VERSION, "last": last, "samples": p.samples,
+                          "certificate": spec(H, shape, search_of(p))}, make)
+    states = result_cache.as_spins(np.asarray(load_arrays(folder / "gaps_states.npy")))
+    return SimpleNamespace(certificate=found, **read_json(folder / "gaps.json"),
+                           state=dict(zip(ladders, states, strict=True)))

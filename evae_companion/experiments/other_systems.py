@@ -1,0 +1,144 @@
+"""Does it carry over? The same code on helices, merons, stripes and spirals, against the lowest states known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evae_companion import training_plans as plans
+from evae_companion.analysis import Search, at_rest
+from evae_companion.analysis.luttinger_tisza import lower_bound
+from evae_companion.analysis.sample_metrics import pairs
+from evae_companion.dataset import DataSpec, load_data
+from evae_companion.experiments import result_cache
+from evae_companion.experiments.ground_state import certified
+from evae_companion.experiments.ground_state import spec as certified_spec
+from evae_companion.experiments.systems import specs, way_to_collapse
+from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
+from evae_companion.sweeps import train_sweeps
+from evae_companion.trained import TrainedStage, history_table, stage_spec
+from evae_core.annealing import Schedule
+from evae_core.losses import energy_per_spin
+from evae_core.merons import meron_counts
+from evae_core.observables import topological_charge
+from evae_core.presets import Preset
+
+SEARCH = Search(anneals=64, schedule=Schedule(T_start=1.0, sweeps=240), rounds=1, kicks=16, keep=2)
+SMOKE = Search(anneals=4, schedule=Schedule(T_start=1.0, sweeps=30), rounds=0, kicks=0, keep=1)  # for tests
+SAME = 1e-6  # energies, J per spin, that are one to the rounding of float32 spins
+UNLEARNED = 1.9  # L_RC, of at most 2 for outputs that have nothing to do with the inputs
+
+
+def spec(p: Preset) -> dict[str, Any]:
+    """What :func:`run` depends on."""
+    last = {name: stage_spec(way_to_collapse(p, plans.BETA)[-1], data) for name, data in specs(p).items()}
+    searched = {name: certified_spec(data.hamiltonian, data.shape, search_of(p)) for name, data in specs(p).items()}
+    return {"kind": "systems", "version": result_cache.VERSION, "last": last, "samples": p.samples,
+            "searched": searched}
+
+
+def search_of(p: Preset) -> Search:
+    """How long every system's lowest state is searched for."""
+    return SMOKE if p.name == "smoke" else SEARCH
+
+
+def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+    """The ladder of every system to its collapse, and the states it ends in beside the lowest ones known.
+
+    Returns
+    -------
+    names; numbers {name: {data (energy_min, energy_mean, charge), bound (what E/N cannot lie below), best and what
+    (lowest E/N known, and what it is), candidates {name: E/N}, apart_data, apart (mean distance of a pair of data, of
+    generated states), raw (mean E/N generated), lowest (of them), relaxed (E/N of the state of median energy at rest),
+    merons {data, final: {kind: mean number}}}}; ladder {name: {gamma, energy (mean E/N generated), reconstruction,
+    kspace_mse over the data's}}; states {name: {row: (spins, E/N)}} to draw.
+    """
+    systems, way = specs(p), way_to_collapse(p, plans.BETA)
+
+    def make(folder: Path) -> None:
+        climbed = dict(zip(systems, train_sweeps([way] * len(systems), list(systems.values()), device=device,
+                                              report=report), strict=True))
+        numbers, states = {}, []
+        for name, data in systems.items():
+            numbers[name], shown = _system(p, data, climbed[name], device, report)
+            states.append(result_cache.as_half(torch.stack(list(shown.values()))))
+        write_json(folder / "systems.json", numbers)
+        save_arrays(folder / "systems.npz", {"states": np.stack(states)})
+
+    folder, _ = result_cache.get(p, spec(p), make, report)
+    numbers = read_json(folder / "systems.json")
+    states = result_cache.as_spins(load_arrays(folder / "systems.npz")["states"])
+    ladder = {name: {key: np.array(values) for key, values in found.pop("ladder").items()}
+              for name, found in numbers.items()}
+    return SimpleNamespace(names=list(systems), numbers=numbers, ladder=ladder, states={
+        name: {row: (spins, energy) for spins, (row, energy) in zip(of_system, found["shown"].items(), strict=True)}
+        for of_system, (name, found) in zip(states, numbers.items(), strict=True)})
+
+
+def _system(p: Preset, data: DataSpec, climbed: list[TrainedStage], device: str,
+            report: result_cache.Report) -> tuple[dict[str, Any], dict[str, Any]]:
+    H, shape, samples = data.hamiltonian, data.shape, p.samples
+    train = load_data(data, device=device, report=report).train
+    energy, few = train.statistics["energy"], train[:min(samples, len(train))]
+    generated = result_cache.generate(climbed[-1].model(device), samples, seed=5)
+    raw = H.energy_per_spin(generated.double())
+    median = int(raw.argsort()[len(raw) // 2])
+    rest, best = at_rest(H, generated[median], device)[0], train[int(energy.argmin())]
+    known = certified(H, shape, search_of(p), device)
+    candidates = [(f"{one.kind}: {one.description}", one.energy) for one in known.candidates]
+    lowest = at_rest(H, best, device)[0]
+    candidates.append(("the lowest training state at rest", float(H.energy_per_spin(lowest))))
+    state = lowest if candidates[-1][1] < known.best.energy else known.spins
+    candidates.sort(key=lambda one: one[1])
+    what, least = candidates[0]
+    measured = history_table(climbed)
+    shown = {"an annealed state": (train[0], energy[0]), "lowest annealed": (best, energy.min()),
+             "E-VAE, median": (generated[median], float(raw[median])),
+             "the same at rest": (rest.float(), float(H.energy_per_spin(rest))),
+             "lowest known": (state.float(), least)}
+    numbers = {
+        "data": {"energy_min": energy.min(), "energy_mean": energy.mean(), "charge": train.statistics["charge"].mean()},
+        "bound": lower_bound(H, shape), "best": least, "what": what,
+        "candidates": dict(candidates[:5]),
+        "apart_data": _apart(few), "apart": _apart(generated), "raw": float(raw.mean()), "lowest": float(raw.min()),
+        "relaxed": shown["the same at rest"][1], "charge": float(topological_charge(generated).mean()),
+        "merons": {"data": _merons(few), "final": _merons(generated)},
+        "ladder": {"gamma": measured["gamma"].tolist(), "reconstruction": measured["reconstruction"].tolist(),
+                   "energy": energy_per_spin(H, measured["energy_generated"], shape).tolist(),
+                   "kspace_mse": (measured["kspace_mse"] / measured["data_kspace_mse"]).tolist()},
+        "shown": {row: value for row, (_, value) in shown.items()}}
+    return numbers, {row: spins for row, (spins, _) in shown.items()}
+
+
+def _apart(spins: Tensor) -> float:
+    distance = pairs(spins, spins).distance
+    return float((distance.sum() - distance.trace()) / (len(spins) * (len(spins) - 1)))
+
+
+def _merons(spins: Tensor) -> dict[str, float]:
+    return {kind: float(count.double().mean()) for kind, count in meron_counts(spins).items()}
+
+
+def reading(name: str, found: dict[str, Any], ladder: dict[str, Any], one_state: float) -> str:
+    """One system's outcome in words, from its numbers; ``one_state``: the share of the data's k-space MSE below which
+    generated states count as one."""
+    share, gap = ladder["kspace_mse"][-1], found["relaxed"] - found["best"]
+    proof = ("a ground state: it has the energy of the lower bound" if found["best"] - found["bound"] < SAME else
+             f"{found['best'] - found['bound']:.4f} J above a bound that no state need reach")
+    below = found["relaxed"] - found["data"]["energy_min"]
+    words = [f"{name}: " + ("one state" if share < one_state else "no collapse")
+             + f" at gamma = {ladder['gamma'][-1]:g} (k-space MSE {share:.2g} of the data's)",
+             f"E/N = {found['raw']:.6f} J as generated, {found['relaxed']:.6f} J at rest",
+             f"lowest known {found['best']:.6f} J ({found['what']}), {proof}",
+             "at rest it is " + ("lower than every other state known to us" if gap < -SAME else
+                                 "the lowest state known" if gap < SAME else f"{gap:.2g} J above it") + " and "
+             + ("as low as" if abs(below) < SAME else f"{abs(below):.2g} J {'above' if below > 0 else 'below'}")
+             + " the lowest training state"]
+    if (learned := ladder["reconstruction"][0]) > UNLEARNED:
+        words.append(f"the data were not learned: L_RC = {learned:.2f} at gamma = 0, 2 for unrelated spins")
+    return "; ".join(words)

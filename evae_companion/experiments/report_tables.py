@@ -1,0 +1,148 @@
+"""The evidence in words: tables and plain sentences made from its numbers, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from types import SimpleNamespace
+from typing import Any
+
+from evae_companion.analysis.ground_state_search import Certificate
+from evae_companion.experiments.budget import FOUND, arrival, curves
+from evae_companion.experiments.size_scan import Sample
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
+
+
+def _above(energy: float) -> str:
+    """An energy above the best known, J, in words where it is none; :data:`FOUND` is the resolution."""
+    return "the best known" if abs(energy) < FOUND else f"{energy:+.1e} J"
+
+
+def _seconds(value: float) -> str:
+    return "not reached" if not isfinite(value) else f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"
+
+
+def certificate_table(found: Certificate, most: int = 12) -> str:
+    """The lowest candidates, and the best of every kind that is not among them."""
+    lowest = found.candidates[:most]
+    others = [next((c for c in found.candidates[most:] if c.kind == kind), None) for kind in found.tries
+              if kind not in {c.kind for c in lowest}]
+    rows = [[str(found.candidates.index(c) + 1), f"{c.kind}: {c.description}", f"{c.energy:.8f}",
+             f"{c.energy - found.best.energy:.1e}", f"{round(c.charge, 2) + 0.0:.2f}", f"{c.torque:.0e}",
+             ", ".join(f"{number} {kind}" for kind, number in c.origins.items())]
+            for c in [*lowest, *(c for c in others if c is not None)]]
+    tries = ", ".join(f"{number} {kind}" for kind, number in found.tries.items())
+    head = ["", "first found as", "E/N (J)", "above the best (J)", "charge", "torque (J)", "came down to it"]
+    return (f"{_table(head, rows)}\n\n{len(found.candidates)} different states at rest were kept, of {tries} tries. "
+            "The first is lower than every other state known to us; that it is the ground state is not proven.")
+
+
+def stage_table(rows: Mapping[str, Any], lowest: float, data_kspace_mse: float) -> str:
+    """The stages of a sweep (:func:`~evae_companion.experiments.stage_table.columns`), one row each.
+
+    Energies are given above ``lowest`` (E/N, J).
+    """
+    def states(k: int, of: str) -> list[str]:
+        energy, spread, low, high = (1e4 * (rows[f"{name}_{of}"][k] - (0 if name == "spread" else lowest))
+                                     for name in ("energy", "spread", "rest_low", "rest_high"))
+        charges = sorted({round(abs(rows[f"charge_{end}_{of}"][k])) for end in ("low", "high")})
+        return [f"{energy:.2f} ({spread:.2f})", f"{rows[f'kspace_mse_{of}'][k] / data_kspace_mse:.2g}",
+                f"{low:.2f} to {high:.2f}, {' to '.join(map(str, charges))} skyrmions"]
+
+    head = ["γ", "L_RC (training, validation)", "L_KL", "variance of z"]
+    for name in ("X_out", "X'_out"):
+        head += [f"{name}: E/N (spread)", "k-space MSE", "at rest"]
+    return _table(head, [[f"{gamma:g}", f"{rows['reconstruction'][k]:.2f}, {rows['reconstruction_validation'][k]:.2f}",
+                          f"{rows['kl'][k]:.0f}", f"{rows['variance'][k]:.1f}", *states(k, "x_out"),
+                          *states(k, "generated")] for k, gamma in enumerate(rows["gamma"])])
+
+
+def order_table(sets: Mapping[str, Mapping[str, Any]], lowest: float) -> str:
+    """Sets of textures (:func:`~evae_companion.analysis.order.order`), one column each.
+
+    Energies are given above ``lowest`` (E/N, J).
+    """
+    def row(name: str, form: Any) -> list[str]:
+        return [name, *(form(one) for one in sets.values())]
+
+    def share(*keys: str) -> Any:
+        return lambda one: " / ".join(f"{100 * one[key]:.0f} %" for key in keys)
+
+    return _table(["", *sets], [
+        row("E/N above the lowest known (1e-4 J)", lambda one: f"{1e4 * (one['energy'] - lowest):.1f} ± "
+            f"{1e4 * one['energy_spread']:.1f}, least {1e4 * (one['lowest'] - lowest):.2f}"),
+        row("skyrmions", lambda one: f"{abs(one['charge']):.1f} ± {one['charge_spread']:.1f}"),
+        row("angle to the field: median, largest (degrees)",
+            lambda one: f"{one['theta_median']:.2g}, {one['theta_max']:.2g}"),
+        row("weight of the six strongest Bragg peaks", share("bragg")),
+        row("skyrmions with five / seven neighbours", share("five", "seven")),
+        row("stretched skyrmions", share("stretched")),
+        row("copies of another state", lambda one: str(one["redundant"]))])
+
+
+def gap_table(rows: list[dict[str, Any]]) -> str:
+    """How far generated states lie above the best candidate, as decoded and relaxed."""
+    return _table(
+        ["training", "stage", "γ", "as decoded: mean, lowest", "relaxed: mean, lowest", "charge",
+         "relax to the best known"],
+        [[r["run"], r["stage"], f"{r['gamma']:g}", f"{_above(r['mean'])}, {_above(r['lowest'])}",
+          f"{_above(r['relaxed_mean'])}, {_above(r['relaxed_lowest'])}", f"{r['charge']:.2f}",
+          f"{100 * r['share']:.0f} % of {r['samples']}"] for r in rows])
+
+
+def budget_table(samples: Mapping[str, SimpleNamespace]) -> str:
+    """One row a sample and method: what one run costs and reaches, and when the best known state is there."""
+    rows = []
+    for name, sample in samples.items():
+        for c in curves(sample):
+            method = c["label"] + {None: "", True: ", with its training", False: ", training not counted"}[c["once"]]
+            at, updates = c["mean_at"], c["updates"][c["mean_at"]]
+            rows.append([name, method, _seconds(c["seconds"][at]), f"{updates:.1e}" if updates else "-",
+                         _above(c["mean"]), _above(c["least"]), _seconds(arrival(c))])
+    return _table(["sample", "method", "one run", "spin updates", "mean E/N above the best known", "lowest of all runs",
+                   "at the best known with even odds after"], rows)
+
+
+def budget_reading(samples: Mapping[str, SimpleNamespace]) -> str:
+    """Where the collapse wins and where it loses, sample by sample: a list of sentences."""
+    lines = []
+    for name, sample in samples.items():
+        found = {(c["label"], c["once"]): c for c in curves(sample)}
+        rivals = {label: c for (label, once), c in found.items() if once is None}
+        rival = min(rivals, key=lambda label: arrival(rivals[label]))
+        counted, free = (found["E-VAE + descent", once] for once in (True, False))
+        fastest, trained, decoded = (arrival(c) for c in (rivals[rival], counted, free))
+        if isfinite(trained) and isfinite(fastest):
+            text = (f"the collapse {'wins' if trained < fastest else 'loses'}: relaxed, it is at the best known state "
+                    f"after {_seconds(trained)} with its training, {rival} after {_seconds(fastest)}, with even odds")
+        elif isfinite(trained):
+            text = f"the collapse wins: no rival reaches the best known state, it does after {_seconds(trained)}"
+        elif isfinite(fastest):
+            text = (f"the collapse loses: relaxed, it ends {counted['lowest'][-1, 1]:.1e} J above the best known, "
+                    f"which {rival} reaches after {_seconds(fastest)}")
+        else:
+            text = "neither the collapse nor a rival reaches the best known state"
+        if isfinite(decoded):
+            text += f"; once trained, it needs {_seconds(decoded)}, {'less' if decoded < fastest else 'more'} than that"
+        raw, best = found["E-VAE", False], min(rivals, key=lambda label: rivals[label]["mean"])
+        text += (f". Its states as decoded lie {raw['mean']:.1e} J above the best known on average, "
+                 f"{'below' if raw['mean'] < rivals[best]['mean'] else 'above'} the best average of a rival ({best}, "
+                 f"{rivals[best]['mean']:.1e} J).")
+        lower = min(c["least"] for c in found.values())
+        if lower < -FOUND:
+            text += f" A method here found a state {-lower:.1e} J below the search's best: the search was too short."
+        lines.append(f"* **{name}**: {text}")
+    return "\n".join(lines)
+
+
+def strip_table(samples: list[Sample]) -> str:
+    """Which sizes have an E-VAE and where it disagrees with the search: a table."""
+    rows = [[f"{s.kind} {s.shape[0]} x {s.shape[1]}", f"{s.size:.2f}", f"{s.skyrmions}", f"{s.energy:.6f}",
+             f"{s.runner_up - s.energy:.1e}", f"{100 * s.annealed:.0f} %",
+             "-" if s.relaxed is None else "the same state" if s.agrees else
+             f"{s.relaxed - s.energy:+.1e} J, {s.relaxed_skyrmions} skyrmions"] for s in samples]
+    return _table(["sample", "size (spacings)", "skyrmions", "lowest E/N (J)", "the next above it (J)",
+                   "annealings that find it", "E-VAE, relaxed"], rows)

@@ -1,0 +1,103 @@
+"""Quality against diversity: what states generated at gamma = 0, 1, 10, 100, 1000 are worth beside the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import wasserstein_distance
+
+from evae_companion import training_plans as plans
+from evae_companion.analysis import sample_metrics as q
+from evae_companion.dataset import data_spec, load_data
+from evae_companion.experiments import result_cache
+from evae_companion.experiments.collapse import ideal_lattice
+from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
+from evae_companion.sweeps import train_stages
+from evae_companion.trained import stage_spec
+from evae_core.observables import theta
+from evae_core.presets import Preset
+
+GAMMAS = (0.0, 1.0, 10.0, 100.0, 1000.0)
+DATA = "data"  # test states: what no network was trained on
+STEPS = ("as generated", "at rest")
+SHARES = np.linspace(0, 1, 201)  # of the sites, for the distribution of theta
+SHOWN = 2  # states kept of each set
+KEYS = ("energy", "charge", "charge_at_rest", "lost", "moved", "theta")
+
+
+def spec(p: Preset, beta: float) -> dict[str, Any]:
+    """What :func:`run` depends on."""
+    stages = [stage_spec(stage, data_spec(p)) for stage in plans.compared(p, beta, GAMMAS)]
+    return {"kind": "quality", "version": result_cache.VERSION, "stages": stages, "samples": _size(p)}
+
+
+def _size(p: Preset) -> int:
+    return min(p.samples, p.test, p.train)
+
+
+def _measures(reference: torch.Tensor, own: q.Pairs, of_reference: q.Pairs, between: q.Pairs,
+              spins: torch.Tensor) -> dict[str, float]:
+    """The numbers of one set of states against the reference, training states."""
+    roots, others = own.kernel.diagonal(), of_reference.kernel.diagonal()
+    kernel = q.normalised(own.kernel, roots, roots)
+    n = len(kernel)
+    return q.manifold_measures(of_reference.distance, own.distance, between.distance) | {
+        "vendi": q.vendi(kernel), "apart": float(own.distance.sum() - own.distance.trace()) / (n * (n - 1)),
+        "mmd": q.mmd(q.normalised(of_reference.kernel, others, others), kernel,
+                     q.normalised(between.kernel, others, roots)),
+        "structure": q.total_variation(q.radial_structure_factor(reference), q.radial_structure_factor(spins))}
+
+
+def run(p: Preset, beta: float = plans.BETA, device: str = "auto",
+        report: result_cache.Report = print) -> SimpleNamespace:
+    """Samples of the networks of GAMMAS, and test states, each against as many training states.
+
+    Returns
+    -------
+    names: "data" and one a gamma; n, states a set; ideal, E/N of the best commensurate lattice found; measures {name:
+    {"as generated" or "at rest": {precision, recall, density, coverage, vendi, apart (mean distance of a pair), mmd,
+    structure (total variation between radial structure factors), energy (mean E/N), energy_distance, charge_distance
+    (first Wasserstein distances to the training states, J per spin and charges)}}}; way {name: {same_charge (share),
+    moved, lost (means)}}; distributions {name: {energy, charge, charge_at_rest, lost, moved (n,), theta (201 quantiles,
+    radians)}}; states {name: (2, SHOWN, 3, N, N)}, as generated and at rest.
+    """
+    data, stages = data_spec(p), plans.compared(p, beta, GAMMAS)
+    H, n = data.hamiltonian, _size(p)
+
+    def make(folder: Path) -> None:
+        sets, lattice = load_data(data, device=device, report=report), ideal_lattice(data)
+        trained = train_stages(stages, data, device=device, report=report)
+        reference = sets.train[:n]
+        of_reference = q.pairs(reference, reference)
+        charges = np.round(sets.train.statistics["charge"][:n])
+        found: dict[str, Any] = {"n": n, "ideal": float(H.energy_per_spin(lattice.double())), "measures": {}, "way": {}}
+        arrays = []
+        samples = {DATA: sets.test[:n]} | {
+            f"gamma {one.stage.gamma:g}": result_cache.generate(one.model(device), n, seed=8) for one in trained}
+        for name, spins in samples.items():
+            rest, way = q.settled(H, spins, device=device)
+            found["measures"][name] = {}
+            for step, states, ending in zip(STEPS, (spins, rest), ("", "_at_rest"), strict=True):
+                energy, charge = way["energy" + ending], np.round(way["charge" + ending])
+                found["measures"][name][step] = _measures(reference, q.pairs(states, states), of_reference,
+                                                          q.pairs(reference, states), states) | {
+                    "energy": energy.mean(),
+                    "energy_distance": wasserstein_distance(energy, sets.train.statistics["energy"][:n]),
+                    "charge_distance": wasserstein_distance(charge, charges)}
+            found["way"][name] = {"same_charge": np.mean(np.round(way["charge"]) == np.round(way["charge_at_rest"])),
+                                  "moved": way["moved"].mean(), "lost": way["lost"].mean()}
+            arrays.append(way | {"theta": np.quantile(theta(H, spins).numpy(), SHARES),
+                                 "states": result_cache.as_half(torch.stack((spins[:SHOWN], rest[:SHOWN])))})
+        write_json(folder / "quality.json", found)
+        save_arrays(folder / "quality.npz", {key: np.stack([one[key] for one in arrays]) for key in (*KEYS, "states")})
+
+    folder, _ = result_cache.get(p, spec(p, beta), make, report)
+    found, arrays = read_json(folder / "quality.json"), load_arrays(folder / "quality.npz")
+    names = list(found["measures"])
+    return SimpleNamespace(
+        **found, names=names, states=dict(zip(names, result_cache.as_spins(arrays["states"]), strict=True)),
+        distributions={name: {key: arrays[key][i] for key in KEYS} for i, name in enumerate(names)})

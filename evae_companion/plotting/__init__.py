@@ -1,0 +1,60 @@
+"""Data in, matplotlib Figure out: spin maps on a colour wheel and one function per figure of the paper.
+
+Every function takes numpy arrays, numbers, lists and dicts and returns a :class:`Figure`, which shows
+itself once as the last value of a notebook cell; :func:`save` writes it as PNG and PDF. Nothing here
+computes physics, and nothing is kept between calls.
+"""
+
+from evae_companion.plotting.cards import score_card
+from evae_companion.plotting.critical import critical_gammas
+from evae_companion.plotting.curves import (
+    ENERGY_LABEL,
+    collapse_measure,
+    interpolation_energies,
+    ladder_curves,
+    theta_densities,
+)
+from evae_companion.plotting.evidence import budget_curves, phase_strip, strip_curves
+from evae_companion.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
+from evae_companion.plotting.phases import critical_fields, phase_diagram
+from evae_companion.plotting.quality import quality_distributions, quality_front, systems_collapse
+from evae_companion.plotting.samples import annealing_watched, confined_energies, dataset_statistics
+from evae_companion.plotting.spins import alignment_map, alignment_rgb, colour_wheel, spin_map, spin_rgb
+from evae_companion.plotting.states import collapse_states, confined_states, gallery, interpolation_frames
+from evae_companion.plotting.style import Figure, house_style, save
+
+__all__ = [
+    "ENERGY_LABEL",
+    "Figure",
+    "alignment_map",
+    "alignment_rgb",
+    "annealing_watched",
+    "budget_curves",
+    "collapse_measure",
+    "collapse_states",
+    "colour_wheel",
+    "confined_energies",
+    "confined_states",
+    "critical_fields",
+    "critical_gammas",
+    "dataset_statistics",
+    "gallery",
+    "house_style",
+    "interpolation_energies",
+    "interpolation_frames",
+    "ladder_curves",
+    "noise_reduction",
+    "output_ladder",
+    "phase_diagram",
+    "phase_strip",
+    "quality_distributions",
+    "quality_front",
+    "reconstruction_pairs",
+    "save",
+    "score_card",
+    "spin_map",
+    "spin_rgb",
+    "strip_curves",
+    "systems_collapse",
+    "theta_densities",
+]

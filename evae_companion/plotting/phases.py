@@ -1,0 +1,85 @@
+"""Figures of a phase diagram: which phase is where, by several methods, and where the ladders collapse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evae_companion.plotting.checks import items, members, numbers
+from evae_companion.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, Figure, line_style, styled
+
+PHASES = {"helix": 0, "skyrmions": 1, "uniform": 2}  # their colours and markers
+
+
+@styled
+def phase_diagram(panels: Any, lines: Any = ()) -> Figure:
+    """Draw the phase of every point (D, B J/D^2), one panel a method.
+
+    Parameters
+    ----------
+    panels : list of (title, points); a point is (D, field, phase, sure), the phase one of PHASES, drawn open where it
+        is not ``sure``.
+    lines : list of (label, D (n,), field (n,)), the same in every panel; one point as a level.
+
+    Raises
+    ------
+    TypeError, ValueError
+        an empty list, unlike lengths, an unknown phase.
+    """
+    panels = [members(one, f"panels[{i}]", "title, points") for i, one in enumerate(items(panels, "panels", "pairs"))]
+    fig = Figure(figsize=(FULL, 3.3), layout="constrained")
+    axes = fig.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    for ax, (title, points) in zip(axes, panels, strict=True):
+        for D, field, phase, sure in items(points, f"points of {title}", "(D, field, phase, sure)"):
+            if phase not in PHASES:
+                raise ValueError(f"phase must be one of {tuple(PHASES)}, got {phase!r}")
+            k = PHASES[phase]
+            ax.plot(D, field, linestyle="", marker=MARKERS[k], color=COLOURS[k], markersize=8,
+                    markerfacecolor=COLOURS[k] if sure else "white", zorder=3)
+        for k, (label, D, field) in enumerate(lines):
+            x = numbers(D, f"D of {label}", shape=(None,))
+            y = numbers(field, f"field of {label}", shape=(len(x),))
+            style: dict[str, Any] = {"color": GUIDE, "linestyle": DASHES[k % 7], "linewidth": 1, "label": label}
+            if len(x) == 1:
+                ax.axhline(y[0], **style)
+            else:
+                ax.plot(x, y, **style)
+        ax.set_title(title)
+        ax.set_xlabel("$D$ ($J$)")
+        ax.margins(0.2, 0.08)
+    axes[0].set_ylabel("field $BJ/D^2$")
+    for phase, k in PHASES.items():
+        axes[0].plot([], [], linestyle="", marker=MARKERS[k], color=COLOURS[k], markersize=7, label=phase)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return fig
+
+
+@styled
+def critical_fields(panels: Any) -> Figure:
+    """Draw where ladders collapse against the field, one panel a quantity, one curve a D; no mark where they do not.
+
+    Parameters
+    ----------
+    panels : list of (label of the y axis, curves); curves is a list of (label, field (n,), value (n,), NaN for none).
+    """
+    panels = [members(one, f"panels[{i}]", "label, curves") for i, one in enumerate(items(panels, "panels", "pairs"))]
+    fig = Figure(figsize=(FULL, 2.8), layout="constrained")
+    axes = fig.subplots(1, len(panels), sharex=True, squeeze=False)[0]
+    for ax, (words, curves) in zip(axes, panels, strict=True):
+        marked = False
+        for k, (label, field, value) in enumerate(items(curves, f"curves of {words}", "(label, field, value)")):
+            x = numbers(field, f"field of {label}", shape=(None,))
+            y = numbers(value, f"value of {label}", shape=(len(x),), finite=False)
+            ax.plot(x, y, label=label, **line_style(k))
+            marked |= bool((y > 0).any())
+        fields = [value for _, field, _ in curves for value in field]
+        room = 0.05 * (max(fields) - min(fields)) or 0.1
+        ax.set_xlim(min(fields) - room, max(fields) + room)  # those without a mark too
+        if marked:
+            ax.set_yscale("log")
+        else:
+            ax.set_yticks([])
+            ax.text(0.5, 0.5, "no ladder collapses", transform=ax.transAxes, ha="center", va="center")
+        ax.set_xlabel("field $BJ/D^2$")
+        ax.set_ylabel(words)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return fig

@@ -1,0 +1,167 @@
+"""The one style of all figures, the Figure that shows itself, numbers in words, and saving.
+
+Figures are made without pyplot: no global list of open figures, nothing to close, safe in widget
+callbacks. A notebook shows such a figure once, when it is the last value of a cell.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import logging
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.figure
+import matplotlib.style
+from matplotlib.figure import Figure as MplFigure
+
+from evae_companion.store.serialization import write_whole
+
+# Full text width of a two-column page is 7 inches; curves at 5 inches are read on a phone held upright.
+FULL, NARROW = 7.0, 5.0
+FONT, SMALL = 9.0, 8.0
+
+STYLE = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters, and bytes, everywhere
+    "mathtext.fontset": "dejavusans",
+    "font.size": FONT,
+    "axes.titlesize": FONT,
+    "axes.labelsize": FONT,
+    "legend.fontsize": SMALL,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "figure.dpi": 120,
+    "figure.facecolor": "white",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "xtick.minor.width": 0.5,
+    "ytick.minor.width": 0.5,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "pdf.fonttype": 42,  # TrueType: text in the PDF stays text
+    "pdf.compression": 6,
+}
+
+# Okabe and Ito's colours, told apart by every kind of colour vision; marker and dash differ as well, for print in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 2)))
+NEUTRAL = "#8c8c8c"  # non-magnetic sites; the spin colours are fully saturated, so grey is never a spin
+GUIDE = "#444444"  # reference lines
+OUT, GENERATED = r"$X_\mathrm{out}$", r"$X'_\mathrm{out}$"
+
+
+def house_style() -> Any:
+    """Context in which matplotlib follows :data:`STYLE`, whatever the user's own settings are."""
+    return mpl.style.context(STYLE, after_reset=True)
+
+
+class Figure(matplotlib.figure.Figure):
+    """A matplotlib Figure that keeps the house style when drawn and shows itself in a notebook without pyplot."""
+
+    def draw(self, renderer: Any) -> None:
+        with house_style():  # ticks are made while drawing and would otherwise take the caller's settings
+            super().draw(renderer)
+
+    def _repr_png_(self) -> bytes:
+        return _render(self, "png", self.dpi)
+
+
+def styled(function: Any) -> Any:
+    """Run a function that makes a figure inside :func:`house_style`."""
+
+    @functools.wraps(function)
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        with house_style():
+            return function(*args, **kwargs)
+
+    return inside
+
+
+def line_style(index: int) -> dict[str, Any]:
+    """Colour, marker and dash of the ``index``-th curve of an axes; they repeat together after seven."""
+    return {"color": COLOURS[index % 7], "marker": MARKERS[index % 7], "linestyle": DASHES[index % 7]}
+
+
+def decade(exponent: int) -> str:
+    """10^exponent as a tick label (mathtext): 1, 10, and powers."""
+    return {0: "1", 1: "10"}.get(int(exponent), rf"$10^{{{int(exponent)}}}$")
+
+
+def minus(words: str) -> str:
+    """``words`` with true minus signs, as long as those of the tick labels."""
+    return words.replace("-", "\N{MINUS SIGN}")
+
+
+def power(value: float) -> str:
+    """A number as a reader writes it: 0, 100, 0.05, 10^-4 or 2x10^5 (mathtext)."""
+    value = float(value)
+    if value == 0 or 1e-2 <= abs(value) < 1e4:
+        return minus(f"{value:g}")
+    exponent = math.floor(math.log10(abs(value)) + 1e-9)
+    factor = value / 10.0**exponent
+    if math.isclose(factor, 1.0, rel_tol=1e-6):
+        return rf"$10^{{{exponent}}}$"
+    return rf"${factor:g}{{\times}}10^{{{exponent}}}$"
+
+
+def _render(fig: MplFigure, suffix: str, dpi: float) -> bytes:
+    # A date or a version in the file would change its bytes from run to run.
+    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None, "Creator": None}}[suffix]
+    buffer = io.BytesIO()
+    font_log = logging.getLogger("fontTools.ttLib.tables._h_e_a_d")
+    level = font_log.level
+    font_log.setLevel(logging.ERROR)  # it remarks on the dates inside the fonts that matplotlib ships
+    try:
+        with house_style():
+            fig.savefig(buffer, format=suffix, dpi=dpi, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
+    finally:
+        font_log.setLevel(level)
+    return buffer.getvalue()
+
+
+def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int = 180) -> tuple[Path, Path]:
+    """Write ``fig`` to ``folder/name.png`` (``dpi`` dots per inch) and ``folder/name.pdf``; return the two paths.
+
+    The folder is made. The same figure gives the same bytes in every run. Each file appears whole or
+    not at all: it is written under a temporary name and renamed.
+
+    Raises
+    ------
+    TypeError
+        ``fig`` is not a matplotlib Figure, or ``name`` not a string.
+    ValueError
+        ``name`` is empty or holds a path separator, or ``dpi`` is not positive.
+    OSError
+        the folder cannot be made or written; no partial file stays.
+    """
+    if not isinstance(fig, matplotlib.figure.Figure):
+        raise TypeError(f"fig must be a matplotlib Figure, got {type(fig).__name__}")
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {type(name).__name__}")
+    if not name or name != os.path.basename(name) or name in (".", "..") or "\\" in name:
+        raise ValueError(f"name must be a plain file name without folder and ending, got {name!r}")
+    if not dpi > 0:
+        raise ValueError(f"dpi must be positive, got {dpi!r}")
+    folder = Path(folder)
+    contents = {suffix: _render(fig, suffix, dpi) for suffix in ("png", "pdf")}
+    paths = []
+    for suffix, content in contents.items():
+        path = folder / f"{name}.{suffix}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content)
+        except OSError as error:
+            raise OSError(f"cannot write figure {path}: {error.strerror or error}; "
+                          "choose a folder that can be written and has room") from error
+        paths.append(path)
+    return paths[0], paths[1]

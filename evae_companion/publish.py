@@ -1,0 +1,207 @@
+"""Recorded results, written: what a finished run found, as tables to read and cite, states and decoders.
+
+data/recorded/<preset> then holds everything that notebooks 2, 4, 5 and 6 draw from (:mod:`evae_companion.published`
+reads it), what was measured after every stage, its history as block means, and the claims.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+
+from evae_companion import claims, places, published
+from evae_companion import training_plans as plans
+from evae_companion.bundle import block_means
+from evae_companion.dataset import DataSpec, data_spec
+from evae_companion.experiments import (
+    beta_sweep,
+    collapse,
+    data_order,
+    ground_state,
+    latent_interpolation,
+    noise_reduction,
+)
+from evae_companion.store.artifact import described, files_fault, identity, kept_meta, meta_bytes, read_meta
+from evae_companion.store.serialization import load_table, replaced_folder, save_table, write_json
+from evae_companion.store.store import Store
+from evae_companion.trained import TrainedStage, stage_spec
+from evae_core.losses import LOSSES
+from evae_core.presets import Preset
+from evae_core.training import Stage, checkpoint
+from evae_core.training.stages import stage_schedule
+
+
+def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
+    """Write the record of a run that is complete in ``store``, with the claims of ``figures``; yield lines about it.
+
+    Raises
+    ------
+    ValueError
+        a run that is not complete, or EVAE_RECORDED "off": there is no folder to write to.
+    RuntimeError
+        what was written is not what the store holds.
+    """
+    target = places.record_folder(p.name)
+    if target is None:
+        raise ValueError(f'{places.RECORDED} is "off"; unset it, or set it to the folder that records go to')
+    planned = plans.ladders(p)
+    results = _results(p)
+    missing = [f"stage ({stage})" for stages, data in planned.values() for stage in stages
+               if store.find(stage_spec(stage, data)) is None]
+    missing += [spec["kind"] for spec, _ in results if store.find(spec) is None]
+    measured = claims.load(figures)
+    missing += [f"claim {claim} in {figures}" for claim in claims.CLAIMS if claim not in measured]
+    if missing:
+        raise ValueError(f"the run of preset {p.name} is not complete in {store.root}: {len(missing)} missing, first "
+                         f"{missing[0]}; run evae figures --preset {p.name}")
+    with replaced_folder(target) as partial:
+        _tables(_complete(p, store), partial)
+        write_json(partial / "claims.json", [asdict(result) for result in measured.values()])
+        _index(p, store, results, partial)
+    _compare(target, [store.held(spec) for spec, _ in results])
+    sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
+    yield from (f"{size / 1e6:8.3f} MB  {name}" for name, size in sizes.items())
+    yield f"{sum(sizes.values()) / 1e6:8.3f} MB  in {target}"
+
+
+def record_stages(p: Preset, store: Store) -> Iterator[str]:
+    """Write the tables of the ladders that are complete in ``store`` into the record's folder; yield a line about it.
+
+    For a long run that is not complete yet: what has been measured is kept even if the store is lost.
+
+    Raises
+    ------
+    ValueError
+        no ladder is complete, EVAE_RECORDED "off", or there is a record of a whole run, or of ladders that the store
+        does not hold: these stay.
+    """
+    target, ladders = places.record_folder(p.name), _complete(p, store)
+    if target is None or (target / published.INDEX).exists():
+        raise ValueError(f'{places.RECORDED} is "off"' if target is None else f"{target} is the record of a whole run")
+    if not ladders:
+        raise ValueError(f"no ladder of preset {p.name} is complete in {store.root}; run evae train "
+                         f"--preset {p.name}")
+    before = set(load_table(target / "stages.csv")["ladder"]) if (target / "stages.csv").is_file() else set()
+    if lost := before - set(ladders):
+        raise ValueError(f"{target} holds ladders that this store does not, first {sorted(lost)[0]}; move it aside")
+    with replaced_folder(target) as partial:
+        _tables(ladders, partial)
+    yield f"{len(ladders)} of {len(plans.ladders(p))} ladders written to {target}: {', '.join(ladders)}"
+
+
+def _complete(p: Preset, store: Store) -> dict[str, list[TrainedStage]]:
+    """The ladders of a run that ``store`` holds whole, by name."""
+    found = {}
+    for name, (stages, data) in plans.ladders(p).items():
+        folders = [store.find(stage_spec(stage, data)) for stage in stages]
+        here = [TrainedStage(stage, data, folder) for stage, folder in zip(stages, folders, strict=True) if folder]
+        if len(here) == len(stages):
+            found[name] = here
+    return found
+
+
+def _results(p: Preset) -> list[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]]:
+    """The specs of what notebooks 2, 4, 5 and 6 are drawn from, each with the stages that it is made from."""
+    data, collapsing = data_spec(p), [(stages[-1], data_spec(p)) for stages in plans.collapsing(p).values()]
+
+    def of_data(stages: list[Stage]) -> list[tuple[Stage, DataSpec]]:
+        return [(stage, data) for stage in stages]
+
+    return [(beta_sweep.spec(p), of_data(stage_schedule(p))),
+            (noise_reduction.spec(p, plans.BETA), of_data(plans.compared(p, plans.BETA, plans.NOISE))),
+            (latent_interpolation.spec(p, plans.BETA), of_data(plans.compared(p, plans.BETA, plans.WALK))),
+            (collapse.spec(p), collapsing),
+            (data_order.spec(p), [(stages[-1], of) for stages, of in plans.orders(p).values()])]
+
+
+def record_known(p: Preset, store: Store) -> Iterator[str]:
+    """Write the search for the lowest state of a preset's periodic box, which ``store`` holds, into data/known."""
+    data = data_spec(p)
+    spec = ground_state.spec(data.hamiltonian, data.shape, ground_state.search_of(p))
+    source, target = store.find(spec), places.known_folder(p.name)
+    if source is None:
+        raise ValueError(f"the store {store.root} does not hold the search of preset {p.name}; "
+                         f"run evae certify --preset {p.name}")
+    with replaced_folder(target) as partial:
+        body = kept_meta(source)
+        for file in body["files"]:
+            shutil.copyfile(source / file, partial / file)
+        entry = {key: body[key] for key in ("spec", "created", "versions", "wall_seconds", "files")}
+        (partial / published.INDEX).write_bytes(meta_bytes({"spec": {"kind": "known", "preset": p.name},
+                                                           "files": body["files"],
+                                                           "entries": {identity(spec)[1]: entry}}))
+    yield f"written to {target}"
+
+
+def _tables(ladders: dict[str, list[TrainedStage]], folder: Path) -> None:
+    """stages.csv, one row a stage, and histories.csv, block means of the losses of every step's batch."""
+    rows, histories = [], []
+    for name, climbed in ladders.items():
+        for number, trained in enumerate(climbed):
+            stage, measured = trained.stage, trained.measured
+            row = {"ladder": name, "number": number, "seed": stage.seed, "beta": stage.beta, "gamma": stage.gamma,
+                   "steps": stage.steps}
+            for of in ("train", "validation", "x_out", "generated", "posterior", "data"):
+                row |= {f"{of} {key}": value for key, value in measured[of].items()}
+            for of, rest in measured["relaxed"].items():
+                row |= {f"relaxed {of} {name} {key}": choose(rest[key]) for key in ("energies", "charges")
+                        for name, choose in (("least", min), ("largest", max))}
+            row["diverged"] = len(measured.get("diverged", []))
+            rows.append(row | {"seconds": measured["seconds"], "device": measured["device"],
+                               "weights": "float16" if "weights" in measured else "float32"})
+            last, means = block_means(trained.history, stage.steps)
+            histories += [{"ladder": name, "number": number, "last step": int(step),
+                           **dict(zip(LOSSES, (float(v) for v in mean), strict=True))}
+                          for step, mean in zip(last, means, strict=True)]
+    for file, table in (("stages.csv", rows), ("histories.csv", histories)):
+        save_table(folder / file, {key: [row[key] for row in table] for key in table[0]})
+
+
+def _index(p: Preset, store: Store, results: Sequence[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]],
+           folder: Path) -> None:
+    """The results' own files, the decoders, and record.json."""
+    data = data_spec(p)
+    entries: dict[str, dict[str, Any]] = {}
+
+    def add(spec: dict[str, Any], files: dict[str, Path], stages: list[TrainedStage]) -> None:
+        body = kept_meta(store.held(spec))
+        entries[identity(spec)[1]] = {
+            "spec": body["spec"], "created": body["created"], "versions": body["versions"],
+            "wall_seconds": body["wall_seconds"], "on": ", ".join(sorted({t.measured["device"] for t in stages})),
+            "files": described(files)}
+
+    noise, collapsing = plans.compared(p, plans.BETA, plans.NOISE), plans.collapsing(p)
+    for spec, stages in results:
+        source = store.held(spec)
+        for file in (found := kept_meta(source)["files"]):
+            shutil.copyfile(source / file, folder / file)
+        add(spec, {file: folder / file for file in found}, [_trained(stage, of, store) for stage, of in stages])
+    decoders = {f"decoder_gamma_{stage.gamma:g}": stage for stage in noise}
+    decoders["decoder_collapsed"] = next(iter(collapsing.values()))[-1]
+    for name, stage in decoders.items():
+        trained = _trained(stage, data, store)
+        state = checkpoint.read(checkpoint.file_in(trained.folder))
+        path = folder / f"{name}.safetensors"
+        safetensors.torch.save_file(checkpoint.halved(state, decoder_only=True), path)
+        add(stage_spec(stage, data), {path.name: path}, [trained])
+    files = {path.name: path for path in sorted(folder.iterdir())}
+    (folder / published.INDEX).write_bytes(meta_bytes({
+        "spec": {"kind": "record", "preset": p.spec()}, "files": described(files), "entries": entries}))
+
+
+def _compare(target: Path, results: list[Path]) -> None:
+    """RuntimeError where the record ``target`` is damaged, or holds other files than the artefacts ``results``."""
+    body = read_meta(target / published.INDEX)
+    described_files = [{} if body is None else body["files"], *(kept_meta(source)["files"] for source in results)]
+    for files in described_files:
+        if fault := files_fault(target, files):
+            raise RuntimeError(f"{target} is not what was recorded: {fault}; run the same command again")
+
+
+def _trained(stage: Stage, data: DataSpec, store: Store) -> TrainedStage:
+    return TrainedStage(stage, data, store.held(stage_spec(stage, data)))

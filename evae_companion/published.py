@@ -1,0 +1,62 @@
+"""Recorded results, read: data/recorded/<preset> holds those of a long run, for machines that cannot repeat it.
+
+record.json names, for each of them, what it depends on (the spec, as in the store), when, how and with which versions
+it was made, and the SHA-256 of its files: tables, states and decoders. ``evae_companion.publish`` writes all this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evae_companion import places
+from evae_companion.store.artifact import files_fault, identity, read_meta
+
+INDEX = "record.json"
+
+
+def find(preset: str, spec: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
+    """(folder, entry) of what ``spec`` describes where the preset's record holds it, else None.
+
+    The entry is its meta.json (spec, versions, created, files). Raises ValueError for a record that is damaged: what
+    is shown instead would have to be computed for days.
+    """
+    place = places.record_folder(preset)
+    if place is None or not (place / INDEX).is_file():
+        return None
+    entry = _index(place)["entries"].get(identity(spec)[1])
+    return None if entry is None else _intact(place, entry)
+
+
+def known(preset: str) -> tuple[Path, dict[str, Any]] | None:
+    """(folder, entry) of that search, None where there is none; errors as for :func:`find`.
+
+    It is shown beside what is computed here and never instead of it, so EVAE_RECORDED has no say in it.
+    """
+    place = places.known_folder(preset)
+    if not (place / INDEX).is_file():
+        return None
+    (entry,) = _index(place)["entries"].values()
+    return _intact(place, entry)
+
+
+def _index(place: Path) -> dict[str, Any]:
+    index = read_meta(place / INDEX)
+    if index is None:
+        raise ValueError(f"{place / INDEX} is damaged; restore it from the repository")
+    if not isinstance(index.get("entries"), dict):
+        raise ValueError(f"{place / INDEX} is not a record: it has no entries; restore it from the repository")
+    return index
+
+
+def _intact(place: Path, entry: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    try:
+        outside = [name for name in entry["files"] if Path(name).name != name]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{place / INDEX} is not a record: {error!r}; restore it from the repository") from error
+    if outside:
+        raise ValueError(f"{place / INDEX} is not a record: {outside[0]!r} is no plain file name")
+    if fault := files_fault(place, entry["files"]):
+        raise ValueError(f"the record {place} is damaged: {fault}; restore it from the repository")
+    return place, entry

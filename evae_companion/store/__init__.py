@@ -1,0 +1,1 @@
+"""The artifact store: everything expensive, kept under a hash of what it depends on."""

@@ -1,0 +1,307 @@
+"""The store: every expensive artefact is a folder, named by what it depends on, made once.
+
+``Store().get(spec, make)`` returns the folder of the artefact that ``spec`` describes, and calls ``make(folder)`` where
+it is absent. A folder appears whole or not at all: it is written under another name and renamed. ``meta.json`` beside
+the files holds the spec, versions, times and the SHA-256 of every file; an artefact that no longer agrees with it is
+said to be damaged, moved aside and made anew. One process makes, others wait.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from evae_companion.places import store_root
+from evae_companion.store import deadline
+from evae_companion.store.artifact import (
+    META,
+    NAME,
+    described,
+    fault,
+    identity,
+    kept_meta,
+    list_files,
+    meta_bytes,
+    read_meta,
+    versions,
+)
+from evae_companion.store.serialization import PARTIAL, partial_path, write_whole
+
+# What the system says when a store cannot be written, in words.
+_REFUSALS = {errno.EROFS: "it is read-only", errno.EACCES: "you may not write there",
+             errno.EPERM: "you may not write there", errno.ENOTDIR: "it is not a folder",
+             errno.EEXIST: "it is not a folder", errno.ENOSPC: "the disk is full",
+             errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "a file went over the size limit"}
+_NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # raised by write(), which does not know its file's name
+
+# .names: artefacts this thread is making, so that one asking for itself is an error; .seconds: spent in all makes.
+_making = threading.local()
+
+
+class Store:
+    """A folder of artefacts. ``root`` None means :func:`~evae_companion.places.store_root`.
+
+    Nothing is created before the first ``get``.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None):
+        self.root = store_root() if root is None else Path(root).expanduser().absolute()
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    def get(self, spec: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
+        """Return the folder of the artefact that ``spec`` describes, intact; call ``make(folder)`` where it is absent.
+
+        Parameters
+        ----------
+        spec : dict of plain JSON values with a str "kind": everything the artefact depends on and nothing else.
+            Key order does not matter, and 1 and 1.0 are the same. "seed" and "device" are recorded when present.
+        make : writes the artefact's files into the (empty, temporary) folder it is given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            a spec that is not plain JSON, holds NaN or infinity, or lacks a usable "kind".
+        RuntimeError
+            the store cannot be written, ``make`` wrote nothing, or ``make`` asked for its own artefact.
+        DeadlineExceeded
+            the artefact is absent and the time box (see :mod:`evae_companion.store.deadline`) is over: ``make`` is not
+            called.
+
+        A ``make`` that needs other artefacts asks for them first: where the box ends among them, its own work has
+        not begun. An exception from ``make`` goes through, and leaves no folder behind.
+        """
+        if not callable(make):
+            raise TypeError(f"make must be a function of one folder, got {make!r}")
+        spec, name = identity(spec)
+        folder = self.root / name
+        if fault(folder, spec) is None:  # without the lock, so that a read-only store can be read
+            return folder
+        with self._locked(name):
+            found = fault(folder, spec)  # another process may have made it while this one waited
+            if found is not None:
+                deadline.check(name, spec, self.root)
+                with self._explained():
+                    self._make_room(folder, found)
+                    self._make(folder, spec, make, {})
+        return folder
+
+    def put(self, spec: Mapping[str, Any], make: Callable[[Path], None], about: Mapping[str, Any]) -> bool:
+        """Take in an artefact that was made elsewhere: like :meth:`get`, and ``about`` goes into its meta.json.
+
+        Whether it was taken in: one that is here, intact, stays as it is. ``about`` replaces or adds entries: when
+        and how the original was made, what has become of its weights.
+        """
+        spec, name = identity(spec)
+        with self._locked(name):
+            found = fault(self.root / name, spec)
+            if found is not None:
+                with self._explained():
+                    self._make_room(self.root / name, found)
+                    self._make(self.root / name, spec, make, about)
+        return found is not None
+
+    def exchange(self, spec: Mapping[str, Any], old: str, new: str, make: Callable[[Path, Path], None]) -> int:
+        """Put the smaller file ``new``, which ``make(old file, new file)`` writes, in the place of ``old``.
+
+        Bytes saved; 0 where the artefact is not there, in the making, damaged, or has been through this. It is whole
+        at any moment: the new file is written beside the old one, meta.json then names it, and only then the old one
+        goes.
+        """
+        spec, name = identity(spec)
+        folder = self.root / name
+        if fault(folder, spec) is not None:
+            return 0
+        with self._locked(name), self._explained():
+            if old not in (body := kept_meta(folder))["files"]:
+                (folder / old).unlink(missing_ok=True)  # what a killed exchange left
+                return 0
+            partial = partial_path(folder / new)
+            try:
+                make(folder / old, partial)
+                _flush(partial)
+                partial.replace(folder / new)
+            finally:
+                partial.unlink(missing_ok=True)
+            before = body["files"].pop(old)["size"]
+            body["files"] |= described({new: folder / new})
+            write_whole(folder / META, meta_bytes(body))
+            (folder / old).unlink()
+        return int(before - (folder / new).stat().st_size)
+
+    def meta(self, spec: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What meta.json says of the artefact that ``spec`` describes where it is present and intact, else None."""
+        folder = self.find(spec)
+        return None if folder is None else read_meta(folder / META)
+
+    def held(self, spec: Mapping[str, Any]) -> Path:
+        """The folder of an artefact that was there a moment ago; RuntimeError where it has gone meanwhile."""
+        if (folder := self.find(spec)) is None:
+            raise RuntimeError(f"{identity(spec)[1]} has gone from the store {self.root} meanwhile; run this again")
+        return folder
+
+    def names(self) -> set[str]:
+        """Names of the artefacts in this folder, intact or not."""
+        return {path.name for path in self.root.iterdir() if NAME.fullmatch(path.name)} if self.root.is_dir() else set()
+
+    def find(self, spec: Mapping[str, Any]) -> Path | None:
+        """The folder of the artefact that ``spec`` describes where it is present and intact, else None."""
+        spec, name = identity(spec)
+        folder = self.root / name
+        return folder if fault(folder, spec) is None else None
+
+    def size(self) -> int:
+        """Bytes in all artefacts, with what was set aside as damaged and what killed runs left."""
+        return sum(_bytes_in(folder) for folder, _ in self._contents())
+
+    def clean(self) -> dict[str, int]:
+        """Remove every artefact, what was set aside as damaged and what killed runs left; nothing else in the root.
+
+        Returns {folder name: bytes}. An artefact that another process is making stays, and a line says so.
+        """
+        removed = {}
+        with self._explained():
+            for folder, name in self._contents():
+                try:
+                    with self._locked(name, wait=False):
+                        if not os.path.lexists(folder):  # its maker finished, or another clean was faster
+                            continue
+                        removed[folder.relative_to(self.root).as_posix()] = _bytes_in(folder)
+                        doomed = folder
+                        if NAME.fullmatch(folder.name) and folder.parent == self.root:
+                            # Renamed first: a clean that is killed half way leaves no half an artefact behind.
+                            doomed = folder.rename(self.root / f"{name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}")
+                        _remove(doomed)
+                except Timeout:
+                    _say(f"{folder} is being made by another process and stays")
+        return removed
+
+    def _contents(self) -> list[tuple[Path, str]]:
+        """(path, artefact name) of everything the store put below its root, locks excepted."""
+        found = []
+        for parent, pattern in ((self.root, rf"({NAME.pattern})({re.escape(PARTIAL)}.*)?"),
+                                (self.root / "damaged", rf"({NAME.pattern})-\d{{8}}T\d{{12}}")):
+            if parent.is_dir():
+                matches = ((path, re.fullmatch(pattern, path.name)) for path in sorted(parent.iterdir()))
+                found += [(path, match[1]) for path, match in matches if match]
+        return found
+
+    @contextmanager
+    def _locked(self, name: str, wait: bool = True) -> Iterator[None]:
+        """Hold the artefact's lock. It is the kernel's (flock), so a dead holder's lock is free at once."""
+        mine = _making.__dict__.setdefault("names", set())
+        key = (str(self.root), name)
+        if key in mine:
+            raise RuntimeError(f"the making of {name} asks the store for {name} itself; "
+                               "make must ask only for artefacts with another spec")
+        with self._explained():
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.root / "locks" / f"{name}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                if not wait:
+                    raise
+                _say(f"another process is making {self.root / name}; waiting for it")
+                lock.acquire()
+        mine.add(key)
+        try:
+            yield
+        finally:
+            mine.discard(key)
+            lock.release()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the system's refusal to write below the root into one sentence that says what would do."""
+        try:
+            yield
+        except OSError as error:
+            named = isinstance(error.filename, (str, bytes))
+            inside = Path(os.fsdecode(error.filename)).is_relative_to(self.root) if named else error.errno in _NAMELESS
+            above = named and self.root.is_relative_to(os.fsdecode(error.filename))
+            if error.errno not in _REFUSALS or not (inside or above):
+                raise
+            raise RuntimeError(f"cannot write to the store {self.root}: {_REFUSALS[error.errno]} ({error}); "
+                               "set EVAE_STORE to a folder that you may write, with room") from error
+
+    def _make_room(self, folder: Path, fault: str) -> None:
+        """Move a damaged folder aside and remove what killed runs left. The lock is held: their makers are dead."""
+        if os.path.lexists(folder):
+            aside = self.root / "damaged" / f"{folder.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+            aside.parent.mkdir(exist_ok=True)
+            folder.rename(aside)
+            _say(f"{folder} is damaged: {fault}; moved to {aside}, making it anew")
+        for path in self.root.iterdir():
+            if path.name.startswith(folder.name + PARTIAL):
+                _remove(path)
+
+    def _make(self, folder: Path, spec: dict[str, Any], make: Callable[[Path], None], about: Mapping[str, Any]) -> None:
+        """Make the artefact in a temporary folder of the same file system, describe it, rename it into place."""
+        partial = self.root / f"{folder.name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}"
+        partial.mkdir()
+        try:
+            start, others = time.perf_counter(), _making.__dict__.setdefault("seconds", 0.0)
+            make(partial)
+            # Of this artefact alone: those that it asked for and that were made on the way say their own.
+            seconds = time.perf_counter() - start - (_making.seconds - others)
+            _making.seconds += seconds
+            files = list_files(partial)
+            (partial / META).write_bytes(meta_bytes({
+                "spec": spec, "seed": spec.get("seed"), "device": spec.get("device"), "versions": versions(),
+                "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "wall_seconds": round(seconds, 3),
+                **about, "files": described(files)}))
+            for path in (*files.values(), partial / META, *sorted({p.parent for p in files.values()} | {partial})):
+                _flush(path)
+            partial.rename(folder)
+            _flush(self.root)
+        except BaseException as error:
+            error.add_note(f"while making {folder.name} in the store {self.root}")
+            # A removal that fails must not hide the error; the next get removes what is left.
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def _flush(path: Path) -> None:
+    """fsync a file or folder, so that after a power cut a renamed folder holds what its meta.json says."""
+    if path.is_dir() and os.name != "posix":
+        return  # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _bytes_in(path: Path) -> int:
+    try:
+        if path.is_symlink() or not path.is_dir():
+            return path.lstat().st_size
+        return sum(p.lstat().st_size for p in path.rglob("*") if p.is_symlink() or not p.is_dir())
+    except FileNotFoundError:  # another process is removing it
+        return 0
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _say(line: str) -> None:
+    print(f"store: {line}", file=sys.stderr, flush=True)

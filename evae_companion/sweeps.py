@@ -1,0 +1,243 @@
+"""Trainings: sequences of stages, each from the weights of the one before, kept in the store.
+
+The paper climbs beta from 1e-6 to 1, then starts from the beta = 1e-3 and the beta = 1e-4 model and climbs gamma
+from 1e-4 to 1e6 (Kwon et al., Advanced Science 2021). :func:`evae_core.training.stage_schedule` lists the stages;
+``train_stages`` trains those that the store does not hold yet, ``train_sweeps`` does so for several sequences at once.
+The loop itself is :func:`evae_core.training.train_stage`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import cache, partial
+from multiprocessing.managers import SyncManager
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from evae_companion.dataset import Data, DataSpec, load_data
+from evae_companion.evaluation import evaluate
+from evae_companion.parent_watchdog import end_with_parent
+from evae_companion.progress import STEPS, Report, timed
+from evae_companion.store.serialization import save_arrays, write_json
+from evae_companion.store.store import Store
+from evae_companion.trained import TrainedStage, stage_spec
+from evae_core.losses import LearnedEnergy
+from evae_core.model import VAE
+from evae_core.training import History, SpinData, train_stage, with_lr_backoff
+from evae_core.training.checkpoint import WEIGHTS_FILE, NoEncoder
+from evae_core.training.cuda_graph import upload
+from evae_core.training.divergence import check_measured
+from evae_core.training.stages import Stage, steps_to_train
+from evae_core.training.step import device_name, fused_available, pick_device
+
+FEW_STEPS = 400  # not worth the seconds that starting processes takes
+# Steps x batch x sites of a stage from which it is trained with the fused passes on a CPU: it then saves some 3 s,
+# and compiling costs 6 s once a machine. Shorter ones run as plain torch.
+FUSED_WORK = 5e6
+
+
+def train_stages(stages: list[Stage], data: DataSpec, store: Store | None = None, device: str = "auto",
+                 report: Callable[[str], None] | None = None, *, fused: bool | None = None,
+                 precision: str | None = None, guide: LearnedEnergy | None = None) -> list[TrainedStage]:
+    """Train every stage that the store does not hold, after its parents; return them in order.
+
+    Killed at any moment, it loses the stage in progress. ``report`` gets one line a stage. ``fused`` and
+    ``precision`` are :func:`make_step`'s; by default kernels are compiled for stages of FUSED_WORK on a CPU, and on
+    a GPU every stage is a CUDA graph. What was used is in the stage's ``measured``: the same seed gives the same bytes
+    on the same machine in the same mode. On a CPU a stage is trained on one thread, so that it does, however many
+    sweeps are climbed beside it (:func:`train_sweeps` uses the other cores). ``guide`` is the L_H of stages with
+    gamma > 0 in the place of the data set's Hamiltonian, by which all is measured still; batches and noise stay.
+
+    Raises
+    ------
+    RuntimeError
+        a stage that diverges at every learning rate tried; names the stage and the numbers.
+    """
+    store = store or Store()
+    report = _timed(report, [stages], [data], store, [guide])
+    return _train_stages(stages, data, store, device, report, fused, precision, {}, guide)
+
+
+def _timed(report: Report | None, sweeps: list[list[Stage]], specs: list[DataSpec], store: Store,
+           guides: Sequence[LearnedEnergy | None]) -> Report | None:
+    """``report`` with the time left of the stages that the store does not hold."""
+    def kept(stage: Stage, of: tuple[DataSpec, LearnedEnergy | None]) -> bool:
+        return store.find(stage_spec(stage, *of)) is not None
+
+    return timed(report, steps_to_train(sweeps, list(zip(specs, guides, strict=True)), kept), STEPS)
+
+
+def _train_stages(stages: list[Stage], data: DataSpec, store: Store, device: str, report: Report | None,
+                  fused: bool | None, precision: str | None, loaded: dict[DataSpec, Any],
+                  guide: LearnedEnergy | None = None) -> list[TrainedStage]:
+    """:func:`train_stages`; ``loaded`` keeps the data sets for sweeps to come."""
+    on_gpu = pick_device(device).type == "cuda"
+
+    def data_once() -> tuple[Data, SpinData]:
+        if data not in loaded:
+            sets = load_data(data, store, device)
+            there = upload(sets.train, pick_device(device)) if on_gpu else None
+            loaded[data] = sets, SpinData(sets.train, data.hamiltonian, there)
+        return loaded[data]
+
+    @cache
+    def kernels() -> bool:
+        return fused_available(report)
+
+    def trained(stage: Stage) -> TrainedStage:
+        parent = trained(stage.parent) if stage.parent else None
+        def make(folder: Path) -> None:
+            sets, spins = data_once()
+            wanted = not on_gpu and use_fused(stage, data) and kernels() if fused is None else fused
+            with nullcontext() if on_gpu else one_thread():
+                _train(stage, parent, sets, spins, folder, device, report, wanted, precision, guide)
+        spec = stage_spec(stage, data, guide)
+        if store.find(spec) is None:
+            data_once()  # before the stage's own time begins
+        return TrainedStage(stage, data, store.get(spec, make))
+
+    return [trained(stage) for stage in stages]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread: then what it sums does not depend on how many cores there are, or are free."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _worker(stages: list[Stage], data: DataSpec, guide: LearnedEnergy | None, root: Path, device: str, queue: Any,
+            fused: bool | None, precision: str | None) -> None:
+    torch.set_num_threads(1)  # and it was started with end_with_parent
+    _train_stages(stages, data, Store(root), device, queue.put, fused, precision, {}, guide)
+
+
+def train_sweeps(sweeps: list[list[Stage]], data: DataSpec | list[DataSpec], store: Store | None = None,
+                 device: str = "auto", report: Callable[[str], None] | None = None,
+                 workers: int | None = None, *, fused: bool | None = None, precision: str | None = None,
+                 guides: Sequence[LearnedEnergy | None] | None = None) -> list[list[TrainedStage]]:
+    """Climb independent sweeps side by side, one process and one thread each; return them like :func:`train_stages`.
+
+    ``data``: one for all, or one a sequence; ``guides``: one a sequence, or none. ``workers``: processes at a time; by
+    default the number of cores on a CPU (at most one a sequence), and 1 on a GPU. Common parents are trained once:
+    others wait for them. One thread a sequence uses two cores better than two threads for one (some 30 against 50 ms a
+    step at laptop size), and makes the bytes independent of the number of cores. Two captured stages at once on one GPU
+    are not tried yet: more workers there are processes with a copy of the data each. The rest as in
+    :func:`train_stages`.
+    """
+    store = store or Store()
+    specs = data if isinstance(data, list) else [data] * len(sweeps)
+    guided = [None] * len(sweeps) if guides is None else list(guides)
+    jobs = list(zip(sweeps, specs, guided, strict=True))
+    todo = [number for number, (stages, spec, guide) in enumerate(jobs)
+            if any(store.find(stage_spec(stage, spec, guide)) is None for stage in stages)]
+    if workers is None:
+        workers = 1 if pick_device(device).type == "cuda" else os.cpu_count() or 1
+    steps = sum(stage.steps for number in todo for stage in sweeps[number])
+    report = _timed(report, sweeps, specs, store, guided)
+    long = any(use_fused(stage, specs[number]) for number in todo for stage in sweeps[number])
+    if fused is None and long and pick_device(device).type == "cpu" and not fused_available(report):
+        fused = False  # made, or said to be missing, once for all
+    if len(todo) > 1 and workers > 1 and steps > FEW_STEPS:
+        context = multiprocessing.get_context("spawn")
+        for spec in {id(specs[n]): specs[n] for n in todo}.values():
+            load_data(spec, store, device, report)  # once, on all cores
+        with _manager(context) as manager, ProcessPoolExecutor(min(workers, len(todo)), mp_context=context,
+                                                               initializer=end_with_parent) as pool:
+            queue = manager.Queue()
+            futures = [pool.submit(_worker, *jobs[n], store.root, device, queue, fused, precision) for n in todo]
+            _listen(futures, queue, report)
+    loaded: dict[DataSpec, Any] = {}
+    try:
+        return [_train_stages(stages, spec, store, device, report, fused, precision, loaded, guide)
+                for stages, spec, guide in jobs]
+    finally:
+        loaded.clear()  # gigabytes of a GPU, perhaps
+
+
+def _manager(context: Any) -> SyncManager:
+    """As context.Manager(), but it ends with this process."""
+    (manager := SyncManager(ctx=context)).start(end_with_parent)
+    return manager
+
+
+def _listen(futures: Any, queue: Any, report: Callable[[str], None] | None) -> None:
+    """Pass the workers' lines on until all are done; the first error ends the others before their next sequence."""
+    pending = set(futures)
+    try:
+        while pending:
+            done = {future for future in pending if future.done()}
+            for future in as_completed(done):
+                future.result()
+            pending -= done
+            while not queue.empty():
+                line = queue.get()
+                if report:
+                    report(line)
+            time.sleep(0.2)
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+
+
+def _seed(stage: Stage, data: DataSpec, purpose: str) -> int:
+    """A 63-bit seed of the stage's own, so that no two stages share random numbers."""
+    text = json.dumps([purpose, stage_spec(stage, data)], sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinData, folder: Path, device: str,
+           report: Report | None, fused: bool | None, precision: str | None, energy: LearnedEnergy | None) -> None:
+    """Train one stage and write its artifact into ``folder``."""
+    say = report or (lambda line: None)
+    start_from = parent.model(device) if parent else None
+    if parent and start_from and isinstance(start_from.encoder, NoEncoder):
+        raise RuntimeError(f"stage ({stage}) starts from stage ({parent.stage}), of which {parent.folder} keeps the "
+                           "decoder alone; remove that folder to train it anew")
+
+    def attempt(rate: float) -> tuple[VAE, History, dict[str, Any]]:
+        """The stage at this learning rate, always with the same batches and noise."""
+        start = time.perf_counter()
+        model, history = train_stage(replace(stage, learning_rate=rate), spins, start_from, device=device,
+                                     energy=energy, seeds=partial(_seed, stage, data.spec), fused=fused,
+                                     precision=precision, report=say)
+        seconds = round(time.perf_counter() - start, 3)
+        measured = evaluate(model, data)
+        check_measured(measured)
+        return model, history, measured | {
+            "seconds": seconds, "device": device_name(pick_device(device)), "mode": history.mode,
+            "precision": history.precision, "threads": torch.get_num_threads(), "starts": history.starts}
+
+    (model, history, measured), failures = with_lr_backoff(stage, attempt, say)
+    if failures:
+        measured["diverged"] = failures
+    if parent and "weights" in parent.measured:  # carried here in half precision
+        measured["parent_weights"] = parent.measured["weights"]
+    safetensors.torch.save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()},
+                                folder / WEIGHTS_FILE)
+    save_arrays(folder / "history.npy", history.losses.numpy())
+    write_json(folder / "measured.json", measured)
+    last, guided = measured["train"], f", guided by {energy.name}" if energy is not None and stage.gamma else ""
+    say(f"{stage}{guided}: L_RC {last['reconstruction']:.3f}, L_KL {last['kl']:.1f}, L_H {last['energy']:.4f}, "
+        f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {measured['seconds']:.0f} s)")
+
+
+def use_fused(stage: Stage, data: DataSpec) -> bool:
+    """Whether a stage is long enough for the fused passes: FUSED_WORK."""
+    return stage.steps * stage.batch * data.shape[0] * data.shape[1] >= FUSED_WORK

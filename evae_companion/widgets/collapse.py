@@ -1,0 +1,54 @@
+"""The collapse explorer: gamma against the k-space MSE, the states of all trainings side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import ipywidgets
+
+from evae_companion.plotting.style import minus
+from evae_companion.widgets.base import Explorer, chooser, pixels
+from evae_companion.widgets.cursor import CursorPlot
+from evae_companion.widgets.images import png, sheet, spin_picture
+from evae_core.hamiltonian import Hamiltonian
+
+
+class CollapseExplorer(Explorer):
+    """Slide gamma over the collapse: the MSE's curve with a cursor, two generated states of every training.
+
+    Parameters
+    ----------
+    found : what :func:`evae_companion.experiments.collapse.run` returned. H : for energies.
+    figure : of :func:`evae_companion.plotting.collapse_measure`, the same that is shown before.
+    """
+
+    def __init__(self, found: SimpleNamespace, H: Hamiltonian, figure: Any):
+        super().__init__()
+        self.found, self.H, self.plot = found, H, CursorPlot(figure, (0, 1))
+        self.gamma = chooser("gamma", found.shown)
+        self.curves = ipywidgets.Image(format="png", layout={"width": "420px", "object_fit": "contain"})
+        self.image, self.words = pixels(150 * len(found.twins)), ipywidgets.HTML()
+        self.on_change([self.gamma], self.redraw)
+        self.show(self.gamma, ipywidgets.HBox([self.curves, ipywidgets.VBox([self.image, self.words])],
+                                              layout={"flex_flow": "wrap"}))
+        self.do(self.redraw)
+
+    def redraw(self) -> None:
+        """The states at gamma, a column a training, and what was measured there."""
+        number = self.found.shown.index(self.gamma.value)
+        self.curves.value = self.plot.at(self.gamma.value)
+        pairs = [self.found.states[name][number] for name in self.found.twins]
+        self.image.value = png(sheet([[spin_picture(pair[row]) for pair in pairs] for row in (0, 1)]))
+        self.words.value = "".join(f"<div>{line}</div>" for line in self.lines(pairs))
+
+    def lines(self, pairs: Sequence[Any]) -> list[str]:
+        """A line a training: E/N of its two states, the k-space MSE of all its samples."""
+        found = []
+        for name, pair in zip(self.found.twins, pairs, strict=True):
+            run = self.found.runs[name]
+            mse = float(run["kspace_mse"][run["gamma"] == self.gamma.value][0])
+            low, high = (minus(f"{e:.5f}") for e in self.H.energy_per_spin(pair.double()).tolist())
+            found.append(f"{name}: E/N = {low} and {high} J, k-space MSE {mse:.2g}")
+        return found

@@ -1,0 +1,164 @@
+"""Training: a stage is a number of optimiser steps at fixed beta and gamma, and stages follow one another.
+
+The loop of :func:`train_stage`, from top to bottom: every batch and learning rate of the stage is drawn beforehand
+(:mod:`~evae_core.training.batch_schedule`); weights come from the stage before or are random; each step computes the
+three losses, their gradients and Adam's update (:mod:`~evae_core.training.step`). Nothing is stored here.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evae_core.losses import LOSSES, EnergyModel
+from evae_core.model import VAE
+from evae_core.training.batch_schedule import BatchSchedule, batch_schedule
+from evae_core.training.checkpoint import NoEncoder
+from evae_core.training.cuda_graph import GraphLoop
+from evae_core.training.divergence import Diverged, check, check_state, with_lr_backoff
+from evae_core.training.stages import Stage, chained, confined_stages, control_stages, stage_schedule
+from evae_core.training.step import Step, make_step, new_model, pick_device
+
+__all__ = ["Diverged", "History", "SpinData", "Stage", "Step", "chained", "confined_stages", "control_stages",
+           "make_step", "new_model", "pick_device", "stage_schedule", "train_stage", "with_lr_backoff"]
+
+# A long stage from random weights is begun STARTS times, and goes on from the start with the lowest L_RC after
+# TRIAL_STEPS: about every other one still sits on the plateau of uniform outputs then, some for hundreds of steps more
+# (48 x 48, ten starts), and clipped gradients, more restarts or other learning rates did not free them.
+STARTS, TRIAL_STEPS = 4, 160
+
+
+@dataclass(frozen=True)
+class SpinData:
+    """Configurations to train on, and the Hamiltonian that they are states of.
+
+    spins : (n, 3, Ny, Nx) unit spins; a tensor, or what is indexed by arrays of numbers like one and has its shape.
+    resident : the same spins as :func:`~evae_core.training.cuda_graph.upload` puts them on a GPU; made for each stage
+        where it is missing.
+    """
+
+    spins: Any
+    hamiltonian: EnergyModel
+    resident: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """What a stage went through.
+
+    losses : (steps, 4) float32, LOSSES of every batch.
+    starts : the L_RC by which one of several random starts was chosen.
+    mode, precision : of the steps; mode is eager, compiled or graph.
+    """
+
+    losses: Tensor
+    starts: list[float]
+    mode: str
+    precision: str
+
+
+def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, device: str = "auto",
+                energy: EnergyModel | None = None, seeds: Callable[[str], int] | None = None,
+                fused: bool | None = None, precision: str | None = None,
+                report: Callable[[str], None] | None = None) -> tuple[VAE, History]:
+    """Train one stage; return its network, in evaluation mode, and what it went through.
+
+    Parameters
+    ----------
+    stage : what is trained; its own ``parent`` is only a description here.
+    parent : the network that the training starts from, which stays as it is; None: random weights. A long stage from
+        random weights goes on from the best of STARTS short ones.
+    energy : what L_H is made of; None: the Hamiltonian of the data.
+    seeds : the seed of each purpose ("weights 0", "noise", "batches"); None: hashed from the stage.
+    fused, precision : those of :func:`make_step`.
+    report : gets a line about the random starts.
+
+    Raises
+    ------
+    Diverged
+        losses or weights that are not finite, or an L_KL that explodes; :func:`with_lr_backoff` tries lower rates.
+    TypeError, ValueError
+        as :func:`make_step`; translations of an open sample, a parent without its encoder.
+
+    Examples
+    --------
+    >>> from evae_core import Hamiltonian, anneal, load_preset
+    >>> H = Hamiltonian(D=0.6, B=0.2)
+    >>> data = SpinData(anneal(H, (16, 16), 32), H)
+    >>> first, second = chained([(1e-3, 0.0, 3), (1e-3, 100.0, 3)], load_preset("smoke"), seed=0)
+    >>> model, _ = train_stage(first, data, device="cpu")
+    >>> model, history = train_stage(second, data, model, device="cpu")
+    >>> history.losses.shape
+    torch.Size([3, 4])
+    """
+    shape = (int(data.spins.shape[-2]), int(data.spins.shape[-1]))
+    seeds = seeds or partial(_seed, stage)
+    if stage.translate and data.hamiltonian.boundary != "periodic":
+        raise ValueError("translate needs a periodic sample; an open one has no translations")
+    if parent is not None and isinstance(parent.encoder, NoEncoder):
+        raise ValueError("parent must have its encoder to be trained on; this one came with its decoder alone")
+    schedule = batch_schedule(stage, len(data.spins), shape, np.random.default_rng(seeds("batches")))
+    begin = partial(_begin, stage, shape, energy or data.hamiltonian, parent, seeds, device, fused, precision)
+    starts = [0.0]
+    if parent is None and stage.steps >= 10 * TRIAL_STEPS:
+        starts = [_after_trial(begin(number), schedule.first(TRIAL_STEPS), data) for number in range(STARTS)]
+        if report:
+            report(f"{stage}: L_RC {', '.join(f'{loss:.3f}' for loss in starts)} after {TRIAL_STEPS} steps from "
+                   f"{STARTS} random starts; going on with the best")
+    step = begin(int(np.argmin(starts)))
+    losses, mode = _take(step, schedule, data)
+    check_state(step.model.state_dict())
+    return step.model.eval(), History(losses, starts, mode, step.precision)
+
+
+def _seed(stage: Stage, purpose: str) -> int:
+    digest = hashlib.sha256(json.dumps([purpose, stage.spec()], sort_keys=True).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def _begin(stage: Stage, shape: tuple[int, int], energy: EnergyModel, parent: VAE | None, seeds: Callable[[str], int],
+           device: str, fused: bool | None, precision: str | None, number: int) -> Step:
+    """A step that has not been taken yet, from the parent's weights or from the random ones of this ``number``."""
+    model = copy.deepcopy(parent) if parent else new_model(shape, energy, seeds(f"weights {number}"), stage.config)
+    return make_step(shape, energy, stage.beta, stage.gamma, device, learning_rate=stage.learning_rate,
+                     seed=seeds("noise"), model=model, fused=fused, precision=precision)
+
+
+def _after_trial(step: Step, schedule: BatchSchedule, data: SpinData) -> float:
+    """The mean L_RC of a short training's last steps; inf where it diverges, so that another start is taken."""
+    try:
+        return float(_take(step, schedule, data)[0][-20:, 0].mean())
+    except Diverged:
+        return math.inf
+
+
+def _take(step: Step, schedule: BatchSchedule, data: SpinData) -> tuple[Tensor, str]:
+    """Take all steps of the schedule: their losses (steps, 4), and the mode they were taken in."""
+    if step.device.type == "cuda" or data.resident is not None:
+        # A mask is copied from the host in every step, and no graph may do that.
+        captured = step.device.type == "cuda" and data.hamiltonian.mask is None
+        loop = GraphLoop(step, data.spins if data.resident is None else data.resident, schedule)
+        return loop.run(captured, check), "graph" if captured else "eager"
+    losses = torch.empty(len(schedule.rates), len(LOSSES))
+    for number, rate in enumerate(schedule.rates):
+        if number in schedule.restarts:
+            step.restart()
+        for group in step.optimizer.param_groups:
+            group["lr"] = float(rate)
+        batch = data.spins[schedule.indices[number]]
+        if schedule.shifts is not None:
+            batch = torch.stack([spins.roll(tuple(shift), (-2, -1))
+                                 for spins, shift in zip(batch, schedule.shifts[number].tolist(), strict=True)])
+        losses[number] = torch.stack(step.update(batch))
+        check(losses[number:number + 1], number)
+    return losses, step.mode

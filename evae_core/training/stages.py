@@ -1,0 +1,157 @@
+"""The stages of the sequential training, as plain descriptions: what is trained, from what, in which order.
+
+The paper climbs beta from 1e-6 to 1, then starts from the beta = 1e-3 and the beta = 1e-4 model and climbs gamma from
+1e-4 to 1e6 (Kwon et al., Advanced Science 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+from evae_core.model import VAEConfig
+from evae_core.presets import Preset
+from evae_core.validation import check_numbers
+
+_Data = TypeVar("_Data", bound=Hashable)  # what says which data set a ladder is trained on
+GAMMA_LOW = 100.0  # above it the model changes fast, and presets may give it other steps and another learning rate
+GAMMA_SETTLED = 5e3  # above it the model has collapsed, and presets may give it yet another learning rate
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: ``steps`` optimiser steps at fixed beta and gamma, from the weights of ``parent`` (None: random).
+
+    learning_rate falls along a cosine to ``final_rate`` times itself within the stage (1: constant, the paper's).
+    With ``translate`` every configuration is shifted by a random lattice vector of its own when it is drawn (periodic
+    samples only); one shift for a whole batch makes the gradients much noisier.
+    """
+
+    beta: float
+    gamma: float
+    steps: int
+    batch: int
+    learning_rate: float
+    final_rate: float
+    translate: bool
+    seed: int
+    parent: Stage | None = None
+    config: VAEConfig | None = None  # of the network; None: the paper's
+
+    def __post_init__(self) -> None:
+        for name in ("beta", "gamma", "learning_rate", "final_rate"):
+            if isinstance(value := getattr(self, name), bool) or not isinstance(value, Real):
+                raise TypeError(f"{name} must be a number, got {value!r:.60}")
+        for name in ("steps", "batch", "seed"):
+            if isinstance(value := getattr(self, name), bool) or not isinstance(value, Integral):
+                raise TypeError(f"{name} must be an integer, got {value!r:.60}")
+        if not isinstance(self.translate, bool):
+            raise TypeError(f"translate must be True or False, got {self.translate!r:.60}")
+        if not isinstance(self.config, VAEConfig | None):
+            raise TypeError(f"config must be a VAEConfig or None, got {self.config!r:.60}")
+        if not isinstance(self.parent, Stage | None):
+            raise TypeError(f"parent must be a Stage or None, got {self.parent!r:.60}")
+        for name in ("beta", "gamma"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)!r}")
+        for name, least in (("steps", 1), ("batch", 2), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}")
+        if not 0 < self.learning_rate < float("inf") or not 0 <= self.final_rate <= 1:
+            raise ValueError("learning_rate must be positive and final_rate between 0 and 1, "
+                             f"got {self.learning_rate!r} and {self.final_rate!r}")
+
+    def spec(self) -> dict[str, Any]:
+        """Everything the stage adds to its data set, as plain JSON values."""
+        own = {name: getattr(self, name) for name in ("beta", "gamma", "steps", "batch", "learning_rate",
+                                                      "final_rate", "translate", "seed")}
+        if self.config not in (None, VAEConfig()):
+            own["config"] = asdict(self.config)
+        return own | {"parent": self.parent and self.parent.spec()}
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}, beta {self.beta:g}, gamma {self.gamma:g}"
+
+
+def chained(rungs: Iterable[tuple[float, float, int]], preset: Preset, seed: int, parent: Stage | None = None,
+             translate: bool | None = None) -> list[Stage]:
+    """Stages one after the other from (beta, gamma, steps), each the parent of the next; the rest from the preset."""
+    stages = []
+    for beta, gamma, steps in rungs:
+        rate = (preset.learning_rate if gamma <= GAMMA_LOW
+                else preset.collapse_rate if gamma <= GAMMA_SETTLED else preset.settled_rate)
+        parent = Stage(beta, gamma, steps, preset.batch, rate, preset.final_rate,
+                       preset.translate if translate is None else translate, seed, parent)
+        stages.append(parent)
+    return stages
+
+
+def stage_schedule(preset: Preset, beta: float | None = None, seed: int = 0,
+           gammas: tuple[float, ...] | None = None) -> list[Stage]:
+    """The stages of a ladder: of beta at gamma = 0 (``beta`` None), or of gamma from the model of one ``beta``.
+
+    The gamma ladder's first stage has the beta ladder's stage as its parent; gamma = 0 itself is that parent. It climbs
+    ``gammas``, by default the preset's; for a seed other than 0 its ``repeat_gammas``, where it has any.
+
+    Raises
+    ------
+    ValueError
+        a beta that the preset's beta ladder does not hold.
+    """
+    if not isinstance(preset, Preset):
+        raise TypeError(f"preset must be a Preset, got {preset!r:.60}; use load_preset(name)")
+    if beta is not None and (isinstance(beta, bool) or not isinstance(beta, Real)):
+        raise TypeError(f"beta must be a number or None, got {beta!r:.60}")
+    steps = [preset.first_steps] + [preset.beta_steps] * (len(preset.betas) - 1)
+    betas = chained(zip(preset.betas, [0.0] * len(steps), steps, strict=True), preset, seed)
+    if beta is None:
+        return betas
+    if beta not in preset.betas:
+        raise ValueError(f"beta must be one of the preset's {preset.betas}, got {beta!r}")
+    rungs = [(beta, gamma, preset.gamma_steps if gamma <= GAMMA_LOW else preset.collapse_steps)
+             for gamma in ((seed and preset.repeat_gammas) or preset.gammas if gammas is None
+                           else check_numbers("gammas", gammas, 0.0))]
+    return chained(rungs, _at_one_rate(preset), seed, parent=betas[preset.betas.index(beta)])
+
+
+def control_stages(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
+    """The gamma ladder up to gamma = 100 with gamma = 0 instead: as much training, without the Hamiltonian.
+
+    What differs between its last model and the one of gamma = 100 is due to gamma, not to the added steps.
+    """
+    if beta is None:
+        raise TypeError("beta must be a number, got None: a control belongs to a gamma ladder")
+    up = [stage for stage in stage_schedule(preset, beta, seed) if stage.gamma <= GAMMA_LOW]
+    return chained([(beta, 0.0, stage.steps) for stage in up], _at_one_rate(preset), seed, parent=up[0].parent)
+
+
+def _at_one_rate(preset: Preset) -> Preset:
+    """The preset with its ``gamma_rate``, where it has one, in the place of all learning rates."""
+    rate = preset.gamma_rate
+    return preset if rate is None else replace(preset, learning_rate=rate, collapse_rate=rate, settled_rate=rate)
+
+
+def confined_stages(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
+    """A short way to collapse in an open sample: gamma = 0 from random weights, then five stages up to 1e5."""
+    steps = preset.confined_steps
+    rungs = [(beta, 0.0, 3 * steps), (beta, 100.0, steps), (beta, 1e3, steps), (beta, 3e3, steps),
+             (beta, 1e4, steps), (beta, 1e5, steps)]
+    return chained(rungs, preset, seed, translate=False)
+
+
+def steps_to_train(ladders: Sequence[Sequence[Stage]], data: Sequence[_Data],
+                  kept: Callable[[Stage, _Data], bool]) -> int:
+    """Optimiser steps of all stages that are not ``kept``, with their parents, each counted once.
+
+    ``data``: what each ladder is trained on.
+    """
+    todo: set[tuple[Stage, _Data]] = set()
+    for stages, own in zip(ladders, data, strict=True):
+        for stage in stages:
+            found: Stage | None = stage
+            while found is not None and (found, own) not in todo and not kept(found, own):
+                todo.add((found, own))
+                found = found.parent
+    return sum(stage.steps for stage, _ in todo)

@@ -1,0 +1,182 @@
+"""One optimiser step, in the form that suits the device: plain torch, fused passes, or ready for a CUDA graph."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from numbers import Integral
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from evae_core.losses import EnergyModel, Losses
+from evae_core.model import VAE, VAEConfig, check_size
+from evae_core.training import fused as passes
+from evae_core.validation import check_number
+
+# float32 everywhere but in a GPU's matrix products and convolutions, where TF32 (10 bits of mantissa) is torch's own
+# choice for convolutions too. bfloat16 is faster and coarser: ask for it. The losses are float32 in every case.
+PRECISION = {"cpu": "float32", "cuda": "tf32"}
+PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "tf32", "bfloat16")}
+# Lattice sites from which a single step uses the compiled kernels unless told otherwise: the compiler's 6 seconds, once
+# a machine, are saved in some 60 steps at 64 x 64.
+FUSED_SITES = 64 * 64
+
+
+def pick_device(device: str) -> torch.device:
+    """The torch device for ``"auto"`` (a GPU where torch sees one), ``"cpu"`` or ``"cuda"``; ValueError otherwise."""
+    if not isinstance(device, str) or device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f'device must be "auto", "cpu" or "cuda", got {device!r}')
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError('device "cuda" was asked for and torch sees no usable GPU; use "auto" or "cpu"')
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """``"cpu"``, or what the GPU calls itself: for records."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+@contextmanager
+def numerics(device: torch.device, precision: str) -> Iterator[None]:
+    """On a GPU: TF32 unless ``precision`` is float32, and algorithms that give the same bytes again; then as before."""
+    if device.type != "cuda":
+        yield
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, cast(Any, torch.backends.cudnn)  # its parts are made at run time
+    before = matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.deterministic
+    matmul.fp32_precision = cudnn.conv.fp32_precision = "ieee" if precision == "float32" else "tf32"
+    cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.deterministic = before
+
+
+class Step:
+    """One optimiser step on a batch, made by :func:`make_step`.
+
+    ``mode``: ``"eager"`` or ``"compiled"``; ``precision``: see PRECISIONS.
+    """
+
+    def __init__(self, model: VAE, hamiltonian: EnergyModel, beta: float, gamma: float, learning_rate: float,
+                 seed: int, mode: str, precision: str):
+        self.model, self.hamiltonian, self.beta, self.gamma = model, hamiltonian, beta, gamma
+        self.mode, self.precision = mode, precision
+        self.device = next(model.parameters()).device
+        # Channels last is some 1.2x faster for convolutions with so few channels on a CPU.
+        cast(Any, self.model).to(memory_format=torch.channels_last).train()  # a form that torch's types leave out
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate, betas=(0.9, 0.999), fused=True)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+
+    def restart(self) -> None:
+        """Begin with a fresh Adam: its moments are forgotten, in place."""
+        for state in self.optimizer.state.values():
+            for value in state.values():
+                value.zero_()
+
+    def __call__(self, batch: Tensor) -> Losses:
+        """Update the weights once; return the losses of the batch (before the update), detached.
+
+        Raises TypeError or ValueError for a batch that is not (n >= 2, 3, Ny, Nx) unit spins of the model's size.
+        """
+        self.model.check_batch(batch, self.hamiltonian)
+        if len(batch) < 2:
+            raise ValueError("batch must hold at least 2 configurations, batch norm needs a spread")
+        return self.update(batch)
+
+    def update(self, batch: Tensor) -> Losses:
+        """The same for a batch known to be right: nothing is checked, nothing waits for the device."""
+        batch = batch.to(self.device, non_blocking=True)
+        with numerics(self.device, self.precision):
+            losses = self.losses(batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            losses.total.backward()
+            self.optimizer.step()
+        return Losses(*(value.detach() for value in losses))
+
+    def losses(self, batch: Tensor) -> Losses:
+        """The losses of a batch on the step's device, with their graph."""
+        model, H = self.model, self.hamiltonian
+        if self.mode == "compiled":
+            return passes.losses(model, batch, H, self.beta, self.gamma, self.generator,
+                                torch.bfloat16 if self.precision == "bfloat16" else torch.float32)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        # Without its cache autocast casts the weights anew in every step, as a captured step must.
+        with torch.autocast(self.device.type, torch.bfloat16, self.precision == "bfloat16", cache_enabled=False):
+            x_out, mu, logvar = model(batch, self.generator)
+        return model.compute_losses(batch, x_out, mu, logvar, H, self.beta, self.gamma)
+
+
+def make_step(size: Any, hamiltonian: EnergyModel, beta: float, gamma: float, device: str = "auto", *,
+              learning_rate: float = 1e-3, seed: int = 0, model: VAE | None = None, fused: bool | None = None,
+              precision: str | None = None, report: Callable[[str], None] | None = None) -> Step:
+    """Return ``step(batch) -> Losses``: one Adam step (betas 0.9, 0.999) of a new, or the given, model.
+
+    ``step.model`` is the network, ``step.optimizer`` the optimiser.
+
+    fused : on a CPU, whether the passes of :mod:`evae_core.training.fused` are used; None: from 64 x 64 sites on
+        and where they can be had (if not, ``report``, or standard error, gets one line). They give the same losses to
+        rounding.
+    precision : of convolutions and matrix products, one of PRECISIONS; None: PRECISION of the device.
+
+    Raises
+    ------
+    TypeError, ValueError
+        a size that is no multiple of 16, negative beta or gamma, an unusable device, an unknown precision.
+    RuntimeError
+        ``fused=True`` without a working C++ compiler, or for a network that the passes do not know.
+    """
+    for name, value in (("beta", beta), ("gamma", gamma), ("learning_rate", learning_rate)):
+        check_number(name, value, 0.0, equal=True)
+    if not isinstance(hamiltonian, EnergyModel):
+        raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(hamiltonian).__name__}")
+    where = pick_device(device)
+    if fused is not None and not isinstance(fused, bool):
+        raise TypeError(f"fused must be True, False or None, got {fused!r}")
+    precision = PRECISION[where.type] if precision is None else precision
+    if not isinstance(precision, str) or precision not in PRECISIONS[where.type]:
+        raise ValueError(f"precision must be one of {PRECISIONS[where.type]} on this device, got {precision!r}")
+    if fused and where.type == "cuda":
+        raise ValueError("fused=True is for the CPU; on a GPU train_stage() captures the step as a CUDA graph")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {seed!r:.60}")
+    if not isinstance(model, VAE | None):
+        raise TypeError(f"model must be a VAE or None, got {type(model).__name__}")
+    ny, nx = check_size(size) if model is None else model.size
+    if model is None:
+        model = new_model(size, hamiltonian, seed)
+    single = next(model.parameters()).dtype == torch.float32
+    if fused is None:
+        wanted = where.type == "cpu" and single and ny * nx >= FUSED_SITES
+        fused = wanted and fused_available(report, model)
+    elif fused and (problem := passes.problem() or passes.why_not(model)):
+        raise RuntimeError(f"fused=True: {problem}; use fused=None or False")
+    if precision == "bfloat16" and where.type == "cpu" and not fused:
+        raise ValueError('precision "bfloat16" on a CPU needs the fused passes; use fused=True')
+    return Step(model.to(where), hamiltonian, beta, gamma, learning_rate, seed, "compiled" if fused else "eager",
+                precision)
+
+
+@cache
+def _say(line: str) -> None:
+    """Once a process."""
+    print(line, file=sys.stderr)
+
+
+def fused_available(report: Callable[[str], None] | None = None, model: VAE | None = None) -> bool:
+    """True where the fused passes can be had, and know the ``model`` where one is given; if not, one line why."""
+    problem = passes.problem() or (None if model is None else passes.why_not(model))
+    if problem:
+        (report or _say)(f"training steps run uncompiled, some 2 times slower: {problem}")
+    return problem is None
+
+
+def new_model(size: Any, hamiltonian: EnergyModel, seed: int, config: VAEConfig | None = None) -> VAE:
+    """A VAE for the Hamiltonian's boundary with random weights from ``seed`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return VAE(size, boundary=hamiltonian.boundary, config=config)
