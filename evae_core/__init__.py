@@ -8,8 +8,8 @@ _HOME = {"VAE": "model", "VAEConfig": "model", "Annealing": "annealing", "Hamilt
          "Losses": "losses", "Schedule": "annealing", "anneal": "annealing", "heat_bath": "annealing", "load_preset": "presets",
          "relax": "textures", "skyrmion_lattice": "textures", "topological_charge": "observables"}
 
-__all__ = ["VAE", "VAEConfig", "Annealing", "Hamiltonian", "Losses", "Schedule", "anneal", "heat_bath", "load_preset",
-           "relax", "skyrmion_lattice", "topological_charge"]
+__all__ = ["VAE", "VAEConfig", "Annealing", "Hamiltonian", "Losses", "Schedule", "anneal", "heat_bath",
+           "load_preset", "relax", "skyrmion_lattice", "topological_charge"]
 
 
 def __getattr__(name: str) -> Any:

@@ -96,7 +96,7 @@ def test_bad_options(monkeypatch):
                              ({"precision": "bfloat16", "fused": False}, ValueError, "fused passes")):
         with pytest.raises(error, match=word):
             make_step(32, H, 1e-3, 1.0, "cpu", **bad)
-    monkeypatch.setattr(step.fused, "problem", lambda: "no C++ compiler")
+    monkeypatch.setattr(step.passes, "problem", lambda: "no C++ compiler")
     with pytest.raises(RuntimeError, match="no C"):
         make_step(32, H, 1e-3, 1.0, "cpu", fused=True)
     said = []
