@@ -130,12 +130,12 @@ def untimed(value):
 def fingerprint(folder: Path) -> dict[str, str]:
     """{file: SHA-256} of a finished run's artefacts and figures; measured times left out.
 
-    meta.json holds when an artefact was made and for how long; the files it describes are all here. fig8_budget plots
+    meta.json holds when an artefact was made and for how long; the files it describes are all here. budget plots
     energies against measured seconds, and no two runs draw the same one; the energies are compared, in budget.json.
     """
     found = {}
     for path in sorted(p for part in ("store", "figures") for p in (folder / part).rglob("*") if p.is_file()):
-        if path.name == "meta.json" or path.parent.name == "locks" or path.stem == "fig8_budget":
+        if path.name == "meta.json" or path.parent.name == "locks" or path.stem == "budget":
             continue
         content = path.read_bytes()
         if path.name in ("measured.json", "budget.json"):

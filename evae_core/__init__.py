@@ -5,8 +5,9 @@ from typing import Any
 
 # Where each public name lives. They are imported when first asked for: torch takes seconds, --help needs none of it.
 _HOME = {"VAE": "model", "VAEConfig": "model", "Annealing": "annealing", "Hamiltonian": "hamiltonian",
-         "Losses": "losses", "Schedule": "annealing", "anneal": "annealing", "heat_bath": "annealing", "load_preset": "presets",
-         "relax": "textures", "skyrmion_lattice": "textures", "topological_charge": "observables"}
+         "Losses": "losses", "Schedule": "annealing", "anneal": "annealing", "heat_bath": "annealing",
+         "load_preset": "presets", "relax": "textures", "skyrmion_lattice": "textures",
+         "topological_charge": "observables"}
 
 __all__ = ["VAE", "VAEConfig", "Annealing", "Hamiltonian", "Losses", "Schedule", "anneal", "heat_bath",
            "load_preset", "relax", "skyrmion_lattice", "topological_charge"]

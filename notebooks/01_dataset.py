@@ -83,7 +83,7 @@ final = watched.finish()[0].numpy()
 picked = [0, len(states) // 3, 2 * len(states) // 3, len(states) - 1]
 fig = plotting.annealing_watched([trace["temperature"][k] for k in picked[:-1]] + [0.0],
                                  np.stack([states[k] for k in picked[:-1]] + [final]), trace)
-plotting.save(fig, figures, "fig1_annealing")
+plotting.save(fig, figures, "data_annealing")
 fig
 
 # %%
@@ -109,7 +109,7 @@ few = data.train[:min(200, len(data.train))]
 rest = relax(H, few, tolerance=1e-3, device=device)
 fig = plotting.gallery(torch.cat([few[:4], rest[:4]]).numpy(),
                        [f"E/N = {float(e):.4f} J" for e in H.energy_per_spin(torch.cat([few[:4], rest[:4]]).double())], columns=4)
-plotting.save(fig, figures, "fig1_gallery")
+plotting.save(fig, figures, "data_gallery")
 fig
 
 # %% [markdown]
@@ -128,7 +128,7 @@ defect_share = np.array([defects(c, shape) if len(c := skyrmion_centres(one)) el
 fig = plotting.dataset_statistics(data.train.statistics["energy"][:len(few)], data.train.statistics["charge"][:len(few)],
                                   defect_share, references={"best commensurate lattice": ideal},
                                   defect_label="share without six neighbours")
-plotting.save(fig, figures, "fig1_statistics")
+plotting.save(fig, figures, "data_statistics")
 fig
 
 # %% [markdown]

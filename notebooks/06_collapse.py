@@ -96,7 +96,7 @@ for name, f in found.final.items():
 print(f"training data: mean {data['energy_mean']:.6f} J, best {data['energy_min']:.6f} J, best once at rest {data['rest_min']:.6f} J; "
       f"best commensurate lattice {ideal:.6f} J, {abs(found.ideal['charge']):.0f} skyrmions")
 fig = plotting.gallery(np.stack([s.numpy() for s in found.last.values()]), list(found.last), columns=4)
-plotting.save(fig, figures, "fig5_states")
+plotting.save(fig, figures, "collapsed_states")
 fig
 
 # %% [markdown]

@@ -87,7 +87,7 @@ kinds = {"squares": [s for s in samples if s.kind == "square"], "wires": [s for 
 titles = {"squares": "squares: side in spacings a of the bulk, number of skyrmions", "wires": "wires: width, number of skyrmions"}
 fig = plotting.phase_strip([(titles[name], [(s.spins.numpy(), f"{s.size:.1f} a\n{s.skyrmions}") for s in of_kind])
                             for name, of_kind in kinds.items()])
-plotting.save(fig, figures, "figS_confined_strip")
+plotting.save(fig, figures, "size_scan_states")
 fig
 
 # %%
@@ -96,7 +96,7 @@ fig = plotting.strip_curves([(title, {
     **{key: [getattr(s, key) for s in kinds[title]] for key in ("size", "skyrmions", "energy")},
     "trained_size": [s.size for s in few], "trained_skyrmions": [s.relaxed_skyrmions for s in few],
     "trained_energy": [s.relaxed for s in few], "agrees": [s.agrees for s in few]}) for title, few in trained.items()])
-plotting.save(fig, figures, "figS_confined_sizes")
+plotting.save(fig, figures, "size_scan_energies")
 fig
 
 # %%
@@ -111,7 +111,7 @@ fig = plotting.confined_states([
     (f"{s.kind} {s.shape[0]} x {s.shape[1]}" + ("" if s.agrees else "\n(another state)"),
      {"lowest known": (s.spins.numpy(), s.energy), "E-VAE, relaxed": (s.state.numpy(), s.relaxed)})
     for s in samples if s.agrees is not None])
-plotting.save(fig, figures, "figS_confined_agreement")
+plotting.save(fig, figures, "size_scan_agreement")
 fig
 
 # %% [markdown]

@@ -70,7 +70,7 @@ Markdown(report_tables.gap_table(found.rows))
 names = ["best of the search", *found.state]
 fig = plotting.gallery(np.stack([found.certificate.spins.float().numpy(), *(s.numpy() for s in found.state.values())]),
                        names, columns=4)
-plotting.save(fig, figures, "fig8_lowest_states")
+plotting.save(fig, figures, "ground_state_candidates")
 fig
 
 # %% [markdown]
@@ -94,7 +94,7 @@ Markdown(report_tables.certificate_table(known[0]) if known else "")
 # %%
 rivals = budget.run(p, device=device)
 fig = plotting.budget_curves([(name, curves(sample)) for name, sample in rivals.items()])
-plotting.save(fig, figures, "fig8_budget")
+plotting.save(fig, figures, "budget")
 fig
 
 # %%
@@ -157,7 +157,7 @@ for name, way in sampled.way.items():
 # %%
 fig = plotting.quality_distributions({
     name: values | {"energy": values["energy"] - sampled.ideal} for name, values in sampled.distributions.items()})
-plotting.save(fig, figures, "fig8_distributions")
+plotting.save(fig, figures, "sample_quality_distributions")
 fig
 
 # %% [markdown]
@@ -168,13 +168,13 @@ fig
 fig = plotting.quality_front({
     step: [(name.replace("gamma", "γ ="), m[step]["coverage"], m[step]["vendi"], m[step]["energy"] - sampled.ideal)
            for name, m in sampled.measures.items()] for step in STEPS})
-plotting.save(fig, figures, "fig8_front")
+plotting.save(fig, figures, "sample_quality_front")
 fig
 
 # %%
 fig = plotting.gallery(np.concatenate([[sampled.states[name][k, 0].numpy() for name in sampled.names] for k in (0, 1)]),
                        [*sampled.names, *["at rest"] * len(sampled.names)], columns=len(sampled.names))
-plotting.save(fig, figures, "fig8_samples")
+plotting.save(fig, figures, "sample_quality_states")
 fig
 
 # %% [markdown]
@@ -252,7 +252,7 @@ for (words, table), labels in zip(panels, (list(found.gammas), [f"{t['excess']:.
         print(f"{words} = {label}: gamma_c {', '.join(f'{g:.3g}' for g in kspace if g == g) or 'none'} (states), "
               f"{', '.join(f'{g:.3g}' for g in kl if g == g) or 'none'} (posterior); expected {low:.3g} to {high:.3g}")
 fig = plotting.critical_gammas(panels)
-plotting.save(fig, figures, "fig8_critical_gamma")
+plotting.save(fig, figures, "critical_gamma")
 fig
 
 # %% [markdown]
@@ -279,7 +279,7 @@ print("gamma climbs", ", ".join(f"{stage.gamma:g}" for stage in systems.way_to_c
 others = other_systems.run(p, device=device)
 fig = plotting.confined_states([(name, {row: (spins.numpy(), energy) for row, (spins, energy) in others.states[name].items()})
                                 for name in others.names])
-plotting.save(fig, figures, "fig8_systems")
+plotting.save(fig, figures, "other_systems")
 fig
 
 # %%
@@ -287,7 +287,7 @@ fig = plotting.systems_collapse([
     {"label": name, "gamma": t["gamma"], "mse": t["kspace_mse"], "excess": t["energy"] - others.numbers[name]["best"],
      "data": [others.numbers[name]["data"][key] - others.numbers[name]["best"] for key in ("energy_min", "energy_mean")]}
     for name, t in others.ladder.items()], threshold=claims.COLLAPSED)
-plotting.save(fig, figures, "fig8_systems_collapse")
+plotting.save(fig, figures, "other_systems_collapse")
 fig
 
 # %% [markdown]

@@ -106,7 +106,7 @@ for count, error in errors.items():
     print(f"{count:4d} frames: {describe(error)}")
 fig = plots.learning_errors(list(errors), {words: [e[key] / e[key + "_label"] for e in errors.values()] for words, key in
                                               (("energy", "energy"), ("force", "force"), ("magnetic force", "force_mag"))})
-plotting.save(fig, figures, "fig10_learning")
+plotting.save(fig, figures, "deepspin_learning")
 fig
 
 # %%
@@ -114,7 +114,7 @@ best = trainings[max(trainings)]
 pairs = results.compared(best, validation)
 fig = plots.predictions([("energy", "meV/atom", *pairs["energy"]), ("force", "eV/Å", *pairs["force"]),
                             (r"$F^\mathrm{mag}$", r"eV/µ$_\mathrm{B}$", *pairs["force_mag"])])
-plotting.save(fig, figures, "fig10_predictions")
+plotting.save(fig, figures, "deepspin_predictions")
 fig
 
 # %% [markdown]
@@ -134,7 +134,7 @@ both = results.motion(p, best)
 fig = plots.modes([
     ("phonons", both["reference"].parts, {name: (m.linear_phonons, m.phonons) for name, m in both.items()}),
     ("magnons", both["reference"].parts, {name: (m.linear_magnons[:, None], m.magnons[:, None]) for name, m in both.items()})])
-plotting.save(fig, figures, "fig10_modes")
+plotting.save(fig, figures, "deepspin_modes")
 fig
 
 # %%
@@ -157,7 +157,7 @@ for name, m in both.items():
 size = results.SIZES[p.name]
 atoms = 4 * int(np.prod(size.block))
 fig = plots.magnet_in_motion({name: vars(m) for name, m in both.items()}, free=results.free_moments(atoms))
-plotting.save(fig, figures, "fig10_motion")
+plotting.save(fig, figures, "deepspin_motion")
 fig
 
 # %%
@@ -190,7 +190,7 @@ engine = {name: f"{low:g} to {high:g}" for name, (low, high) in (("F (eV/Å)", a
 print("candidates: deviations of " + ", or of ".join(f"{name} from {levels}" for name, levels in engine.items()))
 fig = plots.active_learning(found.labels, found.shares, [("rms error of F (eV/Å)", found.errors["force_rms"]),
                                                             ("largest error of F (eV/Å)", found.errors["force_max"])])
-plotting.save(fig, figures, "fig10_active")
+plotting.save(fig, figures, "deepspin_active")
 fig
 
 # %% [markdown]
@@ -224,7 +224,7 @@ else:
     pairs = results.compared(oxide.trained, oxide.held_out)
     fig = plots.predictions([("energy", "meV/atom", *pairs["energy"]), ("force", "eV/Å", *pairs["force"]),
                                 (r"$F^\mathrm{mag}$ of Ni", r"eV/µ$_\mathrm{B}$", *pairs["force_mag"])])
-    plotting.save(fig, figures, "fig10_nio")
+    plotting.save(fig, figures, "deepspin_nio")
     slope = np.polyfit(pairs["energy"][0], pairs["energy"][1], 1)[0]
     print(f"energy differences come out at {slope:.2f} of the labels': the fit follows forces and magnetic forces, energies weigh 1 % in it")
 fig
@@ -248,7 +248,7 @@ Markdown(results.recorded_tables())
 # %%
 guiding = guided.guided(p, device)
 fig = plots.guided_collapse(**guided.arguments(guiding))
-plotting.save(fig, figures, "fig10_guided")
+plotting.save(fig, figures, "deepspin_guided")
 fig
 
 # %%

@@ -80,7 +80,7 @@ for k in (4, 9, 16):
         print(f"means over {k:2d} frames scatter {np.sqrt(np.mean((blocks.std(0, ddof=1)[1:] / one[1:]) ** 2)):.3f} times as much as single frames "
               f"(1/sqrt({k}) = {k**-0.5:.3f})")
 fig = plots.law_against_simulator(lags[1:], with_number[1:], mean[1:], error[1:], plain=plain[1:])
-plotting.save(fig, figures, "fig11_law")
+plotting.save(fig, figures, "peace_law")
 fig
 
 # %% [markdown]
@@ -154,7 +154,7 @@ def curves(rows):
 
 fig = plots.score_curves([("frames", [1, 10, 50, 200], curves(by_frames)),
                              ("median size (µm)", [50, 100, 200, 400, 700, 1000], curves(by_size))], goal=0.007)
-plotting.save(fig, figures, "fig11_scores")
+plotting.save(fig, figures, "peace_scores")
 fig
 
 # %% [markdown]
@@ -279,7 +279,7 @@ for seed, (name, p_true) in enumerate(powders.items()):
 for (method, words), by in distances.items():
     print(f"{method}, {words}: mean distance by volume " + ", ".join(f"{n} frames {np.mean(d):.4f}" for n, d in by.items()))
 fig = plots.cumulative_curves(panels)
-plotting.save(fig, figures, "fig11_frames")
+plotting.save(fig, figures, "peace_frames")
 fig
 
 # %% [markdown]
@@ -303,7 +303,7 @@ for k, numbers in enumerate(tracking.break_up(grid, length)):
 found, truth = np.array(found), np.array(truth)
 print(f"one image of 1024 x 1024: {np.median(seconds[1:]) * 1e3:.0f} ms from image to sizes, {1 / np.median(seconds[1:]):.1f} images a second")
 fig = plots.evolution(np.arange(length), truth, *(found[..., k] for k in range(3)))
-plotting.save(fig, figures, "fig11_drying")
+plotting.save(fig, figures, "peace_drying")
 fig
 
 # %% [markdown]
@@ -353,7 +353,7 @@ for name, spins in sets.items():
 lags = np.arange(17)
 fig = plots.skyrmion_speckle(lags, np.exp(-(lags * np.pi / side * waist) ** 2 / 2), correlations, q[3:130],
                                 {name: y[3:130] for name, y in envelopes.items()}, radii, shares)
-plotting.save(fig, figures, "fig11_skyrmions")
+plotting.save(fig, figures, "peace_skyrmions")
 fig
 
 # %% [markdown]

@@ -78,7 +78,7 @@ fig = plotting.phase_diagram([
     ("E-VAE, collapsed", [(D, b, row["phase_generated"], words == "yes")
                            for (D, b, row), words in zip(points, shows, strict=True)]),
     ("made by hand", [(D, b, kind, True) for (D, b), (_, kind) in lowest_made.items()])], lines)
-plotting.save(fig, figures, "fig12_diagram")
+plotting.save(fig, figures, "phase_diagram")
 fig
 
 # %%
@@ -100,7 +100,7 @@ drawn = [(found.states[D, b][kind].numpy(), f"{kind.replace('lowest', 'E-VAE')}\
          for b in p.phase_fields for D in p.phase_D for kind in ("annealed", "lowest")]
 fig = plotting.gallery(np.stack([state for state, _ in drawn]), [words for _, words in drawn],
                        columns=2 * (len(p.phase_D) if len(p.phase_D) > 1 else len(p.phase_fields)))
-plotting.save(fig, figures, "fig12_states")
+plotting.save(fig, figures, "phase_diagram_states")
 fig
 
 # %% [markdown]
@@ -136,7 +136,7 @@ def curves(name):
 
 fig = plotting.critical_fields([(r"$\gamma_c$, states", curves("gamma_c_states")), (r"$\gamma_c$, $L_\mathrm{KL}$", curves("gamma_c_kl")),
                                 (r"$\beta_c$, $L_\mathrm{KL}$", curves("beta_c_kl"))])
-plotting.save(fig, figures, "fig12_critical")
+plotting.save(fig, figures, "phase_diagram_critical")
 fig
 
 # %% [markdown]

@@ -345,7 +345,8 @@ def test_what_the_notebooks_save_is_what_is_committed():
         figures, claimed = publishing.saved(ROOT, folder.name)
         files = {"claims.md", *(f"claims/{name}.json" for name in claimed),
                  *(f"{name}.{kind}" for name in figures for kind in ("png", "pdf"))}
-        assert listed(folder) == files
+        # Of a preset whose record is gone, to be run again, the figures of newer cells may be missing.
+        assert listed(folder) == files if places.record_folder(folder.name).is_dir() else listed(folder) <= files
 
 
 def test_results_from_carried_weights_are_the_same_within_rounding(run, monkeypatch, tmp_path):
