@@ -16,6 +16,7 @@
 PYTHON ?= python3
 PRESET ?= $(or $(EVAE_PRESET),laptop)
 PY := .venv/bin/python
+EVAE := .venv/bin/evae
 READY := .venv/.ready
 # Tests never touch the reader's own store or figures.
 TEST := build/test
@@ -39,14 +40,14 @@ $(READY): requirements.lock requirements-cpu.lock pyproject.toml
 	@$(PY) -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --no-index \
 		--requirement requirements-cpu.lock 2>/dev/null || true
 	$(PY) -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --requirement requirements.lock
-	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[test,book]"
+	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[companion,deepspin,test,book]"
 	@touch $@
 
 figures: $(READY)
-	$(PY) -m evae_companion figures --preset $(PRESET)
+	$(EVAE) figures --preset $(PRESET)
 
 publish: $(READY)
-	$(PY) -m evae_companion publish --preset $(PRESET)
+	$(EVAE) publish --preset $(PRESET)
 
 test: lint types
 	rm -rf $(TEST)
@@ -65,7 +66,7 @@ test-portable: $(READY)
 # Playwright and its browser are large, few need them, and the browser comes from Playwright's own address: not in the lock.
 # EVAE_CHROMIUM names a Chromium that is there already, and nothing is loaded down.
 test-browser: $(READY)
-	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[test,browser]"
+	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[companion,deepspin,test,browser]"
 	@[ -n "$$EVAE_CHROMIUM" ] || $(PY) -m playwright install --only-shell chromium
 	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/test_browser.py
 
@@ -82,7 +83,7 @@ lab: $(READY)
 		--ServerApp.root_dir="$(CURDIR)/notebooks" --LabApp.default_url=/lab/tree/00_start_here.ipynb
 
 notebooks: $(READY)
-	$(PY) -m evae_companion notebooks
+	$(EVAE) notebooks
 
 book: $(READY)
 	$(PY) docs/book.py
@@ -92,4 +93,4 @@ bench: $(READY)
 
 clean: $(READY)
 	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	$(PY) -m evae_companion clean $(if $(YES),--yes)
+	$(EVAE) clean $(if $(YES),--yes)

@@ -56,7 +56,7 @@ if importlib.util.find_spec("scipy") is None:
 if importlib.util.find_spec("filelock") is None:
     stand_in("filelock", FileLock=NoLock, Timeout=TimeoutError)
 
-from evae_companion import dataset  # noqa: E402 (after the stand-ins)
+from evae_companion import data_specs, dataset  # noqa: E402 (after the stand-ins)
 from evae_companion.store.store import Store  # noqa: E402
 from evae_core import Hamiltonian, Schedule, anneal, heat_bath  # noqa: E402
 from evae_core.annealing import gpu, relax  # noqa: E402
@@ -210,10 +210,10 @@ def a_shard(n: int, size: int, schedule: Schedule, folder: Path) -> dict:
 
 def a_data_set(preset, configurations: int, folder: Path) -> dict:
     """The data set of a preset, or a part of it, through the store as the notebooks make it."""
-    spec = dataset.data_spec(preset)
+    spec = data_specs.data_spec(preset)
     train = min(spec.train, configurations)
     rest = min(spec.validation, configurations - train)
-    spec = dataset.DataSpec(spec.hamiltonian, spec.shape, train, rest, configurations - train - rest, spec.shard,
+    spec = data_specs.DataSpec(spec.hamiltonian, spec.shape, train, rest, configurations - train - rest, spec.shard,
                             spec.schedule, spec.seed)
     data = []
     took = seconds(lambda: data.append(dataset.load_data(spec, Store(folder), "cuda", print)))
@@ -272,7 +272,7 @@ def main(argv=None) -> int:
         part("updates in global memory", lambda: [updates_a_second(size, chosen.replicas[-1], kind, chosen.target)
                                                   for size in chosen.sizes for kind in KINDS])
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        part("a shard", a_shard, preset.shard, preset.size, dataset.data_schedule(preset), Path(folder))
+        part("a shard", a_shard, preset.shard, preset.size, data_specs.data_schedule(preset), Path(folder))
         part("data set", a_data_set, preset, configurations, Path(folder) / "store")
     wrong = [f"{name} {row}" for name in ("energies", "lattices") for row, values in found[name].items()
              if not values["right"]] + ([] if found["relax"]["right"] else ["relax"])

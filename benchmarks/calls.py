@@ -23,7 +23,7 @@ def functions() -> dict[str, Call]:
 def core() -> dict[str, Call]:
     """The E-VAE, its Hamiltonian, annealer, observables and textures."""
     import evae_core
-    from evae_companion import dataset
+    from evae_companion import data_specs
     from evae_companion.store import deadline
     from evae_core import bonds, latent, materials, observables, textures
     from evae_core.presets import PRESETS
@@ -75,7 +75,7 @@ def core() -> dict[str, Call]:
         stages.stage_schedule: Call(stages.stage_schedule, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0,
                                                 "gammas": (1.0, 10.0)}),
         stages.control_stages: Call(stages.control_stages, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0}),
-        dataset.DataSpec: Call(dataset.DataSpec, data),
+        data_specs.DataSpec: Call(data_specs.DataSpec, data),
         commensurate_lattices.commensurate_cells: Call(commensurate_lattices.commensurate_cells,
                                                        {"shape": (16, 16), "count": 3}, {"shape": "sites"}),
         deadline.opened: Call(deadline.opened, {"minutes": 1.0}),
@@ -96,7 +96,7 @@ def core() -> dict[str, Call]:
     table["helix_period"] = Call(textures.helix_period, {"H": H})
     table["helix"] = Call(textures.helix, {"H": H, "shape": (16, 16), "turns": 1, "axis": "x"})
     lattice = textures.skyrmion_lattice(H, (32, 32))
-    for name in ("with_interstitial", "with_vacancy"):
+    for name in ("with_interstitial",):
         table[name] = Call(getattr(textures, name), {"H": H, "lattice": lattice, "device": "cpu"},
                            {"H": "the lattice|charge|survive|D=", "lattice": "charge|survive|skyrmion"})
     table["interstitial_pair"] = Call(textures.interstitial_pair, {"H": H, "shape": (24, 24), "device": "cpu"},

@@ -18,11 +18,13 @@ from pathlib import Path
 import torch
 from measure import machine
 
-from evae_companion.cluster import Climb, Place, Shard, dask, perform
+from evae_companion.cluster import Climb, Shard, dask, run_task
 from evae_companion.cluster.cost import Costs, simulate, tasks
 from evae_companion.cluster.executors import local_cluster
-from evae_companion.cluster.grid import chains, work
+from evae_companion.cluster.grid import chains
+from evae_companion.cluster.tasks import work
 from evae_companion.experiments.phase_diagram import ensemble
+from evae_companion.store.object_store import StoreLocation
 from evae_core import VAE
 from evae_core.presets import PRESETS
 
@@ -58,7 +60,7 @@ def measured(D: float = 0.4, field: float = 0.3) -> str:
     with tempfile.TemporaryDirectory() as folder:
         for unit in work(ensemble(replace(PRESETS["laptop"], phase_D=(D,), phase_fields=(field,)))):
             begun = time.process_time()
-            perform(unit, Place(folder), "cpu")
+            run_task(unit, StoreLocation(folder), "cpu")
             seconds = time.process_time() - begun
             if isinstance(unit, Shard):
                 count = min(unit.data.shard, unit.data.train + unit.data.validation - unit.number * unit.data.shard)

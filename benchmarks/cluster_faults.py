@@ -30,11 +30,13 @@ from typing import Any
 from measure import machine
 
 from evae_companion import claims
-from evae_companion.cluster import Outcome, Place, dask, fulfil, perform
+from evae_companion.cluster import RunReport, dask, run_task, run_tasks
 from evae_companion.cluster.executors import local_cluster
-from evae_companion.cluster.grid import Chain, chains, work
+from evae_companion.cluster.grid import Sweep, chains
 from evae_companion.cluster.tables import by_chain, by_stage, endings
+from evae_companion.cluster.tasks import work
 from evae_companion.store.artifact import NAME
+from evae_companion.store.object_store import StoreLocation
 from evae_companion.store.serialization import read_json
 from evae_core.presets import PRESETS
 
@@ -46,24 +48,24 @@ LARGER = replace(TINY, excess_size=32, batch=32, excess_train=40, phase_first=16
 HASTY = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "20s"}
 
 
-def tiny(**changes: Any) -> list[Chain]:
+def tiny(**changes: Any) -> list[Sweep]:
     """A small ensemble; ``changes`` are arguments of :func:`evae_companion.cluster.grid.chains`."""
     return chains(TINY, **({"seeds": 1, "betas": [1e-3], "D": [0.8], "B": [0.55], "reduced": True, "short": True}
                            | changes))
 
 
-def tables(ensemble: list[Chain], place: Place) -> bytes:
+def tables(ensemble: list[Sweep], place: StoreLocation) -> bytes:
     """The final tables, as the bytes that are compared."""
     found = endings(ensemble, place)
     return json.dumps([by_chain(found, claims.criticals),
                        {name: column.tolist() for name, column in by_stage(found).items()}]).encode()
 
 
-def serial(folder: Path, ensemble: list[Chain]) -> bytes:
+def serial(folder: Path, ensemble: list[Sweep]) -> bytes:
     """The tables from one unit after the other in this process."""
     for unit in work(ensemble):
-        perform(unit, Place(str(folder)), "cpu")
-    return tables(ensemble, Place(str(folder)))
+        run_task(unit, StoreLocation(str(folder)), "cpu")
+    return tables(ensemble, StoreLocation(str(folder)))
 
 
 def weights(folder: Path) -> dict[str, set[str]]:
@@ -143,31 +145,31 @@ def at_work(folder: Path) -> Callable[[], Any]:
     return lambda: list(folder.glob("stage-*.partial-*"))
 
 
-def nothing(folder: Path, plan: list[Chain], workers: int = 4) -> tuple[Outcome, Place, bool]:
+def nothing(folder: Path, plan: list[Sweep], workers: int = 4) -> tuple[RunReport, StoreLocation, bool]:
     """No fault: four workers of one scheduler, one store."""
-    place = Place(str(folder))
+    place = StoreLocation(str(folder))
     with local_cluster(workers) as cluster:
-        return fulfil(work(plan), dask(cluster.scheduler_address), place, "cpu"), place, True
+        return run_tasks(work(plan), dask(cluster.scheduler_address), place, "cpu"), place, True
 
 
-def compiled(folder: Path, plan: list[Chain]) -> tuple[Outcome, Place, bool]:
+def compiled(folder: Path, plan: list[Sweep]) -> tuple[RunReport, StoreLocation, bool]:
     """No fault, two workers: 32 x 32 sites, the stages of gamma by the compiled C++ passes of the laptop preset."""
     outcome, place, _ = nothing(folder, plan, workers=2)
     modes = [read_json(path)["mode"] for path in folder.glob("stage-*/measured.json")]
     return outcome, place, modes.count("compiled") == 5  # gamma = 0 and four stages above
 
 
-def killed(folder: Path, plan: list[Chain], workers: int = 4) -> tuple[Outcome, Place, bool]:
+def killed(folder: Path, plan: list[Sweep], workers: int = 4) -> tuple[RunReport, StoreLocation, bool]:
     """All workers get SIGKILL while one trains; their nannies start others."""
-    place = Place(str(folder))
+    place = StoreLocation(str(folder))
     with local_cluster(workers) as cluster:
         found = when(at_work(folder), lambda: [os.kill(one.pid, signal.SIGKILL) for one in cluster.workers.values()])
-        return fulfil(work(plan), dask(cluster.scheduler_address), place, "cpu"), place, bool(found)
+        return run_tasks(work(plan), dask(cluster.scheduler_address), place, "cpu"), place, bool(found)
 
 
-def restarted(folder: Path, plan: list[Chain]) -> tuple[Outcome, Place, bool]:
+def restarted(folder: Path, plan: list[Sweep]) -> tuple[RunReport, StoreLocation, bool]:
     """The scheduler and its worker get SIGKILL while it trains; both are started again at the same address."""
-    place, port = Place(str(folder)), free_port()
+    place, port = StoreLocation(str(folder)), free_port()
     commands = scheduler(port), worker(f"tcp://127.0.0.1:{port}")
     with programs(*commands) as first:
         def again() -> list[subprocess.Popen[bytes]]:
@@ -177,23 +179,23 @@ def restarted(folder: Path, plan: list[Chain]) -> tuple[Outcome, Place, bool]:
 
         second = when(at_work(folder), again)
         try:
-            outcome = fulfil(work(plan), dask(f"tcp://127.0.0.1:{port}"), place, "cpu")
+            outcome = run_tasks(work(plan), dask(f"tcp://127.0.0.1:{port}"), place, "cpu")
         finally:
             for process in second[0] if second else []:
                 stop(process)
     return outcome, place, bool(second)
 
 
-def cut(folder: Path, plan: list[Chain]) -> tuple[Outcome, Place, bool]:
+def cut(folder: Path, plan: list[Sweep]) -> tuple[RunReport, StoreLocation, bool]:
     """A worker gets SIGSTOP while it trains and answers nothing more; the other goes on. Stores of their own, a url."""
-    place, port = Place(None, f"file://{folder}/shared"), free_port()
+    place, port = StoreLocation(None, f"file://{folder}/shared"), free_port()
     address = f"tcp://127.0.0.1:{port}"
     with ExitStack() as stack:
         stack.enter_context(programs(scheduler(port), environment=HASTY))
         one, _ = (stack.enter_context(programs(worker(address), environment=HASTY | {
             "EVAE_STORE": str(folder / name)}))[0] for name in "ab")
         found = when(at_work(folder / "a"), lambda: os.killpg(one.pid, signal.SIGSTOP) or True)
-        return fulfil(work(plan), dask(address), place, "cpu"), place, bool(found)
+        return run_tasks(work(plan), dask(address), place, "cpu"), place, bool(found)
 
 
 def ip(*words: str) -> None:
@@ -232,9 +234,9 @@ def hosts(*names: str) -> Iterator[list[str]]:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True)
 
 
-def host_cut(folder: Path, plan: list[Chain]) -> tuple[Outcome, Place, bool]:
+def host_cut(folder: Path, plan: list[Sweep]) -> tuple[RunReport, StoreLocation, bool]:
     """A scheduler and two hosts, each a network namespace; one host's network goes down for good while it trains."""
-    place = Place(None, f"file://{folder}/shared")
+    place = StoreLocation(None, f"file://{folder}/shared")
     with ExitStack() as stack:
         head, *others = stack.enter_context(hosts("evae-s", "evae-a", "evae-b"))
 
@@ -254,7 +256,7 @@ def host_cut(folder: Path, plan: list[Chain]) -> tuple[Outcome, Place, bool]:
             return True
 
         found = when(busy, unplug)
-        return fulfil(work(plan), dask(f"tcp://{head}:8786"), place, "cpu"), place, bool(found)
+        return run_tasks(work(plan), dask(f"tcp://{head}:8786"), place, "cpu"), place, bool(found)
 
 
 CASES = {one.__name__: one for one in (nothing, compiled, killed, restarted, cut, host_cut)}

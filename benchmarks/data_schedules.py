@@ -16,7 +16,8 @@ import torch
 from numba import njit, prange
 
 from evae_companion.analysis.order import order
-from evae_companion.dataset import SAME, data_spec, rest_energies
+from evae_companion.data_specs import data_spec
+from evae_companion.dataset import SAME, rest_energies
 from evae_companion.experiments.report_tables import order_table
 from evae_core import Schedule, anneal
 from evae_core.presets import PRESETS

@@ -62,7 +62,7 @@ def kills(count: int, command: bool, only: Sequence[str], folder: Path | None = 
 def damages(count: int) -> dict[str, dict]:
     """On a small store of shards and stages, a pack, and the compiled passes."""
     from evae_companion import bundle, sweeps
-    from evae_companion.dataset import data_spec
+    from evae_companion.data_specs import data_spec
     from evae_companion.store.store import Store
     from evae_core.presets import PRESETS
     from evae_core.training import stage_schedule

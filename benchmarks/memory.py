@@ -40,7 +40,8 @@ def training(steps: int) -> dict:
 
 def annealing(shards: int) -> dict:
     """Shards annealed, verified and stored, as a data set makes them."""
-    from evae_companion.dataset import DataSpec, load_data
+    from evae_companion.data_specs import DataSpec
+    from evae_companion.dataset import load_data
     from evae_companion.store.store import Store
     from evae_core import Hamiltonian, Schedule
     spec = DataSpec(Hamiltonian(D=0.6, B=0.2), (16, 16), train=16, validation=0, test=0, shard=16,

@@ -16,11 +16,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 
 from evae_companion import training_plans as plans
-from evae_companion.dataset import DataSpec, data_spec
+from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.experiments import (
     beta_sweep,
     collapse,
@@ -29,21 +28,21 @@ from evae_companion.experiments import (
     noise_reduction,
     result_cache,
 )
+from evae_companion.store import weights
 from evae_companion.store.artifact import described, files_fault, identity, kept_meta, meta_bytes, read_meta
 from evae_companion.store.serialization import PARTIAL, load_arrays, read_json, save_arrays, write_json, write_whole
 from evae_companion.store.store import Store
-from evae_companion.trained import stage_spec
+from evae_companion.store.weights import DECODER, DECODER_FILE, NONE, WEIGHTS_FILE, WHOLE
+from evae_companion.trained import block_means, stage_spec
 from evae_core.presets import Preset
-from evae_core.training import Stage, checkpoint
-from evae_core.training.checkpoint import DECODER, DECODER_FILE, NONE, WEIGHTS_FILE, WHOLE
-from evae_core.training.stages import stage_schedule
+from evae_core.training import checkpoint
+from evae_core.training.stages import Stage, stage_schedule
 
 INDEX = "pack.json"
 MOST = 16_000_000  # bytes a file
 _PART = re.compile(rf"part-\d{{3,}}|{re.escape(INDEX + PARTIAL)}.*")
 _FILE = re.compile(r"\w+\.\w+")  # plain names of files: nothing is written elsewhere
 _ABOUT = ("versions", "created", "wall_seconds")  # of the original's meta.json
-ROWS = 100  # of a history, at most
 
 
 def pack(p: Preset, store: Store, folder: Path) -> Iterator[str]:
@@ -181,7 +180,7 @@ def thin(p: Preset, store: Store) -> int:
     whole |= {identity(stage_spec(stage, data))[1] for stage in plans.compared(p, plans.BETA, plans.WALK)}
 
     def decoder(old: Path, new: Path) -> None:
-        safetensors.torch.save_file(checkpoint.decoder_of(checkpoint.read(old)), new)
+        safetensors.torch.save_file(weights.decoder_of(checkpoint.read(old)), new)
 
     return sum(store.exchange(stage_spec(stage, spec), WEIGHTS_FILE, DECODER_FILE, decoder)
                for name, (stage, spec) in _stages(p).items() if name not in whole)
@@ -212,11 +211,11 @@ def _results(p: Preset) -> list[dict[str, Any]]:
 
 def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes], dict[str, Any]]:
     """A finished stage's files as they are carried, and what has become of its weights and its history."""
-    weights_file = checkpoint.file_in(source)
+    weights_file = weights.file_in(source)
     state = {}
     if level != NONE and weights_file.is_file():  # a stage that came without weights goes on without
-        state = checkpoint.halved(checkpoint.read(weights_file), decoder_only=level == DECODER)
-    level = checkpoint.extent(state)
+        state = weights.halved(checkpoint.read(weights_file), decoder_only=level == DECODER)
+    level = weights.extent(state)
     last, means = block_means(load_arrays(source / "history.npy"), steps)
     packed = {"weights": level, "precision": "float16" if state else None, "history_block": int(last[0])}
     with tempfile.TemporaryDirectory() as name:
@@ -226,19 +225,3 @@ def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes
         save_arrays(folder / "history.npy", means)
         write_json(folder / "measured.json", read_json(source / "measured.json") | {"weights": packed})
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}, packed
-
-
-def block_means(history: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means (n, 4) of a stage's history over n <= ROWS blocks of equally many steps, and the last step of each (n,).
-
-    A history that was thinned so already stays as it is; ValueError for any other that has not ``steps`` rows.
-    """
-    block = -(-steps // ROWS)
-    last = np.minimum(np.arange(block, steps + block, block), steps)
-    if len(history) != steps and len(history) != len(last):
-        raise ValueError(f"history must have {steps} rows, or {len(last)} where it is thinned, got {len(history)}")
-    if len(history) == len(last):
-        return last, history
-    first = np.append(0, last[:-1])
-    sums = np.add.reduceat(history.astype(np.float64), first)
-    return last, (sums / (last - first)[:, None]).astype(np.float32)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from evae_companion.dataset import Data
 from evae_core.annealing import replicas_from
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.losses import LOSSES, energy_loss, loss_of_energy
 from evae_core.model import VAE
 from evae_core.observables import kspace_mse, topological_charge
 from evae_core.training.divergence import Diverged
+
+if TYPE_CHECKING:
+    from evae_companion.dataset import Data
 
 EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
 RELAXED = 8  # states of each kind that are brought to rest after a stage,
@@ -74,3 +78,10 @@ def at_rest(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
     spins = replicas.spins().double()
     return {"energies": H.energy_per_spin(spins).tolist(), "torque": torque,
             "charges": topological_charge(spins, mask=H.mask, periodic=H.periodic).tolist()}
+
+
+def check_measured(measured: Mapping[str, Any]) -> None:
+    """Raise :class:`Diverged` where what was measured after a stage on data or generated states is not finite."""
+    for of in ("train", "validation", "generated"):
+        if not all(math.isfinite(value) for value in measured.get(of, {}).values()):
+            raise Diverged(f"what the trained network gives ({of}) is not finite", losses=measured[of])

@@ -16,8 +16,7 @@ import safetensors.torch
 
 from evae_companion import claims, places, published
 from evae_companion import training_plans as plans
-from evae_companion.bundle import block_means
-from evae_companion.dataset import DataSpec, data_spec
+from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.experiments import (
     beta_sweep,
     collapse,
@@ -26,14 +25,15 @@ from evae_companion.experiments import (
     latent_interpolation,
     noise_reduction,
 )
+from evae_companion.store import weights
 from evae_companion.store.artifact import described, files_fault, identity, kept_meta, meta_bytes, read_meta
 from evae_companion.store.serialization import load_table, replaced_folder, save_table, write_json
 from evae_companion.store.store import Store
-from evae_companion.trained import TrainedStage, stage_spec
+from evae_companion.trained import TrainedStage, block_means, stage_spec
 from evae_core.losses import LOSSES
 from evae_core.presets import Preset
-from evae_core.training import Stage, checkpoint
-from evae_core.training.stages import stage_schedule
+from evae_core.training import checkpoint
+from evae_core.training.stages import Stage, stage_schedule
 
 
 def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
@@ -185,9 +185,9 @@ def _index(p: Preset, store: Store, results: Sequence[tuple[dict[str, Any], list
     decoders["decoder_collapsed"] = next(iter(collapsing.values()))[-1]
     for name, stage in decoders.items():
         trained = _trained(stage, data, store)
-        state = checkpoint.read(checkpoint.file_in(trained.folder))
+        state = checkpoint.read(weights.file_in(trained.folder))
         path = folder / f"{name}.safetensors"
-        safetensors.torch.save_file(checkpoint.halved(state, decoder_only=True), path)
+        safetensors.torch.save_file(weights.halved(state, decoder_only=True), path)
         add(stage_spec(stage, data), {path.name: path}, [trained])
     files = {path.name: path for path in sorted(folder.iterdir())}
     (folder / published.INDEX).write_bytes(meta_bytes({

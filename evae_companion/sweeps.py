@@ -13,34 +13,37 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache, partial
 from multiprocessing.managers import SyncManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
 
-from evae_companion.dataset import Data, DataSpec, load_data
-from evae_companion.evaluation import evaluate
+from evae_companion.data_specs import DataSpec
+from evae_companion.dataset import Data, load_data
+from evae_companion.evaluation import check_measured, evaluate
 from evae_companion.parent_watchdog import end_with_parent
 from evae_companion.progress import STEPS, Report, timed
 from evae_companion.store.serialization import save_arrays, write_json
 from evae_companion.store.store import Store
+from evae_companion.store.weights import WEIGHTS_FILE
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.losses import LearnedEnergy
 from evae_core.model import VAE
 from evae_core.training import History, SpinData, train_stage, with_lr_backoff
-from evae_core.training.checkpoint import WEIGHTS_FILE, NoEncoder
+from evae_core.training.checkpoint import NoEncoder
 from evae_core.training.cuda_graph import upload
-from evae_core.training.divergence import check_measured
-from evae_core.training.stages import Stage, steps_to_train
-from evae_core.training.step import device_name, fused_available, pick_device
+from evae_core.training.numerics import device_name, pick_device
+from evae_core.training.stages import Stage
+from evae_core.training.step import fused_available
 
+_Data = TypeVar("_Data", bound=Hashable)  # what says which data set a sweep is trained on
 FEW_STEPS = 400  # not worth the seconds that starting processes takes
 # Steps x batch x sites of a stage from which it is trained with the fused passes on a CPU: it then saves some 3 s,
 # and compiling costs 6 s once a machine. Shorter ones run as plain torch.
@@ -236,6 +239,22 @@ def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinDat
     last, guided = measured["train"], f", guided by {energy.name}" if energy is not None and stage.gamma else ""
     say(f"{stage}{guided}: L_RC {last['reconstruction']:.3f}, L_KL {last['kl']:.1f}, L_H {last['energy']:.4f}, "
         f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {measured['seconds']:.0f} s)")
+
+
+def steps_to_train(ladders: Sequence[Sequence[Stage]], data: Sequence[_Data],
+                  kept: Callable[[Stage, _Data], bool]) -> int:
+    """Optimiser steps of all stages that are not ``kept``, with their parents, each counted once.
+
+    ``data``: what each ladder is trained on.
+    """
+    todo: set[tuple[Stage, _Data]] = set()
+    for stages, own in zip(ladders, data, strict=True):
+        for stage in stages:
+            found: Stage | None = stage
+            while found is not None and (found, own) not in todo and not kept(found, own):
+                todo.add((found, own))
+                found = found.parent
+    return sum(stage.steps for stage, _ in todo)
 
 
 def use_fused(stage: Stage, data: DataSpec) -> bool:

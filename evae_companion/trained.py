@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from evae_companion.dataset import DataSpec
+from evae_companion.data_specs import DataSpec
+from evae_companion.store import weights
 from evae_companion.store.serialization import load_arrays, read_json
 from evae_core.losses import LOSSES, LearnedEnergy
 from evae_core.model import VAE
 from evae_core.training import checkpoint
+from evae_core.training.numerics import pick_device
 from evae_core.training.stages import Stage
-from evae_core.training.step import pick_device
 
+ROWS = 100  # of a history, at most
 NETWORK = 3  # raise when the network, the losses or the loop change their results: older stages are then made anew
 
 
@@ -53,7 +55,7 @@ class TrainedStage:
         """The network as trained, in evaluation mode; as far as it was carried, where it was (``weights``)."""
         model = VAE(self.data.shape, boundary=self.data.hamiltonian.boundary,
                     config=self.stage.config)
-        checkpoint.load(model, checkpoint.file_in(self.folder))
+        checkpoint.load(model, weights.file_in(self.folder))
         return model.to(pick_device(device)).eval()
 
 
@@ -86,3 +88,19 @@ def history_table(run: Sequence[TrainedStage]) -> dict[str, Any]:
         found[f"rest_{of}"] = np.array([m["relaxed"][of]["energies"] for m in measured])
         found[f"charge_{of}"] = np.array([m["relaxed"][of]["charges"] for m in measured])
     return found | {"data_" + key: value for key, value in measured[0]["data"].items()}
+
+
+def block_means(history: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means (n, 4) of a stage's history over n <= ROWS blocks of equally many steps, and the last step of each (n,).
+
+    A history that was thinned so already stays as it is; ValueError for any other that has not ``steps`` rows.
+    """
+    block = -(-steps // ROWS)
+    last = np.minimum(np.arange(block, steps + block, block), steps)
+    if len(history) != steps and len(history) != len(last):
+        raise ValueError(f"history must have {steps} rows, or {len(last)} where it is thinned, got {len(history)}")
+    if len(history) == len(last):
+        return last, history
+    first = np.append(0, last[:-1])
+    sums = np.add.reduceat(history.astype(np.float64), first)
+    return last, (sums / (last - first)[:, None]).astype(np.float32)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evae_companion.dataset import DataSpec, confined_spec, data_spec, ordered_schedule
+from evae_companion.data_specs import DataSpec, confined_spec, data_spec, ordered_schedule
 from evae_core.presets import Preset
-from evae_core.training import Stage
-from evae_core.training.stages import confined_stages, control_stages, stage_schedule
+from evae_core.training.stages import Stage, confined_stages, control_stages, stage_schedule
 
 BETA = 1e-3  # where notebooks 4, 5 and 7 look
 NOISE = (0.0, 1.0, 100.0)  # gammas of Fig. 3

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 # Where each public name lives. They are imported when first asked for: torch takes seconds, --help needs none of it.
-_HOME = {"VAE": "model", "VAEConfig": "model", "Annealing": "annealing", "Hamiltonian": "hamiltonian",
+_HOME = {"VAE": "model", "VAEConfig": "presets", "Annealing": "annealing", "Hamiltonian": "hamiltonian",
          "Losses": "losses", "Schedule": "annealing", "anneal": "annealing", "heat_bath": "annealing",
          "load_preset": "presets", "relax": "textures", "skyrmion_lattice": "textures",
          "topological_charge": "observables"}

@@ -19,8 +19,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
-from numbers import Real
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ import torch
 from torch import Tensor
 
 from evae_core.bonds import Bond, Couplings, Term, bond_field, bond_matrix, check_bonds, count, couplings_of
+from evae_core.validation import check_is, check_number
 
 DMI_TYPES = ("bloch", "neel")
 MOST_SITES = 2**28  # of one configuration: 3 GB
@@ -70,8 +70,7 @@ def check_spins(spins: Tensor, name: str = "spins", *, unit: bool = False, magne
 
 def check_hamiltonian(H: Any, name: str = "H") -> None:
     """Raise TypeError unless ``H`` is a :class:`Hamiltonian`."""
-    if not isinstance(H, Hamiltonian):
-        raise TypeError(f"{name} must be a Hamiltonian, got {type(H).__name__} {H!r:.60}")
+    check_is(name, H, Hamiltonian)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,15 +122,11 @@ class Hamiltonian:
 
     def __post_init__(self) -> None:
         for name in ("J", "D", "B", "K"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (Real, np.floating, np.integer)):
-                raise TypeError(f"{name} must be a number, got {value!r}")
-            if not isfinite(value):
-                raise ValueError(f"{name} must be finite, got {value!r}")
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, check_number(name, getattr(self, name), -inf))
         object.__setattr__(self, "further", check_bonds(self.further))
-        if not isinstance(self.terms, (tuple, list)) or not all(isinstance(term, Term) for term in self.terms):
-            raise TypeError(f"terms must be a tuple of Term objects, got {self.terms!r:.100}")
+        check_is("terms", self.terms, tuple, list)
+        for term in self.terms:
+            check_is("terms", term, Term)
         object.__setattr__(self, "terms", tuple(self.terms))
         self.couplings  # noqa: B018  # checks the terms' numbers
         if not isinstance(self.dmi, str) or self.dmi not in DMI_TYPES:

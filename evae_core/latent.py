@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from evae_core.hamiltonian import Hamiltonian, check_spins
 from evae_core.model import VAE
-from evae_core.validation import check_number, finite_array
+from evae_core.validation import check_number
 
 K_STEPS = 200
 MOST_STEPS = 10**6
@@ -108,42 +107,3 @@ def interpolate(model: VAE, z_start: Tensor, z_end: Tensor, steps: int = K_STEPS
     share = torch.linspace(0, 1, steps + 1, device=z_start.device)[:, None]
     z = torch.lerp(z_start[None], z_end[None], share)
     return torch.cat([model.decode(part) for part in z.split(100)]).cpu()
-
-
-class Barrier(NamedTuple):
-    """An energy profile e(k), read as a barrier between two plateaus; energies in the profile's units.
-
-    R = k - argmax e, the steps from the top (positive towards the end of the path). ``start``, ``end``: the plateaus,
-    means over the first and last tenth. ``height``: the top above the higher plateau. ``width``: full width at half
-    that height, in steps (NaN where there is no barrier: no top above both plateaus between them).
-    """
-
-    R: np.ndarray
-    start: float
-    end: float
-    height: float
-    width: float
-
-
-def barrier(energy: Any) -> Barrier:
-    """Read a profile (K + 1,) as a :class:`Barrier`; ValueError for fewer than 11 points or not finite ones."""
-    energy = finite_array("energy", energy)
-    if energy.ndim != 1 or len(energy) < 11:
-        raise ValueError("energy must be a finite array of at least 11 values along the path, "
-                         f"got shape {energy.shape}")
-    tenth = len(energy) // 10
-    top = int(energy.argmax())
-    start, end = float(energy[:tenth].mean()), float(energy[-tenth:].mean())
-    height = float(energy[top] - max(start, end))
-    width = float("nan")
-    if height > 0 and tenth <= top < len(energy) - tenth:
-        half = energy[top] - height / 2
-        below = energy < half
-        left = np.flatnonzero(below[:top])
-        right = np.flatnonzero(below[top:])
-        if len(left) and len(right):
-            a, b = left[-1], top + right[0]
-            first = a + (half - energy[a]) / (energy[a + 1] - energy[a])
-            last = b - (half - energy[b]) / (energy[b - 1] - energy[b])
-            width = float(last - first)
-    return Barrier(np.arange(len(energy)) - top, start, end, height, width)

@@ -15,7 +15,7 @@ every output is the uniform state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,37 +25,10 @@ from torch.nn import functional as F
 
 from evae_core.hamiltonian import Hamiltonian, check_spins
 from evae_core.losses import EnergyModel, Losses, energy_loss, kl_loss, reconstruction_loss
+from evae_core.presets import LOGVAR_MOST, VAEConfig
 from evae_core.validation import check_count, check_is, check_number
 
-MOST_LATENT = 10**5
 MOST_STATES = 10**7  # decoded at once
-LOGVAR_MOST = 4.0  # log sigma^2 stays below it
-
-
-@dataclass(frozen=True)
-class VAEConfig:
-    """The network's numbers. The defaults are the paper's, except for the two that its text does not state."""
-
-    latent: int = 100  # latent variables
-    filters: tuple[int, ...] = (6, 12, 24, 48)  # of the encoder's convolutions; each is followed by a 2x2 pooling
-    hidden: int = 512  # width of the dense layers next to the latent space
-    slope: float = 0.1  # of the leaky ReLU below zero: chosen here
-    logvar_start: float = -6.0  # bias of the head log sigma^2 before training: chosen here
-
-    def __post_init__(self) -> None:
-        check_count("latent", self.latent, 1, MOST_LATENT)
-        if not isinstance(self.filters, tuple) or not self.filters:
-            raise TypeError(f"filters must be a tuple of integers, got {self.filters!r}")
-        for filters in self.filters:
-            check_count("filters", filters, 1, MOST_LATENT)
-        check_count("hidden", self.hidden, 1, MOST_LATENT)
-        check_number("slope", self.slope, 0.0, 1.0, equal=True)
-        check_number("logvar_start", self.logvar_start, -100.0, LOGVAR_MOST, equal=True)
-
-    @property
-    def reduction(self) -> int:
-        """The factor by which the poolings shrink each side of the lattice; sides are multiples of it."""
-        return 2 ** len(self.filters)
 
 
 def _collapse(axis_parity: int) -> Tensor:

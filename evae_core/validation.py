@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Collection, Sequence
+from functools import cache
 from math import inf, isfinite
 from numbers import Integral, Real
 from pathlib import Path
@@ -103,3 +105,9 @@ def finite_array(name: str, values: Any, columns: int | None = None) -> np.ndarr
     if not np.isfinite(found).all():
         raise ValueError(f"{name} must be finite, got {values!r:.{SHOWN}}")
     return found
+
+
+@cache
+def say_once(line: str) -> None:
+    """Say something on standard error, once per process."""
+    print(line, file=sys.stderr)

@@ -24,7 +24,8 @@ seed = 0
 import torch
 
 from evae_companion import plotting, widgets
-from evae_companion.dataset import data_schedule, data_spec, load_data
+from evae_companion.data_specs import data_schedule, data_spec
+from evae_companion.dataset import load_data
 from evae_companion.places import figures_folder
 from evae_companion.sweeps import train_stages
 from evae_core import Hamiltonian, anneal, load_preset, relax, skyrmion_lattice

@@ -39,7 +39,8 @@ from IPython.display import Markdown
 
 from evae_companion import plotting, widgets
 from evae_companion.analysis.order import order
-from evae_companion.dataset import data_spec, load_data, ordered_schedule
+from evae_companion.data_specs import data_spec, ordered_schedule
+from evae_companion.dataset import load_data
 from evae_companion.experiments.report_tables import order_table
 from evae_companion.places import figures_folder
 from evae_core import Annealing, Hamiltonian, Schedule, anneal, load_preset, relax, skyrmion_lattice

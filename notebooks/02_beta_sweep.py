@@ -27,7 +27,7 @@ device = "auto"
 import numpy as np
 
 from evae_companion import claims, plotting, widgets
-from evae_companion.dataset import data_spec
+from evae_companion.data_specs import data_spec
 from evae_companion.experiments import beta_sweep
 from evae_companion.places import figures_folder
 from evae_companion.plotting import ENERGY_LABEL

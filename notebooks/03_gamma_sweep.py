@@ -26,7 +26,7 @@ device = "auto"
 from IPython.display import Markdown
 
 from evae_companion import claims, plotting, widgets
-from evae_companion.dataset import data_spec
+from evae_companion.data_specs import data_spec
 from evae_companion.places import figures_folder
 from evae_companion.plotting import ENERGY_LABEL
 from evae_companion.sweeps import train_sweeps

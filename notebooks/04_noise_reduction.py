@@ -25,7 +25,7 @@ import torch
 from IPython.display import Markdown
 
 from evae_companion import claims, plotting, widgets
-from evae_companion.dataset import data_spec
+from evae_companion.data_specs import data_spec
 from evae_companion.experiments import noise_reduction
 from evae_companion.places import figures_folder
 from evae_companion.training_plans import NOISE as gammas

@@ -29,13 +29,14 @@ import numpy as np
 from IPython.display import Markdown
 
 from evae_companion import claims, plotting, widgets
-from evae_companion.dataset import data_spec
+from evae_companion.analysis.barrier import barrier
+from evae_companion.data_specs import data_spec
 from evae_companion.experiments import latent_interpolation
 from evae_companion.experiments.latent_interpolation import measures
 from evae_companion.places import figures_folder
 from evae_companion.training_plans import WALK as gammas
 from evae_core import load_preset
-from evae_core.latent import K_STEPS, barrier
+from evae_core.latent import K_STEPS
 
 p = load_preset(preset)
 figures = figures_folder(p)

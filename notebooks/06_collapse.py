@@ -25,7 +25,7 @@ import torch
 from IPython.display import Markdown, display
 
 from evae_companion import claims, plotting, widgets
-from evae_companion.dataset import data_spec
+from evae_companion.data_specs import data_spec
 from evae_companion.experiments import collapse, data_order, report_tables
 from evae_companion.places import figures_folder
 from evae_companion.training_plans import COLLAPSE as shown

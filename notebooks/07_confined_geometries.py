@@ -24,7 +24,7 @@ beta = 1e-3
 from IPython.display import Markdown
 
 from evae_companion import claims, plotting, widgets
-from evae_companion.dataset import confined_spec
+from evae_companion.data_specs import confined_spec
 from evae_companion.experiments import confined, report_tables, size_scan
 from evae_companion.places import figures_folder
 from evae_companion.sweeps import train_sweeps

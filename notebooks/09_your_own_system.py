@@ -45,7 +45,8 @@ import numpy as np
 import torch
 
 from evae_companion import plotting, widgets
-from evae_companion.dataset import DataSpec, load_data, ordered_schedule
+from evae_companion.data_specs import DataSpec, ordered_schedule
+from evae_companion.dataset import load_data
 from evae_companion.io import load_state, write_ovf
 from evae_companion.places import figures_folder
 from evae_companion.sweeps import train_stages

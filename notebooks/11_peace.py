@@ -40,7 +40,8 @@ import torch
 from IPython.display import Markdown
 
 from evae_companion import peace, plotting, widgets
-from evae_companion.dataset import data_spec, load_data
+from evae_companion.data_specs import data_spec
+from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.peace import end_to_end, images, magnetism, method_comparison, plots, sizes, tracking
 from evae_companion.places import figures_folder

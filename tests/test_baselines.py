@@ -8,7 +8,8 @@ import torch
 from scipy.special import erfc
 
 from evae_companion.analysis import Search, Tempering, certificate, overlap_rate, rate, temperatures
-from evae_companion.analysis.ground_state_search import descended, energies, wave_length
+from evae_companion.analysis.descent import descended, energies
+from evae_companion.analysis.ground_state_search import wave_length
 from evae_companion.analysis.samplers import Trace, annealings, decoded, tempering
 from evae_companion.analysis.trial_states import coupling, made_states, wave_vectors
 from evae_core import Hamiltonian, Schedule, heat_bath, topological_charge

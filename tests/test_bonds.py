@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from evae_companion.analysis.luttinger_tisza import lower_bound, spirals
-from evae_companion.dataset import DataSpec
+from evae_companion.data_specs import DataSpec
 from evae_core import Hamiltonian, anneal, heat_bath, relax
 from evae_core.annealing import Annealing, Schedule, _backend, general_lattice, runs_on
 from evae_core.bonds import Bond, check_bonds, shell
@@ -148,8 +148,9 @@ def test_a_bond_to_itself_and_functions_that_know_no_further_bonds():
 
 
 def test_auto_says_that_a_gpu_is_left_idle(monkeypatch, capsys):
-    from evae_core.annealing import _say, gpu
-    _say.cache_clear()
+    from evae_core.annealing import gpu
+    from evae_core.validation import say_once
+    say_once.cache_clear()
     monkeypatch.setattr(gpu, "usable", lambda: True)
     assert _backend("auto", Hamiltonian(further=SPIRAL)) is general_lattice and runs_on("auto") == "cuda"
     assert "nearest neighbours only" in capsys.readouterr().err

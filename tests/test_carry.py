@@ -8,11 +8,11 @@ import torch
 
 from evae_companion import bundle, sweeps, trained
 from evae_companion import training_plans as plans
-from evae_companion.dataset import data_spec
+from evae_companion.data_specs import data_spec
+from evae_companion.store import weights
 from evae_companion.store.artifact import identity, meta_bytes, read_meta
 from evae_companion.store.store import Store
 from evae_core.presets import PRESETS
-from evae_core.training import checkpoint
 from evae_core.training.stages import stage_schedule
 
 TINY = dataclasses.replace(
@@ -69,7 +69,7 @@ def test_thin_keeps_decoders_and_the_encoders_that_are_needed(tmp_path):
     before = {stage: drawn(trained) for stage, trained in climbed.items()}
     saved = bundle.thin(TINY, store)
     thinned = [stage for stage, trained in climbed.items()
-               if checkpoint.file_in(trained.folder).name == checkpoint.DECODER_FILE]
+               if weights.file_in(trained.folder).name == weights.DECODER_FILE]
     # beta 1e-4 and 1e-3 have children to come, gamma 1 and 100 are mapped back; the end of the ladder is done.
     assert thinned == [gamma[-1]] and saved > 0
     for stage, trained in climbed.items():
@@ -88,8 +88,8 @@ def test_needs_follow_the_run(run):
     names = {stage: identity(spec(stage))[1] for ladder, _ in plans.ladders(TINY).values() for stage in ladder}
     rungs = stage_schedule(TINY, 1e-3)
     needed = bundle.needs(TINY, run)
-    assert needed[names[rungs[0]]] == checkpoint.WHOLE
-    assert needed[names[rungs[-1]]] == checkpoint.DECODER  # once it is there: the collapsed state
+    assert needed[names[rungs[0]]] == weights.WHOLE
+    assert needed[names[rungs[-1]]] == weights.DECODER  # once it is there: the collapsed state
     everything = {identity(spec(stage))[1] for stage in names}
 
     class Finished:
@@ -97,7 +97,7 @@ def test_needs_follow_the_run(run):
             return spec["kind"] != "stage" or identity(spec)[1] in everything
 
     needed = bundle.needs(TINY, Finished())
-    assert checkpoint.WHOLE not in needed.values() and 4 < len(needed) < len(everything)
+    assert weights.WHOLE not in needed.values() and 4 < len(needed) < len(everything)
 
 
 def test_a_stage_that_nobody_needs_comes_without_weights(run, tmp_path, monkeypatch):
@@ -137,10 +137,10 @@ def test_the_networks_of_the_paper_are_halved_and_cut(tmp_path):
     """128 x 128: 12.8 million parameters, more than one file of 16 MB."""
     from evae_core import VAE
 
-    state = checkpoint.halved(VAE(128).state_dict())
+    state = weights.halved(VAE(128).state_dict())
     size = sum(value.numel() * value.element_size() for value in state.values())
     assert bundle.MOST < size < 2 * bundle.MOST
-    decoder = checkpoint.halved(VAE(128).state_dict(), decoder_only=True)
+    decoder = weights.halved(VAE(128).state_dict(), decoder_only=True)
     assert sum(value.numel() * value.element_size() for value in decoder.values()) < 3.5e6
 
 
@@ -203,13 +203,13 @@ def test_nothing_to_pack_and_no_room(run, tmp_path):
 
 def test_histories_as_block_means():
     history = np.arange(40.0).reshape(10, 4)
-    last, means = bundle.block_means(history, 10)
+    last, means = trained.block_means(history, 10)
     assert last.tolist() == list(range(1, 11)) and np.array_equal(means, history)
     history = np.random.default_rng(0).normal(size=(250, 4)).astype(np.float32)
-    last, means = bundle.block_means(history, 250)
+    last, means = trained.block_means(history, 250)
     assert last[0] == 3 and last[-1] == 250 and len(means) == len(last) == 84
     np.testing.assert_allclose(means[1], history[3:6].mean(0), rtol=1e-5)
     np.testing.assert_allclose(means[-1], history[249:].mean(0), rtol=1e-5)
-    assert np.array_equal(bundle.block_means(means, 250)[1], means)
+    assert np.array_equal(trained.block_means(means, 250)[1], means)
     with pytest.raises(ValueError, match="250 rows, or 84"):
-        bundle.block_means(history[:100], 250)
+        trained.block_means(history[:100], 250)

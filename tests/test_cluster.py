@@ -9,10 +9,10 @@ import cluster_faults
 import pytest
 from cluster_faults import free_port, programs, scheduler, tables, tiny, worker
 
-from evae_companion.cluster import Place, dask, fulfil, perform
+from evae_companion.cluster import dask, run_task, run_tasks
 from evae_companion.cluster.executors import check_address, exposed, local_cluster, slurm_script
-from evae_companion.cluster.grid import work
-from evae_companion.store.object_store import Remote
+from evae_companion.cluster.tasks import work
+from evae_companion.store.object_store import Remote, StoreLocation
 from evae_companion.store.store import Store
 
 distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
@@ -58,7 +58,8 @@ def test_the_dashboard_while_an_ensemble_runs(tmp_path):
             with urlopen(f"{root}/json/counts.json", timeout=60) as counts:
                 seen.append((*drawn, json.load(counts)))
 
-        outcome = fulfil(work(tiny())[:2], dask(cluster.scheduler_address), Place(str(tmp_path)), "cpu", done=look)
+        outcome = run_tasks(work(tiny())[:2], dask(cluster.scheduler_address), StoreLocation(str(tmp_path)), "cpu",
+                            done=look)
     assert not outcome.errors and [(status, drawn) for status, drawn, _ in seen] == [(200, True)] * 2
     assert all(counts["workers"] == 1 and counts["tasks"] >= 1 for _, _, counts in seen)
 
@@ -85,7 +86,8 @@ def test_tls(tmp_path, monkeypatch):
             **{f"tls_client_{kind}": str(tmp_path / file)
                for kind, file in (("cert", "certificate.pem"), ("key", "key.pem"))})
         shard = work(tiny())[:1]
-        outcome = fulfil(shard, dask(f"tls://127.0.0.1:{port}", security=security), Place(str(tmp_path / "s")), "cpu")
+        outcome = run_tasks(shard, dask(f"tls://127.0.0.1:{port}", security=security),
+                            StoreLocation(str(tmp_path / "s")), "cpu")
         assert not outcome.errors and len(outcome.receipts) == 1
         monkeypatch.setattr("evae_companion.cluster.executors.SCHEDULER_TIMEOUT", "2s")
         with pytest.raises((RuntimeError, TypeError)):
@@ -140,9 +142,9 @@ def bucket():
 
 def test_an_object_store_gives_the_serial_tables(tmp_path, bucket, serial):
     """Two workers' stores in turn: each unit is done where it is the other's turn, with what the first has pushed."""
-    places = [Place(str(tmp_path / name), bucket) for name in "ab"]
-    pulled = [perform(unit, places[number % 2], "cpu").pulled for number, unit in enumerate(work(tiny()))]
-    assert sum(pulled) and tables(tiny(), Place(str(tmp_path / "head"), bucket)) == serial
+    places = [StoreLocation(str(tmp_path / name), bucket) for name in "ab"]
+    pulled = [run_task(unit, places[number % 2], "cpu").pulled for number, unit in enumerate(work(tiny()))]
+    assert sum(pulled) and tables(tiny(), StoreLocation(str(tmp_path / "head"), bucket)) == serial
 
 
 def test_an_object_store_keeps_the_first(tmp_path, bucket, monkeypatch):

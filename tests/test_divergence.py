@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from test_training import SMALL, TINY
 
-from evae_companion import dataset, sweeps, trained
+from evae_companion import dataset, evaluation, sweeps, trained
 from evae_companion.store.store import Store
 from evae_core import training
 from evae_core.losses import Losses
@@ -101,9 +101,9 @@ def test_weights_that_are_not_finite_are_never_kept(store, monkeypatch):
 
 def test_what_the_network_gives_must_be_finite():
     good = {"train": {"kl": 1.0}, "generated": {"energy": -0.1}, "data": {"kspace_mse": float("nan")}}
-    divergence.check_measured(good)
+    evaluation.check_measured(good)
     with pytest.raises(Diverged, match=r"\(train\) is not finite.*kl inf"):
-        divergence.check_measured(good | {"train": {"kl": float("inf")}})
+        evaluation.check_measured(good | {"train": {"kl": float("inf")}})
 
 
 def test_an_undisturbed_stage_is_what_it_was(store):

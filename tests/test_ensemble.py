@@ -15,12 +15,14 @@ import torch
 from cluster_faults import TINY, tables, tiny
 
 from evae_companion.cli import main
-from evae_companion.cluster import Climb, Ending, Place, Shard, fulfil, local, perform, scheduler, units
-from evae_companion.cluster.grid import chains, numbers, work
+from evae_companion.cluster import Climb, Shard, Summary, local, run_task, run_tasks, scheduler, units
+from evae_companion.cluster.grid import chains, numbers
 from evae_companion.cluster.phase_ladders import small_data, to_collapse, to_posterior_collapse
 from evae_companion.cluster.tables import endings, phase, states
+from evae_companion.cluster.tasks import work
 from evae_companion.store import deadline
 from evae_companion.store.artifact import identity
+from evae_companion.store.object_store import StoreLocation
 from evae_core import Hamiltonian, skyrmion_lattice, topological_charge
 from evae_core.presets import PRESETS
 from evae_core.textures import helix
@@ -66,14 +68,14 @@ def test_units_are_cut_where_ladders_part():
 
 
 def test_processes_give_the_serial_tables(tmp_path, serial):
-    place, seen = Place(str(tmp_path / "store")), []
-    outcome = fulfil(work(tiny()), local(2), place, "cpu", done=seen.append)
+    place, seen = StoreLocation(str(tmp_path / "store")), []
+    outcome = run_tasks(work(tiny()), local(2), place, "cpu", done=seen.append)
     assert not outcome.errors and len(seen) == len(outcome.receipts) == len(work(tiny()))
     assert tables(tiny(), place) == serial
     gamma = [chain for chain in tiny() if chain.beta][0]
     assert {name: tuple(s.shape) for name, s in states(gamma, place).items()} == dict.fromkeys(
         ("median", "lowest", "annealed"), (3, 16, 16))
-    again = fulfil(work(tiny()), Refuses, place, "cpu", done=seen.append)
+    again = run_tasks(work(tiny()), Refuses, place, "cpu", done=seen.append)
     assert not again.receipts and len(seen) == 2 * len(work(tiny()))
 
 
@@ -84,7 +86,7 @@ class Refuses(Executor):
 
 def test_a_killed_worker_is_replaced(tmp_path, serial):
     """SIGKILL breaks a pool of processes: a new one does what was lost."""
-    place, killed, lines = Place(str(tmp_path / "store")), [], []
+    place, killed, lines = StoreLocation(str(tmp_path / "store")), [], []
 
     def start():
         pool = local(2)()
@@ -98,7 +100,7 @@ def test_a_killed_worker_is_replaced(tmp_path, serial):
         killed.append(next(iter(pool._processes)))
         os.kill(killed[0], signal.SIGKILL)
 
-    outcome = fulfil(work(tiny()), start, place, "cpu", lines.append)
+    outcome = run_tasks(work(tiny()), start, place, "cpu", lines.append)
     assert killed and outcome.lost and not outcome.errors and any("sent again" in line for line in lines)
     assert tables(tiny(), place) == serial
 
@@ -107,13 +109,13 @@ def test_errors_of_the_work_are_told_and_the_others_go_on(tmp_path):
     good = tiny()[:1]
     bad = [replace(chain, data=replace(chain.data, schedule=replace(chain.data.schedule, max_descent=1)))
            for chain in good]
-    place = Place(str(tmp_path))
+    place = StoreLocation(str(tmp_path))
     with ThreadPoolExecutor(1) as pool:
-        outcome = fulfil(work([*good, *bad]), lambda: Shared(pool), place, "cpu")
+        outcome = run_tasks(work([*good, *bad]), lambda: Shared(pool), place, "cpu")
     assert endings(good, place) and not endings(bad, place)
     failed = {type(unit).__name__ for unit in outcome.errors}
     assert failed == {"Shard", "Climb", "Ending"} and not outcome.lost
-    words = [outcome.errors[unit] for unit in outcome.errors if isinstance(unit, Ending)]
+    words = [outcome.errors[unit] for unit in outcome.errors if isinstance(unit, Summary)]
     assert "failed: " in words[0] and "descen" in words[0]
 
 
@@ -136,16 +138,16 @@ def test_lost_again_and_again_is_an_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(scheduler, "PAUSE", 0.0)
     shard = work(tiny())[:1]
-    outcome = fulfil(shard, Broken, Place(str(tmp_path)), "cpu")
+    outcome = run_tasks(shard, Broken, StoreLocation(str(tmp_path)), "cpu")
     assert f"lost {scheduler.TRIES} times" in outcome.errors[shard[0]] and outcome.lost == scheduler.TRIES
 
 
 def test_the_time_box_ends_it(tmp_path, monkeypatch):
     monkeypatch.setenv(deadline.ENV, deadline.opened(0))
-    outcome = fulfil(work(tiny()), Refuses, Place(str(tmp_path)), "cpu")
+    outcome = run_tasks(work(tiny()), Refuses, StoreLocation(str(tmp_path)), "cpu")
     assert outcome.over and not outcome.receipts and not outcome.errors
     with pytest.raises(deadline.DeadlineExceeded):
-        perform(work(tiny())[0], Place(str(tmp_path)), "cpu", deadline.opened(0))
+        run_task(work(tiny())[0], StoreLocation(str(tmp_path)), "cpu", deadline.opened(0))
 
 
 def test_phases():

@@ -13,7 +13,7 @@ from evae_companion import training_plans as plans
 from evae_companion.analysis import Candidate, Certificate
 from evae_companion.analysis.samplers import Trace
 from evae_companion.cli import main
-from evae_companion.dataset import confined_spec, data_spec
+from evae_companion.data_specs import confined_spec, data_spec
 from evae_companion.experiments import budget, report_tables, size_scan
 from evae_companion.experiments.budget import arrival, curves, samples
 from evae_companion.experiments.ground_state import certified, gaps, known_best, search_of

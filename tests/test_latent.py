@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evae_companion.analysis.barrier import barrier
 from evae_core import VAE
-from evae_core.latent import barrier, interpolate, inverse_map
+from evae_core.latent import interpolate, inverse_map
 
 
 @pytest.fixture(scope="module")

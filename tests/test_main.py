@@ -382,7 +382,7 @@ def test_help_needs_no_heavy_import():
 
 
 def test_python_dash_m():
-    done = subprocess.run([sys.executable, "-m", "evae_companion", "--help"], capture_output=True, text=True,
+    done = subprocess.run([Path(sys.executable).with_name("evae"), "--help"], capture_output=True, text=True,
                           timeout=120,
                           cwd=Path(command.__file__).parents[2])
     assert done.returncode == 0 and "figures" in done.stdout and done.stderr == ""

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from evae_companion.analysis.theta_density import theta_density
 from evae_core import Hamiltonian
 from evae_core.observables import (
     charge_density,
@@ -21,7 +22,6 @@ from evae_core.observables import (
     skyrmion_centres,
     structure_factor,
     theta,
-    theta_density,
     topological_charge,
 )
 

@@ -1,6 +1,5 @@
 """What holds the repository together: versions, environments, who may import whom, the notebooks' two forms, make."""
 
-import ast
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ from graphlib import TopologicalSorter
 from importlib import metadata
 from pathlib import Path
 
+import grimp
 import jupytext
 import nbformat
 import pytest
@@ -29,7 +29,7 @@ LINES = [line for line in (ROOT / "requirements.lock").read_text().splitlines() 
 PINS = [line.removesuffix(" \\") for line in LINES if not line.startswith(" ")]
 LOCK = {canonicalize_name(name): version for name, version in (line.split("==") for line in PINS)}
 
-LOCKED = ("test", "book")  # the extras that requirements.lock and the conda environments hold
+LOCKED = ("companion", "deepspin", "test", "book")  # the extras that requirements.lock and the conda environments hold
 
 # Packages under another name at conda-forge, and what an environment needs there besides.
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "cupy-cuda13x": "cupy",
@@ -135,104 +135,70 @@ def test_citation_and_license():
     assert PROJECT["authors"][0]["name"] == citation["authors"][0]["name"]
 
 
-def test_kernels_and_every_package_are_shipped():
+@pytest.mark.parametrize("package", ["evae_core", "evae_companion"])
+def test_kernels_and_every_package_are_shipped(package):
     """What a built package must hold: every folder with code, and the CUDA source beside it."""
     settings = SETTINGS["tool"]["setuptools"]
-    assert settings["packages"]["find"]["include"] == ["evae_core*"]
-    for folder in {path.parent for path in (ROOT / "evae_core").rglob("*.py")}:
+    assert f"{package}*" in settings["packages"]["find"]["include"]
+    for folder in {path.parent for path in (ROOT / package).rglob("*.py")}:
         assert (folder / "__init__.py").is_file(), f"{folder} has no __init__.py"
-    files = [path for path in (ROOT / "evae_core").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    data = {Path(pattern).suffix for pattern in settings["package-data"]["evae_core"]}
+    files = [path for path in (ROOT / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    data = {Path(pattern).suffix for pattern in settings["package-data"][package]}
     assert {path.suffix for path in files} <= {".py"} | data
 
 
 # Who may import whom ------------------------------------------------------------------------------------------------
 
-TIERS = [
-    {"files", "lifeline", "arguments"},
-    {"artefact", "bonds"},
-    {"timebox", "library", "progress"},
-    {"hamiltonian", "presets", "store", "recorded"},  # import nothing of ours but the file formats and the above
-    {"observables", "annealing", "cells", "textures", "baselines", "model", "ladders", "weights", "plan", "fused",
-     "step", "resident", "spirals", "vortices", "quality", "order", "divergence", "materials"},
-    {"dataset", "training", "latent", "runs", "systems", "formats", "peace", "deepspin", "remote", "ensemble"},
-    {"results", "carry"},
-    {"widgets", "recording", "cli", "__main__"},  # stand on top
-]
-PLAIN = {"plotting", "claims"}  # take plain arrays: they know no module that computes
-ONLY = {"matplotlib": {"plotting", "widgets"}, "ipywidgets": {"widgets"}, "IPython": {"widgets"}, "cupy": {"annealing"},
-        "papermill": {"cli"}, "nbclient": {"cli"}, "nbformat": {"cli"}, "jupytext": {"cli"},
+# Packages that few may import; who may not import whom of ours stands in pyproject.toml.
+ONLY = {"matplotlib": {"plotting", "widgets", "deepspin", "peace"}, "ipywidgets": {"widgets"}, "IPython": {"widgets"},
+        "cupy": {"annealing"}, "papermill": {"cli"}, "nbclient": {"cli"}, "nbformat": {"cli"}, "jupytext": {"cli"},
         "pytest": set(), "hypothesis": set()}
-MODULES = {path.stem if path.is_file() else path.name: path for path in (ROOT / "evae_core").iterdir()
-           if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").is_file()}
 
 
-def imports_of(path: Path) -> set[str]:
-    """Dotted names of all that a file imports, inside functions too; ``from a import b`` counts as a.b."""
-    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            above = package[:len(package) - node.level + 1] if node.level else ()
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            found |= {f"{base}.{name.name}" for name in node.names}
-    return found
+@pytest.fixture(scope="module")
+def graph():
+    return grimp.build_graph("evae_core", "evae_companion", include_external_packages=True,
+                             exclude_type_checking_imports=True, cache_dir=None)
 
 
-def module_imports(name: str) -> set[str]:
-    path = MODULES[name]
-    return set().union(*(imports_of(file) for file in ([path] if path.is_file() else path.rglob("*.py"))))
+def test_layers():
+    """The contracts of pyproject.toml: the companion on the core, and the layers within each."""
+    done = subprocess.run([sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()",
+                           "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
 
 
-def ours(name: str) -> set[str]:
-    """Our modules that ``name`` imports, itself excepted."""
-    dotted = (text.split(".") for text in module_imports(name))
-    return {parts[1] for parts in dotted if parts[0] == "evae_core"} - {name}
+def test_few_may_import_what_draws_and_runs(graph):
+    for package, users in ONLY.items():
+        if package in graph.modules:
+            found = {name.split(".")[1] for name in graph.find_modules_that_directly_import(package)}
+            assert found <= users, f"{package} is imported in {found - users}"
 
 
-def test_imports_are_seen(tmp_path, monkeypatch):
-    """The reading of imports itself: every way of writing one."""
-    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    file = tmp_path / "evae_core" / "annealing" / "cpu.py"
-    file.parent.mkdir(parents=True)
-    file.write_text("import a.b as c, d\nfrom e import f\nfrom . import gpu\nfrom ..store import Store\n"
-                    "def lazy():\n    from evae_core import model\n    import matplotlib\n")
-    assert imports_of(file) == {"a.b", "d", "e.f", "matplotlib", "evae_core.annealing.gpu",
-    "evae_companion.store.store.Store",
-                                "evae_core.model"}
+@pytest.mark.parametrize("inside, most", [("evae_core", 8), ("evae_", 12)])
+def test_chains_of_imports_are_short_and_run_in_no_circle(graph, inside, most):
+    below = {name: {other for other in graph.find_modules_directly_imported_by(name) if other.startswith(inside)}
+             for name in graph.modules if name.startswith(inside)}
+    length = {}
+    for name in TopologicalSorter(below).static_order():  # raises where there is a circle
+        length[name] = 1 + max((length[other] for other in below[name]), default=0)
+    longest = max(length, key=length.get)
+    assert length[longest] <= most, f"{longest} stands on a chain of {length[longest]} modules"
 
 
-def test_every_module_has_its_place():
-    assert set(MODULES) <= set().union(PLAIN, *TIERS), "give the new module a tier: DESIGN, who may import whom"
+def test_the_core_is_small():
+    entries = [path for path in (ROOT / "evae_core").iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= 16
+    other = {"kernels.py", "general_lattice.py", "fused"}  # kernels, and the passes in C++
+    lines = sum(len(path.read_text().splitlines()) for path in (ROOT / "evae_core").rglob("*.py")
+                if not other & {path.name, path.parent.name})
+    assert lines <= 4300
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_who_may_import_whom(name):
-    below = set()
-    for tier in TIERS:
-        if name in tier:
-            allowed = below | (tier if tier not in TIERS[:4] else set())
-        below |= tier
-    if name in PLAIN:
-        allowed = TIERS[0]
-    elif name in TIERS[-1]:
-        allowed |= PLAIN
-    wrong = ours(name) - allowed
-    assert not wrong, f"{name} must not import {sorted(wrong)}; import a name from its own module, not from evae_core"
-    outside = {text.split(".")[0] for text in module_imports(name)}
-    assert not {package for package, users in ONLY.items() if package in outside and name not in users}
-
-
-def test_imports_run_in_no_circle():
-    order = list(TopologicalSorter({name: ours(name) & set(MODULES) for name in MODULES}).static_order())
-    assert set(order) == set(MODULES)
-
-
-def test_importing_the_core_draws_nothing():
-    code = ("import sys; from evae_core import *; assert 'torch' in sys.modules; "
-            "print({'matplotlib', 'ipywidgets', 'papermill', 'IPython'} & set(sys.modules))")
+@pytest.mark.parametrize("module", ["evae_core", "evae_core.training", "evae_core.textures"])
+def test_importing_the_core_draws_nothing_and_stores_nothing(module):
+    code = (f"import sys; from {module} import *; assert 'torch' in sys.modules; "
+            "print({'matplotlib', 'ipywidgets', 'papermill', 'IPython', 'evae_companion'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stdout.strip() == "set()", done.stderr
 
@@ -278,7 +244,7 @@ FAKE = """#!/bin/sh
 echo "$@" >> log
 case "$*" in -c*) [ -z "$OLD" ] || { echo "Python 3.11 or newer is needed" >&2; exit 1; };; esac
 case "$*" in *"$FAIL"*) exit 1;; esac
-case "$*" in "-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python;; esac
+case "$*" in "-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python && cp "$0" .venv/bin/evae;; esac
 """
 
 
@@ -311,12 +277,13 @@ def test_make_builds_the_environment_once(build):
         "-m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --no-index --requirement "
         "requirements-cpu.lock",
         "-m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --requirement requirements.lock",
-        "-m pip --disable-pip-version-check install --quiet --no-build-isolation --editable .[test,book]"]
+        "-m pip --disable-pip-version-check install --quiet --no-build-isolation --editable "
+        ".[companion,deepspin,test,book]"]
     assert build(".venv")[::2] == (0, [])
-    assert build("figures")[::2] == (0, ["-m evae_companion figures --preset laptop"])
-    assert build("figures", EVAE_PRESET="smoke")[2] == ["-m evae_companion figures --preset smoke"]
-    assert build("figures", "PRESET=paper", EVAE_PRESET="smoke")[2] == ["-m evae_companion figures --preset paper"]
-    assert build("publish", EVAE_PRESET="smoke")[2] == ["-m evae_companion publish --preset smoke"]
+    assert build("figures")[::2] == (0, ["figures --preset laptop"])
+    assert build("figures", EVAE_PRESET="smoke")[2] == ["figures --preset smoke"]
+    assert build("figures", "PRESET=paper", EVAE_PRESET="smoke")[2] == ["figures --preset paper"]
+    assert build("publish", EVAE_PRESET="smoke")[2] == ["publish --preset smoke"]
 
 
 @needs_make
@@ -337,7 +304,7 @@ def test_an_interrupted_environment_is_never_ready(build, step):
     code, _, log = build("figures", FAIL=step)
     assert code != 0 and "figures" not in " ".join(log) and not (build.folder / ".venv" / ".ready").exists()
     code, _, log = build("figures")
-    assert code == 0 and "-m venv --clear .venv" in log and log[-1] == "-m evae_companion figures --preset laptop"
+    assert code == 0 and "-m venv --clear .venv" in log and log[-1] == "figures --preset laptop"
 
 
 @needs_make
@@ -351,7 +318,8 @@ def test_make_says_which_python_it_needs(build):
 @needs_make
 @pytest.mark.parametrize("target, commands", [
     ("test", ["-m ruff check", "-m mypy", "-m pytest", "-m pytest"]), ("lab", ["-m jupyter lab"]),
-    ("notebooks", ["-m evae_companion notebooks"]), ("clean", ["-m evae_companion clean"]), ("lint", ["-m ruff check"]),
+    ("notebooks", ["notebooks"]),
+    ("clean", ["clean"]), ("lint", ["-m ruff check"]),
     ("bench", ["benchmarks/report.py"]), ("book", ["docs/book.py"]),
     ("test-portable", ["-m pytest --doctest-modules", "-m pytest"]),
     ("test-browser", ["-m pip", "-m playwright install", "-m pytest"]),
@@ -363,7 +331,7 @@ def test_make_targets(build, target, commands):
     assert code == 0, said
     assert len(log) == len(commands)
     assert all(line.startswith(command) for line, command in zip(log, commands, strict=True))
-    assert build("clean", "YES=1")[2] == ["-m evae_companion clean --yes"]
+    assert build("clean", "YES=1")[2] == ["clean --yes"]
 
 
 @needs_make

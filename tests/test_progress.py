@@ -6,7 +6,8 @@ import types
 import pytest
 
 from evae_companion import progress
-from evae_companion.dataset import DataSpec, load_data
+from evae_companion.data_specs import DataSpec
+from evae_companion.dataset import load_data
 from evae_companion.sweeps import train_sweeps
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import PRESETS

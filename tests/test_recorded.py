@@ -12,10 +12,10 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from evae_companion import bundle, claims, cli, dataset, places, publish, published, sweeps, widgets
+from evae_companion import bundle, claims, cli, dataset, places, publish, published, sweeps, trained, widgets
 from evae_companion import training_plans as plans
 from evae_companion.cli import publishing
-from evae_companion.dataset import data_spec
+from evae_companion.data_specs import data_spec
 from evae_companion.experiments import (
     beta_sweep,
     collapse,
@@ -24,13 +24,13 @@ from evae_companion.experiments import (
     noise_reduction,
     report_tables,
 )
+from evae_companion.store import weights
 from evae_companion.store.serialization import load_table, read_json
 from evae_companion.store.store import Store
 from evae_core import VAE
 from evae_core.observables import theta
 from evae_core.presets import PRESETS
 from evae_core.textures import skyrmions
-from evae_core.training import checkpoint
 from evae_core.training.stages import stage_schedule
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -357,7 +357,7 @@ def test_results_from_carried_weights_are_the_same_within_rounding(run, monkeypa
     """
     monkeypatch.setattr(bundle, "_results", lambda p: [latent_interpolation.inverse_spec(p, stage) for stage in
                                                       plans.compared(p, plans.BETA, plans.WALK)])
-    monkeypatch.setattr(bundle, "needs", lambda p, store: dict.fromkeys(store.names(), checkpoint.WHOLE))
+    monkeypatch.setattr(bundle, "needs", lambda p, store: dict.fromkeys(store.names(), weights.WHOLE))
     list(bundle.pack(TINY, run[0], tmp_path / "pack"))
     other = Store(tmp_path / "other")
     list(bundle.unpack(tmp_path / "pack", other))
@@ -418,13 +418,13 @@ def test_notebooks_show_the_record(run, monkeypatch, tmp_path, capsys, number, f
 def test_a_record_at_the_size_of_the_paper_is_below_25_mb(tmp_path):
     """Untrained networks and states of 128 x 128, in the formats of a record; the tables at their number of rows."""
     p = PRESETS["paper"]
-    decoder = checkpoint.halved(VAE(p.size).state_dict(), decoder_only=True)
+    decoder = weights.halved(VAE(p.size).state_dict(), decoder_only=True)
     decoders = 4 * sum(value.numel() * value.element_size() for value in decoder.values())
     state = 3 * p.size**2 * 2
     # Of notebooks 2, 4, 5 and 6, as kept in half precision.
     shown = (1 + 2 * len(p.betas)) + (1 + 3) * 6 + (2 * 4 + 2) + (2 * 6 * 2 + 4)
     stages = sum(len(ladder) for ladder, _ in plans.ladders(p).values())
-    rows = 150 * stages * bundle.ROWS + 600 * stages + 200 * 200  # histories, stages, the paths' energies and charges
+    rows = 150 * stages * trained.ROWS + 600 * stages + 200 * 200  # histories, stages, the paths' energies and charges
     assert 12e6 < decoders + shown * state + rows < 25e6
 
 

@@ -6,7 +6,8 @@ import torch
 from test_training import SMALL, TINY
 
 from evae_companion import sweeps
-from evae_companion.dataset import data_spec, load_data
+from evae_companion.data_specs import data_spec
+from evae_companion.dataset import load_data
 from evae_companion.store.store import Store
 from evae_core.annealing import Schedule, anneal
 from evae_core.hamiltonian import Hamiltonian

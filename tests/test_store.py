@@ -72,7 +72,7 @@ def test_meta_says_what_it_is(store, make):
     folder = store.get(SPEC, make)
     meta = json.loads((folder / "meta.json").read_text())
     assert meta["spec"] == SPEC and meta["seed"] == 7 and meta["device"] == "cpu"
-    assert meta["versions"]["numpy"] == np.__version__ and {"python", "torch", "evae-core"} < set(meta["versions"])
+    assert meta["versions"]["numpy"] == np.__version__ and {"python", "torch", "evae"} < set(meta["versions"])
     assert 0 <= meta["wall_seconds"] < 60 and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", meta["created"])
     assert set(meta["files"]) == {"record.json", "weights/a.npy"}
     assert meta["files"]["weights/a.npy"]["size"] == (folder / "weights" / "a.npy").stat().st_size

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from evae_companion import sweeps
-from evae_companion.dataset import DataSpec, load_data
+from evae_companion.data_specs import DataSpec
+from evae_companion.dataset import load_data
 from evae_companion.store import deadline
 from evae_companion.store.deadline import DeadlineExceeded
 from evae_companion.store.store import Store

@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from evae_companion import sweeps, trained
-from evae_companion.dataset import DataSpec, load_data
+from evae_companion.data_specs import DataSpec
+from evae_companion.dataset import load_data
 from evae_companion.store.store import Store
 from evae_core import VAE, Hamiltonian, Schedule, losses, training
 from evae_core.presets import PRESETS

@@ -399,7 +399,7 @@ def tiny():
 
 
 def test_the_ladder_explorer_shows_what_was_trained(tiny):
-    from evae_companion.dataset import data_spec
+    from evae_companion.data_specs import data_spec
     from evae_companion.sweeps import train_sweeps
     from evae_core.training.stages import stage_schedule
     plans = [stage_schedule(tiny, beta) for beta in tiny.gamma_betas]

@@ -4,15 +4,8 @@
 :mod:`~evae_companion.analysis.samplers` are measured on the same budget.
 """
 
-from evae_companion.analysis.ground_state_search import (
-           Candidate,
-           Certificate,
-           Gap,
-           Search,
-           at_rest,
-           certificate,
-           descended,
-)
+from evae_companion.analysis.descent import at_rest, descended
+from evae_companion.analysis.ground_state_search import Candidate, Certificate, Gap, Search, certificate
 from evae_companion.analysis.tempering import Tempering, overlap_rate, rate, temperatures
 
 __all__ = ["Candidate", "Certificate", "Gap", "Search", "Tempering", "at_rest", "certificate", "descended",

@@ -18,18 +18,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from evae_companion.analysis.descent import at_rest, charge, descended, energies
 from evae_companion.analysis.luttinger_tisza import coupling
 from evae_companion.analysis.trial_states import made_states
 from evae_core.annealing import Schedule, anneal, replicas_from, settle
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.observables import topological_charge
 
 SAME = 1e-8  # E/N, J: two states at rest that are closer, with the same charge, are one candidate
 ALIKE = 2e-7  # the same before they are at rest
 SAME_CHARGE = 0.05
-ROUGH = 1e-4  # torque, in units of the largest coupling, to which all tries descend
-ROUGH_SWEEPS = 3000  # and at most so many sweeps: what has not arrived by then is ranked as it is
-BATCH = 64  # states descended at a time
 POPULATION = 4  # candidates that are kicked
 FILLS = ("heated", "emptied", "reversed")  # what happens to a disc: random spins, the background, its opposite
 WARM = (0.15, 0.7)  # highest temperature of a warm kick, as a share of where annealing begins
@@ -104,31 +101,6 @@ class Certificate:
         rest, torque = at_rest(self.H, state)
         raw, low = (float(energies(self.H, s)) for s in (state, rest))
         return Gap(raw - self.best.energy, low - self.best.energy, torque, charge(self.H, rest))
-
-
-def charge(H: Hamiltonian, spins: Tensor) -> float:
-    """The topological charge with the edges that H has."""
-    return float(topological_charge(spins, mask=None if H.mask is None else H.mask.copy(), periodic=H.periodic))
-
-
-def at_rest(H: Hamiltonian, state: Tensor, device: str = "auto") -> tuple[Tensor, float]:
-    """The local minimum below a state, float64, and its torque: the sweeping descent first, then :func:`settle`."""
-    return settle(H, descended(H, state[None].float(), device)[0])
-
-
-def energies(H: Hamiltonian, spins: Tensor) -> Tensor:
-    """E/N in J, float64, of spins made exactly unit vectors: float32 lengths are 1e-7 off, which E/N would show."""
-    return H.energy_per_spin(normalize(spins.double(), dim=-3))
-
-
-def descended(H: Hamiltonian, spins: Tensor, device: str = "auto") -> Tensor:
-    """(n, 3, Ny, Nx) float32, each turned into its field until its torque is small or ROUGH_SWEEPS are over."""
-    found = []
-    for part in normalize(spins, dim=-3).split(BATCH):
-        replicas = replicas_from(H, part, device=device)
-        replicas.descend(ROUGH * H.largest_coupling, ROUGH_SWEEPS)
-        found.append(replicas.spins().cpu())
-    return normalize(torch.cat(found), dim=-3)
 
 
 class _Pool:

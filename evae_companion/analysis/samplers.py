@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evae_companion.analysis.ground_state_search import descended, energies
+from evae_companion.analysis.descent import descended, energies
 from evae_companion.analysis.tempering import Tempering, temperatures
 from evae_core.annealing import Annealing, Schedule
 from evae_core.hamiltonian import Hamiltonian

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evae_companion.cli import notebook_runner
-from evae_companion.cli.errors import Failure, chosen_preset, deadline_in, plainly
-from evae_companion.cli.figures import TIME_IS_OVER
+from evae_companion.cli.errors import TIME_IS_OVER, Failure, chosen_preset, deadline_in, plainly
 from evae_companion.store import deadline
 
 if TYPE_CHECKING:
-    from evae_companion.cluster.grid import Chain
+    from evae_companion.cluster.grid import Sweep
 
 STAGES, CHAINS, ENSEMBLE = "stages.csv", "chains.csv", "ensemble.json"
 
@@ -45,10 +44,10 @@ def options(parser: ArgumentParser) -> None:
 
 def ensemble(arguments: Namespace, root: Path) -> int:
     """Do all units of the ensemble, whole or in a time box, then write the tables of what is complete."""
-    from evae_companion.cluster import Place, dask, fulfil, local
-    from evae_companion.cluster.executors import exposed
-    from evae_companion.cluster.grid import work
-    from evae_companion.cluster.scheduler import present
+    from evae_companion.cluster.executors import dask, exposed, local
+    from evae_companion.cluster.scheduler import present, run_tasks
+    from evae_companion.cluster.tasks import work
+    from evae_companion.store.object_store import StoreLocation
 
     name = chosen_preset(arguments.preset)
     plan = _chains(arguments, name)
@@ -60,7 +59,7 @@ def ensemble(arguments: Namespace, root: Path) -> int:
     kinds = {kind: sum(type(unit).__name__ == kind for unit in units) for kind in ("Shard", "Climb", "Ending")}
     print(f"{len(plan)} ladders at {len({chain.data for chain in plan})} points: {kinds['Shard']} shards, "
           f"{kinds['Climb']} climbs, {kinds['Ending']} endings", flush=True)
-    place = Place(arguments.store, arguments.url)
+    place = StoreLocation(arguments.store, arguments.url)
     folder = Path(arguments.output) if arguments.output else root / "build" / name / "ensemble"
     with notebook_runner.environment({deadline.ENV: deadline_in(arguments.minutes)}), plainly():
         if arguments.list:
@@ -75,7 +74,7 @@ def ensemble(arguments: Namespace, root: Path) -> int:
         else:
             start = local(arguments.workers)
         with _Bar(len(units)) as bar:
-            outcome = fulfil(units, start, place, "cuda" if arguments.gpus else "auto", bar.say, bar.done)
+            outcome = run_tasks(units, start, place, "cuda" if arguments.gpus else "auto", bar.say, bar.done)
         complete = _write(folder, plan, place, outcome.errors)
     if outcome.lost:
         print(f"work that was lost with its worker or scheduler and sent again: {outcome.lost} times")
@@ -121,7 +120,7 @@ class _Bar:
             print(line, file=sys.stderr, flush=True)
 
 
-def _chains(arguments: Namespace, name: str) -> list[Chain]:
+def _chains(arguments: Namespace, name: str) -> list[Sweep]:
     from evae_companion.cluster.grid import chains, numbers
     from evae_core.presets import PRESETS
 
@@ -140,7 +139,7 @@ def _chains(arguments: Namespace, name: str) -> list[Chain]:
         raise Failure(str(error), code=2) from error
 
 
-def _write(folder: Path, plan: list[Chain], place: Any, errors: Any) -> int:
+def _write(folder: Path, plan: list[Sweep], place: Any, errors: Any) -> int:
     """The tables of the complete ladders; how many there are."""
     from evae_companion import claims
     from evae_companion.cluster.tables import by_chain, by_stage, endings

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from evae_companion.store import deadline
 
 DEFAULT_PRESET = "laptop"
+TIME_IS_OVER = 3  # exit code
+COMPLETE = "complete.json"  # the notebooks that earlier boxes of an unfinished run have completed
 
 
 class Failure(Exception):

@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING
 
 from evae_companion import places
 from evae_companion.cli import notebook_runner
-from evae_companion.cli.errors import DEFAULT_PRESET, Failure, chosen_preset, deadline_in, plainly
+from evae_companion.cli.errors import (
+    COMPLETE,
+    DEFAULT_PRESET,
+    TIME_IS_OVER,
+    Failure,
+    chosen_preset,
+    deadline_in,
+    plainly,
+)
 from evae_companion.store import deadline
 
 if TYPE_CHECKING:
     from evae_companion.store.store import Store
 
-TIME_IS_OVER = 3  # exit code
-COMPLETE = "complete.json"  # the notebooks that earlier boxes of an unfinished run have completed
 
 
 def figures(arguments: Namespace, root: Path) -> int:

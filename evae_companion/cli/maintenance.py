@@ -7,8 +7,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from evae_companion.cli.errors import DEFAULT_PRESET, Failure, chosen_preset, human_size, plainly
-from evae_companion.cli.figures import COMPLETE
+from evae_companion.cli.errors import COMPLETE, DEFAULT_PRESET, Failure, chosen_preset, human_size, plainly
 
 
 def pack(arguments: Namespace, root: Path) -> int:
@@ -37,7 +36,7 @@ def unpack(arguments: Namespace, root: Path) -> int:
 def certify(arguments: Namespace, root: Path) -> int:
     """Search the lowest state of a preset's periodic box, print what was found and write it into data/known."""
     from evae_companion import publish
-    from evae_companion.dataset import data_spec
+    from evae_companion.data_specs import data_spec
     from evae_companion.experiments.ground_state import certified, search_of
     from evae_companion.store.store import Store
     from evae_core.presets import PRESETS
@@ -96,7 +95,7 @@ def info(arguments: Namespace, root: Path) -> int:
             return "not installed"
 
     print(f"{'python':<16}{sys.version.split()[0]}  {sys.executable}")
-    packages = ("evae-core", "torch", "numpy", "numba", "matplotlib", "ipywidgets", "papermill", "jupyterlab")
+    packages = ("evae", "torch", "numpy", "numba", "matplotlib", "ipywidgets", "papermill", "jupyterlab")
     cupy = [name for name in ("cupy-cuda13x", "cupy-cuda12x", "cupy") if version(name) != "not installed"]
     for package in (*packages, *(cupy or ["cupy"])):
         print(f"{package:<16}{version(package)}")

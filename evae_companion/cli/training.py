@@ -6,8 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from evae_companion.cli import notebook_runner
-from evae_companion.cli.errors import chosen_preset, deadline_in, plainly
-from evae_companion.cli.figures import TIME_IS_OVER, say_what_was_done, thin
+from evae_companion.cli.errors import TIME_IS_OVER, chosen_preset, deadline_in, plainly
+from evae_companion.cli.figures import say_what_was_done, thin
 from evae_companion.store import deadline
 
 

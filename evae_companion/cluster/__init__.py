@@ -5,8 +5,8 @@ any executor (:mod:`~evae_companion.cluster.scheduler`, :mod:`~evae_companion.cl
 """
 
 from evae_companion.cluster.executors import dask, local
-from evae_companion.cluster.scheduler import Outcome, Place, Receipt, fulfil, perform
-from evae_companion.cluster.tasks import Climb, Ending, Shard, Unit, units
+from evae_companion.cluster.scheduler import RunReport, TaskReport, run_task, run_tasks
+from evae_companion.cluster.tasks import Climb, Shard, Summary, Unit, units
 
-__all__ = ["Climb", "Ending", "Outcome", "Place", "Receipt", "Shard", "Unit", "dask", "fulfil", "local", "perform",
+__all__ = ["Climb", "RunReport", "Shard", "Summary", "TaskReport", "Unit", "dask", "local", "run_task", "run_tasks",
            "units"]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from evae_companion.cluster.tasks import Climb, Key, Shard, Unit
-from evae_companion.dataset import DataSpec
+from evae_companion.data_specs import DataSpec
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from evae_companion.cluster.phase_ladders import small_data, to_collapse, to_posterior_collapse
-from evae_companion.cluster.tasks import Ending, Unit, units
-from evae_companion.dataset import DataSpec, data_spec
+from evae_companion.data_specs import DataSpec, data_spec
 from evae_core.presets import Preset
-from evae_core.training import Stage
-from evae_core.training.stages import stage_schedule
+from evae_core.training.stages import Stage, stage_schedule
 
 
 @dataclass(frozen=True)
-class Chain:
+class Sweep:
     """One ladder of an ensemble: of gamma at one ``beta``, or of beta (None). Its point: D, B (J), size, seed."""
 
     D: float
@@ -27,10 +25,6 @@ class Chain:
     data: DataSpec
     stages: tuple[Stage, ...]
     samples: int
-
-    def ending(self) -> Ending:
-        """What is read of it afterwards; states are drawn at the end of gamma ladders alone."""
-        return Ending(self.data, self.stages, 0 if self.beta is None else self.samples)
 
 
 def numbers(text: str, name: str) -> list[float]:
@@ -55,7 +49,7 @@ def numbers(text: str, name: str) -> list[float]:
 
 
 def chains(p: Preset, seeds: int, betas: Sequence[float], D: Sequence[float], B: Sequence[float] | None = None,
-           reduced: bool = False, sizes: Sequence[int] = (), short: bool = False) -> list[Chain]:
+           reduced: bool = False, sizes: Sequence[int] = (), short: bool = False) -> list[Sweep]:
     """Every ladder of the ensemble: per point and seed one of beta and, for each of ``betas``, one of gamma.
 
     Parameters
@@ -91,11 +85,6 @@ def chains(p: Preset, seeds: int, betas: Sequence[float], D: Sequence[float], B:
             else:
                 ladders = [(None, stage_schedule(point, seed=seed)),
                            *((beta, stage_schedule(point, beta, seed)) for beta in betas)]
-            found += [Chain(strength, H_B, size, seed, beta, data, tuple(stages), p.samples)
+            found += [Sweep(strength, H_B, size, seed, beta, data, tuple(stages), p.samples)
                       for beta, stages in ladders]
     return found
-
-
-def work(ensemble: Sequence[Chain]) -> list[Unit]:
-    """All units of an ensemble: shards, climbs, endings."""
-    return [*units([(chain.data, chain.stages) for chain in ensemble]), *(chain.ending() for chain in ensemble)]

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from evae_companion.dataset import DataSpec, ordered_schedule
+from evae_companion.data_specs import DataSpec, ordered_schedule
 from evae_companion.experiments.systems import AT_REST
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import Preset
-from evae_core.training import Stage
-from evae_core.training.stages import chained
+from evae_core.training.stages import Stage, chained
 
 GAMMAS = (100.0, 300.0, 1e3, 3e3)
 BETAS = (1e-2, 3e-2, 1e-1, 3e-1)

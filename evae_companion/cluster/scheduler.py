@@ -18,8 +18,7 @@ from evae_companion.cluster.tasks import Spec, Unit, spec_of
 from evae_companion.progress import Report
 from evae_companion.store import deadline
 from evae_companion.store.artifact import identity
-from evae_companion.store.object_store import Remote
-from evae_companion.store.store import Store
+from evae_companion.store.object_store import Remote, StoreLocation
 
 TRIES = 5  # times that a unit is sent where its worker or its scheduler is lost
 PAUSE = 1.0  # seconds before lost work is sent again, so that a scheduler can come back
@@ -28,21 +27,7 @@ LOST = (CancelledError, BrokenExecutor, ConnectionError)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where artefacts lie: ``root``, a store's folder (None: the worker's own default); ``url``, shared artefacts.
-
-    Without a url the folder itself is shared: one machine, or a network file system.
-    """
-
-    root: str | None = None
-    url: str | None = None
-
-    def store(self) -> Store:
-        return Store(self.root)
-
-
-@dataclass(frozen=True)
-class Receipt:
+class TaskReport:
     """What doing a unit took: seconds of work, bytes pulled and pushed, where, which artefacts were made."""
 
     seconds: float
@@ -53,16 +38,16 @@ class Receipt:
 
 
 @dataclass
-class Outcome:
+class RunReport:
     """Receipts of the units done now; errors, in words, of those that failed; how often lost work was sent again."""
 
-    receipts: dict[Unit, Receipt] = field(default_factory=dict)
+    receipts: dict[Unit, TaskReport] = field(default_factory=dict)
     errors: dict[Unit, str] = field(default_factory=dict)
     lost: int = 0
     over: str | None = None  # what the time box ended at
 
 
-def perform(unit: Unit, place: Place, device: str = "auto", until: str | None = None) -> Receipt:
+def run_task(unit: Unit, place: StoreLocation, device: str = "auto", until: str | None = None) -> TaskReport:
     """Do one unit, here: pull what it needs, make what is absent, push what was made."""
     start, store, remote = time.perf_counter(), place.store(), Remote(place.url) if place.url else None
     before, pulled, pushed, made = os.environ.get(deadline.ENV), 0, 0, []
@@ -80,12 +65,12 @@ def perform(unit: Unit, place: Place, device: str = "auto", until: str | None = 
     finally:
         if until is not None:
             os.environ.pop(deadline.ENV) if before is None else os.environ.update({deadline.ENV: before})
-    return Receipt(time.perf_counter() - start, pulled, pushed, f"{socket.gethostname()}:{os.getpid()}", tuple(made))
+    return TaskReport(time.perf_counter() - start, pulled, pushed, f"{socket.gethostname()}:{os.getpid()}", tuple(made))
 
 
-def fulfil(units: Sequence[Unit], executor: Callable[[], Executor], place: Place, device: str = "auto",
+def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: StoreLocation, device: str = "auto",
            report: Report | None = None, done: Callable[[Unit], None] | None = None,
-           kept: Callable[[Iterable[Spec]], set[str]] | None = None) -> Outcome:
+           kept: Callable[[Iterable[Spec]], set[str]] | None = None) -> RunReport:
     """Do all units, in the order that their needs ask for, as many at a time as the executor likes.
 
     Parameters
@@ -101,7 +86,7 @@ def fulfil(units: Sequence[Unit], executor: Callable[[], Executor], place: Place
     names = {unit: [identity(spec)[1] for spec in unit.specs()] for unit in units}
     makers = {key: unit for unit in units for key in unit.makes()}
     there = place_kept(spec for unit in units for spec in unit.specs())
-    outcome, tries = Outcome(), dict.fromkeys(units, 0)
+    outcome, tries = RunReport(), dict.fromkeys(units, 0)
     waiting: dict[Unit, set[Unit]] = {}
     for unit in units:
         if all(name in there for name in names[unit]):
@@ -111,7 +96,7 @@ def fulfil(units: Sequence[Unit], executor: Callable[[], Executor], place: Place
             waiting[unit] = {makers[key] for key in unit.reads() if key in makers}
     for needs in waiting.values():
         needs &= waiting.keys()  # not those that were done before
-    running: dict[Future[Receipt], Unit] = {}
+    running: dict[Future[TaskReport], Unit] = {}
     pool = executor()
     try:
         while waiting or running:
@@ -122,7 +107,7 @@ def fulfil(units: Sequence[Unit], executor: Callable[[], Executor], place: Place
                     waiting.clear()
                     break
                 try:
-                    running[pool.submit(perform, unit, place, device, os.environ.get(deadline.ENV))] = unit
+                    running[pool.submit(run_task, unit, place, device, os.environ.get(deadline.ENV))] = unit
                 except (*LOST, RuntimeError, OSError) as error:  # it broke, or was shut down, a moment ago
                     say(f"the executor takes no work ({error!r:.200}); starting it again")
                     broken = True
@@ -173,7 +158,7 @@ def _lost(error: BaseException) -> bool:
     return isinstance(error, LOST) or type(error).__module__.startswith("distributed.")
 
 
-def _fail(outcome: Outcome, waiting: dict[Unit, set[Unit]], unit: Unit, words: str) -> None:
+def _fail(outcome: RunReport, waiting: dict[Unit, set[Unit]], unit: Unit, words: str) -> None:
     """Note the error of a unit, and of all that cannot be done without it."""
     outcome.errors[unit] = words
     for other in [other for other, needs in waiting.items() if unit in needs]:
@@ -185,7 +170,7 @@ def _words(unit: Unit) -> str:
     return deadline.describe(unit.specs()[-1])
 
 
-def present(place: Place) -> Callable[[Iterable[Spec]], set[str]]:
+def present(place: StoreLocation) -> Callable[[Iterable[Spec]], set[str]]:
     """Names of the artefacts of specs that are there, intact: in the shared store, or behind the url."""
     def kept(specs: Iterable[Spec]) -> set[str]:
         if place.url:

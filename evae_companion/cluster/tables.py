@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from evae_companion.cluster.grid import Chain
-from evae_companion.cluster.scheduler import Place
-from evae_companion.store.object_store import Remote
+from evae_companion.cluster.grid import Sweep
+from evae_companion.cluster.tasks import summary_of
+from evae_companion.store.object_store import Remote, StoreLocation
 from evae_companion.store.serialization import load_arrays, read_json
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.textures import helix_period
@@ -25,12 +25,12 @@ SKYRMIONS = 0.3  # |charge| in a square of one helix period from which a state i
 UNIFORM = 0.5  # |<S>| from which any other is uniform
 
 
-def endings(ensemble: Sequence[Chain], place: Place) -> dict[Chain, dict[str, Any]]:
+def endings(ensemble: Sequence[Sweep], place: StoreLocation) -> dict[Sweep, dict[str, Any]]:
     """ending.json of every chain that has one, pulled where it lies behind a url."""
     store, remote = place.store(), Remote(place.url) if place.url else None
     found = {}
     for chain in ensemble:
-        (spec,) = chain.ending().specs()
+        (spec,) = summary_of(chain).specs()
         if remote:
             remote.pull(spec, store)
         if (folder := store.find(spec)) is not None:
@@ -38,14 +38,14 @@ def endings(ensemble: Sequence[Chain], place: Place) -> dict[Chain, dict[str, An
     return found
 
 
-def states(chain: Chain, place: Place) -> dict[str, torch.Tensor]:
+def states(chain: Sweep, place: StoreLocation) -> dict[str, torch.Tensor]:
     """The states of a gamma ladder's ending, (3, N, N) each: median, lowest (both generated, at rest), annealed."""
-    (spec,) = chain.ending().specs()
+    (spec,) = summary_of(chain).specs()
     arrays = load_arrays(place.store().held(spec) / "states.npz")
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def by_stage(found: dict[Chain, dict[str, Any]]) -> dict[str, np.ndarray]:
+def by_stage(found: dict[Sweep, dict[str, Any]]) -> dict[str, np.ndarray]:
     """One row a stage: the point, ``ladder`` ("beta" or "gamma") and what was measured (see :func:`training.table`)."""
     rows = [(chain, end["ladder"]) for chain, end in found.items()]
     columns: dict[str, np.ndarray] = {
@@ -65,7 +65,7 @@ def phase(H: Hamiltonian, sites: int, charge: float, order: float) -> str:
     return "uniform" if order >= UNIFORM else "helix"
 
 
-def by_chain(found: dict[Chain, dict[str, Any]], criticals: Callable[..., dict[str, float]]) -> list[dict[str, Any]]:
+def by_chain(found: dict[Sweep, dict[str, Any]], criticals: Callable[..., dict[str, float]]) -> list[dict[str, Any]]:
     """One row a gamma ladder: its point (``field``: B J/D^2), what ``criticals``
     (:func:`evae_companion.claims.criticals`) says of it and of its seed's beta ladder, L_RC at gamma = 0, the first and
     the last k-space MSE over the data's, and

@@ -15,19 +15,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from evae_companion.analysis.ground_state_search import charge, descended, energies
-from evae_companion.dataset import DataSpec, load_data, make_shard
+from evae_companion.analysis.descent import charge, descended, energies
+from evae_companion.cluster.grid import Sweep
+from evae_companion.data_specs import DataSpec
+from evae_companion.dataset import load_data, make_shard
 from evae_companion.evaluation import EVALUATED
 from evae_companion.store.serialization import save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_stages
 from evae_companion.trained import TrainedStage, history_table, stage_spec
 from evae_core.annealing import settle
-from evae_core.training import Stage
+from evae_core.training.stages import Stage
 
 Spec = dict[str, Any]
 Key = tuple[DataSpec, int | Stage]  # an artefact, cheaper to compare than its spec: a shard's number, or a stage
-VERSION = 2  # of what an Ending measures
+VERSION = 2  # of what an Summary measures
 NEAR = 16  # of the generated states and of the training states, the lowest so many are brought roughly to rest
 # Torque, J, of the three states that are kept. Below it soft modes of skyrmions creep on for thousands of steps, which
 # give less than 1e-7 J a spin (D = 0.6, B J/D^2 = 0.55 on 32 x 32: 4e-8 J between 3e-5 and 9e-7 J, and 13 s).
@@ -96,7 +98,7 @@ class Climb:
 
 
 @dataclass(frozen=True)
-class Ending:
+class Summary:
     """What a ladder measured, and what it ends in: all that is read of it afterwards, in one small artefact.
 
     With ``samples``: that many states generated at its last stage; the one of median energy and the lowest of NEAR come
@@ -163,7 +165,7 @@ class Ending:
                 "order": float(torch.linalg.vector_norm(state.sum((-2, -1)))) / H.sites(self.data.shape)}
 
 
-Unit = Shard | Climb | Ending
+Unit = Shard | Climb | Summary
 
 
 def units(ladders: Sequence[tuple[DataSpec, Sequence[Stage]]]) -> list[Unit]:
@@ -189,3 +191,13 @@ def units(ladders: Sequence[tuple[DataSpec, Sequence[Stage]]]) -> list[Unit]:
             found.append(Climb(data, tuple(run)))
             todo = next_ + todo
     return found
+
+
+def summary_of(chain: Sweep) -> Summary:
+    """What is read of a chain afterwards; states are drawn at the end of gamma ladders alone."""
+    return Summary(chain.data, chain.stages, 0 if chain.beta is None else chain.samples)
+
+
+def work(ensemble: Sequence[Sweep]) -> list[Unit]:
+    """All units of an ensemble: shards, climbs, endings."""
+    return [*units([(chain.data, chain.stages) for chain in ensemble]), *(summary_of(chain) for chain in ensemble)]

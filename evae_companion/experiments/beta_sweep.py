@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from evae_companion.dataset import data_spec, load_data
+from evae_companion.data_specs import data_spec
+from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.store.serialization import load_arrays, save_arrays
 from evae_companion.sweeps import train_stages

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from evae_companion import training_plans as plans
 from evae_companion.analysis.samplers import Trace, annealings, decoded, tempering
-from evae_companion.dataset import DataSpec, confined_spec, data_spec, ordered_schedule
+from evae_companion.data_specs import DataSpec, confined_spec, data_spec, ordered_schedule
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import best_stage, certified, search_of
 from evae_companion.store.artifact import kept_meta
@@ -24,8 +24,7 @@ from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.annealing import ALGORITHM, Schedule
 from evae_core.model import VAE
 from evae_core.presets import Preset
-from evae_core.training import Stage
-from evae_core.training.stages import confined_stages
+from evae_core.training.stages import Stage, confined_stages
 
 VERSION = 1
 TEMPERED = (0.15, 0.7)  # J/k_B: from well below the freezing of the lattice to well above it

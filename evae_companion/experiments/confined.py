@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from evae_companion.dataset import confined_spec, load_data
+from evae_companion.data_specs import confined_spec
+from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from evae_companion import training_plans as plans
-from evae_companion.dataset import DataSpec, data_spec, load_data
+from evae_companion.data_specs import DataSpec, data_spec
+from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.collapse import ideal_lattice
 from evae_companion.store.serialization import read_json, write_json
@@ -35,8 +36,7 @@ from evae_companion.trained import history_table
 from evae_core.losses import loss_of_energy
 from evae_core.model import VAE
 from evae_core.presets import Preset
-from evae_core.training import Stage
-from evae_core.training.stages import chained, stage_schedule
+from evae_core.training.stages import Stage, chained, stage_schedule
 
 VERSION = 1
 USED = 2000  # training configurations the spectrum is taken of

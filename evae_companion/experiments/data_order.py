@@ -11,7 +11,8 @@ import torch
 
 from evae_companion import training_plans as plans
 from evae_companion.analysis.order import order
-from evae_companion.dataset import data_spec, load_data
+from evae_companion.data_specs import data_spec
+from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache, stage_table
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.sweeps import train_sweeps

@@ -13,16 +13,10 @@ import torch
 
 from evae_companion import published
 from evae_companion import training_plans as plans
-from evae_companion.analysis.ground_state_search import (
-    Candidate,
-    Certificate,
-    Search,
-    at_rest,
-    certificate,
-    descended,
-    energies,
-)
-from evae_companion.dataset import data_spec, load_data
+from evae_companion.analysis.descent import at_rest, descended, energies
+from evae_companion.analysis.ground_state_search import Candidate, Certificate, Search, certificate
+from evae_companion.data_specs import data_spec
+from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store

@@ -10,17 +10,18 @@ import numpy as np
 import torch
 
 from evae_companion import training_plans as plans
-from evae_companion.dataset import DataSpec, data_spec
+from evae_companion.analysis.barrier import barrier
+from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.experiments import result_cache
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_stages
 from evae_companion.trained import stage_spec
-from evae_core.latent import K_STEPS, barrier, interpolate, inverse_map
+from evae_core.latent import K_STEPS, interpolate, inverse_map
 from evae_core.observables import topological_charge
 from evae_core.presets import Preset
 from evae_core.textures import interstitial_pair
-from evae_core.training import Stage
+from evae_core.training.stages import Stage
 
 PLACES = 8  # positions in the box that are tried: no network here is exactly translation invariant
 FRAMED = (0.0, 100.0)  # gammas whose frames are shown
@@ -121,7 +122,9 @@ def run(p: Preset, beta: float = plans.BETA, device: str = "auto", report: resul
     by_gamma = {name: dict(zip(gammas, numbers.pop(name), strict=True))
                 for name in ("place", "error", "steps", "saturated")}
     framed = [stage for stage in stages if stage.gamma in FRAMED]
-    models = dict(zip(FRAMED, result_cache.models(p, framed, data, is_recorded, device, report), strict=True))
+    decoders = (result_cache.recorded_models(p, framed, data) if is_recorded else
+                [one.model() for one in train_stages(framed, data, device=device, report=report)])
+    models = dict(zip(FRAMED, decoders, strict=True))
     z = dict(zip(gammas, torch.from_numpy(states.pop("z")), strict=True))
     ends = dict(zip(gammas, result_cache.as_spins(states.pop("ends")), strict=True))
     paths: dict[float, torch.Tensor] = {}

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 
 from evae_companion import training_plans as plans
-from evae_companion.dataset import data_spec, load_data
+from evae_companion.analysis.theta_density import theta_density
+from evae_companion.data_specs import data_spec
+from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.sweeps import train_stages
 from evae_companion.trained import stage_spec
-from evae_core.observables import theta, theta_density
+from evae_core.observables import theta
 from evae_core.presets import Preset
 
 SHOWN = 6  # test states kept with their reconstructions
@@ -73,4 +75,5 @@ def run(p: Preset, beta: float = plans.BETA, device: str = "auto", report: resul
         **read_json(folder / "theta.json"), **states,
         edges=np.append(table["theta from (rad)"], table["theta to (rad)"][-1]),
         density={name: [table[column] for other, _, column in columns if other == name] for name in NAMES},
-        models=result_cache.models(p, stages, data, is_recorded, device, report))
+        models=(result_cache.recorded_models(p, stages, data) if is_recorded else
+                [one.model() for one in train_stages(stages, data, device=device, report=report)]))

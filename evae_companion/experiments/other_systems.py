@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from evae_companion import training_plans as plans
-from evae_companion.analysis import Search, at_rest
+from evae_companion.analysis import Search
+from evae_companion.analysis.descent import at_rest
 from evae_companion.analysis.luttinger_tisza import lower_bound
 from evae_companion.analysis.sample_metrics import pairs
-from evae_companion.dataset import DataSpec, load_data
+from evae_companion.data_specs import DataSpec
+from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import certified
 from evae_companion.experiments.ground_state import spec as certified_spec

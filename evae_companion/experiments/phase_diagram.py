@@ -14,12 +14,14 @@ import numpy as np
 from evae_companion import training_plans as plans
 from evae_companion.analysis import Candidate, Search
 from evae_companion.cluster.executors import local
-from evae_companion.cluster.grid import Chain, chains, work
-from evae_companion.cluster.scheduler import Place, fulfil
+from evae_companion.cluster.grid import Sweep, chains
+from evae_companion.cluster.scheduler import run_tasks
 from evae_companion.cluster.tables import endings, phase, states
+from evae_companion.cluster.tasks import work
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import SAME, certified
 from evae_companion.store.deadline import DeadlineExceeded
+from evae_companion.store.object_store import StoreLocation
 from evae_core.annealing import Schedule
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import Preset
@@ -31,7 +33,7 @@ LEARNED = 0.5  # of the plateau of uniform outputs: a network whose L_RC at gamm
 SATURATION = math.pi**2 / 16  # B J/D^2 from which the uniform state is lower than every helix; continuum, K = 0
 
 
-def ensemble(p: Preset) -> list[Chain]:
+def ensemble(p: Preset) -> list[Sweep]:
     """The ladders of the diagram: at every point one of beta and one of gamma from beta = 1e-3."""
     return chains(p, 1, [plans.BETA], p.phase_D, p.phase_fields, reduced=True, short=True)
 
@@ -48,7 +50,7 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print,
     uniform states, helices and skyrmion lattices made by hand; states {(D, field): {median, lowest, annealed: spins}};
     errors, in words.
     """
-    plan, place, done = ensemble(p), Place(), 0
+    plan, place, done = ensemble(p), StoreLocation(), 0
     units = work(plan)
     tenth = max(1, len(units) // 10)
 
@@ -58,7 +60,7 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print,
         if done % tenth == 0:
             report(f"phase diagram: {done} of {len(units)} units of work are done")
 
-    outcome = fulfil(units, executor or local(), place, device, report, tell)
+    outcome = run_tasks(units, executor or local(), place, device, report, tell)
     if outcome.over:
         raise DeadlineExceeded(outcome.over)
     complete = endings(plan, place)
@@ -98,7 +100,7 @@ def evidence(row: Mapping[str, Any], collapsed: float) -> str:
     return "yes" if row["spread"] < collapsed else "not collapsed"
 
 
-def fitting(plan: list[Chain]) -> dict[float, tuple[float, float]]:
+def fitting(plan: list[Sweep]) -> dict[float, tuple[float, float]]:
     """{D: (period of the free helix, period of the lowest that fits the box)}, in sites, without a field: of n and m
     whole turns along the axes, q = 2 pi (n, m)/size, E/N = -J (cos q_x + cos q_y) - |D| sqrt(sin^2 q_x + sin^2 q_y)."""
     found = {}
@@ -114,7 +116,7 @@ def fitting(plan: list[Chain]) -> dict[float, tuple[float, float]]:
     return found
 
 
-def field(chain: Chain) -> float:
+def field(chain: Sweep) -> float:
     """B J/D^2 of a chain, as the preset writes it."""
     return round(chain.B * chain.data.hamiltonian.J / chain.D**2, 9)
 

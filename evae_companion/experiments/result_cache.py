@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from evae_companion import published
 from evae_companion.cluster.executors import local
-from evae_companion.dataset import DataSpec
+from evae_companion.data_specs import DataSpec
 from evae_companion.store.store import Store
-from evae_companion.sweeps import train_stages
 from evae_companion.trained import stage_spec
 from evae_core.model import VAE
 from evae_core.presets import Preset
-from evae_core.training import Stage, checkpoint
+from evae_core.training import checkpoint
+from evae_core.training.stages import Stage
 
 VERSION = 3  # raise when what is computed changes: older results are then computed anew
 Report = Callable[[str], None]
@@ -66,16 +66,14 @@ def system(kind: str, data: DataSpec) -> dict[str, Any]:
     return {"kind": kind, "version": VERSION, "hamiltonian": data.hamiltonian.spec(), "shape": list(data.shape)}
 
 
-def models(p: Preset, stages: list[Stage], data: DataSpec, is_recorded: bool, device: str, report: Report) -> list[VAE]:
-    """The networks of ``stages`` on the CPU: recorded decoders where the results are recorded, else from the store."""
-    if not is_recorded:
-        return [trained.model() for trained in train_stages(stages, data, device=device, report=report)]
+def recorded_models(p: Preset, stages: list[Stage], data: DataSpec) -> list[VAE]:
+    """The decoders of ``stages`` from the record of the preset, on the CPU."""
     found = []
     for stage in stages:
         entry = published.find(p.name, stage_spec(stage, data))
         if entry is None:
             raise RuntimeError(f"the record of {p.name} holds no decoder of stage ({stage})")
-        model = VAE(data.shape, boundary=data.hamiltonian.boundary)
+        model = VAE(data.shape, boundary=data.hamiltonian.boundary, config=stage.config)
         checkpoint.load(model, entry[0] / next(iter(entry[1]["files"])))
         found.append(model.eval())
     return found

@@ -12,7 +12,8 @@ from scipy.stats import wasserstein_distance
 
 from evae_companion import training_plans as plans
 from evae_companion.analysis import sample_metrics as q
-from evae_companion.dataset import data_spec, load_data
+from evae_companion.data_specs import data_spec
+from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.collapse import ideal_lattice
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json

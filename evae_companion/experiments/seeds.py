@@ -6,14 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from evae_companion import training_plans as plans
-from evae_companion.dataset import DataSpec, confined_spec, data_spec
+from evae_companion.data_specs import DataSpec, confined_spec, data_spec
 from evae_companion.experiments import collapse, confined, latent_interpolation, noise_reduction, result_cache
 from evae_companion.experiments.latent_interpolation import measures
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import history_table
 from evae_core.presets import Preset
-from evae_core.training import Stage
-from evae_core.training.stages import confined_stages, control_stages, stage_schedule
+from evae_core.training.stages import Stage, confined_stages, control_stages, stage_schedule
 
 WALKED = (0.0, 100.0)  # gammas of the paths: the inverse mapping is what takes long
 

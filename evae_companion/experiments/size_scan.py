@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from evae_companion import training_plans as plans
-from evae_companion.analysis.ground_state_search import at_rest, descended, energies
-from evae_companion.dataset import DataSpec, confined_spec, data_spec
+from evae_companion.analysis.descent import at_rest, descended, energies
+from evae_companion.data_specs import DataSpec, confined_spec, data_spec
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import VERSION, best_stage, certified, search_of
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json

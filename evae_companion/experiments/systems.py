@@ -6,12 +6,11 @@ confined samples; only the Hamiltonian differs.
 
 from __future__ import annotations
 
-from evae_companion.dataset import DataSpec, ordered_schedule
+from evae_companion.data_specs import DataSpec, ordered_schedule
 from evae_core.bonds import shell
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import Preset
-from evae_core.training import Stage
-from evae_core.training.stages import chained
+from evae_core.training.stages import Stage, chained
 
 # Torque, J, at which annealed states are at rest. Domain walls of frustrated exchange creep for thousands of sweeps;
 # at this torque their energy is within 1e-5 J a spin of the end (measured on 64 states of 32 x 32).

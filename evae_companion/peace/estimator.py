@@ -24,8 +24,8 @@ from evae_companion.peace.measured import PACKED, Measured, measure
 from evae_companion.peace.network import Shape, SizeNet
 from evae_companion.peace.optics import RADIUS, Optics
 from evae_companion.store.serialization import write_whole
+from evae_companion.store.weights import halved
 from evae_core.training import checkpoint
-from evae_core.training.checkpoint import halved
 from evae_core.validation import check_choice, check_count, check_device, check_flag, check_is, check_number, check_path
 
 METHODS = ("peace", "plain", "nnls", "tikhonov")  # plain: the network without physics

@@ -133,7 +133,7 @@ def list_files(folder: Path) -> dict[str, Path]:
 def versions() -> dict[str, str | None]:
     """Versions of what the numbers depend on; None for a package that is used from its folder, not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
-    for package in ("numpy", "torch", "evae-core"):
+    for package in ("numpy", "torch", "evae"):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,17 @@ def _read(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(entry)
     assert file is not None  # it is a regular file
     return file.read()
+
+
+@dataclass(frozen=True)
+class StoreLocation:
+    """Where artefacts lie: ``root``, a store's folder (None: the worker's own default); ``url``, shared artefacts.
+
+    Without a url the folder itself is shared: one machine, or a network file system.
+    """
+
+    root: str | None = None
+    url: str | None = None
+
+    def store(self) -> Store:
+        return Store(self.root)

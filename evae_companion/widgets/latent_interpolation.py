@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import ipywidgets
 
 from evae_companion import plotting
+from evae_companion.analysis.barrier import barrier
 from evae_companion.widgets.base import Explorer, pixels
 from evae_companion.widgets.cursor import CursorPlot
 from evae_companion.widgets.images import angle_picture, described, in_words, png, sheet, spin_picture
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.latent import K_STEPS, barrier
+from evae_core.latent import K_STEPS
 
 
 class InterpolationExplorer(Explorer):

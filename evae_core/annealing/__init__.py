@@ -10,28 +10,25 @@ every spin into its field, over-shooting, until the largest torque is below a to
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from evae_core.annealing import cpu, general_lattice
+from evae_core.annealing import cpu, general_lattice, threads
 from evae_core.annealing.lbfgs import settle
-from evae_core.annealing.schedule import LEAST_T, Schedule
-from evae_core.hamiltonian import Hamiltonian, check_spins
-from evae_core.validation import check_count, check_number
+from evae_core.annealing.schedule import ALGORITHM, LEAST_T, Schedule
+from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
+from evae_core.validation import check_count, check_flag, check_is, check_number, say_once
 
-__all__ = ["Annealing", "Schedule", "anneal", "heat_bath", "replicas_from", "relax", "runs_on", "settle"]
+__all__ = ["ALGORITHM", "Annealing", "Schedule", "anneal", "heat_bath", "replicas_from", "relax", "runs_on", "settle"]
 
 DEVICES = ("auto", "cpu", "cuda")
 MOST_SITES = 2**34  # of all replicas of a call: 200 GB of spins
 MOST_SWEEPS = 10**7  # of a call at a constant temperature: days
 GLIDING = 8000  # sweeps after which a texture that still moves glides
-ALGORITHM = 3  # raise when the same seed gives other spins: older data sets are then made anew
 
 
 def _backend(device: str, H: Hamiltonian | None = None) -> Any:
@@ -52,7 +49,7 @@ def _backend(device: str, H: Hamiltonian | None = None) -> Any:
 
     if general:
         if gpu.usable():
-            _say("annealing on the CPU: the GPU's kernels know J, D, B and K on nearest neighbours only, and H has "
+            say_once("annealing on the CPU: the GPU's kernels know J, D, B and K on nearest neighbours only, and H has "
                  "other bonds or terms")
         return general_lattice
     if device == "cuda":
@@ -61,20 +58,13 @@ def _backend(device: str, H: Hamiltonian | None = None) -> Any:
     return gpu if gpu.usable() else cpu
 
 
-@cache
-def _say(line: str) -> None:
-    """Once a process."""
-    print(line, file=sys.stderr)
-
-
 def runs_on(device: str) -> str:
     """What ``device`` stands for on this machine, ``"cpu"`` or ``"cuda"``; errors as those of :func:`anneal`."""
     return "cpu" if _backend(device) is cpu else "cuda"
 
 
 def _check(H: Hamiltonian, shape: Sequence[int]) -> tuple[int, int]:
-    if not isinstance(H, Hamiltonian):
-        raise TypeError(f"H must be a Hamiltonian, got {type(H).__name__}")
+    check_hamiltonian(H)
     scale = H.largest_coupling
     if scale and not 1e-6 <= scale <= 1e6:  # squares of fields must neither vanish nor overflow in float32
         raise ValueError(f"H must have its largest coupling between 1e-6 and 1e6, got {scale:g}; use J as the unit")
@@ -83,13 +73,6 @@ def _check(H: Hamiltonian, shape: Sequence[int]) -> tuple[int, int]:
         raise ValueError(f"shape must be even by even on a periodic lattice, which is swept in two colours, got "
                          f'{(ny, nx)}; use even sizes or boundary="open"')
     return ny, nx
-
-
-def _check_seed(seed: int) -> int:
-    seed = check_count("seed", seed)
-    if seed >= 2**64:
-        raise ValueError(f"seed must be below 2**64, got {seed}")
-    return seed
 
 
 class Annealing:
@@ -119,9 +102,8 @@ class Annealing:
     def __init__(self, H: Hamiltonian, shape: Sequence[int], n: int, seed: int = 0, device: str = "auto",
                  schedule: Schedule | None = None, first: int = 0) -> None:
         shape = _check(H, shape)
-        if schedule is not None and not isinstance(schedule, Schedule):
-            raise TypeError(f"schedule must be a Schedule or None, got {type(schedule).__name__}")
-        n, seed, first = check_count("n", n, 1), _check_seed(seed), check_count("first", first)
+        check_is("schedule", schedule, Schedule, type(None))
+        n, seed, first = check_count("n", n, 1), check_count("seed", seed, 0, 2**64 - 1), check_count("first", first)
         if n * shape[0] * shape[1] > MOST_SITES or first >= 2**62:
             raise ValueError(f"n must be at most {MOST_SITES // (shape[0] * shape[1])} at this shape, and first below "
                              f"2**62, got n={n}, first={first}")
@@ -213,8 +195,7 @@ def anneal(H: Hamiltonian, shape: Sequence[int], n: int, seed: int = 0, device: 
     n, first = check_count("n", n, 1), check_count("first", first)
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be a callable (done, total) or None, got {progress!r}")
-    if not isinstance(keep, bool):
-        raise TypeError(f"keep must be True or False, got {keep!r}")
+    check_flag("keep", keep)
     backend = _backend(device, H)
     if n * ny * nx > MOST_SITES:
         raise ValueError(f"n must be at most {MOST_SITES // (ny * nx)} at this shape, got {n}; anneal in parts")
@@ -234,7 +215,7 @@ def anneal(H: Hamiltonian, shape: Sequence[int], n: int, seed: int = 0, device: 
         if progress is not None:
             progress(done, n)
 
-    cpu.in_threads(work, backend.pieces((ny, nx), first, n), backend.workers(), finished)
+    threads.in_threads(work, backend.pieces((ny, nx), first, n), backend.workers(), finished)
     return spins
 
 
@@ -257,7 +238,7 @@ def replicas_from(H: Hamiltonian, spins: Tensor, seed: int = 0, device: str = "a
     Their ``sweep(betas, overrelax)``, ``descend(tolerance, max_sweeps)``, ``load(spins)`` and ``spins()`` are those of
     ``cpu.Replicas`` and ``gpu.Replicas``; arguments and errors as for :func:`heat_bath`.
     """
-    return _load(H, spins, device, seed=_check_seed(seed))[0]
+    return _load(H, spins, device, seed=check_count("seed", seed, 0, 2**64 - 1))[0]
 
 
 def relax(H: Hamiltonian, spins: Tensor, tolerance: float = 1e-5, max_sweeps: int = 50_000,
@@ -321,6 +302,6 @@ def heat_bath(H: Hamiltonian, spins: Tensor, T: float, sweeps: int, seed: int = 
     if not (isinstance(T, float) and T == float("inf")):
         T = check_number("T", T, LEAST_T)
     sweeps, overrelax = check_count("sweeps", sweeps, 0, MOST_SWEEPS), check_count("overrelax", overrelax, 0, 10**4)
-    replicas, result = _load(H, spins, device, seed=_check_seed(seed))
+    replicas, result = _load(H, spins, device, seed=check_count("seed", seed, 0, 2**64 - 1))
     replicas.sweep(np.full(sweeps, 1 / T), overrelax)
     return result()

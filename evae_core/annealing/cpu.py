@@ -7,41 +7,19 @@ three times slower.
 from __future__ import annotations
 
 import ctypes
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from evae_core.annealing.kernels import descend, sweep
+from evae_core.annealing.schedule import PATIENCE, ROUGH, SLACK, STRIDE
+from evae_core.annealing.threads import in_threads, seed_streams, workers
 from evae_core.cpp_extension import Library, argument
 from evae_core.hamiltonian import Hamiltonian
 
 COMPILED = Library("descent", [Path(__file__).with_name("descent.cpp")])
 WIDTH = 16  # of a vector of descent.cpp
-
-# The descent is successive over-relaxation with a factor 2 - SLACK, near the best one for the softest modes of skyrmion
-# lattices (48 to 128 sites wide, D/J 0.15 to 0.6). Where a texture must glide over a nearly flat landscape, larger
-# factors get there sooner, but settle slowly: the slack is halved after every PATIENCE sweeps, three times, and begins
-# anew. The torque is measured every STRIDE sweeps. Rounding leaves float32 spins a torque of about 1e-6 J; down to
-# ROUGH J they serve.
-SLACK, PATIENCE, STRIDE = 0.02, 1000, 50
-ROUGH = 2e-5
-
-def splitmix(x: np.ndarray) -> np.ndarray:
-    """splitmix64's output for the uint64 states x (Steele, Lea and Flood 2014)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def seed_streams(seed: int, replicas: np.ndarray, columns: int) -> np.ndarray:
-    """(4, columns, len(replicas)) uint32: the streams' states, hashed from (seed, replica, column)."""
-    key = splitmix(splitmix(np.array([seed], np.uint64)) + replicas.astype(np.uint64))
-    words = splitmix(key + np.arange(2 * columns, dtype=np.uint64).reshape(2, columns, 1))
-    high, low = words >> np.uint64(32), words & np.uint64(0xFFFFFFFF)
-    return np.stack((high[0], low[0], high[1], low[1])).astype(np.uint32)
 
 
 def lanes(shape) -> int:
@@ -54,30 +32,6 @@ def lanes(shape) -> int:
     return W
 
 
-def in_threads(work, items, threads: int, finished=None) -> list:
-    """[work(item) for item in items] on ``threads`` threads; ``finished(result)`` is called here as each is done.
-
-    A failure, and the user's interrupt, cancels what has not begun. A single thread is the caller's own, which an
-    interrupt reaches at once.
-    """
-    if threads == 1:
-        results = []
-        for item in items:
-            results.append(work(item))
-            if finished is not None:
-                finished(results[-1])
-        return results
-    with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in as_completed(futures):
-                if finished is not None:
-                    finished(future.result())
-            return [future.result() for future in futures]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
 def _zeros(shape, dtype) -> np.ndarray:
     """Zeros that begin on a cache line, as torch's do and numpy's need not."""
     return torch.zeros(shape, dtype=torch.float64 if dtype == np.float64 else torch.float32).numpy()
@@ -86,11 +40,6 @@ def _zeros(shape, dtype) -> np.ndarray:
 def supports(H: Hamiltonian) -> bool:
     """Whether these kernels know all of ``H``: J, D, B and K on nearest neighbours."""
     return H.plain
-
-
-def workers() -> int:
-    """Pieces that are computed at a time: as many as torch uses threads."""
-    return torch.get_num_threads()
 
 
 def pieces(shape, first: int, n: int) -> list[tuple[int, int]]:

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from numba import njit
 
-from evae_core.annealing.cpu import PATIENCE, STRIDE, in_threads, seed_streams, workers
 from evae_core.annealing.kernels import (
     EXACT,
     FAST,
@@ -44,6 +43,8 @@ from evae_core.annealing.kernels import (
     get,
     put,
 )
+from evae_core.annealing.schedule import PATIENCE, STRIDE
+from evae_core.annealing.threads import in_threads, seed_streams, workers
 from evae_core.hamiltonian import Hamiltonian
 
 W = 16  # replicas a block: float32 vectors of the widest processors
@@ -53,7 +54,7 @@ SLACK = 0.1
 EXCHANGE, CHIRAL, SYMMETRIC = range(3)  # kinds of bonds: J alone, J and D, and Gamma besides
 NOTHING, ALONG_Z, ANY = range(3)  # what the matrix A of a single spin holds
 
-__all__ = ["Replicas", "pieces", "workers"]
+__all__ = ["Replicas", "pieces", "supports", "workers"]
 
 
 @njit(inline="always")

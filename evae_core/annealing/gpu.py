@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evae_core.annealing.cpu import PATIENCE, SLACK, STRIDE
+from evae_core.annealing.schedule import PATIENCE, SLACK, STRIDE
 from evae_core.hamiltonian import Hamiltonian
 
 # All kernels of kernels.cu: one for every memory, edge, kind of anisotropy and precision, so that their loops hold no

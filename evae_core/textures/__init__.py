@@ -30,7 +30,7 @@ from evae_core.textures.commensurate_lattices import commensurate_cells
 from evae_core.validation import check_flag, finite_array
 
 __all__ = ["LatticeState", "commensurate_cells", "helix", "helix_period", "interstitial_pair", "relax",
-           "skyrmion_lattice", "skyrmion_lattices", "skyrmions", "uniform", "with_interstitial", "with_vacancy"]
+           "skyrmion_lattice", "skyrmion_lattices", "skyrmions", "uniform", "with_interstitial"]
 
 
 def helix_period(H: Hamiltonian) -> float:
@@ -350,18 +350,3 @@ def interstitial_pair(H: Hamiltonian, shape: Sequence[int], device: str = "cpu")
         except RuntimeError as error:
             last = error
     raise RuntimeError(f"none of the ranked skyrmion lattices on {tuple(shape)} holds an interstitial") from last
-
-
-def with_vacancy(H: Hamiltonian, lattice: Tensor, device: str = "cpu") -> Tensor:
-    """The lattice with one skyrmion less, relaxed; (3, Ny, Nx), dtype of ``lattice``.
-
-    The skyrmion whose core is nearest to the middle of the box is replaced by the background. Arguments and
-    errors as for :func:`with_interstitial`.
-    """
-    shape, centres = _check_lattice(H, lattice)
-    ny, nx = shape
-    dx, dy = _distances(H, shape, centres[np.argmin(np.hypot(*(centres - (nx / 2, ny / 2)).T))])
-    reach = 0.5 * math.sqrt(2 * nx * ny / (math.sqrt(3) * len(centres)))  # half the spacing
-    # w has a pole of first order at the core: a factor ~ r^4 leaves none.
-    w = _to_plane(H, lattice) * (1 - np.exp(-(np.hypot(dx, dy) / reach) ** 4))
-    return _defective(H, lattice, [_from_plane(H, w)], -1, device, "vacancy")

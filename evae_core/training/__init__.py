@@ -26,8 +26,9 @@ from evae_core.training.batch_schedule import BatchSchedule, batch_schedule
 from evae_core.training.checkpoint import NoEncoder
 from evae_core.training.cuda_graph import GraphLoop
 from evae_core.training.divergence import Diverged, check, check_state, with_lr_backoff
+from evae_core.training.numerics import pick_device
 from evae_core.training.stages import Stage, chained, confined_stages, control_stages, stage_schedule
-from evae_core.training.step import Step, make_step, new_model, pick_device
+from evae_core.training.step import Step, make_step, new_model
 
 __all__ = ["Diverged", "History", "SpinData", "Stage", "Step", "chained", "confined_stages", "control_stages",
            "make_step", "new_model", "pick_device", "stage_schedule", "train_stage", "with_lr_backoff"]

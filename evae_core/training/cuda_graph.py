@@ -7,15 +7,18 @@ On a GPU the step is captured once as a CUDA graph (hundreds of kernels, launche
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from evae_core.losses import LOSSES
-from evae_core.training.batch_schedule import BatchSchedule
-from evae_core.training.step import Step, numerics
+from evae_core.training.numerics import numerics
+
+if TYPE_CHECKING:
+    from evae_core.training.batch_schedule import BatchSchedule
+    from evae_core.training.step import Step
 
 UNCAPTURED = 3  # first steps of a stage, taken before the capture: libraries and Adam set themselves up in them
 CHECK = 100  # steps between two looks at the losses: each look waits for the device

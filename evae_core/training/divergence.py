@@ -7,7 +7,6 @@ under ``diverged``. A stage that never diverges takes no part in any of this.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -51,13 +50,6 @@ def check_state(state: Mapping[str, Tensor]) -> None:
     for name, value in state.items():
         if not bool(torch.isfinite(value).all()):
             raise Diverged(f"the weights {name} are not finite")
-
-
-def check_measured(measured: Mapping[str, Any]) -> None:
-    """Raise :class:`Diverged` where what was measured after a stage on data or generated states is not finite."""
-    for of in ("train", "validation", "generated"):
-        if not all(math.isfinite(value) for value in measured.get(of, {}).values()):
-            raise Diverged(f"what the trained network gives ({of}) is not finite", losses=measured[of])
 
 
 def with_lr_backoff(stage: Stage, attempt: Callable[[float], Result],

@@ -6,16 +6,15 @@ The paper climbs beta from 1e-6 to 1, then starts from the beta = 1e-3 and the b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from numbers import Integral, Real
-from typing import Any, TypeVar
+from math import inf
+from numbers import Real
+from typing import Any
 
-from evae_core.model import VAEConfig
-from evae_core.presets import Preset
-from evae_core.validation import check_numbers
+from evae_core.presets import Preset, VAEConfig
+from evae_core.validation import check_count, check_is, check_number, check_numbers
 
-_Data = TypeVar("_Data", bound=Hashable)  # what says which data set a ladder is trained on
 GAMMA_LOW = 100.0  # above it the model changes fast, and presets may give it other steps and another learning rate
 GAMMA_SETTLED = 5e3  # above it the model has collapsed, and presets may give it yet another learning rate
 
@@ -41,27 +40,14 @@ class Stage:
     config: VAEConfig | None = None  # of the network; None: the paper's
 
     def __post_init__(self) -> None:
-        for name in ("beta", "gamma", "learning_rate", "final_rate"):
-            if isinstance(value := getattr(self, name), bool) or not isinstance(value, Real):
-                raise TypeError(f"{name} must be a number, got {value!r:.60}")
-        for name in ("steps", "batch", "seed"):
-            if isinstance(value := getattr(self, name), bool) or not isinstance(value, Integral):
-                raise TypeError(f"{name} must be an integer, got {value!r:.60}")
-        if not isinstance(self.translate, bool):
-            raise TypeError(f"translate must be True or False, got {self.translate!r:.60}")
-        if not isinstance(self.config, VAEConfig | None):
-            raise TypeError(f"config must be a VAEConfig or None, got {self.config!r:.60}")
-        if not isinstance(self.parent, Stage | None):
-            raise TypeError(f"parent must be a Stage or None, got {self.parent!r:.60}")
-        for name in ("beta", "gamma"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)!r}")
+        for name, most in (("beta", inf), ("gamma", inf), ("final_rate", 1.0)):
+            check_number(name, getattr(self, name), 0.0, most, equal=True)
+        check_number("learning_rate", self.learning_rate)
         for name, least in (("steps", 1), ("batch", 2), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}")
-        if not 0 < self.learning_rate < float("inf") or not 0 <= self.final_rate <= 1:
-            raise ValueError("learning_rate must be positive and final_rate between 0 and 1, "
-                             f"got {self.learning_rate!r} and {self.final_rate!r}")
+            check_count(name, getattr(self, name), least)
+        check_is("translate", self.translate, bool)
+        check_is("parent", self.parent, Stage, type(None))
+        check_is("config", self.config, VAEConfig, type(None))
 
     def spec(self) -> dict[str, Any]:
         """Everything the stage adds to its data set, as plain JSON values."""
@@ -139,19 +125,3 @@ def confined_stages(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
     rungs = [(beta, 0.0, 3 * steps), (beta, 100.0, steps), (beta, 1e3, steps), (beta, 3e3, steps),
              (beta, 1e4, steps), (beta, 1e5, steps)]
     return chained(rungs, preset, seed, translate=False)
-
-
-def steps_to_train(ladders: Sequence[Sequence[Stage]], data: Sequence[_Data],
-                  kept: Callable[[Stage, _Data], bool]) -> int:
-    """Optimiser steps of all stages that are not ``kept``, with their parents, each counted once.
-
-    ``data``: what each ladder is trained on.
-    """
-    todo: set[tuple[Stage, _Data]] = set()
-    for stages, own in zip(ladders, data, strict=True):
-        for stage in stages:
-            found: Stage | None = stage
-            while found is not None and (found, own) not in todo and not kept(found, own):
-                todo.add((found, own))
-                found = found.parent
-    return sum(stage.steps for stage, _ in todo)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from numbers import Integral
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from evae_core.losses import EnergyModel, Losses
-from evae_core.model import VAE, VAEConfig, check_size
+from evae_core.model import VAE, check_size
+from evae_core.presets import VAEConfig
 from evae_core.training import fused as passes
-from evae_core.validation import check_number
+from evae_core.training.numerics import numerics, pick_device
+from evae_core.validation import check_choice, check_count, check_is, check_number, say_once
 
 # float32 everywhere but in a GPU's matrix products and convolutions, where TF32 (10 bits of mantissa) is torch's own
 # choice for convolutions too. bfloat16 is faster and coarser: ask for it. The losses are float32 in every case.
@@ -24,36 +22,6 @@ PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "tf32", "bfloa
 # Lattice sites from which a single step uses the compiled kernels unless told otherwise: the compiler's 6 seconds, once
 # a machine, are saved in some 60 steps at 64 x 64.
 FUSED_SITES = 64 * 64
-
-
-def pick_device(device: str) -> torch.device:
-    """The torch device for ``"auto"`` (a GPU where torch sees one), ``"cpu"`` or ``"cuda"``; ValueError otherwise."""
-    if not isinstance(device, str) or device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f'device must be "auto", "cpu" or "cuda", got {device!r}')
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError('device "cuda" was asked for and torch sees no usable GPU; use "auto" or "cpu"')
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def device_name(device: torch.device) -> str:
-    """``"cpu"``, or what the GPU calls itself: for records."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-@contextmanager
-def numerics(device: torch.device, precision: str) -> Iterator[None]:
-    """On a GPU: TF32 unless ``precision`` is float32, and algorithms that give the same bytes again; then as before."""
-    if device.type != "cuda":
-        yield
-        return
-    matmul, cudnn = torch.backends.cuda.matmul, cast(Any, torch.backends.cudnn)  # its parts are made at run time
-    before = matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.deterministic
-    matmul.fp32_precision = cudnn.conv.fp32_precision = "ieee" if precision == "float32" else "tf32"
-    cudnn.deterministic = True
-    try:
-        yield
-    finally:
-        matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.deterministic = before
 
 
 class Step:
@@ -135,17 +103,13 @@ def make_step(size: Any, hamiltonian: EnergyModel, beta: float, gamma: float, de
     if not isinstance(hamiltonian, EnergyModel):
         raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(hamiltonian).__name__}")
     where = pick_device(device)
-    if fused is not None and not isinstance(fused, bool):
-        raise TypeError(f"fused must be True, False or None, got {fused!r}")
+    check_is("fused", fused, bool, type(None))
+    check_is("model", model, VAE, type(None))
+    check_count("seed", seed, 0, 2**64 - 1)
     precision = PRECISION[where.type] if precision is None else precision
-    if not isinstance(precision, str) or precision not in PRECISIONS[where.type]:
-        raise ValueError(f"precision must be one of {PRECISIONS[where.type]} on this device, got {precision!r}")
+    check_choice("precision", precision, PRECISIONS[where.type])
     if fused and where.type == "cuda":
         raise ValueError("fused=True is for the CPU; on a GPU train_stage() captures the step as a CUDA graph")
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {seed!r:.60}")
-    if not isinstance(model, VAE | None):
-        raise TypeError(f"model must be a VAE or None, got {type(model).__name__}")
     ny, nx = check_size(size) if model is None else model.size
     if model is None:
         model = new_model(size, hamiltonian, seed)
@@ -161,17 +125,11 @@ def make_step(size: Any, hamiltonian: EnergyModel, beta: float, gamma: float, de
                 precision)
 
 
-@cache
-def _say(line: str) -> None:
-    """Once a process."""
-    print(line, file=sys.stderr)
-
-
 def fused_available(report: Callable[[str], None] | None = None, model: VAE | None = None) -> bool:
     """True where the fused passes can be had, and know the ``model`` where one is given; if not, one line why."""
     problem = passes.problem() or (None if model is None else passes.why_not(model))
     if problem:
-        (report or _say)(f"training steps run uncompiled, some 2 times slower: {problem}")
+        (report or say_once)(f"training steps run uncompiled, some 2 times slower: {problem}")
     return problem is None
 
 

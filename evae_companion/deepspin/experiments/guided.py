@@ -11,8 +11,9 @@ import safetensors.torch
 import torch
 
 from evae_companion import training_plans as plans
-from evae_companion.analysis.ground_state_search import charge, descended, energies
-from evae_companion.dataset import data_spec, load_data
+from evae_companion.analysis.descent import charge, descended, energies
+from evae_companion.data_specs import data_spec
+from evae_companion.dataset import load_data
 from evae_companion.deepspin import lattice_training
 from evae_companion.deepspin.guide import Guide
 from evae_companion.deepspin.lattice import LatticeSpin
@@ -25,8 +26,7 @@ from evae_companion.sweeps import train_stages, train_sweeps
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.observables import kspace_mse
 from evae_core.presets import Preset
-from evae_core.training import Stage
-from evae_core.training.stages import stage_schedule
+from evae_core.training.stages import Stage, stage_schedule
 
 VERSION = 2  # raise when what is measured changes
 RUNGS = (1e3, 3e3, 1e4)  # of gamma, with the preset's steps and learning rates; without 3e3 some do not collapse

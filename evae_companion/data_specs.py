@@ -1,0 +1,105 @@
+"""What data sets depend on: the system, the numbers of configurations, how they are annealed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from evae_core.annealing.schedule import ALGORITHM, Schedule
+from evae_core.hamiltonian import Hamiltonian
+from evae_core.presets import Preset
+from evae_core.validation import check_number
+
+STATISTICS = 2  # raise when what is stored beside the spins changes
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a data set depends on.
+
+    Parameters
+    ----------
+    hamiltonian, shape : the system, (Ny, Nx) sites.
+    train, validation, test : number of configurations in the three disjoint sets.
+    shard : configurations made and stored at a time.
+    schedule : the annealing.
+    seed : of the replicas' random streams.
+    lowest : E/N (J) of a state that is not to be learned, the lowest one known of the box: configurations that relax
+        to within SAME of it, or below, are left out, and counted. None: all stay.
+
+    Raises
+    ------
+    TypeError, ValueError
+        no configuration to train on, negative numbers, a shape the Hamiltonian cannot live on.
+    """
+
+    hamiltonian: Hamiltonian
+    shape: tuple[int, int]
+    train: int
+    validation: int
+    test: int
+    shard: int = 250
+    schedule: Schedule = field(default_factory=Schedule)
+    seed: int = 0
+    lowest: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.hamiltonian, Hamiltonian):
+            raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(self.hamiltonian).__name__}")
+        object.__setattr__(self, "shape", self.hamiltonian.check_shape(self.shape))
+        if self.hamiltonian.periodic and self.hamiltonian.plain and any(n % 2 for n in self.shape):
+            raise ValueError("shape must be even in both directions on a periodic lattice (two sublattices are "
+                             f"updated in turn), got {self.shape}")
+        for name, least in (("train", 1), ("validation", 0), ("test", 0), ("shard", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise TypeError(f"{name} must be an integer, got {value!r}")
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        if self.lowest is not None:
+            object.__setattr__(self, "lowest", check_number("lowest", self.lowest, -inf))
+
+    def spec(self) -> dict[str, Any]:
+        """Everything as plain JSON values."""
+        without = {} if self.lowest is None else {"lowest": self.lowest}
+        return self._system() | {"train": self.train, "validation": self.validation, "test": self.test} | without
+
+    def _system(self) -> dict[str, Any]:
+        return {"hamiltonian": self.hamiltonian.spec(), "shape": list(self.shape), "seed": self.seed,
+                "schedule": asdict(self.schedule), "annealer": ALGORITHM, "statistics": STATISTICS}
+
+    def shards(self) -> list[dict[str, Any]]:
+        """The specs of the artefacts that the set is kept in."""
+        total = self.train + self.validation + self.test
+        return [self._system() | {"kind": "shard", "first": first, "n": min(self.shard, total - first)}
+                for first in range(0, total, self.shard)]
+
+
+def data_schedule(preset: Preset) -> Schedule:
+    """How a preset's data are annealed: plain heat bath from above the Curie temperature to zero.
+
+    The paper's configurations hold locally ordered domains, stretched and truncated skyrmions and no two equal ones.
+    Over-relaxation and a descent that over-shoots make nearly perfect lattices of them, many the same one.
+    """
+    return Schedule(sweeps=preset.sweeps, overrelax=0, quench=preset.quench, tolerance=preset.tolerance)
+
+
+def ordered_schedule(preset: Preset, tolerance: float = Schedule.tolerance) -> Schedule:
+    """The schedule of nearly perfect lattices: over-relaxation, and a descent to rest (torque ``tolerance``, J)."""
+    return Schedule(sweeps=preset.ordered_sweeps, overrelax=preset.ordered_overrelax, tolerance=tolerance)
+
+
+def data_spec(preset: Preset) -> DataSpec:
+    """The data set of a preset: its system on a periodic square lattice, without the lowest state known of it."""
+    return DataSpec(Hamiltonian(J=preset.J, D=preset.D, B=preset.B), (preset.size, preset.size), preset.train,
+                    preset.validation, preset.test, preset.shard, data_schedule(preset), lowest=preset.lowest)
+
+
+def confined_spec(preset: Preset, shape: tuple[int, int]) -> DataSpec:
+    """The data set of an open sample of ``shape`` (Ny, Nx) with the preset's Hamiltonian and schedule."""
+    H = Hamiltonian(J=preset.J, D=preset.D, B=preset.B, boundary="open")
+    few = max(1, preset.confined_train // 10)
+    return DataSpec(H, shape, preset.confined_train, few, 0, preset.shard, data_schedule(preset))
