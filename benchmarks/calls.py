@@ -24,6 +24,8 @@ def core() -> dict[str, Call]:
     """The E-VAE, its Hamiltonian, annealer, observables and textures."""
     import evae_core
     from evae_companion import data_specs
+    from evae_companion.analysis.barrier import barrier
+    from evae_companion.analysis.theta_density import theta_density
     from evae_companion.store import deadline
     from evae_core import bonds, latent, materials, observables, textures
     from evae_core.presets import PRESETS
@@ -87,7 +89,7 @@ def core() -> dict[str, Call]:
     for name in ("kspace_mse", "kspace_pairs"):
         table[name] = Call(getattr(observables, name), {"spins": spins, "complex": False})
     table["theta"] = Call(observables.theta, on)
-    table["theta_density"] = Call(observables.theta_density, {**on, "bins": 20, "log": False, "lowest": 1e-6})
+    table["theta_density"] = Call(theta_density, {**on, "bins": 20, "log": False, "lowest": 1e-6})
     for name in ("coordination", "defects", "periodic_images"):
         table[name] = Call(getattr(observables, name), {"centres": centres, "shape": (16, 16)})
     table["coordination"].right["periodic"] = True
@@ -107,7 +109,7 @@ def core() -> dict[str, Call]:
     table["interpolate"] = Call(latent.interpolate, {"model": model, "z_start": z, "z_end": z + 1, "steps": 3})
     table["inverse_map"] = Call(latent.inverse_map, {"model": model, "targets": spins, "steps": 2,
                                                      "learning_rate": 0.05})
-    table["barrier"] = Call(latent.barrier, {"energy": np.arange(20.0)})
+    table["barrier"] = Call(barrier, {"energy": np.arange(20.0)})
     film = materials.Material(A=1e-11, D=1.5e-3, Ms=6e5, Ku=2.5e5, field=0.1, thickness=1e-9)
     table["Material"] = Call(materials.Material, dataclasses.asdict(film))
     table["Material.hamiltonian"] = Call(film.hamiltonian, {"cell": 2e-9, "boundary": "periodic"})

@@ -34,7 +34,7 @@ from evae_companion.store.serialization import PARTIAL, load_arrays, read_json, 
 from evae_companion.store.store import Store
 from evae_companion.store.weights import DECODER, DECODER_FILE, NONE, WEIGHTS_FILE, WHOLE
 from evae_companion.trained import block_means, stage_spec
-from evae_core.presets import Preset
+from evae_core.presets import PRESETS, Preset
 from evae_core.training import checkpoint
 from evae_core.training.stages import Stage, stage_schedule
 
@@ -184,6 +184,12 @@ def thin(p: Preset, store: Store) -> int:
 
     return sum(store.exchange(stage_spec(stage, spec), WEIGHTS_FILE, DECODER_FILE, decoder)
                for name, (stage, spec) in _stages(p).items() if name not in whole)
+
+
+def thin_preset(name: str) -> None:
+    """:func:`thin` for the user's store, where the preset is so large that only the paper's notebooks are run at it."""
+    if PRESETS[name].paper_only:
+        thin(PRESETS[name], Store())
 
 
 def _stages(p: Preset) -> dict[str, tuple[Stage, DataSpec]]:

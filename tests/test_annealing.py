@@ -13,7 +13,7 @@ from scipy import stats
 
 import evae_core.annealing
 from evae_core import Hamiltonian
-from evae_core.annealing import Annealing, Schedule, anneal, cpu, gpu, heat_bath, kernels, relax
+from evae_core.annealing import Annealing, Schedule, anneal, cpu, gpu, heat_bath, kernels, relax, threads
 
 F32, F64 = torch.float32, torch.float64
 BOUNDARIES = ["periodic", "open", "mask"]
@@ -153,7 +153,7 @@ def test_xoshiro_and_splitmix_are_the_published_generators():
     state = np.array([[1], [2], [3], [4]], np.uint32)  # the test vector of the rand_xoshiro crate
     expected = [641, 1573767, 3222811527, 3517856514, 836907274, 4247214768, 3867114732, 1355841295]
     assert [int(next_word(state)[0]) for _ in expected] == expected
-    assert int(cpu.splitmix(np.array([0], np.uint64))[0]) == 0xE220A8397B1DCDAF
+    assert int(threads.splitmix(np.array([0], np.uint64))[0]) == 0xE220A8397B1DCDAF
 
 
 def test_streams_differ():

@@ -114,7 +114,7 @@ def test_errors_of_the_work_are_told_and_the_others_go_on(tmp_path):
         outcome = run_tasks(work([*good, *bad]), lambda: Shared(pool), place, "cpu")
     assert endings(good, place) and not endings(bad, place)
     failed = {type(unit).__name__ for unit in outcome.errors}
-    assert failed == {"Shard", "Climb", "Ending"} and not outcome.lost
+    assert failed == {"Shard", "Climb", "Summary"} and not outcome.lost
     words = [outcome.errors[unit] for unit in outcome.errors if isinstance(unit, Summary)]
     assert "failed: " in words[0] and "descen" in words[0]
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 
 from evae_core.hamiltonian import Hamiltonian
@@ -52,21 +53,32 @@ def _waves(H: Hamiltonian, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray
 def lower_bound(H: Hamiltonian, shape: Sequence[int]) -> float:
     r"""A number that E/N (J) of no state of the periodic box lies below.
 
-    .. math:: E/N \ge \min_{0\le m\le1} [(\Lambda_{zz}(0) - \lambda) m^2 - |B| m + \lambda]
+    .. math:: E/N \ge \lambda + \min_{|m|\le1} [m^T (\Lambda(0) - \lambda) m - b\cdot m]
 
-    since all waves but the uniform one cost at least lambda, and the uniform one, of length at most 1, costs least
-    along the field. Where a state has this energy it is a ground state: helices at B = K = 0, spirals of pure exchange
-    in any field. Elsewhere no state may reach it, because spins must be unit vectors at every site.
+    since all waves but the uniform one, m, cost at least lambda, the lowest eigenvalue of all Lambda(q); b is the
+    field. Where a state has this energy it is a ground state: helices at B = K = 0, spirals of pure exchange in any
+    field. Elsewhere no state may reach it, because spins must be unit vectors at every site.
 
-    Raises ValueError for a sample with edges, a field that is not along z, or terms that are not bilinear.
+    Raises ValueError for a sample with edges, or terms that are not bilinear.
     """
-    values = _waves(H, shape)[1]
-    lowest = float(values.min())
-    if H.unknown or any(H.couplings.vector[:2]):
-        raise ValueError("H must be bilinear, with its field along z, for this bound")
-    uniform = float(-0.5 * coupling(H, shape)[0, 0, 2, 2].real) - lowest
-    m = 1.0 if 2 * uniform <= abs(H.B) else abs(H.B) / (2 * uniform)
-    return uniform * m * m - abs(H.B) * m + lowest
+    if H.unknown:
+        raise ValueError(f"H must be bilinear for this bound, and {type(H.unknown[0]).__name__} is not")
+    lowest = float(_waves(H, shape)[1].min())
+    stiffness, axes = np.linalg.eigh(-0.5 * coupling(H, shape)[0, 0].real - lowest * np.eye(3))
+    stiffness, half = stiffness.clip(0), axes.T @ np.array(H.couplings.vector) / 2
+    most = float(np.linalg.norm(half))
+    half[np.abs(half) <= 1e-12 * most] = 0.0  # rounding
+
+    def m(multiplier: float) -> np.ndarray:
+        """Where the bracket's gradient is -2 multiplier m; on the sphere |m| = 1 the multiplier is positive."""
+        return np.divide(half, stiffness + multiplier, out=np.zeros(3), where=half != 0)
+
+    def outside(multiplier: float) -> float:
+        return float(np.linalg.norm(m(multiplier))) - 1
+
+    least = 0.0 if (stiffness[half != 0] > 0).all() else 1e-13 * most
+    best = m(least) if outside(least) <= 0 else m(brentq(outside, least, 2 * most, xtol=1e-15))
+    return lowest + float(stiffness @ best**2 - 2 * half @ best)
 
 
 def spirals(H: Hamiltonian, shape: Sequence[int], n: int = 4) -> list[tuple[str, Tensor]]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from evae_companion.store import deadline
+
+if TYPE_CHECKING:
+    from evae_companion.store.store import Store
 
 DEFAULT_PRESET = "laptop"
 TIME_IS_OVER = 3  # exit code
@@ -58,3 +63,16 @@ def human_size(count: int) -> str:
     while size >= 1024 and len(units) > 1:
         size, _ = size / 1024, units.pop(0)
     return f"{size:.0f} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
+
+
+def say_what_was_done(store: Store, before: set[str]) -> None:
+    """Print which artefacts the store holds now and did not hold ``before``."""
+    from evae_companion.store.artifact import META, read_meta
+
+    bodies = [read_meta(store.root / name / META) for name in sorted(store.names() - before)]
+    specs = [body["spec"] for body in sorted(filter(None, bodies), key=lambda body: body["created"])]
+    counts = Counter(spec["kind"] for spec in specs)
+    print("made in this call: " + (", ".join(f"{n} x {kind}" for kind, n in counts.items()) or "nothing"))
+    for spec in specs:
+        if spec["kind"] != "shard":
+            print(f"  {deadline.describe(spec)}")

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 from argparse import Namespace
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +19,12 @@ from evae_companion.cli.errors import (
     chosen_preset,
     deadline_in,
     plainly,
+    say_what_was_done,
 )
 from evae_companion.store import deadline
 
 if TYPE_CHECKING:
-    from evae_companion.store.store import Store
+    pass
 
 
 
@@ -47,22 +47,18 @@ def figures(arguments: Namespace, root: Path) -> int:
         with notebook_runner.kernel_environment(preset, settings):
             for path in paths:
                 notebook_runner.run(path, root / "build" / preset / path.name, root, {"preset": preset})
-                thin(preset)
+                _thin(preset)
         return _print_card(folder)
     with notebook_runner.kernel_environment(preset, settings):
         over = _in_a_box(paths, root / "build" / preset, root, preset, arguments.minutes)
     return over or _print_card(folder)
 
 
-def thin(preset: str) -> None:
-    """Keep of a large preset's networks what its notebooks need (:func:`evae_companion.bundle.thin`)."""
+def _thin(preset: str) -> None:
     from evae_companion import bundle
-    from evae_companion.store.store import Store
-    from evae_core.presets import PRESETS
 
-    if PRESETS[preset].paper_only:
-        with plainly():
-            bundle.thin(PRESETS[preset], Store())
+    with plainly():
+        bundle.thin_preset(preset)
 
 
 _RECORDED = ["04", "05", "06"]  # the notebooks that can show recorded results
@@ -104,7 +100,7 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
             if deadline.over():
                 raise deadline.DeadlineExceeded(f"next is {path.stem}")
             notebook_runner.run(path, built / path.name, root, {"preset": preset})
-            thin(preset)
+            _thin(preset)
         except deadline.DeadlineExceeded as over:
             complete = [p.stem for p in paths if done.get(p.stem) == stamps[p.stem]]
             say_what_was_done(store, before)
@@ -120,19 +116,6 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
 
 def _digest(*paths: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
-
-
-def say_what_was_done(store: Store, before: set[str]) -> None:
-    """Print which artefacts the store holds now and did not hold ``before``."""
-    from evae_companion.store.artifact import META, read_meta
-
-    bodies = [read_meta(store.root / name / META) for name in sorted(store.names() - before)]
-    specs = [body["spec"] for body in sorted(filter(None, bodies), key=lambda body: body["created"])]
-    counts = Counter(spec["kind"] for spec in specs)
-    print("made in this call: " + (", ".join(f"{n} x {kind}" for kind, n in counts.items()) or "nothing"))
-    for spec in specs:
-        if spec["kind"] != "shard":
-            print(f"  {deadline.describe(spec)}")
 
 
 def claims(arguments: Namespace, root: Path) -> int:

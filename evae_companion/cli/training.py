@@ -6,13 +6,13 @@ from argparse import Namespace
 from pathlib import Path
 
 from evae_companion.cli import notebook_runner
-from evae_companion.cli.errors import TIME_IS_OVER, chosen_preset, deadline_in, plainly
-from evae_companion.cli.figures import say_what_was_done, thin
+from evae_companion.cli.errors import TIME_IS_OVER, chosen_preset, deadline_in, plainly, say_what_was_done
 from evae_companion.store import deadline
 
 
 def train(arguments: Namespace, root: Path) -> int:
     """Train every stage of a preset that the store does not hold, whole or in a time box; a line a stage."""
+    from evae_companion import bundle
     from evae_companion import training_plans as plans
     from evae_companion.store.store import Store
     from evae_companion.sweeps import train_sweeps
@@ -27,7 +27,7 @@ def train(arguments: Namespace, root: Path) -> int:
 
         def report(line: str) -> None:
             print(line, flush=True)
-            thin(name)
+            bundle.thin_preset(name)
 
         try:
             train_sweeps([stages for stages, _ in ladders], [data for _, data in ladders], store, report=report)
