@@ -210,7 +210,8 @@ print("at rest, lower on average than the data:", ", ".join(better) or "none",
 
 # %%
 seeds = by_seed(p, device=device)
-cards = [[result for name in ("beta_sweep", "gamma_sweep", "noise", "interpolation", "collapse", "confined")
+cards = [[result for name in ("beta_sweep", "gamma_sweep", "noise_reduction", "latent_interpolation", "collapse",
+                                  "confined")
           for result in getattr(claims, name)(**getattr(seed, name))] for seed in seeds]
 Markdown(claims.save(figures, "seeds/08_evidence", claims.over_seeds(cards)))
 

@@ -36,7 +36,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from evae_companion import plotting, widgets
+from evae_companion import places, plotting, widgets
 from evae_companion.deepspin import lammps, magnet, plots
 from evae_companion.deepspin.experiments import active_learning, guided
 from evae_companion.deepspin.experiments import spin_lattice as results
@@ -185,7 +185,7 @@ Markdown("\n".join(["| T (K) | " + " | ".join(both) + " |", "|---" * (1 + len(bo
 # error vector of an atom, $\sqrt3$ times those of section 2. Candidates are left after the last round: it is stopped, not converged.
 
 # %%
-found = active_learning.active(p)
+found = active_learning.run(p)
 engine = {name: f"{low:g} to {high:g}" for name, (low, high) in (("F (eV/Å)", active_learning.TRUST.force), ("F_mag (eV/µ_B)", active_learning.TRUST.force_mag))}
 print("candidates: deviations of " + ", or of ".join(f"{name} from {levels}" for name, levels in engine.items()))
 fig = plots.active_learning(found.labels, found.shares, [("rms error of F (eV/Å)", found.errors["force_rms"]),
@@ -216,7 +216,7 @@ Markdown("\n".join([f"| error ({frames_used}) | active | random | seeds in which
 # what needs frames. S -> -S: how far $F^\mathrm{mag}$ is from changing its sign with the moments; frames are shown both ways, it is not built in.
 
 # %%
-oxide = results.nio(p, results.ROOT / nio_frames, device=device, report=print)
+oxide = results.nio(p, places.PACKAGES / nio_frames, device=device, report=print)
 if oxide is None:
     fig = None
     print("the frames are not here: fetch examples/spin/data_reformat/data_0 of github.com/deepmodeling/deepmd-kit, and set nio_frames")
@@ -246,7 +246,7 @@ Markdown(results.recorded_tables())
 # $10^{-6}J$ per spin are that state, and drawn there.
 
 # %%
-guiding = guided.guided(p, device)
+guiding = guided.run(p, device)
 fig = plots.guided_collapse(**guided.arguments(guiding))
 plotting.save(fig, figures, "deepspin_guided")
 fig

@@ -67,6 +67,8 @@ def lower_bound(H: Hamiltonian, shape: Sequence[int]) -> float:
     stiffness, axes = np.linalg.eigh(-0.5 * coupling(H, shape)[0, 0].real - lowest * np.eye(3))
     stiffness, half = stiffness.clip(0), axes.T @ np.array(H.couplings.vector) / 2
     most = float(np.linalg.norm(half))
+    if most < 1e-100:  # no field, but for numbers that nothing can be divided by
+        return lowest - 2 * most
     half[np.abs(half) <= 1e-12 * most] = 0.0  # rounding
 
     def m(multiplier: float) -> np.ndarray:
