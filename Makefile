@@ -58,7 +58,8 @@ test: lint types
 # Numba, torch, oneDNN and our C++ each choose their instructions by the processor. CXX=false: no compiler works.
 AVX2 := NUMBA_CPU_NAME=haswell ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
 	CXX='sh -c "exec c++ \"$$@\" -march=haswell" c++'
-UNCOMPILED := $(patsubst %,tests/test_%.py,annealing training fused step main notebooks recorded)
+UNCOMPILED := $(patsubst %,tests/%.py,core/test_annealing companion/test_sweeps core/test_fused core/test_step \
+	companion/test_cli notebooks/test_notebooks companion/test_publish)
 test-portable: $(READY)
 	$(AVX2) OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core evae_companion
 	CXX=false OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 $(UNCOMPILED)
@@ -68,7 +69,7 @@ test-portable: $(READY)
 test-browser: $(READY)
 	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[companion,deepspin,test,browser]"
 	@[ -n "$$EVAE_CHROMIUM" ] || $(PY) -m playwright install --only-shell chromium
-	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/test_browser.py
+	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/notebooks/test_browser.py
 
 lint: $(READY)
 	$(PY) -m ruff check

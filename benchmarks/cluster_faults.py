@@ -5,7 +5,7 @@
 
 A small ensemble (two ladders on 16 x 16 sites, plain torch), in one case on 32 x 32 sites by the compiled C++ passes of
 the laptop preset; Dask's workers are processes of one thread. The hosts of the last case are network namespaces, which
-only root may make. Compared are the final tables and the weights of every stage; tests/test_cluster.py runs some.
+only root may make. Compared are the final tables and the weights of every stage; companion/test_cluster.py runs some.
 """
 
 from __future__ import annotations

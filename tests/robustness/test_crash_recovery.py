@@ -15,7 +15,7 @@ from evae_companion import parent_watchdog
 from evae_companion.store import serialization
 from evae_companion.store.store import Store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 
 TRAIN = """

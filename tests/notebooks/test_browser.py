@@ -1,7 +1,7 @@
 """A reader at the keyboard: JupyterLab on loopback, Chromium without a window, every notebook run, its sliders moved.
 
 Run by ``make test-browser``; screenshots go to build/browser. EVAE_CHROMIUM names a Chromium where Playwright's own is
-not installed. This drives the real front end: what tests/test_widgets.py shows of the callbacks is seen here on screen.
+not installed. This drives the real front end: what companion/test_widgets.py shows of callbacks is seen here on screen.
 """
 
 import os
@@ -18,7 +18,7 @@ import pytest
 from evae_companion.io import load_state
 from evae_core import Hamiltonian, load_preset
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "build" / "browser"
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 CELLS = 900_000  # ms for all cells of a notebook; the smoke preset takes well below a minute where nothing else runs

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_training import SMALL, TINY
+from test_sweeps import SMALL, TINY
 
 from evae_companion import sweeps
 from evae_companion.data_specs import data_spec

@@ -8,7 +8,7 @@ import torch
 
 from evae_companion.deepspin.data import LABELS, Frames, concatenate, from_dpdata, read_deepmd, to_dpdata, write_deepmd
 
-NIO = Path(__file__).parents[2] / "shared" / "data" / "nio_dft" / "data_0"
+NIO = Path(__file__).parents[3] / "shared" / "data" / "nio_dft" / "data_0"
 ARRAYS = ("cells", "positions", "spins", *LABELS)
 
 

@@ -11,7 +11,7 @@ from cuda_stand_in import emulate
 
 from evae_core.annealing import gpu
 
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def load(name):

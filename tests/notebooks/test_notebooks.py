@@ -11,7 +11,7 @@ import pytest
 
 from evae_companion import claims
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 CLAIMING = ["02_beta_sweep", "03_gamma_sweep", "04_noise_reduction", "05_latent_interpolation", "06_collapse",
             "07_confined_geometries"]  # those that measure the paper's claims
 NAMES = ["00_start_here", "01_dataset", *CLAIMING, "08_evidence", "09_your_own_system", "10_deepspin", "11_peace",

@@ -1,7 +1,7 @@
 """Arrays that end, or begin, at memory that nobody may touch: a read or write beside them ends the process at once.
 
 Run as a script it lets every compiled kernel work on such arrays, on lattices of every awkward size, and compares the
-results with those from ordinary memory: ``python tests/fence.py cpu|cuda|fused``.
+results with those from ordinary memory: ``python tests/memory_guard.py cpu|cuda|fused``.
 """
 
 import ctypes

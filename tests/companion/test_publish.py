@@ -33,7 +33,7 @@ from evae_core.presets import PRESETS
 from evae_core.textures import skyrmions
 from evae_core.training.stages import stage_schedule
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(
     PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, batch=8,
     first_steps=4, beta_steps=2, gamma_steps=2, collapse_steps=2, samples=6, invert_steps=5, betas=(1e-4, 1e-3),

@@ -146,7 +146,7 @@ def test_where_the_store_is(monkeypatch, tmp_path):
     monkeypatch.setenv("EVAE_STORE", "relative")
     assert Store().root == tmp_path / "relative" and Store("other").root == tmp_path / "other"
     monkeypatch.setenv("EVAE_STORE", "")
-    assert places.store_root() == Path(__file__).parents[1] / "data" / "store"
+    assert places.store_root() == Path(__file__).parents[2] / "data" / "store"
     monkeypatch.setattr(places, "PACKAGES", tmp_path / "site-packages")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert places.store_root() == tmp_path / "cache" / "evae" / "store"

@@ -8,7 +8,7 @@ import pytest
 from evae_companion import claims
 from evae_core.presets import PRESETS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

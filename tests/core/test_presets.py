@@ -30,4 +30,4 @@ def test_folders(monkeypatch, tmp_path):
     monkeypatch.setenv("EVAE_FIGURES", str(tmp_path))
     assert figures_folder(PRESETS["smoke"]) == tmp_path / "smoke"
     monkeypatch.delenv("EVAE_FIGURES")
-    assert figures_folder(PRESETS["laptop"]) == Path(__file__).resolve().parents[1] / "build" / "laptop" / "figures"
+    assert figures_folder(PRESETS["laptop"]) == Path(__file__).resolve().parents[2] / "build" / "laptop" / "figures"

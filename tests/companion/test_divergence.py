@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from test_training import SMALL, TINY
+from test_sweeps import SMALL, TINY
 
 from evae_companion import dataset, evaluation, sweeps, trained
 from evae_companion.store.store import Store

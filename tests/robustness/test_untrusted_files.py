@@ -38,7 +38,7 @@ from evae_companion.store.store import Store
 from evae_core import VAE
 from evae_core.training import checkpoint
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 HUGE = b'{"x":{"dtype":"F64","shape":[99999999999],"data_offsets":[0,8]}}'

@@ -169,7 +169,7 @@ def test_missing_labels_and_divergence_are_said(tmp_path):
         train(labelled(4), None, SPEC, TrainSpec(steps=60, rate=1e30, last_rate=1e30, segments=1), Store(tmp_path))
 
 
-NIO = Path(__file__).parents[2] / "shared" / "data" / "nio_dft" / "data_0"
+NIO = Path(__file__).parents[3] / "shared" / "data" / "nio_dft" / "data_0"
 
 
 @pytest.mark.skipif(not NIO.is_dir(), reason="the first-principles frames of NiO are not here; see deepspin/data.py")

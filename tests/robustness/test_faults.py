@@ -11,7 +11,7 @@ import pytest
 from call import Call
 from hypothesis import HealthCheck, given, settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def part(call: str, seconds: int = 900) -> dict:
