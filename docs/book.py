@@ -221,16 +221,20 @@ def api(folder: Path) -> None:
     import pdoc
     import pdoc.render
 
+    import evae_companion
     import evae_core
 
     for name in evae_core.__all__:  # imported when first asked for, and pdoc does not ask
         setattr(evae_core, name, getattr(evae_core, name))
-    names = [found.name for found in pkgutil.walk_packages(evae_core.__path__, "evae_core.")]
+    packages = (evae_core, evae_companion)
+    names = [found.name for package in packages
+             for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
     pdoc.render.configure(docformat="numpy", footer_text="", show_source=True, search=True)
     with warnings.catch_warnings():
         # A NamedTuple's own __init__ knows its types by name only; a package brings its modules a second time.
         warnings.filterwarnings("ignore", message="Error parsing type annotation|The module specification")
-        pdoc.pdoc("evae_core", *(name for name in names if not name.endswith("__main__")), output_directory=folder)
+        pdoc.pdoc("evae_core", "evae_companion", *(name for name in names if not name.endswith("__main__")),
+                  output_directory=folder)
     lines = (HERE / "style.css").read_text(encoding="utf-8").splitlines()
     style = "".join(line for line in lines if line.startswith(("math ", ".formula ")))  # all else is pdoc's
     for path in folder.rglob("*.html"):

@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 from evae_core.presets import Preset
 
 PACKAGES = Path(__file__).resolve().parents[1]  # the folder that holds this package and the core
@@ -34,8 +32,11 @@ def store_root() -> Path:
     """
     if chosen := os.environ.get("EVAE_STORE"):
         return Path(chosen).expanduser().absolute()
-    root = repository()
-    return platformdirs.user_cache_path("evae") / "store" if root is None else root / "data" / "store"
+    if (root := repository()) is not None:
+        return root / "data" / "store"
+    import platformdirs  # here: a bare machine that trains from a checkout may lack it
+
+    return platformdirs.user_cache_path("evae") / "store"
 
 
 def record_folder(preset: str) -> Path | None:
