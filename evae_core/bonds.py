@@ -142,10 +142,10 @@ def _sum(one: Bond, other: Bond) -> Bond:
 
 
 def _array(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    found = finite_array(name, values)
-    if found.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {found.shape}")
-    return found
+    array = finite_array(name, values)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return array
 
 
 def _tuples(matrix: np.ndarray) -> Matrix:
@@ -186,7 +186,7 @@ def check_bonds(bonds: Any) -> tuple[Bond, ...]:
     """
     if isinstance(bonds, (str, dict)) or not isinstance(bonds, Sequence):
         raise TypeError(f"further must be a list of (dy, dx, J) or (dy, dx, J, (Dx, Dy, Dz)), got {bonds!r}")
-    found: dict[tuple[int, int], Bond] = {}
+    bonds_by_place: dict[tuple[int, int], Bond] = {}
     for given in bonds:
         if isinstance(given, Bond) and given.gamma != NONE:
             raise ValueError(f"further knows J and D alone, and {given} has more; use a Term")
@@ -209,11 +209,11 @@ def check_bonds(bonds: Any) -> tuple[Bond, ...]:
         sign = 1 if (dy, dx) > (0, 0) else -1
         a, b, c = (sign * float(d) + 0.0 for d in dm)
         bond = Bond(sign * int(dy), sign * int(dx), float(J), (a, b, c))
-        if bond[:2] in found:
+        if bond[:2] in bonds_by_place:
             raise ValueError(f"further must hold each bond once, got ({dy}, {dx}) again (it is also ({-dy}, {-dx}) "
                              "seen from its other end)")
-        found[bond[:2]] = bond
-    return tuple(sorted(bond for bond in found.values() if bond.J or any(bond.dm)))
+        bonds_by_place[bond[:2]] = bond
+    return tuple(sorted(bond for bond in bonds_by_place.values() if bond.J or any(bond.dm)))
 
 
 def shifted(maps: Tensor, dy: int, dx: int, periodic: bool) -> Tensor:

@@ -97,14 +97,14 @@ def finite_array(name: str, values: Any, columns: int | None = None) -> np.ndarr
     try:
         if np.asarray(values).dtype.kind not in "iuf":
             raise TypeError
-        found = np.asarray(values, float)
+        array = np.asarray(values, float)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{name} must be an array of numbers, got {values!r:.{SHOWN}}") from None
-    if columns is not None and (found.ndim != 2 or found.shape[1] != columns):
-        raise ValueError(f"{name} must have shape (n, {columns}), got {found.shape}")
-    if not np.isfinite(found).all():
+    if columns is not None and (array.ndim != 2 or array.shape[1] != columns):
+        raise ValueError(f"{name} must have shape (n, {columns}), got {array.shape}")
+    if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got {values!r:.{SHOWN}}")
-    return found
+    return array
 
 
 @cache

@@ -1,11 +1,12 @@
 """Simulated annealing of spin configurations: random states cooled to metastable states at T = 0.
 
-One front door, two backends with the same algorithm: numba on the CPU (``cpu.py``, ``kernels.py``) and CUDA
-through CuPy (``gpu.py``, ``kernels.cu``); and a third, on the CPU alone, for Hamiltonians with further bonds
-(``bonds.py``), which the other two do not know. Checkerboard heat bath (exact single-spin Boltzmann
-sampling in the local field, Miyatake et al., J. Phys. C 19, 2539 (1986)), over-relaxation
-(reflection about the local field, Creutz, Phys. Rev. D 36, 515 (1987)), and a descent that turns
-every spin into its field, over-shooting, until the largest torque is below a tolerance.
+Two backends share the algorithm: numba on the CPU (``cpu.py``, ``kernels.py``) and CUDA through CuPy (``gpu.py``,
+``kernels.cu``). Both know J, D, B and K on nearest neighbours. A third, on the CPU alone, knows every bilinear
+Hamiltonian (``general_lattice.py``). Each says by ``supports(H)`` whether it knows all of a Hamiltonian.
+
+The algorithm is checkerboard heat bath (exact single-spin Boltzmann sampling in the local field, Miyatake et al.,
+J. Phys. C 19, 2539 (1986)), over-relaxation (reflection about the local field, Creutz, Phys. Rev. D 36, 515 (1987)),
+and a descent that turns every spin into its field, over-shooting, until the largest torque is below a tolerance.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import torch
 from torch import Tensor
 
 from evae_core.annealing import cpu, general_lattice, threads
-from evae_core.annealing.lbfgs import settle
+from evae_core.annealing.lbfgs import lbfgs_refine
 from evae_core.annealing.schedule import ALGORITHM, LEAST_T, Schedule
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
 from evae_core.validation import check_count, check_flag, check_is, check_number, say_once
 
-__all__ = ["ALGORITHM", "Annealing", "Schedule", "anneal", "heat_bath", "replicas_from", "relax", "runs_on", "settle"]
+__all__ = ["ALGORITHM", "Annealing", "Schedule", "anneal", "heat_bath", "lbfgs_refine", "relax", "replicas_from",
+           "runs_on"]
 
 DEVICES = ("auto", "cpu", "cuda")
 MOST_SITES = 2**34  # of all replicas of a call: 200 GB of spins
@@ -39,7 +41,7 @@ def _backend(device: str, H: Hamiltonian | None = None) -> Any:
     if H is not None and general and not general_lattice.supports(H):
         names = ", ".join(type(term).__name__ for term in H.unknown)
         raise ValueError(f"H must be bilinear to be annealed, and its term {names} is not; energies, fields and "
-                         "training know it, and evae_core.annealing.settle descends under it")
+                         "training know it, and evae_core.annealing.lbfgs_refine descends under it")
     if device == "cpu":
         return general_lattice if general else cpu
     if general and device == "cuda":
@@ -199,7 +201,8 @@ def anneal(H: Hamiltonian, shape: Sequence[int], n: int, seed: int = 0, device: 
     backend = _backend(device, H)
     if n * ny * nx > MOST_SITES:
         raise ValueError(f"n must be at most {MOST_SITES // (ny * nx)} at this shape, got {n}; anneal in parts")
-    spins = torch.empty(n, 3, ny, nx, device=backend.home() if keep and hasattr(backend, "home") else "cpu")
+    stays = keep and hasattr(backend, "output_device")
+    spins = torch.empty(n, 3, ny, nx, device=backend.output_device() if stays else "cpu")
 
     done = 0
 
@@ -248,7 +251,7 @@ def relax(H: Hamiltonian, spins: Tensor, tolerance: float = 1e-5, max_sweeps: in
     The energy never rises on the way. Works in float64 whatever the dtype of ``spins``, so that float64
     results can be ranked; a float32 result is rounded at the end, which leaves torques of about 1e-6 J. Textures
     that glide over a nearly flat landscape, as skyrmion lattices with defects do, are still far from rest after
-    thousands of sweeps: L-BFGS takes these the rest of the way (:func:`~evae_core.annealing.lbfgs.settle`,
+    thousands of sweeps: L-BFGS takes these the rest of the way (:func:`~evae_core.annealing.lbfgs.lbfgs_refine`,
     on the CPU).
 
     Parameters
@@ -271,7 +274,7 @@ def relax(H: Hamiltonian, spins: Tensor, tolerance: float = 1e-5, max_sweeps: in
     if max_sweeps > GLIDING and not replicas.descend(tolerance, GLIDING) <= tolerance:
         flat = replicas.spins().cpu()
         for i in (H.torque(flat).flatten(1).amax(1) > tolerance).nonzero()[:, 0]:
-            flat[i] = settle(H, flat[i], tolerance)[0]
+            flat[i] = lbfgs_refine(H, flat[i], tolerance)[0]
         replicas.load(flat)
     _descend(replicas, tolerance, max_sweeps, "max_sweeps")
     return result()

@@ -99,7 +99,7 @@ def layout(shape) -> np.ndarray:
     return (((x + y) % 2 * 3 + a) * ny + y) * nc + x // 2
 
 
-def home() -> torch.device:
+def output_device() -> torch.device:
     """Where ``Replicas.spins`` are: on the GPU where torch was built for CUDA, else in host memory."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -174,11 +174,11 @@ class Replicas:
         self.S[:, self.index.reshape(-1)] = spins.reshape(self.n, -1)
 
     def spins(self) -> torch.Tensor:
-        """A copy of the spins, (n, 3, Ny, Nx), at :func:`home`."""
+        """A copy of the spins, (n, 3, Ny, Nx), at :func:`output_device`."""
         spins = self.S[:, self.index]
         if self.H.dmi == "neel":
             spins = self.cupy.stack((-spins[:, 1], spins[:, 0], spins[:, 2]), 1)
-        if home().type == "cuda":
+        if output_device().type == "cuda":
             self.cupy.cuda.get_current_stream().synchronize()  # torch may use another stream
             return torch.from_dlpack(spins)
         return torch.from_numpy(self.cupy.asnumpy(spins))

@@ -22,7 +22,7 @@ CHART = 2000  # evaluations in one tangent frame; then a new one
 CHARTS = 3  # frames tried before giving up
 
 
-def settle(H: Hamiltonian, spins: Tensor, tolerance: float = TORQUE) -> tuple[Tensor, float]:
+def lbfgs_refine(H: Hamiltonian, spins: Tensor, tolerance: float = TORQUE) -> tuple[Tensor, float]:
     """The local minimum below one configuration, and the largest torque left there.
 
     Parameters
@@ -73,6 +73,6 @@ def _in_one_chart(H: Hamiltonian, z: Tensor, tolerance: float = TORQUE) -> Tenso
         return E, torch.stack(((slope * u).sum(0), (slope * v).sum(0))).numpy().reshape(-1)
 
     # gtol bounds every single coordinate's gradient; two of them make a torque.
-    found = minimize(energy, np.zeros(2 * z[0].numel()), jac=True, method="L-BFGS-B", options={
+    minimum = minimize(energy, np.zeros(2 * z[0].numel()), jac=True, method="L-BFGS-B", options={
         "maxcor": MEMORY, "maxiter": CHART, "maxfun": CHART, "gtol": tolerance / 2, "ftol": 0.0})
-    return normalize(raised(found.x), dim=0)
+    return normalize(raised(minimum.x), dim=0)

@@ -31,7 +31,7 @@ def commensurate_cells(shape: Sequence[int], count: int) -> list[tuple[float, np
     ny, nx = Hamiltonian(boundary="open").check_shape(shape)
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 1 <= count <= ny * nx:
         raise ValueError(f"count must be a positive integer, at most the {ny * nx} sites, got {count!r:.60}")
-    found = {}
+    lattices = {}
     for a in (a for a in range(1, count + 1) if count % a == 0):
         d = count // a
         i, j = np.divmod(np.arange(count), d)
@@ -42,7 +42,7 @@ def commensurate_cells(shape: Sequence[int], count: int) -> list[tuple[float, np
             if nx == ny:
                 twins += [t[:, ::-1] for t in twins]
             key = min(tuple(sorted(map(tuple, t.tolist()))) for t in twins)
-            if key in found:
+            if key in lattices:
                 continue
             u, v = np.array([nx / a, -b * ny / count]), np.array([0.0, ny / d])
             while True:  # Gauss reduction; the factor keeps a tie at 1/2 from going back and forth
@@ -53,5 +53,5 @@ def commensurate_cells(shape: Sequence[int], count: int) -> list[tuple[float, np
                 v = v - steps * u
             v = -v if u @ v < 0 else v
             stretch = (u @ u + v @ v + (u - v) @ (u - v)) * count / (2 * math.sqrt(3) * nx * ny)  # cosh(2 s)
-            found[key] = (math.acosh(max(1.0, stretch)) / 2, np.stack((u, v)), grid * (nx / count, ny / count))
-    return sorted(found.values(), key=lambda lattice: lattice[0])
+            lattices[key] = (math.acosh(max(1.0, stretch)) / 2, np.stack((u, v)), grid * (nx / count, ny / count))
+    return sorted(lattices.values(), key=lambda lattice: lattice[0])

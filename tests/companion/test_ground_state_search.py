@@ -13,7 +13,7 @@ from evae_companion.analysis.ground_state_search import wave_length
 from evae_companion.analysis.samplers import Trace, annealings, decoded, tempering
 from evae_companion.analysis.trial_states import coupling, made_states, wave_vectors
 from evae_core import Hamiltonian, Schedule, heat_bath, topological_charge
-from evae_core.annealing import replicas_from, settle
+from evae_core.annealing import lbfgs_refine, replicas_from
 
 SMALL = Search(anneals=8, schedule=Schedule(T_start=1.0, sweeps=60), rounds=1, kicks=8, warm_sweeps=40, keep=2)
 
@@ -83,11 +83,11 @@ def test_settle_arrives_and_never_climbs(boundary):
     H = Hamiltonian(D=0.6, B=0.2, boundary=boundary)
     random = heat_bath(H, torch.ones(1, 3, 24, 24) / 3**0.5, 0.3, 5, seed=1)
     rough = descended(H, random)[0]
-    state, torque = settle(H, rough)
+    state, torque = lbfgs_refine(H, rough)
     assert torque < 1e-6 and torque == pytest.approx(float(H.torque(state).max()))
     assert float(H.energy_per_spin(state)) <= float(energies(H, rough)) + 1e-12
     with pytest.raises(ValueError, match="one configuration"):
-        settle(H, rough[None])
+        lbfgs_refine(H, rough[None])
 
 
 # The search ---------------------------------------------------------------------------------------------------------

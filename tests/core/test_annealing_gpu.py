@@ -87,8 +87,9 @@ def test_results_stay_where_they_were_computed(monkeypatch, emulated_cupy):
         emulate(monkeypatch, emulated_cupy, 1)
     H, kw = Hamiltonian(D=0.6, B=0.2), dict(schedule=Schedule(sweeps=5), seed=4)
     kept = anneal(H, (8, 8), 3, device="cuda", keep=True, **kw)
-    assert kept.device.type == gpu.home().type and torch.equal(kept.cpu(), anneal(H, (8, 8), 3, device="cuda", **kw))
-    monkeypatch.setattr(gpu, "home", lambda: torch.device("meta"))
+    assert kept.device.type == gpu.output_device().type
+    assert torch.equal(kept.cpu(), anneal(H, (8, 8), 3, device="cuda", **kw))
+    monkeypatch.setattr(gpu, "output_device", lambda: torch.device("meta"))
     assert anneal(H, (8, 8), 3, device="cuda", keep=True, **kw).device.type == "meta"
     assert anneal(H, (8, 8), 3, device="cuda", **kw).device.type == "cpu"
     assert anneal(H, (8, 8), 3, device="cpu", keep=True, **kw).device.type == "cpu"

@@ -15,7 +15,7 @@ from evae_companion.analysis.luttinger_tisza import lower_bound
 from evae_companion.data_specs import DataSpec
 from evae_companion.dataset import load_data
 from evae_core import VAE, Hamiltonian, Schedule, VAEConfig, anneal, heat_bath, relax
-from evae_core.annealing import cpu, general_lattice, gpu, settle
+from evae_core.annealing import cpu, general_lattice, gpu, lbfgs_refine
 from evae_core.bonds import Bond, Term, bond_matrix, bond_of
 from evae_core.training import fused, make_step
 from evae_core.training.step import new_model
@@ -192,7 +192,7 @@ def test_what_is_not_bilinear_is_refused_by_name():
             call()
     with pytest.raises(ValueError, match="bilinear"):
         lower_bound(H, (8, 8))
-    rest, torque = settle(H, random_spins(3, 8, 8))
+    rest, torque = lbfgs_refine(H, random_spins(3, 8, 8))
     assert torque < 1e-6 and float(H.energy(rest)) < float(H.energy(random_spins(3, 8, 8)))
 
 
