@@ -1,10 +1,14 @@
-"""Carrying a run from one machine to another by hand: what a later call needs, in few and small files.
+"""Bundles: export the finished part of a run into a few small files, and import it into the store of another machine.
 
-A data set is made again in a minute on a machine with a GPU; trained stages are not. ``pack`` writes, for a preset,
-what was measured after every finished stage, its history as block means, the results of the figures, and the weights
-that are still needed, in half precision (``weights.halved``): whole networks where a later stage or the mapping of a
-figure starts from them, decoders where a figure generates states with them, the others not at all. ``unpack`` puts all
-this into another store; a stage's measured.json and meta.json then say what became of its weights.
+A data set is annealed again in a minute on a machine with a GPU; trained stages are not. For a preset, ``pack`` writes
+
+* the measurements after every finished stage, and its history as block means;
+* the results of the figures;
+* the weights that are still needed, in half precision (``weights.halved``): whole networks if a later stage or the
+  mapping of a figure starts from them, decoders if a figure generates states with them, no others.
+
+``unpack`` imports all this into another store. The measured.json and meta.json of a stage then name which of its
+weights are left.
 """
 
 from __future__ import annotations
@@ -39,20 +43,20 @@ from evae_core.training import checkpoint
 from evae_core.training.stages import Stage, stage_schedule
 
 INDEX = "pack.json"
-MOST = 16_000_000  # bytes a file
+MOST = 16_000_000  # bytes per file
 _PART = re.compile(rf"part-\d{{3,}}|{re.escape(INDEX + PARTIAL)}.*")
-_FILE = re.compile(r"\w+\.\w+")  # plain names of files: nothing is written elsewhere
-_ABOUT = ("versions", "created", "wall_seconds")  # of the original's meta.json
+_FILE = re.compile(r"\w+\.\w+")  # plain file names only, so that nothing is written outside the folder
+_ABOUT = ("versions", "created", "wall_seconds")  # entries copied from the original meta.json
 
 
 def pack(p: Preset, store: Store, folder: Path) -> Iterator[str]:
-    """Write what a later call at preset ``p`` needs from ``store`` into ``folder``; yield lines about it.
+    """Export what a later run at preset ``p`` needs from ``store`` into ``folder``; yield lines about it.
 
     Raises
     ------
     ValueError
-        a folder that holds other files than what a killed ``pack`` left, nothing to pack, or weights that half
-        precision cannot hold.
+        a folder with files that are not left from a killed ``pack``, nothing to pack, or weights that half precision
+        cannot represent.
     """
     if folder.exists() and not (folder.is_dir() and all(_PART.fullmatch(path.name) for path in folder.iterdir())):
         raise ValueError(f"folder must be new or empty, got {folder}")
@@ -77,13 +81,13 @@ def pack(p: Preset, store: Store, folder: Path) -> Iterator[str]:
                                             "sha256": hashlib.sha256(content).hexdigest()}
             contents.append(content)
             size += len(content)
-    stream = b"".join(contents)  # of all files, cut into parts
+    stream = b"".join(contents)  # all files in one stream, which is cut into parts
     parts = {f"part-{k:03d}": stream[first:first + MOST] for k, first in enumerate(range(0, size, MOST))}
     for left in folder.iterdir():
         left.unlink()
     for part, content in parts.items():
         (folder / part).write_bytes(content)
-    # Written last: without it the folder is no pack, and the next pack begins anew.
+    # Written last: without the index the folder is no bundle, and the next pack starts over.
     write_whole(folder / INDEX, meta_bytes({"spec": {"kind": "pack", "preset": p.name}, "entries": entries,
                                             "files": described({part: folder / part for part in parts})}))
     size = sum(path.stat().st_size for path in folder.iterdir())
@@ -95,12 +99,12 @@ def pack(p: Preset, store: Store, folder: Path) -> Iterator[str]:
 
 
 def unpack(folder: Path, store: Store) -> Iterator[str]:
-    """Take what :func:`pack` wrote into ``store``; yield a line about it. What the store holds already stays.
+    """Import what :func:`pack` wrote into ``store``; yield a line about it. Artifacts that are there already stay.
 
     Raises
     ------
     ValueError
-        a folder that is not a whole, undamaged pack; nothing is taken in then.
+        a folder that is not a complete, undamaged bundle; nothing is imported then.
     """
     index = read_meta(folder / INDEX) if (folder / INDEX).is_file() else None
     if index is None or index["spec"].get("kind") != "pack":
@@ -112,7 +116,7 @@ def unpack(folder: Path, store: Store) -> Iterator[str]:
             raise ValueError(f"{folder} is damaged: {fault}; carry it here again")
         stream = b"".join((folder / part).read_bytes() for part in sorted(index["files"]))
         for entry in index["entries"].values():
-            kind = identity(entry["spec"])[1].rsplit("-", 1)[0]  # raises where the spec is none
+            kind = identity(entry["spec"])[1].rsplit("-", 1)[0]  # raises if the spec is not valid
             if not entry["files"]:
                 raise ValueError(f"{folder} is not a packed folder: its {kind} has no files")
             for key in (*_ABOUT, "packed"):
@@ -120,7 +124,7 @@ def unpack(folder: Path, store: Store) -> Iterator[str]:
             for file, told in entry["files"].items():
                 if hashlib.sha256(_cut(stream, told)).hexdigest() != told["sha256"]:
                     raise ValueError(f"{folder} is damaged: {file} of {kind} has another SHA-256")
-    except (KeyError, TypeError, AttributeError) as error:  # what somebody else wrote, with a right check sum
+    except (KeyError, TypeError, AttributeError) as error:  # a foreign index with a valid checksum
         raise ValueError(f"{folder} is not a packed folder: {INDEX} has not the entries of one ({error!r})") from error
     taken = 0
     for entry in index["entries"].values():
@@ -142,9 +146,9 @@ def _cut(stream: bytes, told: dict[str, Any]) -> bytes:
 
 
 def needs(p: Preset, store: Store) -> dict[str, str]:
-    """{artefact name of a stage: WHOLE or DECODER}, what a later call needs of the weights of finished stages.
+    """Return {artifact name of a stage: WHOLE or DECODER}, what a later run needs of the weights of finished stages.
 
-    The rest is needed by nobody: every stage that starts from it is finished, and figures are drawn without it.
+    Nothing needs the other weights: all stages that start from them are finished, and the figures do without them.
     """
     data = data_spec(p)
 
@@ -153,7 +157,7 @@ def needs(p: Preset, store: Store) -> dict[str, str]:
 
     noise_stages, walk_stages = (plans.compared(p, plans.BETA, gammas) for gammas in (plans.NOISE, plans.WALK))
     climbs = list(plans.collapsing(p).values())
-    # What the notebooks generate states with: their widgets' first view, Fig. 3A and 4C, the end of every ladder.
+    # The notebooks generate states with these: first view of their widgets, Fig. 3A and 4C, last stage of every sweep.
     decoders = names([stage_schedule(p)[0], climbs[0][0], *noise_stages, *walk_stages, *(run[-1] for run in climbs)])
     decoders |= {identity(stage_spec(stages[-1], spec))[1] for name, (stages, spec) in plans.ladders(p).items()
                  if name.startswith("confined")}
@@ -171,7 +175,7 @@ def needs(p: Preset, store: Store) -> dict[str, str]:
 
 
 def thin(p: Preset, store: Store) -> int:
-    """Keep of the finished stages of a run the encoders that a later call needs, and the decoders of all; bytes saved.
+    """Delete the encoders of finished stages that no later run needs, keep all decoders; return the bytes saved.
 
     At 128 x 128 a network takes 51 MB, its decoder 6. An encoder is needed to train the stages that come next, to map
     states back, and for the explorer of the latent space.
@@ -187,27 +191,27 @@ def thin(p: Preset, store: Store) -> int:
 
 
 def thin_preset(name: str) -> None:
-    """:func:`thin` for the user's store, where the preset is so large that only the paper's notebooks are run at it."""
+    """Call :func:`thin` on the user's store for a preset so large that only the paper's notebooks are run at it."""
     if PRESETS[name].paper_only:
         thin(PRESETS[name], Store())
 
 
 def _stages(p: Preset) -> dict[str, tuple[Stage, DataSpec]]:
-    """{artefact name: (stage, data set)} of every stage of a preset's run, once each, parents first."""
-    found = {}
+    """Return {artifact name: (stage, data set)} of every stage of a preset's run, once each, parents first."""
+    result = {}
 
     def add(stage: Stage, data: Any) -> None:
         if stage.parent:
             add(stage.parent, data)
-        found[identity(stage_spec(stage, data))[1]] = stage, data
+        result[identity(stage_spec(stage, data))[1]] = stage, data
 
     for stages, data in plans.ladders(p).values():
         add(stages[-1], data)
-    return found
+    return result
 
 
 def _results(p: Preset) -> list[dict[str, Any]]:
-    """Specs of all results of a preset's run, and of what they are made from."""
+    """Return the specs of all results of a preset's run, and of the results that they are made from."""
     data = data_spec(p)
     return [beta_sweep.spec(p), noise_reduction.spec(p, plans.BETA), latent_interpolation.spec(p, plans.BETA),
             collapse.spec(p), data_order.spec(p),
@@ -216,10 +220,10 @@ def _results(p: Preset) -> list[dict[str, Any]]:
 
 
 def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """A finished stage's files as they are carried, and what has become of its weights and its history."""
+    """Return the bundled files of a finished stage, and what is left of its weights and its history."""
     weights_file = weights.file_in(source)
     state = {}
-    if level != NONE and weights_file.is_file():  # a stage that came without weights goes on without
+    if level != NONE and weights_file.is_file():  # an imported stage may have no weights
         state = weights.halved(checkpoint.read(weights_file), decoder_only=level == DECODER)
     level = weights.extent(state)
     last, means = block_means(load_arrays(source / "history.npy"), steps)

@@ -1,4 +1,4 @@
-"""What data sets depend on: the system, the numbers of configurations, how they are annealed."""
+"""Specifications of data sets: the system, the numbers of configurations, and how they are annealed."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import Preset
 from evae_core.validation import check_number
 
-STATISTICS = 2  # raise when what is stored beside the spins changes
+STATISTICS = 2  # raise when the statistics stored beside the spins change
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a data set depends on.
+    """Everything that a data set depends on.
 
     Parameters
     ----------
     hamiltonian, shape : the system, (Ny, Nx) sites.
     train, validation, test : number of configurations in the three disjoint sets.
-    shard : configurations made and stored at a time.
-    schedule : the annealing.
-    seed : of the replicas' random streams.
-    lowest : E/N (J) of a state that is not to be learned, the lowest one known of the box: configurations that relax
-        to within SAME of it, or below, are left out, and counted. None: all stay.
+    shard : configurations annealed and stored at a time.
+    schedule : of the annealing.
+    seed : of the random streams of the replicas.
+    lowest : E/N (J) of a state that must not be learned, the lowest one known of the box. Configurations that relax
+        to within SAME of it, or below, are left out and counted. None: all stay.
 
     Raises
     ------
     TypeError, ValueError
-        no configuration to train on, negative numbers, a shape the Hamiltonian cannot live on.
+        no configuration to train on, negative numbers, a shape that does not fit the Hamiltonian.
     """
 
     hamiltonian: Hamiltonian
@@ -63,7 +63,7 @@ class DataSpec:
             object.__setattr__(self, "lowest", check_number("lowest", self.lowest, -inf))
 
     def spec(self) -> dict[str, Any]:
-        """Everything as plain JSON values."""
+        """Return everything but the shard size as plain JSON values, for cache keys."""
         without = {} if self.lowest is None else {"lowest": self.lowest}
         return self._system() | {"train": self.train, "validation": self.validation, "test": self.test} | without
 
@@ -72,34 +72,34 @@ class DataSpec:
                 "schedule": asdict(self.schedule), "annealer": ALGORITHM, "statistics": STATISTICS}
 
     def shards(self) -> list[dict[str, Any]]:
-        """The specs of the artefacts that the set is kept in."""
+        """Return the specs of the artifacts in which the set is stored."""
         total = self.train + self.validation + self.test
         return [self._system() | {"kind": "shard", "first": first, "n": min(self.shard, total - first)}
                 for first in range(0, total, self.shard)]
 
 
 def data_schedule(preset: Preset) -> Schedule:
-    """How a preset's data are annealed: plain heat bath from above the Curie temperature to zero.
+    """Return the annealing schedule of a preset's data: plain heat bath from above the Curie temperature to zero.
 
-    The paper's configurations hold locally ordered domains, stretched and truncated skyrmions and no two equal ones.
-    Over-relaxation and a descent that over-shoots make nearly perfect lattices of them, many the same one.
+    The configurations of the paper hold locally ordered domains, stretched and truncated skyrmions, and no two are
+    equal. Over-relaxation and a descent that over-shoots would make nearly perfect lattices, many of them equal.
     """
     return Schedule(sweeps=preset.sweeps, overrelax=0, quench=preset.quench, tolerance=preset.tolerance)
 
 
 def ordered_schedule(preset: Preset, tolerance: float = Schedule.tolerance) -> Schedule:
-    """The schedule of nearly perfect lattices: over-relaxation, and a descent to rest (torque ``tolerance``, J)."""
+    """Return the schedule for nearly perfect lattices: over-relaxation, and a descent to a torque ``tolerance`` (J)."""
     return Schedule(sweeps=preset.ordered_sweeps, overrelax=preset.ordered_overrelax, tolerance=tolerance)
 
 
 def data_spec(preset: Preset) -> DataSpec:
-    """The data set of a preset: its system on a periodic square lattice, without the lowest state known of it."""
+    """Return the data set of a preset: its system on a periodic square lattice, without the lowest state known."""
     return DataSpec(Hamiltonian(J=preset.J, D=preset.D, B=preset.B), (preset.size, preset.size), preset.train,
                     preset.validation, preset.test, preset.shard, data_schedule(preset), lowest=preset.lowest)
 
 
 def confined_spec(preset: Preset, shape: tuple[int, int]) -> DataSpec:
-    """The data set of an open sample of ``shape`` (Ny, Nx) with the preset's Hamiltonian and schedule."""
+    """Return the data set of an open sample of ``shape`` (Ny, Nx) with the preset's Hamiltonian and schedule."""
     H = Hamiltonian(J=preset.J, D=preset.D, B=preset.B, boundary="open")
     few = max(1, preset.confined_train // 10)
     return DataSpec(H, shape, preset.confined_train, few, 0, preset.shard, data_schedule(preset))

@@ -1,8 +1,8 @@
-"""Training, validation and test sets: annealed in resumable shards, verified, kept in the store, read as they are used.
+"""Training, validation and test sets: annealed in shards, verified, cached in the store and read from disk when used.
 
-Configuration r of a data set is replica r of :func:`evae_core.anneal` for the set's seed, whatever the shard size, so
-sets of one seed share their shards and a larger set continues a smaller one. A shard is the unit that is made, verified
-and stored: the memory of the making does not grow with the set.
+Configuration r of a data set is replica r of :func:`evae_core.anneal` for the seed of the set, whatever the shard size.
+So sets of one seed share their shards, and a larger set continues a smaller one. A shard is the unit that is annealed,
+verified and stored: the memory this takes does not grow with the set, and a killed run continues with the next shard.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
 
 SETS = ("train", "validation", "test")
-AT_ONCE = 4  # shards hashed at a time, or under way where a GPU anneals: one is annealed while others are written
-SAME = 1e-5  # E/N, J: a configuration that comes to rest so near to the lowest state known is that state
-AT_REST, AT_REST_SWEEPS = 1e-3, 4000  # torque (J) and most sweeps of the descent by which it is compared
-ROUNDING = 1e-4  # J: of float32 spins, on a torque
-WHOLE = 1e-6  # a charge this near to an integer is one
-PIECE = {"cpu": 2**21, "cuda": 2**25}  # bytes of float64 spins verified at a time: for a cache, or to fill a GPU
+AT_ONCE = 4  # shards hashed, or processed on a GPU, at a time: one is annealed while others are written
+SAME = 1e-5  # E/N, J: a configuration that relaxes this close to the lowest state known counts as that state
+AT_REST, AT_REST_SWEEPS = 1e-3, 4000  # final torque (J) and most sweeps of the descent before that comparison
+ROUNDING = 1e-4  # J: rounding error of a torque from float32 spins
+WHOLE = 1e-6  # a charge this close to an integer counts as one
+PIECE = {"cpu": 2**21, "cuda": 2**25}  # bytes of float64 spins verified at a time: they fit a cache, or fill a GPU
 
 
 class SpinSet:
-    """The configurations of a data set with the given ``numbers``, read from their shards as they are used.
+    """The configurations of a data set with the given ``numbers``, read from their shards when they are used.
 
-    ``spins[indices]`` is a float32 tensor (len(indices), 3, Ny, Nx); ``spins[i]`` one configuration.
-    ``statistics`` holds an array of one number a configuration for each of energy (per spin, J), charge,
-    magnetisation (mean S^z), torque (largest |S x h|, J) and rest_energy (per spin, J, once it has come to rest).
+    ``spins[indices]`` is a float32 tensor (len(indices), 3, Ny, Nx); ``spins[i]`` is one configuration.
+    ``statistics`` holds arrays with one number per configuration: energy (per spin, J), charge, magnetisation (mean
+    S^z), torque (largest |S x h|, J) and rest_energy (per spin after relaxation, J).
     """
 
     def __init__(self, name: str, shards: list[np.ndarray], statistics: Mapping[str, np.ndarray], numbers: np.ndarray):
@@ -70,8 +70,10 @@ class SpinSet:
 
 @dataclass(frozen=True)
 class Data:
-    """The three disjoint sets of a data set, what it was made from, and how many configurations were left out of it
-    because they relax to the state of energy ``spec.lowest``."""
+    """The three disjoint sets of a data set, and its spec.
+
+    ``left_out`` configurations are omitted because they relax to the state of energy ``spec.lowest``, or below.
+    """
 
     spec: DataSpec
     train: SpinSet
@@ -84,13 +86,13 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
               report: Callable[[str], None] | None = None) -> Data:
     """Load the data set from the store; anneal, verify and store the shards that are missing.
 
-    ``report`` is called with a line of text a fifth of the work, with the time left. A run that was killed
-    continues with the first missing shard.
+    ``report`` is called with one line per fifth of the work, with the time left. A killed run continues with the first
+    missing shard.
 
     Raises
     ------
     RuntimeError
-        a shard that fails verification (see :func:`verify`), two equal configurations, or a set that is nothing but
+        a shard that fails verification (see :func:`verify`), two equal configurations, or a set that consists only of
         copies of the state that is to be left out.
     """
     store = store or Store()
@@ -149,36 +151,42 @@ def make_shard(spec: DataSpec, shard: dict[str, Any], folder: Path, device: str)
 
 
 def rest_energies(H: Hamiltonian, spins: Tensor, device: str = "auto") -> np.ndarray:
-    """E/N (J) of configurations (n, 3, Ny, Nx) once they have come to rest, (n,) float64.
+    """Return E/N (J) of configurations (n, 3, Ny, Nx) after relaxation, (n,) float64.
 
-    To a torque of AT_REST, or as near as AT_REST_SWEEPS sweeps bring a texture that glides: by then the energy is that
-    of the minimum to some 1e-7 J.
+    The descent ends at a torque of AT_REST, or after AT_REST_SWEEPS sweeps for a texture that glides. By then the
+    energy is that of the minimum to some 1e-7 J.
     """
-    found = []
+    energies = []
     for part in spins.split(max(2, PIECE[spins.device.type] // (8 * spins[0].numel()))):
         replicas = replicas_from(H, part, device=device)
         replicas.descend(AT_REST, AT_REST_SWEEPS)
-        found.append(H.energy_per_spin(replicas.spins().double()).cpu().numpy())
-    return np.concatenate(found)
+        energies.append(H.energy_per_spin(replicas.spins().double()).cpu().numpy())
+    return np.concatenate(energies)
 
 
 def verify(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, np.ndarray]:
-    """Check configurations (n, 3, Ny, Nx) and return their statistics, one number a configuration.
+    """Check configurations (n, 3, Ny, Nx) and return their statistics, one number per configuration.
 
-    energy (per magnetic site, units of J), charge, magnetisation (mean S^z), torque (largest |S x h|, J) and
-    a 64-bit digest of the bytes, by which equal configurations are found. Computed on the device of ``spins``
-    in float64, some configurations at a time, so that the memory this takes does not grow with n.
+    Everything is computed in float64 on the device of ``spins``, some configurations at a time, so that the memory this
+    takes does not grow with n.
+
+    Returns
+    -------
+    energy : per magnetic site, J.
+    charge, magnetisation : topological charge, and mean S^z.
+    torque : largest |S x h|, J.
+    digest : 64 bits of a hash of the bytes, by which equal configurations are found.
 
     Raises
     ------
     RuntimeError
         spins that are not finite unit vectors to 1e-5; a torque above the ``tolerance`` (J) by more than rounding; on a
-        periodic ferromagnet a charge that is not an integer, since two neighbouring spins are antiparallel.
+        periodic ferromagnet a charge that is not an integer, since two neighbouring spins are then antiparallel.
     """
     if not len(spins):
         raise ValueError("spins must hold at least one configuration, got none")
     size = max(2, PIECE[spins.device.type] // (8 * spins[0].numel()))
-    # Never a piece of one beside larger ones: with threads torch sums a single configuration in another order.
+    # Never a piece of one configuration beside larger ones: torch with threads sums a single one in another order.
     parts = [_statistics(H, part, tolerance) for part in spins.tensor_split(max(1, len(spins) // size))]
     joined = {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
     return joined | {"digest": np.array([_digest(one) for one in spins.cpu().numpy()], np.uint64)}
@@ -196,7 +204,7 @@ def _statistics(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, Te
         raise RuntimeError(f"an annealed configuration has a torque of {float(torque.max()):g} J, above the schedule's "
                            f"tolerance={tolerance:g} J; raise max_descent or tolerance of the schedule")
     charge = topological_charge(double, mask=H.mask, periodic=H.periodic)
-    # Where J < 0, or with competing bonds, antiparallel neighbours are what the magnet wants.
+    # With J < 0 or competing bonds, antiparallel neighbours can have the lowest energy, so the charge is not checked.
     if H.periodic and H.J > 0 and H.plain and float(off := (charge - charge.round()).abs().max()) > WHOLE:
         raise RuntimeError(f"an annealed configuration has a charge that is off an integer by {float(off):g}: two "
                            "neighbouring spins are antiparallel; use more sweeps, or a lower tolerance")

@@ -1,4 +1,4 @@
-"""What is measured of a network after a stage: losses, generated states, reconstructions, where they come to rest."""
+"""Evaluation of a network after a stage: losses, generated states, reconstructions, and their relaxed energies."""
 
 from __future__ import annotations
 
@@ -19,22 +19,27 @@ from evae_core.training.divergence import Diverged
 if TYPE_CHECKING:
     from evae_companion.dataset import Data
 
-EVALUATED = 500  # configurations of each set that the losses after a stage are averaged over
-RELAXED = 8  # states of each kind that are brought to rest after a stage,
-REST, REST_SWEEPS = 1e-3, 10_000  # to this torque (J), in so many sweeps at most
+EVALUATED = 500  # configurations of each set over which the losses after a stage are averaged
+RELAXED = 8  # states of each kind that are relaxed after a stage
+REST, REST_SWEEPS = 1e-3, 10_000  # torque (J) at which that descent ends, and its most sweeps
 
 
 @torch.no_grad()
 def evaluate(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict[str, Any]:
-    """The losses on up to ``n`` configurations of the training and validation sets and of ``n`` generated ones.
+    """Measure a network on up to ``n`` training and ``n`` validation configurations and on ``n`` generated ones.
 
-    :class:`~evae_companion.trained.TrainedStage` says what is in it. z is sampled as in training; batch norm uses
-    its running averages.
+    :class:`~evae_companion.trained.TrainedStage` lists the entries of the result. z is sampled as in training; batch
+    norm uses its running averages.
+
+    Raises
+    ------
+    Diverged
+        an output of the network that is not finite.
     """
     H = data.spec.hamiltonian
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     of_train: list[Tensor] = []  # X_out, mu and log sigma^2
     for spins in (data.train, data.validation):
         if not len(spins):
@@ -47,31 +52,31 @@ def evaluate(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict[
             sums += len(part) * torch.stack(model.compute_losses(part, x_out, mu, logvar, H, 0.0, 0.0)[:3]).cpu()
         of_train = of_train or [torch.cat(parts) for parts in zip(*rows, strict=True)]
         mean = (sums / min(n, len(spins))).tolist()
-        found[spins.name] = dict(zip(LOSSES[:3], mean, strict=True))
+        result[spins.name] = dict(zip(LOSSES[:3], mean, strict=True))
     generated = torch.cat([model.generate(min(100, n - i), generator) for i in range(0, n, 100)])
     energies = torch.cat([energy_loss(H, one[None])[None] for one in generated])
-    found["generated"] = {"energy": float(energies.mean()), "spread": float(energies.std()),
-                          "best": float(energies.min()),
-                          "magnetisation": float(generated[:, 2].sum((1, 2)).mean()) / model.sites,
-                          "kspace_mse": kspace_mse(generated[:100].cpu()),
-                          "kspace_mse_complex": kspace_mse(generated[:100].cpu(), complex=True)}
+    result["generated"] = {"energy": float(energies.mean()), "spread": float(energies.std()),
+                           "best": float(energies.min()),
+                           "magnetisation": float(generated[:, 2].sum((1, 2)).mean()) / model.sites,
+                           "kspace_mse": kspace_mse(generated[:100].cpu()),
+                           "kspace_mse_complex": kspace_mse(generated[:100].cpu(), complex=True)}
     of_data = loss_of_energy(H, data.train.statistics["energy"], data.spec.shape)
-    found["data"] = {"energy": float(of_data.mean()), "best": float(of_data.min()),
-                     "kspace_mse": kspace_mse(data.train[:100]) if len(data.train) > 1 else float("nan")}
+    result["data"] = {"energy": float(of_data.mean()), "best": float(of_data.min()),
+                      "kspace_mse": kspace_mse(data.train[:100]) if len(data.train) > 1 else float("nan")}
     x_out, mu, logvar = of_train
     if not bool(torch.isfinite(x_out).all() and torch.isfinite(generated).all()):
         raise Diverged("what the trained network gives is not finite")
     energies = torch.cat([energy_loss(H, one[None])[None] for one in x_out])
-    found["x_out"] = {"spread": float(energies.std(correction=0)), "best": float(energies.min()),
-                      "kspace_mse": kspace_mse(x_out[:100].cpu()) if len(x_out) > 1 else float("nan")}
-    found["posterior"] = {"mean_square": float(mu.mean(0).square().mean()),
-                          "variance": float((mu.var(0, correction=0) + logvar.exp().mean(0)).mean())}
-    found["relaxed"] = {"x_out": at_rest(H, x_out[:RELAXED]), "generated": at_rest(H, generated[:RELAXED])}
-    return found
+    result["x_out"] = {"spread": float(energies.std(correction=0)), "best": float(energies.min()),
+                       "kspace_mse": kspace_mse(x_out[:100].cpu()) if len(x_out) > 1 else float("nan")}
+    result["posterior"] = {"mean_square": float(mu.mean(0).square().mean()),
+                           "variance": float((mu.var(0, correction=0) + logvar.exp().mean(0)).mean())}
+    result["relaxed"] = {"x_out": at_rest(H, x_out[:RELAXED]), "generated": at_rest(H, generated[:RELAXED])}
+    return result
 
 
 def at_rest(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
-    """Where states (n, 3, Ny, Nx) come to rest: energies (E/N, J), charges, and the largest torque left (J)."""
+    """Relax states (n, 3, Ny, Nx); return their energies (E/N, J), charges, and the largest torque left (J)."""
     spins = spins.cpu().float()
     replicas = replicas_from(H, spins, device="cpu")
     torque = replicas.descend(REST, REST_SWEEPS)
@@ -81,7 +86,7 @@ def at_rest(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
 
 
 def check_measured(measured: Mapping[str, Any]) -> None:
-    """Raise :class:`Diverged` where what was measured after a stage on data or generated states is not finite."""
+    """Raise :class:`Diverged` if a measurement after a stage, on data or on generated states, is not finite."""
     for of in ("train", "validation", "generated"):
         if not all(math.isfinite(value) for value in measured.get(of, {}).values()):
             raise Diverged(f"what the trained network gives ({of}) is not finite", losses=measured[of])

@@ -1,7 +1,7 @@
-"""A process that ends when the one that started it does, even where that was killed.
+"""Watchdog that ends a process when its parent process ends, even if the parent was killed.
 
-Without it the workers of a killed training, and the kernel of a killed notebook run, would go on for hours and hold
-the locks of what they make.
+Without it the workers of a killed training, and the kernel of a killed notebook run, would run on for hours. They
+would hold the locks of the artifacts they make.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-LOOK = 0.5  # seconds between two looks at who the parent is
+LOOK = 0.5  # seconds between two checks of the parent's process id
 
 
 def end_with_parent() -> None:
-    """From now on end this process, at once and without cleaning up, when its parent is gone.
+    """From now on, end this process as soon as its parent is gone, without cleanup.
 
-    A process that multiprocessing started waits for its parent's end of a pipe, which the system closes. Any other,
-    as a notebook's kernel, looks whether it has been given another parent; Windows gives none, there it is left alone.
+    A process started by multiprocessing waits on a pipe, whose other end the system closes when the parent ends. Any
+    other process, such as a notebook's kernel, checks whether it has been given another parent. Windows gives none;
+    there it is left alone.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -29,16 +30,16 @@ def end_with_parent() -> None:
         wait = _until_adopted
     else:
         return
-    threading.Thread(target=lambda: (wait(), os._exit(1)), name="lifeline", daemon=True).start()
+    threading.Thread(target=lambda: (wait(), os._exit(1)), name="parent watchdog", daemon=True).start()
 
 
 def _until_adopted() -> None:
-    # jupyter_client says who started a kernel: that one may have died before this line was reached.
+    # jupyter_client records which process started a kernel; it may have died before this line was reached.
     parent = int(os.environ.get("JPY_PARENT_PID") or os.getppid())
     while os.getppid() == parent:
         time.sleep(LOOK)
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """What a kernel started with ``--IPKernelApp.extra_extensions=evae_companion.parent_watchdog`` does first."""
+    """Start the watchdog in a kernel run with ``--IPKernelApp.extra_extensions=evae_companion.parent_watchdog``."""
     end_with_parent()

@@ -1,6 +1,6 @@
-"""Where things lie: the repository, the store, records and figures.
+"""Paths of the repository, the store, the published results and the figures.
 
-Everything else of the package asks here, so that it works from a checkout and from a wheel alike.
+All other modules get their paths here, so that the package works from a checkout and from a wheel alike.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ RECORDED = "EVAE_RECORDED"
 
 
 def repository() -> Path | None:
-    """The checkout that this package is used from; None where it was installed on its own."""
+    """Return the checkout that this package is used from, or None if it was installed on its own."""
     return PACKAGES if (PACKAGES / "pyproject.toml").is_file() and (PACKAGES / "notebooks").is_dir() else None
 
 
 def need_repository(what: str) -> Path:
-    """The checkout; RuntimeError where there is none, which says that ``what`` needs one."""
+    """Return the checkout; without one, raise a RuntimeError that says that ``what`` needs it."""
     if (root := repository()) is None:
         raise RuntimeError(f"{what} needs the repository, and evae is installed on its own in {PACKAGES}; clone the "
                            "repository and install it from there (make .venv)")
@@ -28,7 +28,9 @@ def need_repository(what: str) -> Path:
 
 
 def store_root() -> Path:
-    """Where artifacts live: $EVAE_STORE, or data/store in the checkout, or ``evae/store`` in the user's cache folder.
+    """Return the folder of the artifacts: $EVAE_STORE, else data/store in the checkout, else the user's cache folder.
+
+    In that cache folder it is ``evae/store``.
     """
     if chosen := os.environ.get("EVAE_STORE"):
         return Path(chosen).expanduser().absolute()
@@ -40,9 +42,9 @@ def store_root() -> Path:
 
 
 def record_folder(preset: str) -> Path | None:
-    """The record of a preset: $EVAE_RECORDED/<preset>, or data/recorded/<preset> in the checkout.
+    """Return the folder of a preset's published results: $EVAE_RECORDED/<preset>, else data/recorded/<preset>.
 
-    None where EVAE_RECORDED is "off", and where there is no checkout.
+    It is None if EVAE_RECORDED is "off", or if it is not set and there is no checkout.
     """
     chosen, root = os.environ.get(RECORDED), repository()
     if chosen == "off" or not chosen and root is None:
@@ -51,15 +53,15 @@ def record_folder(preset: str) -> Path | None:
 
 
 def known_folder(preset: str) -> Path:
-    """Where the search for the lowest state of a preset's periodic box is recorded: data/known/<preset>."""
+    """Return the folder of the published ground-state search in a preset's periodic box: data/known/<preset>."""
     return PACKAGES / "data" / "known" / preset
 
 
 def figures_folder(preset: Preset) -> Path:
-    """Where a run's figures and claims go: $EVAE_FIGURES/<name>, or build/<name>/figures in the checkout.
+    """Return the folder for the figures and claims of a run: $EVAE_FIGURES/<name>, else build/<name>/figures.
 
-    Without a checkout they go below the current folder. The committed ones lie in figures/<name>; only
-    ``evae publish`` writes there.
+    The latter is in the checkout, or without one in the current folder. The committed figures are in figures/<name>,
+    where only ``evae publish`` writes.
     """
     if root := os.environ.get("EVAE_FIGURES"):
         return Path(root) / preset.name

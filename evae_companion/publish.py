@@ -1,7 +1,7 @@
-"""Recorded results, written: what a finished run found, as tables to read and cite, states and decoders.
+"""Publish the results of a finished run into data/recorded/<preset>: tables to cite, states and decoders.
 
-data/recorded/<preset> then holds everything that notebooks 2, 4, 5 and 6 draw from (:mod:`evae_companion.published`
-reads it), what was measured after every stage, its history as block means, and the claims.
+The folder then holds everything that the figures of notebooks 2, 4, 5 and 6 need (:mod:`evae_companion.published` reads
+it). It also holds the measurements after every stage, its history as block means, and the claims.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from evae_core.training.stages import Stage, stage_schedule
 
 
 def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
-    """Write the record of a run that is complete in ``store``, with the claims of ``figures``; yield lines about it.
+    """Publish a run that is complete in ``store``, with the claims in the folder ``figures``; yield lines about it.
 
     Raises
     ------
     ValueError
-        a run that is not complete, or EVAE_RECORDED "off": there is no folder to write to.
+        a run that is not complete, or EVAE_RECORDED "off", so that there is no folder to write to.
     RuntimeError
-        what was written is not what the store holds.
+        the written files differ from those in the store.
     """
     target = places.record_folder(p.name)
     if target is None:
@@ -70,15 +70,15 @@ def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
 
 
 def record_stages(p: Preset, store: Store) -> Iterator[str]:
-    """Write the tables of the ladders that are complete in ``store`` into the record's folder; yield a line about it.
+    """Publish the tables of those sweeps of an incomplete run that are complete in ``store``; yield a line about it.
 
-    For a long run that is not complete yet: what has been measured is kept even if the store is lost.
+    The measurements of a long run then survive the loss of its store.
 
     Raises
     ------
     ValueError
-        no ladder is complete, EVAE_RECORDED "off", or there is a record of a whole run, or of ladders that the store
-        does not hold: these stay.
+        no sweep is complete, or EVAE_RECORDED is "off". Also if a whole run, or sweeps that the store does not hold,
+        are published already: these are not overwritten.
     """
     target, ladders = places.record_folder(p.name), _complete(p, store)
     if target is None or (target / published.INDEX).exists():
@@ -95,18 +95,18 @@ def record_stages(p: Preset, store: Store) -> Iterator[str]:
 
 
 def _complete(p: Preset, store: Store) -> dict[str, list[TrainedStage]]:
-    """The ladders of a run that ``store`` holds whole, by name."""
-    found = {}
+    """Return the sweeps of a run that are complete in ``store``, by name."""
+    result = {}
     for name, (stages, data) in plans.ladders(p).items():
         folders = [store.find(stage_spec(stage, data)) for stage in stages]
         here = [TrainedStage(stage, data, folder) for stage, folder in zip(stages, folders, strict=True) if folder]
         if len(here) == len(stages):
-            found[name] = here
-    return found
+            result[name] = here
+    return result
 
 
 def _results(p: Preset) -> list[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]]:
-    """The specs of what notebooks 2, 4, 5 and 6 are drawn from, each with the stages that it is made from."""
+    """Return the specs of the results behind the figures of notebooks 2, 4, 5 and 6, each with the stages it needs."""
     data, collapsing = data_spec(p), [(stages[-1], data_spec(p)) for stages in plans.collapsing(p).values()]
 
     def of_data(stages: list[Stage]) -> list[tuple[Stage, DataSpec]]:
@@ -120,7 +120,7 @@ def _results(p: Preset) -> list[tuple[dict[str, Any], list[tuple[Stage, DataSpec
 
 
 def record_known(p: Preset, store: Store) -> Iterator[str]:
-    """Write the search for the lowest state of a preset's periodic box, which ``store`` holds, into data/known."""
+    """Publish the search for the lowest state of a preset's periodic box from ``store`` into data/known."""
     data = data_spec(p)
     spec = ground_state.spec(data.hamiltonian, data.shape, ground_state.search_of(p))
     source, target = store.find(spec), places.known_folder(p.name)
@@ -139,7 +139,7 @@ def record_known(p: Preset, store: Store) -> Iterator[str]:
 
 
 def _tables(ladders: dict[str, list[TrainedStage]], folder: Path) -> None:
-    """stages.csv, one row a stage, and histories.csv, block means of the losses of every step's batch."""
+    """Write stages.csv, one row per stage, and histories.csv, block means of the losses of the batch of every step."""
     rows, histories = [], []
     for name, climbed in ladders.items():
         for number, trained in enumerate(climbed):
@@ -164,7 +164,7 @@ def _tables(ladders: dict[str, list[TrainedStage]], folder: Path) -> None:
 
 def _index(p: Preset, store: Store, results: Sequence[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]],
            folder: Path) -> None:
-    """The results' own files, the decoders, and record.json."""
+    """Write the files of the results, the decoders, and record.json."""
     data = data_spec(p)
     entries: dict[str, dict[str, Any]] = {}
 
@@ -178,9 +178,9 @@ def _index(p: Preset, store: Store, results: Sequence[tuple[dict[str, Any], list
     noise, collapsing = plans.compared(p, plans.BETA, plans.NOISE), plans.collapsing(p)
     for spec, stages in results:
         source = store.held(spec)
-        for file in (found := kept_meta(source)["files"]):
+        for file in (names := kept_meta(source)["files"]):
             shutil.copyfile(source / file, folder / file)
-        add(spec, {file: folder / file for file in found}, [_trained(stage, of, store) for stage, of in stages])
+        add(spec, {file: folder / file for file in names}, [_trained(stage, of, store) for stage, of in stages])
     decoders = {f"decoder_gamma_{stage.gamma:g}": stage for stage in noise}
     decoders["decoder_collapsed"] = next(iter(collapsing.values()))[-1]
     for name, stage in decoders.items():
@@ -195,7 +195,7 @@ def _index(p: Preset, store: Store, results: Sequence[tuple[dict[str, Any], list
 
 
 def _compare(target: Path, results: list[Path]) -> None:
-    """RuntimeError where the record ``target`` is damaged, or holds other files than the artefacts ``results``."""
+    """Raise RuntimeError if the record ``target`` is damaged, or its files differ from the artifacts ``results``."""
     body = read_meta(target / published.INDEX)
     described_files = [{} if body is None else body["files"], *(kept_meta(source)["files"] for source in results)]
     for files in described_files:

@@ -1,7 +1,7 @@
-"""Recorded results, read: data/recorded/<preset> holds those of a long run, for machines that cannot repeat it.
+"""Published results of long runs, loaded from data/recorded/<preset>, for machines that cannot repeat the run.
 
-record.json names, for each of them, what it depends on (the spec, as in the store), when, how and with which versions
-it was made, and the SHA-256 of its files: tables, states and decoders. ``evae_companion.publish`` writes all this.
+The files are tables, states and decoders. For each result, record.json holds the spec (as in the store), when, how and
+with which versions it was made, and the SHA-256 of its files. ``evae_companion.publish`` writes all this.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ INDEX = "record.json"
 
 
 def find(preset: str, spec: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
-    """(folder, entry) of what ``spec`` describes where the preset's record holds it, else None.
+    """Return (folder, entry) of the published result ``spec`` of a preset, or None if there is none.
 
-    The entry is its meta.json (spec, versions, created, files). Raises ValueError for a record that is damaged: what
-    is shown instead would have to be computed for days.
+    The entry is its meta.json (spec, versions, created, files).
+
+    Raises
+    ------
+    ValueError
+        a damaged record. None would be worse here: the result would then be computed, for days.
     """
     place = places.record_folder(preset)
     if place is None or not (place / INDEX).is_file():
@@ -30,9 +34,9 @@ def find(preset: str, spec: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | 
 
 
 def known(preset: str) -> tuple[Path, dict[str, Any]] | None:
-    """(folder, entry) of that search, None where there is none; errors as for :func:`find`.
+    """Return (folder, entry) of the published ground-state search of a preset, or None; raises as :func:`find`.
 
-    It is shown beside what is computed here and never instead of it, so EVAE_RECORDED has no say in it.
+    It is shown beside computed results and never replaces them, so EVAE_RECORDED does not affect it.
     """
     place = places.known_folder(preset)
     if not (place / INDEX).is_file():

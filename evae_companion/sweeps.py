@@ -1,9 +1,9 @@
-"""Trainings: sequences of stages, each from the weights of the one before, kept in the store.
+"""Training of sweeps: sequences of stages, each from the weights of the one before, cached in the store.
 
-The paper climbs beta from 1e-6 to 1, then starts from the beta = 1e-3 and the beta = 1e-4 model and climbs gamma
-from 1e-4 to 1e6 (Kwon et al., Advanced Science 2021). :func:`evae_core.training.stage_schedule` lists the stages;
-``train_stages`` trains those that the store does not hold yet, ``train_sweeps`` does so for several sequences at once.
-The loop itself is :func:`evae_core.training.train_stage`.
+The paper raises beta from 1e-6 to 1. It then starts from the models of beta = 1e-3 and beta = 1e-4 and raises gamma
+from 1e-4 to 1e6 (Kwon et al., Advanced Science 2021). :func:`evae_core.training.stage_schedule` lists the stages.
+``train_stages`` trains those that the store does not hold yet, ``train_sweeps`` does so for several sweeps at once. The
+loop itself is :func:`evae_core.training.train_stage`.
 """
 
 from __future__ import annotations
@@ -43,24 +43,29 @@ from evae_core.training.numerics import device_name, pick_device
 from evae_core.training.stages import Stage
 from evae_core.training.step import fused_available
 
-_Data = TypeVar("_Data", bound=Hashable)  # what says which data set a sweep is trained on
-FEW_STEPS = 400  # not worth the seconds that starting processes takes
-# Steps x batch x sites of a stage from which it is trained with the fused passes on a CPU: it then saves some 3 s,
-# and compiling costs 6 s once a machine. Shorter ones run as plain torch.
+_Data = TypeVar("_Data", bound=Hashable)  # identifies the data set of a sweep
+FEW_STEPS = 400  # up to this number of steps, starting processes costs more seconds than it saves
+# Steps x batch x sites of a stage above which a CPU trains it with the fused passes. Such a stage saves some 3 s, and
+# compiling costs 6 s once per machine. Shorter stages run as plain torch.
 FUSED_WORK = 5e6
 
 
 def train_stages(stages: list[Stage], data: DataSpec, store: Store | None = None, device: str = "auto",
                  report: Callable[[str], None] | None = None, *, fused: bool | None = None,
                  precision: str | None = None, guide: LearnedEnergy | None = None) -> list[TrainedStage]:
-    """Train every stage that the store does not hold, after its parents; return them in order.
+    """Train every stage that the store does not hold, after its parents; return all stages in order.
 
-    Killed at any moment, it loses the stage in progress. ``report`` gets one line a stage. ``fused`` and
-    ``precision`` are :func:`make_step`'s; by default kernels are compiled for stages of FUSED_WORK on a CPU, and on
-    a GPU every stage is a CUDA graph. What was used is in the stage's ``measured``: the same seed gives the same bytes
-    on the same machine in the same mode. On a CPU a stage is trained on one thread, so that it does, however many
-    sweeps are climbed beside it (:func:`train_sweeps` uses the other cores). ``guide`` is the L_H of stages with
-    gamma > 0 in the place of the data set's Hamiltonian, by which all is measured still; batches and noise stay.
+    A run killed at any moment loses only the stage in progress. The same seed gives the same bytes on the same machine
+    in the same mode, which the stage's ``measured`` names. To this end a CPU trains a stage on one thread, however
+    many sweeps run in parallel (:func:`train_sweeps` uses the other cores).
+
+    Parameters
+    ----------
+    report : called with one line per stage.
+    fused, precision : as in :func:`make_step`. By default a CPU compiles kernels for stages of FUSED_WORK, and a GPU
+        runs every stage as a CUDA graph.
+    guide : L_H of stages with gamma > 0 instead of the Hamiltonian of the data set, which still measures all energies.
+        Batches and noise stay the same.
 
     Raises
     ------
@@ -74,17 +79,17 @@ def train_stages(stages: list[Stage], data: DataSpec, store: Store | None = None
 
 def _timed(report: Report | None, sweeps: list[list[Stage]], specs: list[DataSpec], store: Store,
            guides: Sequence[LearnedEnergy | None]) -> Report | None:
-    """``report`` with the time left of the stages that the store does not hold."""
-    def kept(stage: Stage, of: tuple[DataSpec, LearnedEnergy | None]) -> bool:
+    """Return ``report`` with an estimate of the time left for the stages that the store does not hold."""
+    def is_cached(stage: Stage, of: tuple[DataSpec, LearnedEnergy | None]) -> bool:
         return store.find(stage_spec(stage, *of)) is not None
 
-    return timed(report, steps_to_train(sweeps, list(zip(specs, guides, strict=True)), kept), STEPS)
+    return timed(report, steps_to_train(sweeps, list(zip(specs, guides, strict=True)), is_cached), STEPS)
 
 
 def _train_stages(stages: list[Stage], data: DataSpec, store: Store, device: str, report: Report | None,
                   fused: bool | None, precision: str | None, loaded: dict[DataSpec, Any],
                   guide: LearnedEnergy | None = None) -> list[TrainedStage]:
-    """:func:`train_stages`; ``loaded`` keeps the data sets for sweeps to come."""
+    """:func:`train_stages` with the data sets cached in ``loaded``, for later sweeps."""
     on_gpu = pick_device(device).type == "cuda"
 
     def data_once() -> tuple[Data, SpinData]:
@@ -107,7 +112,7 @@ def _train_stages(stages: list[Stage], data: DataSpec, store: Store, device: str
                 _train(stage, parent, sets, spins, folder, device, report, wanted, precision, guide)
         spec = stage_spec(stage, data, guide)
         if store.find(spec) is None:
-            data_once()  # before the stage's own time begins
+            data_once()  # load the data before the stage's own timer starts
         return TrainedStage(stage, data, store.get(spec, make))
 
     return [trained(stage) for stage in stages]
@@ -115,7 +120,7 @@ def _train_stages(stages: list[Stage], data: DataSpec, store: Store, device: str
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch on one thread: then what it sums does not depend on how many cores there are, or are free."""
+    """Restrict torch to one thread, so that its sums do not depend on the number of cores, or of free ones."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -126,7 +131,7 @@ def one_thread() -> Iterator[None]:
 
 def _worker(stages: list[Stage], data: DataSpec, guide: LearnedEnergy | None, root: Path, device: str, queue: Any,
             fused: bool | None, precision: str | None) -> None:
-    torch.set_num_threads(1)  # and it was started with end_with_parent
+    torch.set_num_threads(1)  # the pool has started this process with end_with_parent
     _train_stages(stages, data, Store(root), device, queue.put, fused, precision, {}, guide)
 
 
@@ -134,14 +139,20 @@ def train_sweeps(sweeps: list[list[Stage]], data: DataSpec | list[DataSpec], sto
                  device: str = "auto", report: Callable[[str], None] | None = None,
                  workers: int | None = None, *, fused: bool | None = None, precision: str | None = None,
                  guides: Sequence[LearnedEnergy | None] | None = None) -> list[list[TrainedStage]]:
-    """Climb independent sweeps side by side, one process and one thread each; return them like :func:`train_stages`.
+    """Train independent sweeps in parallel, one process and one thread each; return them like :func:`train_stages`.
 
-    ``data``: one for all, or one a sequence; ``guides``: one a sequence, or none. ``workers``: processes at a time; by
-    default the number of cores on a CPU (at most one a sequence), and 1 on a GPU. Common parents are trained once:
-    others wait for them. One thread a sequence uses two cores better than two threads for one (some 30 against 50 ms a
-    step at laptop size), and makes the bytes independent of the number of cores. Two captured stages at once on one GPU
-    are not tried yet: more workers there are processes with a copy of the data each. The rest as in
-    :func:`train_stages`.
+    Common parents are trained once, while the other sweeps wait. One thread per sweep uses two cores better than two
+    threads for one sweep (some 30 against 50 ms per step at laptop size). It also makes the bytes independent of the
+    number of cores.
+
+    Parameters
+    ----------
+    data : one data set for all sweeps, or one per sweep.
+    workers : processes at a time; by default the number of cores on a CPU (at most one per sweep), and 1 on a GPU. More
+        on one GPU are processes with a copy of the data each; two captured stages at once are not tried yet.
+    guides : one per sweep, or None.
+
+    The other parameters are those of :func:`train_stages`.
     """
     store = store or Store()
     specs = data if isinstance(data, list) else [data] * len(sweeps)
@@ -155,11 +166,11 @@ def train_sweeps(sweeps: list[list[Stage]], data: DataSpec | list[DataSpec], sto
     report = _timed(report, sweeps, specs, store, guided)
     long = any(use_fused(stage, specs[number]) for number in todo for stage in sweeps[number])
     if fused is None and long and pick_device(device).type == "cpu" and not fused_available(report):
-        fused = False  # made, or said to be missing, once for all
+        fused = False  # here the kernels are compiled, or reported missing, once for all workers
     if len(todo) > 1 and workers > 1 and steps > FEW_STEPS:
         context = multiprocessing.get_context("spawn")
         for spec in {id(specs[n]): specs[n] for n in todo}.values():
-            load_data(spec, store, device, report)  # once, on all cores
+            load_data(spec, store, device, report)  # once and on all cores, before the workers start
         with _manager(context) as manager, ProcessPoolExecutor(min(workers, len(todo)), mp_context=context,
                                                                initializer=end_with_parent) as pool:
             queue = manager.Queue()
@@ -170,17 +181,17 @@ def train_sweeps(sweeps: list[list[Stage]], data: DataSpec | list[DataSpec], sto
         return [_train_stages(stages, spec, store, device, report, fused, precision, loaded, guide)
                 for stages, spec, guide in jobs]
     finally:
-        loaded.clear()  # gigabytes of a GPU, perhaps
+        loaded.clear()  # it may hold gigabytes of GPU memory
 
 
 def _manager(context: Any) -> SyncManager:
-    """As context.Manager(), but it ends with this process."""
+    """Return a manager like context.Manager() that ends with this process."""
     (manager := SyncManager(ctx=context)).start(end_with_parent)
     return manager
 
 
 def _listen(futures: Any, queue: Any, report: Callable[[str], None] | None) -> None:
-    """Pass the workers' lines on until all are done; the first error ends the others before their next sequence."""
+    """Report the lines of the workers until all are done; the first error cancels the sweeps that have not begun."""
     pending = set(futures)
     try:
         while pending:
@@ -200,7 +211,7 @@ def _listen(futures: Any, queue: Any, report: Callable[[str], None] | None) -> N
 
 
 def _seed(stage: Stage, data: DataSpec, purpose: str) -> int:
-    """A 63-bit seed of the stage's own, so that no two stages share random numbers."""
+    """Return a 63-bit seed that is specific to the stage, so that no two stages share random numbers."""
     text = json.dumps([purpose, stage_spec(stage, data)], sort_keys=True)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
@@ -215,7 +226,7 @@ def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinDat
                            "decoder alone; remove that folder to train it anew")
 
     def attempt(rate: float) -> tuple[VAE, History, dict[str, Any]]:
-        """The stage at this learning rate, always with the same batches and noise."""
+        """Train the stage at this learning rate, always with the same batches and noise."""
         start = time.perf_counter()
         model, history = train_stage(replace(stage, learning_rate=rate), spins, start_from, device=device,
                                      energy=energy, seeds=partial(_seed, stage, data.spec), fused=fused,
@@ -230,7 +241,7 @@ def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinDat
     (model, history, measured), failures = with_lr_backoff(stage, attempt, say)
     if failures:
         measured["diverged"] = failures
-    if parent and "weights" in parent.measured:  # carried here in half precision
+    if parent and "weights" in parent.measured:  # the parent was imported in half precision
         measured["parent_weights"] = parent.measured["weights"]
     safetensors.torch.save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()},
                                 folder / WEIGHTS_FILE)
@@ -243,20 +254,23 @@ def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinDat
 
 def steps_to_train(ladders: Sequence[Sequence[Stage]], data: Sequence[_Data],
                   kept: Callable[[Stage, _Data], bool]) -> int:
-    """Optimiser steps of all stages that are not ``kept``, with their parents, each counted once.
+    """Return the optimiser steps of all stages, and of their parents, that are not ``kept``, each counted once.
 
-    ``data``: what each ladder is trained on.
+    Parameters
+    ----------
+    ladders, data : the sweeps, and what each of them is trained on.
+    kept : whether a stage with this data is already trained.
     """
     todo: set[tuple[Stage, _Data]] = set()
     for stages, own in zip(ladders, data, strict=True):
         for stage in stages:
-            found: Stage | None = stage
-            while found is not None and (found, own) not in todo and not kept(found, own):
-                todo.add((found, own))
-                found = found.parent
+            ancestor: Stage | None = stage
+            while ancestor is not None and (ancestor, own) not in todo and not kept(ancestor, own):
+                todo.add((ancestor, own))
+                ancestor = ancestor.parent
     return sum(stage.steps for stage, _ in todo)
 
 
 def use_fused(stage: Stage, data: DataSpec) -> bool:
-    """Whether a stage is long enough for the fused passes: FUSED_WORK."""
+    """Return whether a stage is long enough for the fused passes (FUSED_WORK)."""
     return stage.steps * stage.batch * data.shape[0] * data.shape[1] >= FUSED_WORK

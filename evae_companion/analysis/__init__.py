@@ -1,6 +1,6 @@
-"""Other ways to low energies, to judge the E-VAE by: a search for the lowest states known, and rival samplers.
+"""Reference methods for low-energy states, by which the E-VAE is judged: a ground-state search and rival samplers.
 
-:func:`certificate` searches a box independently of any network and says what it found; :class:`Tempering` and
+:func:`certificate` searches a box independently of any network and lists what it found. :class:`Tempering` and
 :mod:`~evae_companion.analysis.samplers` are measured on the same budget.
 """
 

@@ -10,11 +10,14 @@ from evae_core.validation import finite_array
 
 
 class Barrier(NamedTuple):
-    """An energy profile e(k), read as a barrier between two plateaus; energies in the profile's units.
+    """An energy profile e(k), read as a barrier between two plateaus; energies in the units of the profile.
 
-    R = k - argmax e, the steps from the top (positive towards the end of the path). ``start``, ``end``: the plateaus,
-    means over the first and last tenth. ``height``: the top above the higher plateau. ``width``: full width at half
-    that height, in steps (NaN where there is no barrier: no top above both plateaus between them).
+    Attributes
+    ----------
+    R : k - argmax e, steps from the top, positive towards the end of the path.
+    start, end : plateaus, means over the first and last tenth.
+    height : the top above the higher plateau.
+    width : full width at half that height, in steps. NaN if no top lies above both plateaus and between them.
     """
 
     R: np.ndarray
@@ -25,7 +28,13 @@ class Barrier(NamedTuple):
 
 
 def barrier(energy: Any) -> Barrier:
-    """Read a profile (K + 1,) as a :class:`Barrier`; ValueError for fewer than 11 points or not finite ones."""
+    """Read an energy profile (K + 1,) as a :class:`Barrier`.
+
+    Raises
+    ------
+    ValueError
+        fewer than 11 points, or one that is not finite.
+    """
     energy = finite_array("energy", energy)
     if energy.ndim != 1 or len(energy) < 11:
         raise ValueError("energy must be a finite array of at least 11 values along the path, "

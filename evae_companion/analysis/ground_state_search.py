@@ -1,9 +1,9 @@
-"""The lowest states known of a Hamiltonian in a box: an independent search, with everything it found.
+"""Ground-state search for a Hamiltonian in a box, independent of any network, with a list of all states it found.
 
-Trial states (:mod:`~evae_companion.analysis.trial_states`), then annealings from random states, then basin hopping
-from the best (D. J. Wales and J. P. K. Doye, J. Phys. Chem. A 101, 5111 (1997)): a kick, a descent, and the result is
-kept where it is lower. What is lowest is lower than every other state known to us; that it is the ground state is not
-proven.
+The search relaxes trial states (:mod:`~evae_companion.analysis.trial_states`), then annealings from random states.
+Basin hopping from the best follows: a kick and a descent, and a lower result stays
+(D. J. Wales and J. P. K. Doye, J. Phys. Chem. A 101, 5111 (1997)). The lowest candidate is lower than every other
+state known to us; that it is the ground state is not proven.
 """
 
 from __future__ import annotations
@@ -21,25 +21,29 @@ from torch.nn.functional import normalize
 from evae_companion.analysis.descent import at_rest, charge, descended, energies
 from evae_companion.analysis.luttinger_tisza import coupling
 from evae_companion.analysis.trial_states import made_states
-from evae_core.annealing import Schedule, anneal, replicas_from, settle
+from evae_core.annealing import Schedule, anneal, lbfgs_refine, replicas_from
 from evae_core.hamiltonian import Hamiltonian
 
-SAME = 1e-8  # E/N, J: two states at rest that are closer, with the same charge, are one candidate
-ALIKE = 2e-7  # the same before they are at rest
+SAME = 1e-8  # E/N, J: two relaxed states that are closer, with the same charge, are one candidate
+ALIKE = 2e-7  # E/N, J: the same for states that are only roughly relaxed
 SAME_CHARGE = 0.05
 POPULATION = 4  # candidates that are kicked
-FILLS = ("heated", "emptied", "reversed")  # what happens to a disc: random spins, the background, its opposite
+FILLS = ("heated", "emptied", "reversed")  # new content of a disc: random spins, the background, its opposite
 WARM = (0.15, 0.7)  # highest temperature of a warm kick, as a share of where annealing begins
 COLD = 0.01  # lowest temperature of a warm kick, in units of the largest coupling
 
 
 @dataclass(frozen=True)
 class Search:
-    """How long to search.
+    """Length of a search.
 
-    anneals, schedule: annealings from random states. rounds, kicks: of basin hopping, kicks a round, half of them in a
-    disc, half warm ones of ``warm_sweeps`` sweeps. keep: candidates of each kind that are brought to rest. seed: of all
-    random numbers.
+    Parameters
+    ----------
+    anneals, schedule : annealings from random states.
+    rounds, kicks : rounds of basin hopping, and kicks per round, half of them in a disc and half warm ones.
+    warm_sweeps : sweeps of a warm kick.
+    keep : candidates of each kind that are relaxed.
+    seed : of all random numbers.
     """
 
     anneals: int = 64
@@ -59,8 +63,15 @@ class Search:
 
 @dataclass
 class Candidate:
-    """A state at rest. ``kind`` and ``description`` tell where it was first found, ``found`` how many tries came down
-    to it, ``origins`` how many of each kind; energy is E/N and torque the largest one left, both in J."""
+    """A relaxed state.
+
+    Attributes
+    ----------
+    kind, description : the try that found it first.
+    energy, torque : E/N and the largest torque left, in J.
+    charge : topological charge.
+    found, origins : number of tries that relaxed to it, in total and {kind: number}.
+    """
 
     kind: str
     description: str
@@ -73,19 +84,27 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Gap:
-    """How far a given state is above the best candidate, E/N in J: as it is, and after it has come to rest.
+    """How far a given state lies above the best candidate, E/N in J, as it is (``raw``) and relaxed.
 
-    Negative: lower than every state that the search knows."""
+    A negative gap means lower than every state that the search knows.
+    """
 
     raw: float
     relaxed: float
-    torque: float  # largest one left after the relaxation
-    charge: float  # then
+    torque: float  # J, the largest one left after the relaxation
+    charge: float  # after the relaxation
 
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """Candidates, lowest first; the spins of the lowest, (3, Ny, Nx) float64; ``tries`` made of each kind."""
+    """Result of a search.
+
+    Attributes
+    ----------
+    candidates : lowest first.
+    spins : (3, Ny, Nx) float64, of the lowest.
+    tries : {kind: number of tries}.
+    """
 
     H: Hamiltonian
     candidates: list[Candidate]
@@ -97,14 +116,14 @@ class Certificate:
         return self.candidates[0]
 
     def gap(self, state: Tensor) -> Gap:
-        """:class:`Gap` of one configuration (3, Ny, Nx)."""
+        """Return the :class:`Gap` of one configuration (3, Ny, Nx)."""
         rest, torque = at_rest(self.H, state)
         raw, low = (float(energies(self.H, s)) for s in (state, rest))
         return Gap(raw - self.best.energy, low - self.best.energy, torque, charge(self.H, rest))
 
 
 class _Pool:
-    """All that was found, each state once: tries come in rough, the lowest are brought to rest."""
+    """All distinct states found so far. Tries arrive roughly relaxed; the lowest are relaxed fully."""
 
     def __init__(self, H: Hamiltonian):
         self.H = H
@@ -112,9 +131,9 @@ class _Pool:
         self.tries: dict[str, int] = {}
 
     def take(self, kind: str, spins: Tensor, descriptions: list[str], keep: int, among: int | None = None) -> None:
-        """Merge tries of one kind, (n, 3, Ny, Nx) roughly at rest; of those that are new the ``keep`` lowest stay.
+        """Merge roughly relaxed tries (n, 3, Ny, Nx) of one kind; the ``keep`` lowest new states become candidates.
 
-        With ``among`` only such as belong to so many lowest candidates.
+        With ``among``, a new state must also belong to that many lowest candidates.
         """
         self.tries[kind] = self.tries.get(kind, 0) + len(spins)
         E = energies(self.H, spins).numpy()
@@ -133,7 +152,7 @@ class _Pool:
             high = among is not None and len(self.candidates) >= among and (
                 E[first] > self.candidates[among - 1][0].energy)
             if known is None and new < keep and not high:
-                state, torque = settle(self.H, spins[first])
+                state, torque = lbfgs_refine(self.H, spins[first])
                 candidate = Candidate(kind, descriptions[first], float(energies(self.H, state)),
                                       charge(self.H, state), torque, 0, {})
                 known = next((c for c, _ in self.candidates if self._alike(
@@ -155,9 +174,9 @@ def certificate(H: Hamiltonian, shape: Sequence[int], search: Search | None = No
                 report: Callable[[str], None] | None = None) -> Certificate:
     """Search the lowest states of H in a box of ``shape``; periodic boxes need even sides (as :func:`anneal` does).
 
-    Every candidate is brought to a torque below 1e-6 J, or says which torque it kept. At rest does not mean stable: a
-    made state of high symmetry may rest on a saddle. The same ``search`` gives the same bytes on the same device.
-    ``report`` is called with a line after each part.
+    Every candidate is relaxed to a torque below 1e-6 J, or states the torque that is left. Relaxed does not mean
+    stable: a trial state of high symmetry may end on a saddle point. The same ``search`` gives the same bytes on the
+    same device. ``report`` is called with one line after each part.
     """
     shape, search = H.check_shape(shape), search or Search()
     pool = _Pool(H)
@@ -185,7 +204,7 @@ def certificate(H: Hamiltonian, shape: Sequence[int], search: Search | None = No
 
 
 def _hop(pool: _Pool, search: Search, number: int, length: float, device: str) -> None:
-    """One round: the best few candidates are kicked, come down, and what is new goes into the pool.
+    """One round of basin hopping: kick the POPULATION best candidates, relax them, and add new states to the pool.
 
     Discs have radii of 0.3 to 1.2 ``length``.
     """
@@ -211,7 +230,7 @@ def _hop(pool: _Pool, search: Search, number: int, length: float, device: str) -
 
 
 def wave_length(H: Hamiltonian, shape: Sequence[int]) -> float:
-    """2 pi / |k| of the most favourable wave vector, in sites; the box's longer side where that is k = 0."""
+    """Return 2 pi / |k| of the most favourable wave vector, in sites; for k = 0, the longer side of the box."""
     ny, nx = shape
     y, x = np.unravel_index(np.linalg.eigvalsh(coupling(H, shape))[..., -1].argmax(), shape)
     k = math.hypot(min(y, ny - y) / ny, min(x, nx - x) / nx)
@@ -219,7 +238,7 @@ def wave_length(H: Hamiltonian, shape: Sequence[int]) -> float:
 
 
 def _disc(H: Hamiltonian, spins: Tensor, fill: str, length: float, rng: np.random.Generator) -> Tensor:
-    """The state with a disc around a random magnetic site filled anew."""
+    """Return the state with new spins in a disc around a random magnetic site."""
     ny, nx = shape = spins.shape[-2:]
     sites = np.argwhere(np.ones(shape, bool) if H.mask is None else H.mask)
     cy, cx = sites[rng.integers(len(sites))]

@@ -1,7 +1,7 @@
-"""How ordered a set of textures is: what the paper says of its data, as numbers.
+"""Measures of order in a set of spin textures, which quantify how the paper describes its training data.
 
-Kwon et al. (Advanced Science 2021) describe their annealed configurations in words: locally stable, with domains that
-are ordered locally, with truncated or stretched skyrmions, and "highly unlikely" to hold redundant data.
+Kwon et al. (Advanced Science 2021) call their annealed configurations locally stable, with locally ordered domains and
+truncated or stretched skyrmions, and "highly unlikely" to hold redundant data.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ from evae_core.observables import coordination, find_skyrmions, structure_factor
 
 PEAKS = 6  # Bragg peaks of a triangular lattice
 STRETCHED = 1.5  # elongation from which a skyrmion counts as stretched
-EQUAL_ENERGY = 1e-6  # E/N, J: only states so near in energy are compared,
-NEXT = 3  # with so many that follow in order of energy,
-EQUAL = 0.05  # and are one texture where the chord per spin between them is below this
+EQUAL_ENERGY = 1e-6  # E/N, J: only states closer in energy than this are compared
+NEXT = 3  # number of states next in energy with which each state is compared
+EQUAL = 0.05  # chord per spin below which two states are one texture
 
 
 def order(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
-    """Numbers of a set of periodic textures (n, 3, Ny, Nx).
+    """Measure the order of a set of periodic textures (n, 3, Ny, Nx).
 
     Returns
     -------
-    energy, energy_spread (mean and standard deviation of E/N, J), lowest; charge, charge_spread; bragg, the mean share
-    of the weight of S^z at k != 0 that lies in its PEAKS strongest peaks, some 0.7 for a perfect lattice of skyrmions;
-    theta_median and theta_max (degrees), over all sites; five, seven and other, the shares of skyrmions with five,
-    seven, and neither five, six nor seven neighbours; stretched, the share of elongation above STRETCHED; redundant,
-    the number of textures that are another one's copy (:func:`copies`).
+    energy, energy_spread, lowest : mean, standard deviation and least of E/N, J.
+    charge, charge_spread : mean and standard deviation.
+    bragg : mean share of the weight of S^z at k != 0 that lies in its PEAKS strongest peaks; some 0.7 for a perfect
+        skyrmion lattice.
+    theta_median, theta_max : degrees, over all sites.
+    five, seven, other : shares of skyrmions with five, seven, and neither five, six nor seven neighbours.
+    stretched : share of skyrmions with an elongation above STRETCHED.
+    redundant : number of textures that are a copy of another one (:func:`copies`).
 
     Raises
     ------
@@ -46,8 +49,9 @@ def order(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
     power = structure_factor(spins).flatten(1)
     power[:, 0] = 0
     angles = np.degrees(theta(H, spins).numpy())
-    found = [find_skyrmions(one) for one in spins]
-    neighbours = np.concatenate([coordination(s.centres, spins.shape[-2:]) if len(s.centres) else [] for s in found])
+    skyrmions = [find_skyrmions(one) for one in spins]
+    neighbours = np.concatenate([coordination(s.centres, spins.shape[-2:]) if len(s.centres) else []
+                                 for s in skyrmions])
 
     def share(chosen: np.ndarray) -> float:
         return float(chosen.mean()) if len(chosen) else 0.0  # no skyrmion at all
@@ -57,14 +61,14 @@ def order(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
             "bragg": float((power.topk(PEAKS, 1).values.sum(1) / power.sum(1).clamp_min(1e-300)).mean()),
             "theta_median": float(np.median(angles)), "theta_max": float(angles.max()),
             "five": share(neighbours == 5), "seven": share(neighbours == 7), "other": share(abs(neighbours - 6) > 1),
-            "stretched": share(np.concatenate([s.elongation for s in found]) > STRETCHED),
+            "stretched": share(np.concatenate([s.elongation for s in skyrmions]) > STRETCHED),
             "redundant": copies(H, spins, energies)}
 
 
 def copies(H: Hamiltonian, spins: Tensor, energies: np.ndarray) -> int:
-    """How many of the textures (n, 3, Ny, Nx) are another one's copy, up to the lattice's symmetries.
+    """Return how many of the textures (n, 3, Ny, Nx) are a copy of another one, up to the symmetries of the lattice.
 
-    Copies have equal energies: in order of ``energies`` (n,) each is compared with the NEXT that follow within
+    Copies have equal energies. In order of ``energies`` (n,), each texture is compared with the NEXT that follow within
     EQUAL_ENERGY, up to translations and :func:`symmetric`.
     """
     ranked = np.argsort(energies)
@@ -79,19 +83,19 @@ def copies(H: Hamiltonian, spins: Tensor, energies: np.ndarray) -> int:
 
 
 def symmetric(H: Hamiltonian, spins: Tensor) -> list[Tensor]:
-    """The textures of equal energy that turns by 0, 90, 180, 270 degrees and a mirror make of one (3, Ny, Nx).
+    """Return the textures of equal energy that rotations by 0, 90, 180, 270 degrees and a mirror make of (3, Ny, Nx).
 
-    A turn moves the sites and turns the spins about z (half turns alone in oblong boxes). The mirror x -> -x comes with
-    S^y -> -S^y for Bloch DM, and with S^x -> -S^x for Neel DM.
+    A rotation moves the sites and rotates the spins about z; oblong boxes allow 0 and 180 degrees only. The mirror
+    x -> -x comes with S^y -> -S^y for Bloch DM, and with S^x -> -S^x for Neel DM.
     """
     ny, nx = spins.shape[-2:]
     mirror = spins.flip(-1) * torch.tensor([1.0, -1.0, 1.0] if H.dmi == "bloch" else [-1.0, 1.0, 1.0],
                                            dtype=spins.dtype, device=spins.device)[:, None, None]
-    found = []
+    result = []
     for start in (spins, mirror):
         for k in range(0, 4, 1 if ny == nx else 2):
             x, y, z = torch.rot90(start, k, (-1, -2))
             for _ in range(k):
                 x, y = -y, x
-            found.append(torch.stack((x, y, z)))
-    return found
+            result.append(torch.stack((x, y, z)))
+    return result

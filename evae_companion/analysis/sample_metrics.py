@@ -1,13 +1,13 @@
-r"""How good generated states are against the data, and how many different ones there are.
+r"""Quality and diversity of generated states relative to the data: precision, recall, Vendi score, MMD.
 
-Two states that differ by a translation of the periodic box are one. With the correlation of all shifts s at once,
-:math:`C_{ab}(s) = \frac1N \sum_r S^a_{r}\cdot S^b_{r+s}`, from one product of Fourier transforms,
+States that differ by a translation of the periodic box count as equal. One product of Fourier transforms gives the
+correlation at all shifts s, :math:`C_{ab}(s) = \frac1N \sum_r S^a_{r}\cdot S^b_{r+s}`. From it follow
 
 * distance :math:`d_{ab} = \min_s \sqrt{\frac1N\sum_r |S^a_r - S^b_{r+s}|^2} = \sqrt{2 - 2\max_s C_{ab}(s)}`, the chord
-  per spin (root mean square) up to translation, 0 ... 2: a metric, exact, not a feature of some network;
+  per spin (root mean square) up to translation, 0 ... 2: an exact metric, not a feature of some network;
 * kernel :math:`k_{ab} = \kappa_{ab}/\sqrt{\kappa_{aa}\kappa_{bb}}`, :math:`\kappa_{ab} = \sum_s C_{ab}(s)^p`, p even:
   positive semidefinite, because it is a power of an inner product averaged over a group (B. Haasdonk and H. Burkhardt,
-  Machine Learning 68, 35 (2007)), as the maximum over s is not.
+  Machine Learning 68, 35 (2007)). The maximum over s would not be.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from evae_core.observables import topological_charge
 
 POWER = 16  # p of the kernel: two annealed states of the laptop preset then have k near 0.1, a state with itself 1
 NEIGHBOURS = 5  # k of the nearest-neighbour balls, Naeem et al.'s choice
-PIECE = 2**24  # bytes of correlations at a time: for a cache, and whatever the sets' sizes
+PIECE = 2**24  # bytes of correlations at a time: they fit a cache, whatever the size of the sets
 
 
 class Pairs(NamedTuple):
-    """``distance`` and unnormalised ``kernel`` (n, m) float64 of every pair from two sets."""
+    """``distance`` and unnormalised ``kernel``, (n, m) float64, of every pair of states from two sets."""
 
     distance: Tensor
     kernel: Tensor
 
 
 def pairs(a: Tensor, b: Tensor) -> Pairs:
-    """Distance and unnormalised kernel of every state of ``a`` (n, 3, Ny, Nx) with every one of ``b``.
+    """Return distance and unnormalised kernel of every state of ``a`` (n, 3, Ny, Nx) with every state of ``b``.
 
-    Works in float32 on the device of ``a``: equal states come out some 1e-3 apart, other distances are right to 1e-6
+    Computed in float32 on the device of ``a``: equal states come out some 1e-3 apart, other distances are right to 1e-6
     of their inverse.
 
     Raises
@@ -65,7 +65,7 @@ def _waves(spins: Tensor, name: str) -> Tensor:
 
 
 def _correlations(first: Tensor, second: Tensor, shape: torch.Size) -> Tensor:
-    """C (..., Ny Nx) of waves (..., 3, Ny, Nx/2 + 1) at every shift; components one by one, to save memory."""
+    """Return C (..., Ny Nx) of waves (..., 3, Ny, Nx/2 + 1) at every shift; components one by one, to save memory."""
     waves = first[..., 0, :, :].conj() * second[..., 0, :, :]
     for c in (1, 2):
         waves += first[..., c, :, :].conj() * second[..., c, :, :]
@@ -73,7 +73,7 @@ def _correlations(first: Tensor, second: Tensor, shape: torch.Size) -> Tensor:
 
 
 def moved(a: Tensor, b: Tensor) -> Tensor:
-    """d between a[i] and b[i], (n,) float64; raises as :func:`pairs`."""
+    """Return the distance d between a[i] and b[i], (n,) float64; raises as :func:`pairs`."""
     first, second = _waves(a, "a"), _waves(b, "b")
     if a.shape != b.shape:
         raise ValueError(f"a and b must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
@@ -81,17 +81,17 @@ def moved(a: Tensor, b: Tensor) -> Tensor:
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
-    """d of every pair, (n, m) float64; see the module's first lines and :func:`pairs`."""
+    """Return the distance d of every pair, (n, m) float64; see the module docstring and :func:`pairs`."""
     return pairs(a, b).distance
 
 
 def normalised(kernel: Tensor, of_a: Tensor, of_b: Tensor) -> Tensor:
-    """k (n, m) from the unnormalised kernel and those of every state with itself, (n,) and (m,)."""
+    """Return k (n, m) from the unnormalised kernel (n, m) and those of every state with itself, (n,) and (m,)."""
     return kernel / (of_a[:, None] * of_b).sqrt()
 
 
 def _radii(distance: Tensor, k: int) -> Tensor:
-    """Distance from every state of a set (n, n) to its k-th nearest neighbour, itself left out."""
+    """Return the distance from every state of a set (n, n) to its k-th nearest neighbour, without itself."""
     if not 1 <= k < len(distance):
         raise ValueError(f"k must lie between 1 and {len(distance) - 1} for {len(distance)} states, got {k!r}")
     others = distance.clone().fill_diagonal_(torch.inf)
@@ -99,18 +99,25 @@ def _radii(distance: Tensor, k: int) -> Tensor:
 
 
 def manifold_measures(real: Tensor, fake: Tensor, between: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
-    """precision, recall, density and coverage of samples ("fake") and data ("real") by balls of k nearest neighbours.
+    """Return precision, recall, density and coverage of samples ("fake") and data ("real") by nearest-neighbour balls.
 
-    precision: share of samples that lie in the ball of some datum; recall: share of data that lie in the ball of some
-    sample (T. Kynkaanniemi et al., NeurIPS 32 (2019)). density: in how many data's balls a sample lies, over k, 1 for
-    samples like the data; coverage: share of data whose ball holds some sample (M. F. Naeem et al., ICML (2020)). A
-    ball reaches to the k-th nearest neighbour in its own set.
+    The ball of a state reaches to its k-th nearest neighbour in its own set.
 
     Parameters
     ----------
-    real (m, m), fake (n, n), between (m, n) : distances within and between the sets.
+    real, fake, between : (m, m), (n, n) and (m, n), distances within and between the sets.
 
-    Raises ValueError where the shapes do not fit, or k is not between 1 and the least set's size less one.
+    Returns
+    -------
+    precision, recall : share of samples in the ball of some datum, and of data in the ball of some sample
+        (T. Kynkaanniemi et al., NeurIPS 32 (2019)).
+    density, coverage : number of data balls that a sample lies in, over k, which is 1 for samples like the data; and
+        share of data whose ball holds some sample (M. F. Naeem et al., ICML (2020)).
+
+    Raises
+    ------
+    ValueError
+        shapes that do not fit, or k outside 1 ... size of the smaller set - 1.
     """
     if real.shape != (len(between),) * 2 or fake.shape != (between.shape[1],) * 2:
         raise ValueError(f"real, fake and between must be (m, m), (n, n) and (m, n), got {tuple(real.shape)}, "
@@ -123,7 +130,7 @@ def manifold_measures(real: Tensor, fake: Tensor, between: Tensor, k: int = NEIG
 
 
 def vendi(kernel: Tensor) -> float:
-    """Vendi score of a normalised kernel (n, n): exp of the entropy of the eigenvalues of k/n; 1 ... n.
+    """Return the Vendi score of a normalised kernel (n, n): exp of the entropy of the eigenvalues of k/n; 1 ... n.
 
     The effective number of different states (D. Friedman and A. B. Dieng, TMLR (2023)): 1 when all are one state up
     to translation, n when none has anything in common with another.
@@ -134,7 +141,9 @@ def vendi(kernel: Tensor) -> float:
 
 
 def mmd(of_a: Tensor, of_b: Tensor, between: Tensor) -> float:
-    """Squared maximum mean discrepancy from normalised kernels (n, n), (m, m), (n, m); 0 on average for equal sources.
+    """Return the squared maximum mean discrepancy from normalised kernels (n, n), (m, m), (n, m).
+
+    It is 0 on average for equal sources.
 
     The unbiased estimate (A. Gretton et al., JMLR 13, 723 (2012)), which may be slightly negative.
     """
@@ -144,10 +153,10 @@ def mmd(of_a: Tensor, of_b: Tensor, between: Tensor) -> float:
 
 
 def radial_structure_factor(spins: Tensor) -> np.ndarray:
-    """The spins' structure factor, averaged over states, in rings of |k| one 2 pi/max(Nx, Ny) wide.
+    """Return the structure factor of ``spins`` (n, 3, Ny, Nx), averaged over states, in rings of |k|.
 
-    The sum over components of |FFT2(S)|^2/N^2, a distribution over k: it sums to 1 for unit spins. It says which
-    distances occur in a texture; neither position nor orientation matters. ``spins`` (n, 3, Ny, Nx).
+    A ring is 2 pi/max(Nx, Ny) wide. The structure factor is the sum over components of |FFT2(S)|^2/N^2, which sums to 1
+    over k for unit spins. It measures the distances that occur in a texture; neither position nor orientation matters.
     """
     ny, nx = spins.shape[-2:]
     power = torch.fft.fft2(spins.double(), norm="forward").abs().square().sum(1).mean(0).cpu().numpy()
@@ -157,23 +166,29 @@ def radial_structure_factor(spins: Tensor) -> np.ndarray:
 
 
 def total_variation(p: np.ndarray, q: np.ndarray) -> float:
-    """Half the sum of |p - q| of two distributions over the same bins: 0 ... 1."""
+    """Return half the sum of |p - q| of two distributions over the same bins: 0 ... 1."""
     return float(np.abs(np.asarray(p) - q).sum() / 2)
 
 
 def settled(H: Hamiltonian, spins: Tensor, tolerance: float = 1e-4, device: str = "auto"
             ) -> tuple[Tensor, dict[str, np.ndarray]]:
-    """Where states (n, 3, Ny, Nx) come to rest (torque below ``tolerance``, J), and n numbers each of the way there.
+    """Relax states (n, 3, Ny, Nx) to a torque below ``tolerance`` (J), and measure the change.
 
-    charge and charge_at_rest; energy and energy_at_rest (J per spin); lost, their difference; moved, the distance
-    between a state and where it comes to rest.
+    Returns
+    -------
+    spins : the relaxed states.
+    measures : (n,) arrays: charge, charge_at_rest; energy, energy_at_rest (J per spin); lost, their difference; moved,
+        the distance between a state and its relaxed one.
 
-    Raises RuntimeError where a descent does not arrive.
+    Raises
+    ------
+    RuntimeError
+        a descent that does not reach the tolerance.
     """
     double = spins.double()
     rest = relax(H, double, tolerance=tolerance, device=device)
-    found = {"energy": H.energy_per_spin(double), "energy_at_rest": H.energy_per_spin(rest),
-             "charge": topological_charge(double), "charge_at_rest": topological_charge(rest),
-             "moved": moved(double, rest)}
-    found["lost"] = found["energy"] - found["energy_at_rest"]
-    return rest.to(spins), {name: values.cpu().numpy() for name, values in found.items()}
+    measures = {"energy": H.energy_per_spin(double), "energy_at_rest": H.energy_per_spin(rest),
+                "charge": topological_charge(double), "charge_at_rest": topological_charge(rest),
+                "moved": moved(double, rest)}
+    measures["lost"] = measures["energy"] - measures["energy_at_rest"]
+    return rest.to(spins), {name: values.cpu().numpy() for name, values in measures.items()}

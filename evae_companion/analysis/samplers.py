@@ -1,8 +1,8 @@
-"""The usual ways to low energies on a measured budget: annealing, annealing with a descent, parallel tempering.
+"""Standard samplers on a measured budget: annealing, annealing with a descent, and parallel tempering.
 
-A :class:`Trace` says what a method reaches for how much: energies of states of independent runs, with the wall time on
-one thread and the spin updates that one run takes. Runs are computed in batches, so a run's share of the time counts.
-Updates are those of Monte Carlo sweeps, reflections included; descents count in the time alone.
+A :class:`Trace` holds the energies that independent runs of a method reach, and the cost of one run: wall time on one
+thread and spin updates. Runs are computed in batches, and a run is charged its share of the time. Updates are those of
+Monte Carlo sweeps, reflections included; descents count in the time alone.
 """
 
 from __future__ import annotations
@@ -22,17 +22,21 @@ from evae_companion.analysis.tempering import Tempering, temperatures
 from evae_core.annealing import Annealing, Schedule
 from evae_core.hamiltonian import Hamiltonian
 
-DRAWS = 400  # groups drawn for the spread of the best of k runs
+DRAWS = 400  # random groups of k runs, for the spread of their best
 QUANTILES = (0.16, 0.5, 0.84)
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What a method reached.
+    """Energies that a method reached, and their cost.
 
-    seconds, updates : (m,) spent by one run at each checkpoint. energies : (m, runs) E/N in J of the states that the
-    runs would return there. once : seconds and updates that are spent once, before the first run: a training and its
-    data. More than one run may be spent on the answer: :meth:`best_of`.
+    Attributes
+    ----------
+    seconds, updates : (m,), spent by one run at each checkpoint.
+    energies : (m, runs), E/N (J) of the states that the runs would return there.
+    once : seconds and updates spent once, before the first run: a training and its data.
+
+    :meth:`best_of` gives the best of several runs.
     """
 
     method: str
@@ -42,10 +46,13 @@ class Trace:
     once: tuple[float, float] = (0.0, 0.0)
 
     def best_of(self, counts: Sequence[int], once: bool = True, seed: int = 0) -> dict[str, Any]:
-        """The lowest energy of k runs at the last checkpoint, for k in ``counts``, drawn without replacement.
+        """Return the lowest energy of k runs at the last checkpoint, for k in ``counts``, sampled without replacement.
 
-        Returns seconds, updates (one a count; with what is spent ``once``, or without), lowest (one a count, 3), the
-        16, 50 and 84 % quantiles over groups of k runs, and mean, E/N of all runs (a number).
+        Returns
+        -------
+        seconds, updates : (counts,), including :attr:`once` if ``once`` is True.
+        lowest : (counts, 3), 16, 50 and 84 % quantiles over groups of k runs.
+        mean : E/N of all runs, one number.
         """
         rng, pool = np.random.default_rng([seed, 4]), self.energies[-1]
         sizes = np.array([k for k in counts if k <= len(pool)])
@@ -56,7 +63,7 @@ class Trace:
                 "lowest": np.array(lowest), "mean": float(pool.mean())}
 
     def in_time(self) -> dict[str, Any]:
-        """As :meth:`best_of`, along the checkpoints: the lowest that each single run has seen by then."""
+        """Return the same as :meth:`best_of` along the checkpoints: the lowest energy of each single run until then."""
         so_far = np.minimum.accumulate(self.energies, 0)
         return {"seconds": self.once[0] + self.seconds, "updates": self.once[1] + self.updates,
                 "lowest": np.quantile(so_far, QUANTILES, axis=1).T, "mean": float(self.energies[-1].mean())}
@@ -64,7 +71,7 @@ class Trace:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Seconds of one core: what a GPU does within is not slowed."""
+    """Restrict torch to one CPU thread while timing; work on a GPU is not slowed."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -75,7 +82,7 @@ def one_thread() -> Iterator[None]:
 
 def annealings(H: Hamiltonian, shape: Sequence[int], runs: int, schedule: Schedule, name: str, seed: int = 0,
                device: str = "auto") -> list[Trace]:
-    """``runs`` annealings of random states: as they are at T_end, and after the descent (two traces)."""
+    """Anneal ``runs`` random states; return two traces, of the states at T_end and after the descent."""
     with one_thread():
         begin = time.perf_counter()
         annealing = Annealing(H, shape, runs, seed=seed, device=device, schedule=schedule).run(schedule.sweeps)
@@ -90,10 +97,14 @@ def annealings(H: Hamiltonian, shape: Sequence[int], runs: int, schedule: Schedu
 
 def tempering(H: Hamiltonian, shape: Sequence[int], runs: int, sweeps: int, T: tuple[float, float], seed: int = 0,
               checkpoints: int = 6, device: str = "auto") -> tuple[Trace, dict[str, Any]]:
-    """``runs`` parallel temperings between the temperatures T; at each checkpoint the coldest states descend.
+    """Run ``runs`` parallel temperings between temperatures T (J/k_B); at each checkpoint the coldest states descend.
 
-    The descents at earlier checkpoints are not counted in the time of later ones: a run that knows when it ends does
-    without. Returns the trace and {"temperatures", "rates"}, the ladder and the measured swap rates.
+    The descents at earlier checkpoints do not count in the time of later ones, because a run of known length does not
+    need them.
+
+    Returns
+    -------
+    trace, {"temperatures", "rates"} : the trace, and the temperatures with the measured swap rates.
     """
     ladder = temperatures(*T, H.sites(shape))
     seconds, updates, reached, spent = [], [], [], 0.0
@@ -116,7 +127,10 @@ def tempering(H: Hamiltonian, shape: Sequence[int], runs: int, sweeps: int, T: t
 
 def decoded(H: Hamiltonian, generate: Callable[[int], Tensor], runs: int, once: tuple[float, float],
             name: str = "E-VAE", device: str = "auto") -> list[Trace]:
-    """``runs`` states from ``generate(n)``, as they are and after the descent; ``once``: see :class:`Trace`."""
+    """Return two traces of ``runs`` states from ``generate(n)``: as generated and after the descent.
+
+    ``once`` is that of :class:`Trace`.
+    """
     with one_thread():
         begin = time.perf_counter()
         raw = generate(runs)

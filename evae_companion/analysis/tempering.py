@@ -1,12 +1,12 @@
-r"""Parallel tempering (replica exchange): runs of replicas at a ladder of temperatures that trade places.
+r"""Parallel tempering (replica exchange): replicas at a sequence of temperatures that swap their states.
 
 K. Hukushima and K. Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996). Neighbours i, i+1 swap with probability
 
 .. math:: \min(1, e^{A}), \qquad A = (\beta_i - \beta_{i+1})(E_i - E_{i+1})
 
 which keeps detailed balance for the product of the Boltzmann distributions. A low-temperature classical magnet has two
-quadratic modes a spin, so E is Gaussian with a heat capacity of C = 1 k_B a spin, A is N(-m, 2m) with
-m = N C (ln T_{i+1}/T_i)^2, and the mean rate is erfc(sqrt(m)/2). :func:`temperatures` inverts that.
+quadratic modes per spin. So E is Gaussian with a heat capacity of C = 1 k_B per spin, and A is N(-m, 2m) with
+m = N C (ln T_{i+1}/T_i)^2. The mean swap rate is erfc(sqrt(m)/2), which :func:`temperatures` inverts.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from evae_core.validation import check_count, check_number
 
 
 def rate(ratio: float, sites: int, heat_capacity: float = 1.0) -> float:
-    """Expected swap rate of neighbours at temperatures of this ratio; heat capacity in k_B a spin."""
+    """Return the expected swap rate of neighbours with this ratio of temperatures; heat capacity in k_B per spin."""
     return float(erfc(abs(math.log(ratio)) * math.sqrt(sites * heat_capacity) / 2))
 
 
 def overlap_rate(low: np.ndarray, high: np.ndarray, T_low: float, T_high: float) -> float:
-    """The swap rate that two sets of total energies (J) imply: the mean of min(1, exp A) over all pairs."""
+    """Return the swap rate that two sets of total energies (J) imply: the mean of min(1, exp A) over all pairs."""
     A = (1 / T_low - 1 / T_high) * (np.ravel(low)[:, None] - np.ravel(high))
     return float(np.exp(np.minimum(A, 0)).mean())
 
 
 def temperatures(T_low: float, T_high: float, sites: int, swap_rate: float = 0.25,
                  heat_capacity: float = 1.0) -> np.ndarray:
-    """A geometric ladder from T_low to T_high (J/k_B) whose neighbours swap at ``swap_rate`` or a little more often.
+    """Return a geometric sequence from T_low to T_high (J/k_B); neighbours swap at ``swap_rate`` or slightly above.
 
-    Constant C makes the rate depend on the ratio alone; where C peaks, at a transition, the rate dips below.
+    A constant C makes the rate depend on the ratio alone. Where C peaks, at a transition, the rate dips below.
     """
     T_low, T_high = check_number("T_low", T_low), check_number("T_high", T_high)
     if not T_low < T_high:
@@ -54,19 +54,22 @@ def temperatures(T_low: float, T_high: float, sites: int, swap_rate: float = 0.2
 class Tempering:
     """``runs`` independent replica exchanges over the same temperatures, swept together.
 
-    One batch of replicas a temperature holds that member of every run: the sweeps then run side by side, and a swap
-    exchanges two members of neighbouring batches, separately in every run.
+    There is one batch of replicas per temperature, which holds one replica of every run, so that all runs are swept in
+    parallel. A swap exchanges two replicas of neighbouring batches, separately in every run.
 
     Parameters
     ----------
-    temperatures : (k,) ascending, J/k_B. seed : of all random numbers. overrelax : reflections after a heat bath.
-    every : heat-bath sweeps between two attempts to swap; pairs (0 1)(2 3)... and (1 2)(3 4)... take turns.
-    spins : (k, runs, 3, Ny, Nx) to begin with; random ones by default.
+    temperatures : (k,) ascending, J/k_B.
+    seed : of all random numbers.
+    overrelax : reflections after a heat bath.
+    every : heat-bath sweeps between two attempts to swap; pairs (0 1)(2 3)... and (1 2)(3 4)... alternate.
+    spins : (k, runs, 3, Ny, Nx), initial states; random by default.
 
     Attributes
     ----------
-    sweeps : heat-bath sweeps done at every temperature. updates : spin updates in all runs, reflections included.
-    tried, swapped : (k - 1,) attempts and successes of each neighbouring pair, over all runs.
+    sweeps : heat-bath sweeps done at every temperature.
+    updates : spin updates in all runs, reflections included.
+    tried, swapped : (k - 1,), attempts and successes of each neighbouring pair, over all runs.
     energies : list of (k, runs) total energies in J, one entry before each attempt.
     """
 
@@ -97,11 +100,11 @@ class Tempering:
 
     @property
     def rates(self) -> np.ndarray:
-        """(k - 1,) measured swap rates; NaN for pairs that were never tried."""
+        """Measured swap rates, (k - 1,); NaN for pairs that were never tried."""
         return np.divide(self.swapped, self.tried, out=np.full(len(self.tried), np.nan), where=self.tried > 0)
 
     def run(self, sweeps: int) -> Tempering:
-        """Go on for so many heat-bath sweeps at every temperature (rounded up to whole attempts); return self."""
+        """Do ``sweeps`` more heat-bath sweeps at every temperature, rounded up to whole attempts; return self."""
         for _ in range(-(-check_count("sweeps", sweeps) // self.every)):
             for T, batch in zip(self.T, self._batches, strict=True):
                 batch.sweep(np.full(self.every, 1 / T), self.overrelax)
@@ -110,12 +113,12 @@ class Tempering:
         return self
 
     def spins(self, number: int) -> Tensor:
-        """(runs, 3, Ny, Nx) float32, a copy: the states at temperature ``number``."""
+        """Return a copy of the states at temperature ``number``, (runs, 3, Ny, Nx) float32."""
         return self._batches[number].spins().cpu()
 
     def _swap(self) -> None:
         states = [batch.spins() for batch in self._batches]
-        # In float32, as the sweeps: off by some 1e-3 J, without a preference, where beta differs by less than 1/J.
+        # Float32, as in the sweeps: the error of some 1e-3 J has no preferred sign, and beta differs by less than 1/J.
         energies = np.stack([self.H.energy(s, check=False).double().cpu().numpy() for s in states])
         self.energies.append(energies)
         beta, changed = 1 / self.T, set()

@@ -1,4 +1,4 @@
-"""How the angle theta between spin and field is distributed over a set of states."""
+"""Probability density of the angle theta between spin and local field over a set of states."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ MOST_BINS = 10**6
 
 def theta_density(H: Hamiltonian, spins: Tensor, bins: Any = 200, log: bool = False,
                   lowest: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
-    """Probability density of :func:`theta` over the magnetic sites of all configurations, per radian.
+    """Return the probability density of :func:`theta` over the magnetic sites of all configurations, per radian.
 
     Parameters
     ----------
     spins : (..., 3, Ny, Nx).
-    bins : number of bins between 0 and pi, or the increasing edges themselves, in radians. Density is
-        normalised by all sites: it integrates to one where the edges cover [0, pi].
+    bins : number of bins between 0 and pi, or their increasing edges in radians. The density is normalised by all
+        sites: it integrates to one if the edges cover [0, pi].
     log : logarithmic bins from ``lowest`` to pi, for peaks near 0; the first bin is [0, lowest].
 
     Returns
     -------
-    edges (bins + 1,), density (bins,) : float64 arrays.
+    edges, density : (bins + 1,) and (bins,), float64.
 
     Raises
     ------

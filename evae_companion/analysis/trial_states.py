@@ -1,8 +1,8 @@
-"""States made by hand for the search: uniform states, helices, multi-q states, skyrmion lattices whole and cut.
+"""Trial states for the ground-state search: uniform states, helices, multi-q states, whole and cut skyrmion lattices.
 
-Wave vectors and planes of rotation come from the Hamiltonian itself (J. M. Luttinger and L. Tisza, Phys. Rev. 70, 954
-(1946)): with E = -1/2 sum S_i A_ij S_j - B sum S^z, the plane wave Re(v exp(ik.r)) of lowest energy is the eigenvector
-of the largest eigenvalue of A(k), the Fourier transform of the coupling. That holds for whatever bonds H has.
+Wave vectors and planes of rotation come from the Hamiltonian (J. M. Luttinger and L. Tisza, Phys. Rev. 70, 954 (1946)).
+With E = -1/2 sum S_i A_ij S_j - B sum S^z, let A(k) be the Fourier transform of the coupling. The plane wave
+Re(v exp(ik.r)) of lowest energy has the eigenvector v of the largest eigenvalue of A(k). This holds for all bonds of H.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from evae_core.textures import MOST_STRAIN, SPACINGS, helix_period, skyrmions
 from evae_core.textures.commensurate_lattices import commensurate_cells
 
 HELICES = 24  # wave vectors tried, from the most favourable on
-SHELL = 16  # wave vectors that multi-q states are put together from, with their mirror images
-MULTI = 6  # double-q and triple-q combinations tried, each
+SHELL = 16  # wave vectors that multi-q states combine, with their mirror images
+MULTI = 6  # number of double-q, and of triple-q, combinations that are tried
 BACKGROUNDS = (0.0, 0.5, -0.5)  # Sz added to multi-q states, along the field, before normalising
 CONES = (0.0, 0.6)  # Sz added to helices
 DIRECTIONS = {"+z": (0, 0), "-z": (180, 0), "+x": (90, 0), "+y": (90, 90), "+x+y": (90, 45), "tilted": (45, 20)}
-# Lattices cut out for samples with edges: spacing in helix periods, angle in degrees, margin to the edge in spacings.
+# Lattices cut for samples with edges: spacing in helix periods, angle in degrees, margin to the edge in spacings.
 CUT_SPACINGS = (0.95, 1.1, 1.25)
 CUT_ANGLES = (0, 15, 30)
 CUT_SHIFTS = 6
 CUT_MARGIN = 0.35
-DEGENERATE = 1e-9  # eigenvalues closer than this, in units of the largest, are one
+DEGENERATE = 1e-9  # eigenvalues closer than this, in units of the largest, count as equal
 
-Wave = tuple[float, tuple[int, int], np.ndarray]  # as wave_vectors gives it
+Wave = tuple[float, tuple[int, int], np.ndarray]  # an item of wave_vectors
 
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A state made by hand, not relaxed: ``kind`` names the family, ``description`` the member."""
+    """A trial state, not relaxed; ``kind`` names the family, ``description`` the member."""
 
     kind: str
     description: str
@@ -49,22 +49,26 @@ class Made:
 
 
 def wave_vectors(H: Hamiltonian, shape: Sequence[int]) -> list[Wave]:
-    """(eigenvalue, (turns along y, turns along x), eigenvectors (3, m)), most favourable first; k = 0 left out.
+    """Return the wave vectors of the box, most favourable first, without k = 0 and with one of every pair k, -k.
 
-    One of every pair k, -k; the eigenvectors of the m degenerate largest eigenvalues as columns. The energy of the
-    wave is -eigenvalue/2 per spin where its spins have unit length.
+    The energy of a wave is -eigenvalue/2 per spin if its spins have unit length.
+
+    Returns
+    -------
+    list of (eigenvalue, (turns along y, turns along x), (3, m) eigenvectors) : the eigenvectors of the m degenerate
+        largest eigenvalues are the columns.
     """
     ny, nx = shape
     values, vectors = np.linalg.eigh(coupling(H, shape))
-    found = []
+    waves = []
     for y, x in itertools.product(range(ny), range(nx)):
         place = ((y + ny // 2) % ny - ny // 2, (x + nx // 2) % nx - nx // 2)
         if place <= (0, 0) and (-y % ny, -x % nx) != (y, x) or (y, x) == (0, 0):
             continue
         top = values[y, x, -1]
         many = values[y, x] > top - DEGENERATE * abs(values).max()
-        found.append((float(top), place, vectors[y, x][:, many]))
-    return sorted(found, key=lambda wave: (-round(wave[0], 9), abs(wave[1][0]), wave[1]))
+        waves.append((float(top), place, vectors[y, x][:, many]))
+    return sorted(waves, key=lambda wave: (-round(wave[0], 9), abs(wave[1][0]), wave[1]))
 
 
 def _phase(shape: Sequence[int], turns: tuple[int, int]) -> np.ndarray:
@@ -80,10 +84,10 @@ def _unit(H: Hamiltonian, spins: np.ndarray) -> Tensor:
 
 
 def _amplitudes(vectors: np.ndarray) -> list[np.ndarray]:
-    """Complex amplitudes v of waves with spins of unit length, as far as the eigenvectors allow."""
+    """Return complex amplitudes v of waves whose spins have unit length, as far as the eigenvectors allow."""
     if vectors.shape[1] == 1:
         return [vectors[:, 0] * math.sqrt(2)]
-    # Degenerate: any two orthogonal real directions span a plane to turn in (no DM term picks one).
+    # Degenerate: no DM term picks a plane of rotation, so any two orthogonal real directions span one.
     real = np.linalg.qr(np.concatenate((vectors.real, vectors.imag), 1))[0][:, :vectors.shape[1]]
     return [real[:, a] + 1j * real[:, b] for a, b in itertools.combinations(range(real.shape[1]), 2)]
 
@@ -98,7 +102,7 @@ def _uniform(H: Hamiltonian, shape: Sequence[int]) -> Iterator[Made]:
 
 def _helices(H: Hamiltonian, shape: Sequence[int], waves: list[Wave]) -> Iterator[Made]:
     up = np.array([0, 0, math.copysign(1.0, H.B)])[:, None, None]
-    once = {round(value, 9): (turns, vectors) for value, turns, vectors in reversed(waves)}  # mirror images once
+    once = {round(value, 9): (turns, vectors) for value, turns, vectors in reversed(waves)}  # one of all mirror images
     for _, (turns, vectors) in sorted(once.items(), reverse=True)[:HELICES]:
         wave = _phase(shape, turns)
         for v, cone in itertools.product(_amplitudes(vectors), CONES if H.B else CONES[:1]):
@@ -107,7 +111,7 @@ def _helices(H: Hamiltonian, shape: Sequence[int], waves: list[Wave]) -> Iterato
 
 
 def _multi_q(H: Hamiltonian, shape: Sequence[int], waves: list[Wave]) -> Iterator[Made]:
-    """Sums of two or three waves at wide angles; the skyrmion lattice is the best known of them."""
+    """Yield sums of two or three waves at wide angles, among them the skyrmion lattice."""
     ny, nx = shape
     known = {turns: (value, vectors) for value, turns, vectors in waves}
     shell = [turns for _, turns, _ in waves[:SHELL]]
@@ -126,15 +130,15 @@ def _multi_q(H: Hamiltonian, shape: Sequence[int], waves: list[Wave]) -> Iterato
         if -0.7 < cosine < -0.3 and other in known:
             combinations[3].append((sum_value + known[other][0], (a, b, third)))
     up = math.copysign(1.0, H.B)
-    for count, found in combinations.items():
-        found.sort(key=lambda one: (-round(one[0], 9), one[1]))
-        for _, group in found[:MULTI]:
+    for count, groups in combinations.items():
+        groups.sort(key=lambda one: (-round(one[0], 9), one[1]))
+        for _, group in groups[:MULTI]:
             total = np.zeros((3, ny, nx))
             for turns in group:
                 flipped = turns not in known
                 v = _amplitudes(known[(-turns[0], -turns[1]) if flipped else turns][1])[0]
                 v = v.conj() if flipped else v
-                if abs(v[2]) > 1e-6:  # all waves point down, against the field, at the origin
+                if abs(v[2]) > 1e-6:  # let all waves point against the field at the origin
                     v = -up * v * abs(v[2]) / v[2]
                 total += (v[:, None, None] * _phase(shape, turns)).real
             for background in BACKGROUNDS:
@@ -144,7 +148,7 @@ def _multi_q(H: Hamiltonian, shape: Sequence[int], waves: list[Wave]) -> Iterato
 
 
 def _lattices(H: Hamiltonian, shape: Sequence[int]) -> Iterator[Made]:
-    """Every commensurate skyrmion lattice that is no more strained than the square one, whatever its orientation."""
+    """Yield every commensurate skyrmion lattice, in any orientation, that is less strained than the square one."""
     ny, nx = shape
     period = helix_period(H)
     area = nx * ny * 2 / math.sqrt(3) / period**2  # skyrmions at a spacing of one period
@@ -160,7 +164,7 @@ def _lattices(H: Hamiltonian, shape: Sequence[int]) -> Iterator[Made]:
 
 
 def _cut_lattices(H: Hamiltonian, shape: Sequence[int], rng: np.random.Generator) -> Iterator[Made]:
-    """Triangular lattices of about the bulk's spacing laid over a sample with edges: angles, places, spacings."""
+    """Yield triangular lattices of about the bulk spacing in a sample with edges, at several angles and shifts."""
     ny, nx = shape
     inside = np.pad(np.ones(shape, bool) if H.mask is None else H.mask, 1)
     depth = distance_transform_edt(inside)[1:-1, 1:-1]
@@ -184,15 +188,15 @@ def _cut_lattices(H: Hamiltonian, shape: Sequence[int], rng: np.random.Generator
 
 
 def made_states(H: Hamiltonian, shape: Sequence[int], seed: int = 0) -> list[Made]:
-    """Everything that is made by hand for a box: uniform states, helices, multi-q states, skyrmion lattices.
+    """Return all trial states of a box: uniform states, helices, multi-q states, skyrmion lattices.
 
-    Skyrmion lattices need J > 0 and D != 0; without them the 2-q and 3-q states stand for crystals. Samples with edges
-    get cut lattices in place of commensurate ones.
+    Skyrmion lattices need J > 0 and D != 0; otherwise the 2-q and 3-q states stand for crystals. Samples with edges
+    get cut lattices instead of commensurate ones.
     """
     shape = H.check_shape(shape)
     waves = wave_vectors(H, shape)
-    found = [*_uniform(H, shape), *_helices(H, shape, waves), *_multi_q(H, shape, waves)]
+    states = [*_uniform(H, shape), *_helices(H, shape, waves), *_multi_q(H, shape, waves)]
     if H.J > 0 and H.D != 0:
         rng = np.random.default_rng([seed, 1])
-        found += _lattices(H, shape) if H.periodic else _cut_lattices(H, shape, rng)
-    return found
+        states += _lattices(H, shape) if H.periodic else _cut_lattices(H, shape, rng)
+    return states

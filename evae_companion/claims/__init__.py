@@ -1,10 +1,11 @@
-"""What the paper claims, claim by claim: the criterion, what was measured here, and the verdict.
+"""The claims of the paper as code: for each claim the criteria, the numbers measured here and the verdict.
 
-The criteria stand here, in code, and are applied to numbers that the notebooks measure; nothing is typed in. A
-claim is *reproduced* where all its checks pass, *partly* where some do, *not reproduced* where none does; a check
-that a network which learnt nothing would pass ("hardly changes") is no evidence alone and makes no "partly". The
-claims are those of Kwon et al., Advanced Science 2021, shortened; the numbers in the criteria (what "almost zero" or
-"suddenly" means) are choices of this project.
+The claims are those of Kwon et al., Advanced Science 2021, shortened. The criteria are applied to numbers that the
+notebooks measure; no result is typed in. The numbers in the criteria (what "almost zero" or "suddenly" means) are
+choices of this project.
+
+A claim is *reproduced* if all its checks pass, *partly* if some do, and *not reproduced* if none does. A check that a
+network would pass without having learned anything ("hardly changes") is no evidence alone and makes no "partly".
 """
 
 from evae_companion.claims.card import card, counts, load, save, table

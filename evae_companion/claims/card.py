@@ -1,4 +1,4 @@
-"""The score card: results kept as JSON beside the figures, and shown as markdown."""
+"""The score card of the claims: results saved as JSON beside the figures, and shown as Markdown tables."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from evae_core.validation import check_is, check_path
 
 
 def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
-    """Keep a notebook's results as claims/<notebook>.json under ``folder``; return their table as markdown.
+    """Save the results of a notebook as claims/<notebook>.json under ``folder``, and return their Markdown table.
 
-    A notebook in a folder of its own ("seeds/08") says something else of the same claims: :func:`load` leaves it out.
+    A notebook in a folder of its own ("seeds/08") measures the same claims in another way: :func:`load` omits it.
     """
     check_is("notebook", notebook, str)
     _results("results", results)
@@ -26,20 +26,26 @@ def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
 
 
 def load(folder: str | Path, where: str = "claims") -> dict[str, Result]:
-    """Every saved result in ``where`` under ``folder`` by claim; ValueError for a damaged file."""
-    found = {}
+    """Return {claim: result} of every result saved in ``where`` under ``folder``.
+
+    Raises
+    ------
+    ValueError
+        a damaged file.
+    """
+    results = {}
     for path in sorted((check_path("folder", folder) / check_path("where", where)).glob("*.json")):
         try:
             for one in read_sealed(path):
-                found[one["id"]] = Result(one["id"], tuple(Check(**check) for check in one["checks"]))
+                results[one["id"]] = Result(one["id"], tuple(Check(**check) for check in one["checks"]))
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} does not hold claims as they were measured; delete it and run its notebook "
                              f"again ({error})") from error
-    return {claim: found[claim] for claim in CLAIMS if claim in found}
+    return {claim: results[claim] for claim in CLAIMS if claim in results}
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown table "claim | paper | here | verdict"."""
+    """Return the Markdown table "claim | paper | here | verdict"."""
     lines = ["| claim | paper | here | verdict |", "|---|---|---|---|"]
     for result in _results("results", results):
         figure, text = CLAIMS[result.id]
@@ -51,13 +57,13 @@ def table(results: Sequence[Result]) -> str:
 
 def _results(name: str, results: Iterable[Result]) -> list[Result]:
     try:
-        found = list(results)
-        wrong = not all(isinstance(result, Result) for result in found)
+        checked = list(results)
+        wrong = not all(isinstance(result, Result) for result in checked)
     except TypeError:
         wrong = True
     if wrong:
         raise TypeError(f"{name} must be a list of Result, got {results!r:.60}")
-    return found
+    return checked
 
 
 def _escape(text: str) -> str:
@@ -65,9 +71,9 @@ def _escape(text: str) -> str:
 
 
 def card(folder: str | Path) -> str:
-    """The score card of everything saved under ``folder``, as markdown; claims not measured yet are named.
+    """Return the score card of everything saved under ``folder`` as Markdown; it names the claims not measured yet.
 
-    Where the claims were measured over several seeds ("claims/seeds"), a second table says what came of that.
+    If the claims were measured over several seeds ("claims/seeds"), a second table gives that result.
     """
     results, seeds = load(folder), load(folder, "claims/seeds")
     missing = [claim for claim in CLAIMS if claim not in results]
@@ -81,6 +87,6 @@ def card(folder: str | Path) -> str:
 
 
 def counts(results: Iterable[Result]) -> str:
-    """How many claims have which verdict, in words."""
+    """Return the number of claims per verdict, as text."""
     verdicts = [result.verdict for result in _results("results", results)]
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("reproduced", "partly", "not reproduced"))

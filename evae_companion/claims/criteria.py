@@ -1,4 +1,4 @@
-"""The criteria, claim by claim, applied to numbers that the notebooks measure.
+"""The criteria of the claims of Kwon et al., Advanced Science 2021, applied to numbers that the notebooks measure.
 
 What "almost zero" or "suddenly" means is a choice of this project.
 """
@@ -17,14 +17,19 @@ COLLAPSED = 1e-2  # a k-space MSE below this share of the training data's is "on
 
 
 def _result(claim: str, *checks: tuple[Any, ...]) -> Result:
-    """Checks are (criterion, measured, passed, value), with a fifth member False where passing is no evidence alone."""
+    """Return the result of a claim from checks (criterion, measured, passed, value).
+
+    A fifth member False marks a check that is no evidence alone.
+    """
     return Result(claim, tuple(Check(text, measured, bool(passed), float(value), *rest)
                                for text, measured, passed, value, *rest in checks))
 
 
 def _fallback(values: Any) -> float:
-    """How far a value lies below the largest before it, at most, as a share of their range; inf where the last is not
-    above the first: then they do not rise."""
+    """Return how far a value lies below the largest before it, at most, as a share of the range of the values.
+
+    It is inf if the last value is not above the first, since the values then do not rise.
+    """
     values = np.asarray(values, float)
     if not values[-1] > values[0]:
         return float("inf")
@@ -32,7 +37,7 @@ def _fallback(values: Any) -> float:
 
 
 def _worst(values: Any) -> float:
-    """The largest; NaN if there is one."""
+    """Return the largest value, or NaN if there is one."""
     return float(np.max(values))
 
 
@@ -52,34 +57,39 @@ def _measured(name: str, values: Any, *keys: str, least: int = 1) -> None:
 
 
 def _rows(**rows: Any) -> list[np.ndarray]:
-    """Rows of numbers (NaN is one) of equal length, at least one of them, as float64 arrays."""
-    found = []
+    """Return rows of numbers, which may be NaN, as float64 arrays; raise unless all have the same length above 0."""
+    arrays = []
     for name, values in rows.items():
         try:
             if np.asarray(values).dtype.kind not in "iuf":
                 raise TypeError
-            found.append(np.asarray(values, float))
+            arrays.append(np.asarray(values, float))
         except (TypeError, ValueError, RuntimeError):
             raise TypeError(f"{name} must be a row of numbers, got {values!r:.60}") from None
-        if found[-1].ndim != 1 or not len(found[-1]) or len(found[-1]) != len(found[0]):
+        if arrays[-1].ndim != 1 or not len(arrays[-1]) or len(arrays[-1]) != len(arrays[0]):
             raise ValueError(f"{name} must be a row of numbers, at least one, as many as {next(iter(rows))}, got shape "
-                             f"{found[-1].shape}")
-    return found
+                             f"{arrays[-1].shape}")
+    return arrays
 
 
 def _number(name: str, value: Any) -> float:
-    """A number, which may be NaN."""
+    """Return ``value`` as a float, which may be NaN; raise TypeError if it is no number."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise TypeError(f"{name} must be a number, got {value!r:.60}")
     return float(value)
 
 
 def critical(x: Any, kspace_mse: Any, data_kspace_mse: float, lasting: bool = False) -> float:
-    """Where a ladder collapses onto one state: x of the crossing below ``COLLAPSED`` times the data's k-space MSE.
+    """Return x at which a sweep collapses onto one state: the k-space MSE falls below ``COLLAPSED`` times the data's.
 
-    The geometric mean of x at the first stage whose generated states differ by less, and at the stage before it; with
-    ``lasting`` the first stage from which on they do. NaN if there is none, or if it is the first: then something else
-    than this ladder made them equal.
+    It is the geometric mean of x at the first stage below that threshold and at the stage before it. NaN if there is no
+    such stage, or if it is the first one: then something other than this sweep made the states equal.
+
+    Parameters
+    ----------
+    x, kspace_mse : beta or gamma of every stage, and the k-space MSE of its generated states.
+    data_kspace_mse : of the training data.
+    lasting : require all later stages to be below the threshold, too.
     """
     x, kspace_mse = _rows(x=x, kspace_mse=kspace_mse)
     below = kspace_mse < COLLAPSED * _number("data_kspace_mse", data_kspace_mse)
@@ -92,8 +102,10 @@ def critical(x: Any, kspace_mse: Any, data_kspace_mse: float, lasting: bool = Fa
 
 
 def crossing(x: Any, y: Any, level: float) -> float:
-    """The first x where y passes ``level``, up or down, both taken as straight lines between stages on logarithmic
-    axes; NaN where it never does."""
+    """Return the first x at which y crosses ``level``, up or down, or NaN if it never does.
+
+    Between stages y(x) is interpolated linearly on logarithmic axes.
+    """
     x, y = _rows(x=x, y=y)
     x, y = np.log(x), np.log(y) - np.log(check_number("level", level))
     change = np.flatnonzero(np.sign(y[1:]) != np.sign(y[:-1]))
@@ -104,13 +116,13 @@ def crossing(x: Any, y: Any, level: float) -> float:
 
 
 def beta_by_kl(beta: Any, kl: Any, latents: int) -> float:
-    """beta_c by the posterior: where L_KL falls below 0.1 nats a latent number."""
+    """Return beta_c from the posterior: where L_KL falls below 0.1 nats per latent variable."""
     beta, kl = _rows(beta=beta, kl=kl)
     return crossing(beta, kl, 0.1 * check_number("latents", latents))
 
 
 def gamma_by_kl(gamma: Any, kl: Any) -> float:
-    """gamma_c by the posterior: where L_KL has grown to twice its value at gamma = 100."""
+    """Return gamma_c from the posterior: where L_KL has grown to twice its value at gamma = 100."""
     gamma, kl = _rows(gamma=gamma, kl=kl)
     if not (kl > 0).all():
         raise ValueError(f"kl must be positive, got {kl.min()}")
@@ -119,31 +131,44 @@ def gamma_by_kl(gamma: Any, kl: Any) -> float:
 
 
 def criticals(up: Mapping[str, Any], beta: Mapping[str, Any] | None, latents: int = 100) -> dict[str, float]:
-    """Where a gamma ladder and the beta ladder of the same training collapse, as tables of their stages.
+    """Return the critical gamma and beta of a gamma sweep and of the beta sweep of the same training.
 
-    gamma_c_states, gamma_c_kl, beta_c_states, beta_c_kl; NaN where a ladder does not collapse, or is None. ``up`` holds
-    gamma, kl, kspace_mse and data_kspace_mse, ``beta`` the same with beta for gamma."""
+    Parameters
+    ----------
+    up : table of the gamma sweep: gamma, kl, kspace_mse and data_kspace_mse.
+    beta : table of the beta sweep, with beta instead of gamma; or None.
+    latents : number of latent variables.
+
+    Returns
+    -------
+    gamma_c_states, gamma_c_kl, beta_c_states, beta_c_kl : NaN if a sweep does not collapse or is None.
+    """
     _measured("up", [up], "gamma", "kl", "kspace_mse", "data_kspace_mse")
     _measured("beta", [] if beta is None else [beta], "beta", "kl", "kspace_mse", "data_kspace_mse", least=0)
     _rows(gamma=up["gamma"], kl=up["kl"], kspace_mse=up["kspace_mse"])
     climbed = np.asarray(up["gamma"], float) > 0
     gamma, kl, mse = (np.asarray(up[name], float)[climbed] for name in ("gamma", "kl", "kspace_mse"))
-    found = {"gamma_c_states": critical(gamma, mse, up["data_kspace_mse"]), "gamma_c_kl": gamma_by_kl(gamma, kl),
-             "beta_c_states": float("nan"), "beta_c_kl": float("nan")}
+    result = {"gamma_c_states": critical(gamma, mse, up["data_kspace_mse"]), "gamma_c_kl": gamma_by_kl(gamma, kl),
+              "beta_c_states": float("nan"), "beta_c_kl": float("nan")}
     if beta is not None:
-        found["beta_c_states"] = critical(beta["beta"], beta["kspace_mse"], beta["data_kspace_mse"], lasting=True)
-        found["beta_c_kl"] = beta_by_kl(beta["beta"], beta["kl"], latents)
-    return found
+        result["beta_c_states"] = critical(beta["beta"], beta["kspace_mse"], beta["data_kspace_mse"], lasting=True)
+        result["beta_c_kl"] = beta_by_kl(beta["beta"], beta["kl"], latents)
+    return result
 
 
 def beta_sweep(ladders: Sequence[Mapping[str, Any]]) -> list[Result]:
-    """B1-B3 from beta ladders (one a seed): arrays beta, reconstruction, kl, energy, magnetisation, kspace_mse
-    (generated states) and the number data_kspace_mse."""
+    """Return claims B1-B3 from beta sweeps.
+
+    Parameters
+    ----------
+    ladders : one table per seed: arrays beta, reconstruction, kl, energy, magnetisation, kspace_mse (generated states)
+        and the number data_kspace_mse.
+    """
     _measured("ladders", ladders, "beta", "reconstruction", "kl", "energy", "magnetisation", "kspace_mse",
               "data_kspace_mse")
     ratio = [np.max(np.asarray(s["reconstruction"])[np.asarray(s["beta"]) <= 1.01e-4]) / s["reconstruction"][-1]
              for s in ladders]
-    # Lasting: at the smallest beta the prior misses the states in use, and generated ones differ little there as well.
+    # Lasting: also at the smallest beta generated states differ little, because the prior misses the latents in use.
     beta_c = [critical(s["beta"], s["kspace_mse"], s["data_kspace_mse"], lasting=True) for s in ladders]
     up = [s["magnetisation"][-1] for s in ladders]
 
@@ -165,10 +190,13 @@ def beta_sweep(ladders: Sequence[Mapping[str, Any]]) -> list[Result]:
 
 
 def gamma_sweep(ladders: Sequence[Mapping[str, Any]], data_energy: float) -> list[Result]:
-    """G1-G4 from gamma ladders (one a beta); ``data_energy`` is the training data's mean L_H.
+    """Return claims G1-G4 from gamma sweeps.
 
-    A ladder holds the arrays gamma, reconstruction, kl, energy (of X_out), energy_generated, kspace_mse and beta (the
-    same in every stage), and the number data_kspace_mse.
+    Parameters
+    ----------
+    ladders : one table per beta: arrays gamma, reconstruction, kl, energy (of X_out), energy_generated, kspace_mse and
+        beta (the same in every stage), and the number data_kspace_mse.
+    data_energy : mean L_H of the training data.
     """
     _measured("ladders", ladders, "gamma", "reconstruction", "kl", "energy", "energy_generated", "kspace_mse", "beta",
               "data_kspace_mse")
@@ -217,8 +245,13 @@ def gamma_sweep(ladders: Sequence[Mapping[str, Any]], data_energy: float) -> lis
 
 def noise_reduction(gammas: Any, median: Mapping[str, Sequence[float]], peak: Mapping[str, Sequence[float]],
           height: Mapping[str, Sequence[float]]) -> list[Result]:
-    """N1-N2: the median theta (radians) and the place and height of the theta density's peak, in the order of
-    ``gammas``, for the keys "X_out" and "X'_out"."""
+    """Return claims N1-N2 from the distribution of theta for the keys "X_out" and "X'_out", in the order of ``gammas``.
+
+    Parameters
+    ----------
+    median : of theta, radians.
+    peak, height : position (radians) and height (per radian) of the peak of the density of theta.
+    """
     (gammas,) = _rows(gammas=gammas)
     for name, rows in (("median", median), ("peak", peak), ("height", height)):
         _measured(name, [rows], "X_out", "X'_out")
@@ -241,10 +274,14 @@ def noise_reduction(gammas: Any, median: Mapping[str, Sequence[float]], peak: Ma
 
 def latent_interpolation(gammas: Any, height: Any, width: Any, start: Any, end: Any,
                   extra: Mapping[float, tuple[float, float]]) -> list[Result]:
-    """L1-L3: barrier height, width (steps) and plateau energies (J per spin) in the order of ``gammas``.
+    """Return claims L1-L3 from the barriers along the interpolated paths, in the order of ``gammas``.
 
-    ``extra``: for gamma = 0 and 100 a pair, how much larger the |charge| at R = 2, and at the interstitial's end, is
-    than at the lattice's end of the same path; NaN where the path has no R = 2.
+    Parameters
+    ----------
+    height, width : of the barrier; J per spin, and steps.
+    start, end : energies of the plateaus of the interstitial and of the lattice, J per spin.
+    extra : for gamma = 0 and 100 a pair: |charge| at R = 2, and at the interstitial end, minus |charge| at the lattice
+        end of the same path. NaN if the path has no R = 2.
     """
     gammas, height, width, start, end = _rows(gammas=gammas, height=height, width=width, start=start, end=end)
     _measured("extra", [extra])
@@ -270,13 +307,17 @@ def latent_interpolation(gammas: Any, height: Any, width: Any, start: Any, end: 
 
 def collapse(runs: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]], best_data: float, ideal: float,
              distances: Sequence[float], seeds: Sequence[Mapping[str, Any]] = ()) -> list[Result]:
-    """C1-C4 from runs to the largest gamma at one beta, and from ``other`` runs, of other betas.
+    """Return claims C1-C4 from gamma sweeps to the largest gamma.
 
-    A run: beta, gamma and kspace_mse of every stage (arrays), data_kspace_mse; those of ``runs`` also energy of the
-    final states (mean, J per spin), defects (share of the median one's skyrmions without six neighbours) and its
-    charge. ``seeds``: the runs of all seeds at that beta, by default ``runs``; ``best_data`` and ``ideal``: E/N of the
-    best training configuration and of the best commensurate lattice; ``distances``: squared chord per spin between
-    the final states of independent trainings.
+    Parameters
+    ----------
+    runs : sweeps at one beta: beta, gamma and kspace_mse of every stage (arrays), data_kspace_mse; of the final states
+        the mean energy (J per spin), and of the state of median energy defects (share of its skyrmions without six
+        neighbours) and charge.
+    other : sweeps at other betas, without the last three.
+    best_data, ideal : E/N (J) of the best training configuration and of the best commensurate lattice.
+    distances : squared chord per spin between the final states of independent trainings.
+    seeds : sweeps of all seeds at the beta of ``runs``, by default ``runs``.
     """
     stages = "beta", "gamma", "kspace_mse", "data_kspace_mse"
     _measured("runs", runs, *stages, "energy", "defects", "charge")
@@ -289,7 +330,7 @@ def collapse(runs: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any
         return critical(run["gamma"], run["kspace_mse"], run["data_kspace_mse"])
 
     above = [np.asarray(run["kspace_mse"])[np.asarray(run["gamma"]) > gamma_c(run)] / run["data_kspace_mse"]
-             for run in runs]  # none where gamma_c is NaN
+             for run in runs]  # empty if gamma_c is NaN
     energy = [run["energy"] for run in runs]
     betas = {f"{np.ravel(run['beta'])[0]:g}": gamma_c(run) for run in (runs[0], *other)}
     named = ", ".join(f"beta = {beta}: {c:.3g}" for beta, c in betas.items())
@@ -324,8 +365,13 @@ def collapse(runs: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any
 
 
 def confined(samples: Sequence[Mapping[str, Any]]) -> list[Result]:
-    """S1 from dicts: name, energy (J per spin, of the lowest generated state), relaxed (after relaxation),
-    best_annealed, and kspace_mse of the generated states beside data_kspace_mse."""
+    """Return claim S1 from samples with edges.
+
+    Parameters
+    ----------
+    samples : dicts with name, energy (J per spin, of the lowest generated state), relaxed (the same after relaxation),
+        best_annealed, kspace_mse of the generated states and data_kspace_mse.
+    """
     _measured("samples", samples, "name", "energy", "relaxed", "best_annealed", "kspace_mse", "data_kspace_mse")
     checks = []
     for s in samples:

@@ -1,4 +1,4 @@
-"""The claims of Kwon et al., Advanced Science 2021, shortened, and what is said of one: its checks and its verdict."""
+"""The claims of Kwon et al., Advanced Science 2021, shortened, with the checks and the verdict of a claim."""
 
 from __future__ import annotations
 
@@ -31,9 +31,14 @@ CLAIMS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One criterion, what was measured against it, whether it was met, and the number that decided it.
+    """One criterion of a claim, and whether it was met.
 
-    ``evidence``: whether meeting it is evidence alone. ``value`` is of the worst run where there are several.
+    Attributes
+    ----------
+    criterion, measured : text of the criterion, and of what was measured against it.
+    passed : whether it was met.
+    value : number that decided; that of the worst run if there are several.
+    evidence : whether passing is evidence alone.
     """
 
     criterion: str
@@ -45,7 +50,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """A claim's checks; ``verdict`` follows from them."""
+    """The checks of one claim; ``verdict`` follows from them."""
 
     id: str
     checks: tuple[Check, ...]
@@ -66,8 +71,9 @@ class Result:
 
 
 def over_seeds(cards: Sequence[Sequence[Result]]) -> list[Result]:
-    """One result a claim from those of several seeds: a check is met where every seed meets it, and what is measured
-    are the mean and the standard deviation of its number.
+    """Merge the results of several seeds into one result per claim.
+
+    A check is met if every seed meets it. What is measured are the mean and the standard deviation of its number.
 
     Raises
     ------
@@ -79,7 +85,7 @@ def over_seeds(cards: Sequence[Sequence[Result]]) -> list[Result]:
         raise TypeError(f"cards must be lists of Result, got {cards!r:.60}")
     if not cards or len({tuple((r.id, *(c.criterion for c in r.checks)) for r in card) for card in cards}) != 1:
         raise ValueError("cards must be one a seed, all of the same claims and criteria")
-    found = []
+    merged = []
     for results in zip(*cards, strict=True):
         checks = []
         for same in zip(*(result.checks for result in results), strict=True):
@@ -88,5 +94,5 @@ def over_seeds(cards: Sequence[Sequence[Result]]) -> list[Result]:
             spread = f" ± {values.std(ddof=1):.2g}" if len(values) > 1 and np.isfinite(values).all() else ""
             checks.append(Check(same[0].criterion, f"{values.mean():.4g}{spread} (met by {met} of {len(same)} seeds)",
                                 met == len(same), float(values.mean()), same[0].evidence))
-        found.append(Result(results[0].id, tuple(checks)))
-    return found
+        merged.append(Result(results[0].id, tuple(checks)))
+    return merged

@@ -1,22 +1,22 @@
-"""``evae``: run the notebooks in order, print the score card, look after the store.
+"""The command ``evae``: runs the notebooks in order, prints the score card, manages the store.
 
 ::
 
     evae figures [--preset smoke|laptop|desktop|paper] [--only 03 06 ...] [--list] [--minutes M]
                                 [--recorded]
     evae train [--preset ...] [--minutes M]   all training stages, without notebooks and Jupyter
-    evae ensemble --seeds N --D 0.2:0.4:5 [--scheduler tcp://...]   many ladders at once, and tables
+    evae ensemble --seeds N --D 0.2:0.4:5 [--scheduler tcp://...]   many sweeps at once, and tables
     evae claims [--preset ...]      the paper's claims, measured: the score card
     evae publish [--preset ...]     copy a finished run to figures/ and data/recorded, checked
-    evae certify [--preset ...]     search the lowest state of the periodic box, into data/known
-    evae pack FOLDER [--preset ...] what a later call elsewhere needs, in files of at most 16 MB
-    evae unpack FOLDER              take such a folder into the store
-    evae notebooks [--only ...] [--preset ...]   make the .ipynb anew from the .py, executed
-    evae clean [--yes]              remove every artefact of the store
+    evae certify [--preset ...]     search for the lowest-energy state of the periodic box, into data/known
+    evae pack FOLDER [--preset ...] write what a later call elsewhere needs, in files of at most 16 MB
+    evae unpack FOLDER              import such a folder into the store
+    evae notebooks [--only ...] [--preset ...]   rebuild the .ipynb from the .py, executed
+    evae clean [--yes]              remove every artifact of the store
     evae info                       versions, device, store
 
 Exit codes: 0 done, 1 something failed (the last line says what), 2 the command line is wrong, 3 the minutes are over
-and the same command goes on, 130 stopped by hand.
+and the same command resumes, 130 stopped by hand.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from evae_companion.cli.errors import Failure, plainly
 # torch, papermill and the like are imported by the command that needs them, so that --help answers at once.
 
 
-OF_THE_REPOSITORY = ("figures", "notebooks", "publish", "certify")  # they run or write what lies there
+OF_THE_REPOSITORY = ("figures", "notebooks", "publish", "certify")  # commands that run or write files of the repository
 
 
 def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
     """Run one command and return its exit code.
 
-    ``root`` is the folder that holds notebooks/ and build/: the repository unless a test says otherwise. Artefacts and
-    figures lie where ``places.store_root`` and ``places.figures_folder`` say.
+    ``root`` is the folder that holds notebooks/ and build/: the repository, unless a test passes another. Artifacts and
+    figures are stored where ``places.store_root`` and ``places.figures_folder`` say.
     """
     arguments = _parser().parse_args(argv)
     try:

@@ -1,4 +1,4 @@
-"""The command that trains many ladders at once, here or on the workers of a Dask scheduler, and writes their tables."""
+"""The command ``evae ensemble``: trains many sweeps, here or on workers of a Dask scheduler, and writes tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STAGES, CHAINS, ENSEMBLE = "stages.csv", "chains.csv", "ensemble.json"
 
 
 def options(parser: ArgumentParser) -> None:
-    """What the command takes besides the preset and the minutes."""
+    """Add the options of the command besides the preset and the minutes."""
     span = "numbers as 0.2,0.3 or first:last:count as 0.2:0.4:5"
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings of every ladder (default: 1)")
     parser.add_argument("--betas", help="where gamma ladders start, of the preset's betas (default: the preset's)")
@@ -43,7 +43,7 @@ def options(parser: ArgumentParser) -> None:
 
 
 def ensemble(arguments: Namespace, root: Path) -> int:
-    """Do all units of the ensemble, whole or in a time box, then write the tables of what is complete."""
+    """Run all tasks of the ensemble, at most until the deadline, then write the tables of what is complete."""
     from evae_companion.cluster.executors import dask, exposed, local
     from evae_companion.cluster.scheduler import present, run_tasks
     from evae_companion.cluster.tasks import work
@@ -56,15 +56,15 @@ def ensemble(arguments: Namespace, root: Path) -> int:
     if arguments.gpus and not arguments.scheduler:
         raise Failure("--gpus needs --scheduler: processes of one machine do not share out its GPUs", code=2)
     units = work(plan)
-    kinds = {kind: sum(type(unit).__name__ == kind for unit in units) for kind in ("Shard", "Climb", "Ending")}
+    kinds = {kind: sum(type(unit).__name__ == kind for unit in units) for kind in ("Shard", "Climb", "Summary")}
     print(f"{len(plan)} ladders at {len({chain.data for chain in plan})} points: {kinds['Shard']} shards, "
           f"{kinds['Climb']} climbs, {kinds['Ending']} endings", flush=True)
     place = StoreLocation(arguments.store, arguments.url)
     folder = Path(arguments.output) if arguments.output else root / "build" / name / "ensemble"
     with notebook_runner.environment({deadline.ENV: deadline_in(arguments.minutes)}), plainly():
         if arguments.list:
-            kept = present(place)(spec for unit in units for spec in unit.specs())
-            print(f"{len(kept)} of {sum(len(unit.specs()) for unit in units)} artefacts are complete")
+            cached = present(place)(spec for unit in units for spec in unit.specs())
+            print(f"{len(cached)} of {sum(len(unit.specs()) for unit in units)} artefacts are complete")
             return 0
         if arguments.scheduler:
             start = dask(arguments.scheduler, arguments.gpus)
@@ -90,7 +90,7 @@ def ensemble(arguments: Namespace, root: Path) -> int:
 
 
 class _Bar:
-    """tqdm where somebody watches, else a line a tenth of the work."""
+    """Progress bar of tqdm in a terminal; elsewhere one line per tenth of the work."""
 
     def __init__(self, total: int):
         self.total, self.count, self.bar = total, 0, None
@@ -140,19 +140,19 @@ def _chains(arguments: Namespace, name: str) -> list[Sweep]:
 
 
 def _write(folder: Path, plan: list[Sweep], place: Any, errors: Any) -> int:
-    """The tables of the complete ladders; how many there are."""
+    """Write the tables of the complete sweeps; return how many there are."""
     from evae_companion import claims
     from evae_companion.cluster.tables import by_chain, by_stage, endings
     from evae_companion.store.serialization import save_table, write_json
 
-    found = endings(plan, place)
-    rows = by_chain(found, claims.criticals)
+    results = endings(plan, place)
+    rows = by_chain(results, claims.criticals)
     os.makedirs(folder, exist_ok=True)
-    if found:
-        save_table(folder / STAGES, by_stage(found))
+    if results:
+        save_table(folder / STAGES, by_stage(results))
     if rows:
         save_table(folder / CHAINS, {name: [row[name] for row in rows] for name in rows[0]})
     write_json(folder / ENSEMBLE, {
-        "ladders": len(plan), "complete": len(found), "chains": rows,
-        "errors": [{"unit": deadline.describe(unit.specs()[-1]), "error": words} for unit, words in errors.items()]})
-    return len(found)
+        "ladders": len(plan), "complete": len(results), "chains": rows,
+        "errors": [{"unit": deadline.describe(unit.specs()[-1]), "error": text} for unit, text in errors.items()]})
+    return len(results)

@@ -1,4 +1,4 @@
-"""What the commands say, and how they fail: in words for the reader."""
+"""User-facing errors and messages that the commands share."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 DEFAULT_PRESET = "laptop"
 TIME_IS_OVER = 3  # exit code
-COMPLETE = "complete.json"  # the notebooks that earlier boxes of an unfinished run have completed
+COMPLETE = "complete.json"  # lists the notebooks that earlier calls of an unfinished run completed
 
 
 class Failure(Exception):
-    """What went wrong, in words for the reader; ``code`` is the exit code."""
+    """Error whose message is printed for the user; ``code`` is the exit code."""
 
     def __init__(self, message: str, code: int = 1):
         super().__init__(message)
@@ -28,7 +28,7 @@ class Failure(Exception):
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """The core's errors are sentences for the reader: show them without a traceback."""
+    """Turn RuntimeError and ValueError into :class:`Failure`: their messages are sentences for the user."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
@@ -36,7 +36,7 @@ def plainly() -> Iterator[None]:
 
 
 def chosen_preset(chosen: str | None) -> str:
-    """The preset's name, checked. --preset goes before EVAE_PRESET, and says so where they differ."""
+    """Return the name of a known preset. --preset takes precedence over EVAE_PRESET, and says so if they differ."""
     from evae_core.presets import PRESETS
 
     named = os.environ.get("EVAE_PRESET") or None
@@ -50,7 +50,7 @@ def chosen_preset(chosen: str | None) -> str:
 
 
 def deadline_in(minutes: float | None) -> str | None:
-    """The deadline that --minutes sets, for ``deadline.ENV``; None where it was not given."""
+    """Return the deadline that --minutes sets, for ``deadline.ENV``; None if it was not given."""
     try:
         return None if minutes is None else deadline.opened(minutes)
     except ValueError as error:
@@ -58,7 +58,7 @@ def deadline_in(minutes: float | None) -> str | None:
 
 
 def human_size(count: int) -> str:
-    """Bytes in words: 0 B, 1.5 KiB, 3.2 GiB."""
+    """Return a number of bytes as text: 0 B, 1.5 KiB, 3.2 GiB."""
     size, units = float(count), ["B", "KiB", "MiB", "GiB"]
     while size >= 1024 and len(units) > 1:
         size, _ = size / 1024, units.pop(0)
@@ -66,7 +66,7 @@ def human_size(count: int) -> str:
 
 
 def say_what_was_done(store: Store, before: set[str]) -> None:
-    """Print which artefacts the store holds now and did not hold ``before``."""
+    """Print which artifacts the store holds now and did not hold ``before``."""
     from evae_companion.store.artifact import META, read_meta
 
     bodies = [read_meta(store.root / name / META) for name in sorted(store.names() - before)]

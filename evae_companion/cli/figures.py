@@ -1,4 +1,4 @@
-"""The commands that run notebooks and show what came of it: figures, claims, notebooks."""
+"""Commands that run notebooks and show their results: figures, claims, notebooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import shutil
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from evae_companion import places
 from evae_companion.cli import notebook_runner
@@ -23,13 +22,9 @@ from evae_companion.cli.errors import (
 )
 from evae_companion.store import deadline
 
-if TYPE_CHECKING:
-    pass
-
-
 
 def figures(arguments: Namespace, root: Path) -> int:
-    """Run the notebooks, whole or in a time box, and print the score card."""
+    """Run the notebooks, at most until the deadline, and print the score card."""
     preset = chosen_preset(arguments.preset)
     only = arguments.only or (_RECORDED if arguments.recorded else []) or notebook_runner.notebooks_of(preset)
     if arguments.list:
@@ -65,7 +60,7 @@ _RECORDED = ["04", "05", "06"]  # the notebooks that can show recorded results
 
 
 def _records(preset: str) -> str:
-    """The folder of records, for EVAE_RECORDED, once it is sure that it holds one of ``preset``."""
+    """Return the folder of recorded results, for EVAE_RECORDED, after checking that it holds ``preset``."""
     from evae_companion import published
 
     with plainly():
@@ -77,7 +72,10 @@ def _records(preset: str) -> str:
 
 
 def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: float) -> int:
-    """Run what earlier boxes have not completed; 0 when all is complete, else TIME_IS_OVER, with what is next said."""
+    """Run what earlier calls have not completed, at most until the deadline.
+
+    Returns 0 if all is complete. Otherwise prints what is next and returns TIME_IS_OVER.
+    """
     from evae_companion.store.serialization import read_json, write_json
     from evae_companion.store.store import Store
 
@@ -129,7 +127,7 @@ def claims(arguments: Namespace, root: Path) -> int:
 
 
 def notebooks(arguments: Namespace, root: Path) -> int:
-    """The .py is the source: pair, execute into build/, and only then put the result beside the .py."""
+    """Rebuild the .ipynb from the .py: pair, execute into build/, and only then put the result beside the .py."""
     import nbformat
     from jupytext.cli import jupytext
 

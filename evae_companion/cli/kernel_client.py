@@ -1,9 +1,9 @@
-"""A kernel client that looks again while it waits.
+"""Kernel client that polls while it waits, so that a missed socket event does not stop a notebook.
 
-Seen a few times in some hundred headless notebooks, with two versions of ipykernel: a cell is running as far as the
-client knows, the kernel is idle and answers others, and nothing moves any more. asyncio is told of changes of a ZeroMQ
-socket only, and a change that it misses leaves a message unread that the socket has; asked anew the socket gives it.
-So waiting is cut into pieces.
+Seen a few times in some hundred headless notebooks, with two versions of ipykernel: the client takes a cell for
+running, the kernel is idle and answers others, and the run hangs. asyncio is notified only of changes of a ZeroMQ
+socket. If it misses one, a message stays unread in the socket; asked again, the socket delivers it. So waiting is cut
+into pieces.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import Type
 
-LOOK = 1.0  # seconds between two looks; below the 4 s in which a cell's outputs must have come after its reply
+LOOK = 1.0  # seconds between two polls; below the 4 s within which a cell's outputs must follow its reply
 
 
 class Channel(AsyncZMQSocketChannel):
-    """A channel on which endless waiting is waiting of LOOK seconds, again and again."""
+    """Channel on which waiting without a timeout is repeated waiting of LOOK seconds."""
 
-    async def get_msg(  # type: ignore[override]  # as that of the class itself, which its own parent's is not
+    async def get_msg(  # type: ignore[override]  # matches the class itself, which differs from its own parent
             self, timeout: float | None = None) -> dict[str, Any]:
         while timeout is None:
             with suppress(Empty):
@@ -32,13 +32,13 @@ class Channel(AsyncZMQSocketChannel):
 
 
 class Client(AsyncKernelClient):
-    """A client with such channels."""
+    """Kernel client whose shell and IOPub channels are of type :class:`Channel`."""
 
     shell_channel_class = Type(Channel)
     iopub_channel_class = Type(Channel)
 
 
 class Manager(AsyncKernelManager):
-    """What starts a kernel and such a client."""
+    """Kernel manager that starts a kernel and a :class:`Client`."""
 
     client_factory = Type(Client)

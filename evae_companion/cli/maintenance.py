@@ -1,4 +1,4 @@
-"""The commands that look after what was computed: pack, unpack, certify, clean, info."""
+"""Commands that manage computed results: pack, unpack, certify, clean, info."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evae_companion.cli.errors import COMPLETE, DEFAULT_PRESET, Failure, chosen_
 
 
 def pack(arguments: Namespace, root: Path) -> int:
-    """Write what a later call on another machine needs into files small enough to carry by hand."""
+    """Write what a later call on another machine needs, in files small enough to copy by hand."""
     from evae_companion import bundle
     from evae_companion.store.store import Store
     from evae_core.presets import PRESETS
@@ -23,7 +23,7 @@ def pack(arguments: Namespace, root: Path) -> int:
 
 
 def unpack(arguments: Namespace, root: Path) -> int:
-    """Take a packed folder into the store."""
+    """Import a packed folder into the store."""
     from evae_companion import bundle
     from evae_companion.store.store import Store
 
@@ -34,7 +34,7 @@ def unpack(arguments: Namespace, root: Path) -> int:
 
 
 def certify(arguments: Namespace, root: Path) -> int:
-    """Search the lowest state of a preset's periodic box, print what was found and write it into data/known."""
+    """Search for the lowest-energy state of a preset's periodic box; print the candidates and write data/known."""
     from evae_companion import publish
     from evae_companion.data_specs import data_spec
     from evae_companion.experiments.ground_state import certified, search_of
@@ -44,8 +44,8 @@ def certify(arguments: Namespace, root: Path) -> int:
     preset = PRESETS[chosen_preset(arguments.preset)]
     data = data_spec(preset)
     with plainly():
-        found = certified(data.hamiltonian, data.shape, search_of(preset), report=print)
-        for number, c in enumerate(found.candidates, 1):
+        result = certified(data.hamiltonian, data.shape, search_of(preset), report=print)
+        for number, c in enumerate(result.candidates, 1):
             print(f"{number:3d}  {c.energy:.9f} J  charge {round(c.charge, 2) + 0.0:7.2f}  torque {c.torque:.1e} J  "
                   f"found {c.found:4d} times  {c.kind}: {c.description}")
         for line in publish.record_known(preset, Store()):
@@ -54,7 +54,7 @@ def certify(arguments: Namespace, root: Path) -> int:
 
 
 def clean(arguments: Namespace, root: Path) -> int:
-    """Remove every artefact of the store, after asking."""
+    """Remove every artifact of the store, after asking."""
     from evae_companion.store.store import Store
 
     with plainly():
@@ -72,7 +72,7 @@ def clean(arguments: Namespace, root: Path) -> int:
             return 0
     with plainly():
         removed = store.clean()
-    for box in (root / "build").glob(f"*/{COMPLETE}"):  # nothing is complete any more
+    for box in (root / "build").glob(f"*/{COMPLETE}"):  # without artifacts no notebook is complete
         box.unlink()
     for name, bytes_ in removed.items():
         print(f"{human_size(bytes_):>10}  {name}")

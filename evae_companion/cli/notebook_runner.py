@@ -1,4 +1,4 @@
-"""Running the notebooks: papermill over the .ipynb, in order, and what can go wrong there in plain words."""
+"""Execution of the notebooks: papermill runs the .ipynb in order, and errors become messages for the user."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from evae_companion.store.deadline import DeadlineExceeded
 
 _NOTEBOOK = re.compile(r"\d\d_.+")
 # ipykernel warns at each start that it listens on this machine without encryption; its errors are still shown. Its own
-# watch over its parent only knows of process 1 as the one that takes in orphans.
+# watch over its parent only recognises process 1 as the one that adopts orphans, hence the extension.
 KERNEL_ARGUMENTS = ["--log-level=ERROR", "--IPKernelApp.extra_extensions=evae_companion.parent_watchdog"]
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-PAPER = [f"{number:02d}" for number in range(8)]  # the notebooks of the paper's figures, and the one to start with
+PAPER = [f"{number:02d}" for number in range(8)]  # notebooks of the paper's figures, and the one to start with
 
 
 def notebooks_of(preset: str) -> list[str]:
-    """The numbers of the notebooks that a preset is for, [] for all."""
+    """Return the numbers of the notebooks that a preset is for; [] means all."""
     from evae_core.presets import PRESETS
 
     return PAPER if PRESETS[preset].paper_only else []
 
 
 def sources(root: Path, only: Sequence[str]) -> list[Path]:
-    """The notebooks, as .ipynb paths that may not exist yet, in order; those numbered in ``only`` where it is given."""
+    """Return the notebooks in order, as .ipynb paths that may not exist yet; if ``only`` is given, those numbers."""
     folder = root / "notebooks"
     files = [*folder.glob("*.py"), *folder.glob("*.ipynb")] if folder.is_dir() else []
     stems = sorted({path.stem for path in files if _NOTEBOOK.fullmatch(path.stem)})
@@ -51,19 +51,22 @@ def sources(root: Path, only: Sequence[str]) -> list[Path]:
 
 
 def title(path: Path) -> str:
-    """The heading of a notebook, from its .py; empty where it has none."""
+    """Return the heading of a notebook, from its .py; empty if it has none."""
     source = path.with_suffix(".py")
-    found = re.search(r"^# # (.+)$", source.read_text(encoding="utf-8"), re.MULTILINE) if source.is_file() else None
-    return found[1] if found else ""
+    match = re.search(r"^# # (.+)$", source.read_text(encoding="utf-8"), re.MULTILINE) if source.is_file() else None
+    return match[1] if match else ""
 
 
 def _escape(path: Path) -> str:
-    """The path for papermill, which takes braces in paths for fields to fill in."""
+    """Return the path escaped for papermill, which takes braces in paths for fields to fill in."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def check_parameter(path: Path) -> None:
-    """papermill only logs an unknown parameter and runs on with the notebook's own preset: look before."""
+    """Raise Failure unless the notebook has a parameter "preset".
+
+    papermill only logs an unknown parameter and runs on with the notebook's own preset.
+    """
     import papermill
     from nbformat import ValidationError
 
@@ -81,8 +84,8 @@ def check_parameter(path: Path) -> None:
 
 @contextmanager
 def kernel_environment(preset: str, settings: Mapping[str, str | None]) -> Iterator[None]:
-    """Set what kernels inherit: EVAE_PRESET, which goes before the parameter, ``settings``, no MPLBACKEND, no bars."""
-    if backend := os.environ.get("MPLBACKEND"):  # Agg, say, gives executed notebooks without figures
+    """Set what kernels inherit: EVAE_PRESET (overrides the parameter), ``settings``, no MPLBACKEND, no bars."""
+    if backend := os.environ.get("MPLBACKEND"):  # Agg, for example, gives executed notebooks without figures
         print(f"MPLBACKEND={backend} is left out: notebooks draw with the inline backend", flush=True)
     with environment({"EVAE_PRESET": preset, "MPLBACKEND": None, progress.ENV: "lines", **settings}):
         yield
@@ -90,7 +93,7 @@ def kernel_environment(preset: str, settings: Mapping[str, str | None]) -> Itera
 
 @contextmanager
 def environment(settings: Mapping[str, str | None]) -> Iterator[None]:
-    """Set environment variables, None: unset them; then put them back."""
+    """Set environment variables (None unsets one), and restore them at the end."""
     before = {name: os.environ.get(name) for name in settings}
     _set(settings)
     try:
@@ -107,9 +110,14 @@ def _set(settings: Mapping[str, str | None]) -> None:
 
 
 def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None) -> None:
-    """Execute one notebook into ``output``; raise Failure with the notebook, the cell and the error in plain words.
+    """Execute one notebook into ``output``.
 
-    DeadlineExceeded where the time box ended in it.
+    Raises
+    ------
+    Failure
+        an error in the notebook; the message names the notebook, the cell and the error.
+    DeadlineExceeded
+        the deadline stopped it.
     """
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -150,12 +158,12 @@ def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None)
 
 
 def _failed_cell(output: Path) -> str:
-    """The cell of the partial copy that was begun last: its number among the notebook's code cells, its first line."""
+    """Return the last cell started in the partial copy: its number among the code cells, and its first line."""
     import nbformat
 
     cells = [cell for cell in nbformat.read(output, as_version=4).cells
              if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])]
-    # After a dead kernel papermill calls every cell completed; only those that were begun carry a time.
+    # After a dead kernel papermill calls every cell completed; only those that were started carry a time.
     begun = [number for number, cell in enumerate(cells) if cell.metadata.get("papermill", {}).get("start_time")]
     if not begun:
         return "its first cell"
@@ -163,7 +171,7 @@ def _failed_cell(output: Path) -> str:
 
 
 def strip(notebook: Any) -> None:
-    """Remove from an executed notebook what a committed one must not carry: widget state, times, paths (in place)."""
+    """Remove from an executed notebook, in place, what must not be committed: widget state, times, paths."""
     for name in ("widgets", "papermill"):
         notebook.metadata.pop(name, None)
     for cell in notebook.cells:

@@ -1,4 +1,4 @@
-"""The command that puts a finished run into the repository: data/recorded/<preset> and figures/<preset>."""
+"""The command ``evae publish``: copies a finished run to data/recorded/<preset> and figures/<preset>."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from evae_companion.cli import notebook_runner
 from evae_companion.cli.errors import Failure, chosen_preset, plainly
 
-# What a notebook's source saves; a figure within an "if" is not made in every run.
+# The figures that a notebook's source saves; one within an "if" (indented) is not made in every run.
 _FIGURE = re.compile(r'^( *)plotting\.save\(\w+, figures, "([^"]+)"', re.MULTILINE)
 _CLAIMS = re.compile(r'\bclaims\.save\(figures, "([^"]+)"')
 CARD = "claims.md"
 
 
 def publish(arguments: Namespace, root: Path) -> int:
-    """Check that a run is complete, then write its record, and copy its figures and claims to figures/<preset>."""
+    """Check that a run is complete, write its record, and copy its figures and claims to figures/<preset>."""
     from evae_companion import publish
     from evae_companion.places import figures_folder
     from evae_companion.store.store import Store
@@ -32,18 +32,18 @@ def publish(arguments: Namespace, root: Path) -> int:
         raise Failure(f"EVAE_FIGURES puts the run's figures into {target}, where they are published; "
                       "unset it, and run figures again")
     with plainly():
-        contents, kept = _contents(preset.name, root, made, target)
+        contents, unchanged = _contents(preset.name, root, made, target)
         for line in publish.record(preset, Store(), made):
             print(line)
     _replace(target, contents)
-    if kept:
-        print(f"not made in this run, so left as published: {', '.join(kept)}")
+    if unchanged:
+        print(f"not made in this run, so left as published: {', '.join(unchanged)}")
     print(f"{len(contents)} files in {target}, compared with {made}")
     return 0
 
 
 def saved(root: Path, preset: str) -> tuple[dict[str, bool], list[str]]:
-    """What a preset's notebooks save: {figure: whether every run makes it}, and the files of claims."""
+    """Return what a preset's notebooks save: {figure: whether every run makes it}, and the files of claims."""
     paths = notebook_runner.sources(root, notebook_runner.notebooks_of(preset))
     sources = [path.with_suffix(".py").read_text(encoding="utf-8") for path in paths]
     figures = {name: not indent for text in sources for indent, name in _FIGURE.findall(text)}
@@ -51,30 +51,30 @@ def saved(root: Path, preset: str) -> tuple[dict[str, bool], list[str]]:
 
 
 def _contents(preset: str, root: Path, made: Path, target: Path) -> tuple[dict[str, bytes], list[str]]:
-    """{name in figures/<preset>: its bytes}, and which of them stay as they were published before.
+    """Return {name in figures/<preset>: its bytes}, and which of them stay as published before.
 
-    Those are figures that not every run makes, and this one did not. Failure where a file is missing.
+    The latter are figures that not every run makes, and this one did not. Raises Failure if a file is missing.
     """
     from evae_companion import claims
 
     figures, claimed = saved(root, preset)
     files = {f"claims/{name}.json": made / "claims" / f"{name}.json" for name in claimed}
-    kept = []
+    unchanged = []
     for figure, always in figures.items():
         for name in (f"{figure}.png", f"{figure}.pdf"):
             if always or (made / name).is_file():
                 files[name] = made / name
             elif (target / name).is_file():
                 files[name] = target / name
-                kept.append(name)
+                unchanged.append(name)
     if missing := [name for name, path in files.items() if not path.is_file()]:
         raise Failure(f"the run in {made} is not complete: {len(missing)} files missing, first {missing[0]}; "
                       f"run evae figures --preset {preset}")
-    return {name: path.read_bytes() for name, path in files.items()} | {CARD: claims.card(made).encode()}, kept
+    return {name: path.read_bytes() for name, path in files.items()} | {CARD: claims.card(made).encode()}, unchanged
 
 
 def _replace(folder: Path, contents: dict[str, bytes]) -> None:
-    """Put ``contents`` in place of ``folder``; Failure where something else lies there afterwards."""
+    """Replace ``folder`` by ``contents``. Raises Failure if its files differ afterwards."""
     from evae_companion.store.serialization import replaced_folder
 
     with replaced_folder(folder) as partial:

@@ -1,4 +1,4 @@
-"""The command that trains without notebooks: what takes the hours of a large preset, on a machine without Jupyter."""
+"""The command ``evae train``: trains all stages of a preset, hours for a large one, without notebooks and Jupyter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evae_companion.store import deadline
 
 
 def train(arguments: Namespace, root: Path) -> int:
-    """Train every stage of a preset that the store does not hold, whole or in a time box; a line a stage."""
+    """Train every stage of a preset that the store lacks, at most until the deadline; print one line per stage."""
     from evae_companion import bundle
     from evae_companion import training_plans as plans
     from evae_companion.store.store import Store

@@ -1,7 +1,7 @@
-"""Many ladders at once: seeds, betas, Hamiltonians and sizes, on one machine or on the workers of a Dask scheduler.
+"""Ensembles of sweeps over seeds, betas, Hamiltonians and sizes, on one machine or on workers of a Dask scheduler.
 
-The unit of work is what the store knows already: artefacts (:mod:`~evae_companion.cluster.tasks`), done by one map on
-any executor (:mod:`~evae_companion.cluster.scheduler`, :mod:`~evae_companion.cluster.executors`).
+A task (:mod:`~evae_companion.cluster.tasks`) makes artifacts of the store. The scheduler
+(:mod:`~evae_companion.cluster.scheduler`) maps all tasks onto any executor (:mod:`~evae_companion.cluster.executors`).
 """
 
 from evae_companion.cluster.executors import dask, local

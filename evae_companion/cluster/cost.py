@@ -1,8 +1,8 @@
-"""What an ensemble would take on many GPUs: a prediction by simulation, from times and bytes that are given.
+"""Predicted duration of an ensemble on many GPUs, simulated from given times and bytes.
 
-Units of work go in order of readiness to whichever worker is free. Two things are shared and served one after the
-other: the scheduler, ``overhead`` seconds a unit, and the artefacts' store, ``bandwidth`` bytes a second. A worker
-keeps what it has read or made. Nothing here is measured; :func:`simulate` adds up what it is told.
+Tasks go in order of readiness to whichever worker is free. Two resources are shared and serve one request after the
+other: the scheduler, ``overhead`` seconds per task, and the artifact store, ``bandwidth`` bytes per second. A worker
+keeps what it has read or made. Nothing here is measured; :func:`simulate` adds up what it is given.
 """
 
 from __future__ import annotations
@@ -18,8 +18,16 @@ from evae_companion.data_specs import DataSpec
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of a shard, a stage and an ending; bytes of their artefacts; seconds of the scheduler a unit; bytes a
-    second of the store. ``remade``: a worker makes shards that it lacks itself, instead of reading them."""
+    """Costs that the simulation is given.
+
+    Attributes
+    ----------
+    shard, stage, ending : seconds per shard, per stage and per summary of a sweep.
+    shard_bytes, stage_bytes, ending_bytes : bytes of their artifacts.
+    overhead : seconds of the scheduler per task.
+    bandwidth : bytes per second of the store.
+    remade : a worker makes the shards that it lacks instead of reading them.
+    """
 
     shard: float
     stage: float
@@ -34,8 +42,17 @@ class Costs:
 
 @dataclass(frozen=True)
 class Task:
-    """One unit: seconds of work, numbers of the tasks before it, what it reads besides shards ({name: bytes}), the
-    number of its data set and of that set's shards that it reads, and the bytes of what it makes."""
+    """One task of the simulation.
+
+    Attributes
+    ----------
+    seconds : duration of the work.
+    after : numbers of the tasks that it waits for.
+    reads : {number of an artifact: bytes} of what it reads besides shards.
+    makes : numbers of the artifacts that it makes.
+    data, shards : number of its data set, and how many shards of that set it reads.
+    bytes : bytes of what it makes.
+    """
 
     seconds: float
     after: tuple[int, ...] = ()
@@ -48,8 +65,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Seconds until all is done; shares of them that the workers, the scheduler and the store were busy; bytes moved;
-    and the longest way through the work, which no number of workers shortens."""
+    """Result of a simulation.
+
+    Attributes
+    ----------
+    seconds : time until all is done.
+    workers_busy, scheduler_busy, store_busy : shares of that time in which each was busy.
+    moved : bytes read from and written to the store.
+    longest : seconds of the longest chain of dependent tasks, which no number of workers shortens.
+    """
 
     seconds: float
     workers_busy: float
@@ -60,7 +84,7 @@ class Prediction:
 
 
 def tasks(units: Sequence[Unit], costs: Costs) -> list[Task]:
-    """The tasks of ``units``. With ``costs.remade`` shards are no tasks: who reads those of a data set makes them."""
+    """Return the simulated tasks of ``units``. With ``costs.remade`` shards are no tasks: their readers make them."""
     kinds = [unit for unit in units if not (costs.remade and isinstance(unit, Shard))]
     numbers: dict[Key, int] = {}
     makers: dict[int, int] = {}
@@ -69,7 +93,7 @@ def tasks(units: Sequence[Unit], costs: Costs) -> list[Task]:
     for number, unit in enumerate(kinds):
         made.append(tuple(numbers.setdefault(key, len(numbers)) for key in unit.makes()))
         makers |= dict.fromkeys(made[-1], number)
-    found = []
+    result = []
     for unit, own in zip(kinds, made, strict=True):
         reads = unit.reads()
         known = [numbers[key] for key in reads if key in numbers]
@@ -77,15 +101,15 @@ def tasks(units: Sequence[Unit], costs: Costs) -> list[Task]:
                 costs.stage_bytes * len(unit.stages) if isinstance(unit, Climb) else costs.ending_bytes)
         seconds = (costs.shard if isinstance(unit, Shard) else
                    costs.stage * len(unit.stages) if isinstance(unit, Climb) else costs.ending)
-        found.append(Task(
+        result.append(Task(
             seconds, tuple({makers[name] for name in known}),
             {numbers[key]: costs.stage_bytes for key in reads if not isinstance(key[1], int) and key in numbers}, own,
             sets.setdefault(unit.data, len(sets)), sum(isinstance(what, int) for _, what in reads), size))
-    return found
+    return result
 
 
 def simulate(work: Sequence[Task], workers: int, costs: Costs) -> Prediction:
-    """Do all tasks on so many workers; raises ValueError where they wait for one another in a circle."""
+    """Simulate all tasks on ``workers`` workers. Raises ValueError if tasks wait for one another in a circle."""
     left = [len(task.after) for task in work]
     later: list[list[int]] = [[] for _ in work]
     longest = [0.0] * len(work)
@@ -93,9 +117,9 @@ def simulate(work: Sequence[Task], workers: int, costs: Costs) -> Prediction:
         for before in task.after:
             later[before].append(number)
     ready, idle = deque(number for number, count in enumerate(left) if not count), list(range(workers))
-    kept: list[set[int]] = [set() for _ in range(workers)]  # stages
-    sets: list[set[int]] = [set() for _ in range(workers)]  # data sets
-    events: list[tuple[float, bool, int, int]] = []  # when, whether its artefacts are written too, task, worker
+    cached: list[set[int]] = [set() for _ in range(workers)]  # stages that each worker holds
+    sets: list[set[int]] = [set() for _ in range(workers)]  # data sets whose shards each worker holds
+    events: list[tuple[float, bool, int, int]] = []  # time, whether the artifacts are written, task, worker
     now = scheduler = store = busy = moved = 0.0
     done = 0
     while ready or events:
@@ -104,11 +128,11 @@ def simulate(work: Sequence[Task], workers: int, costs: Costs) -> Prediction:
             task = work[number]
             scheduler = begin = max(now, scheduler) + costs.overhead
             lacking = task.shards if task.data not in sets[worker] else 0
-            reading = sum(size for name, size in task.reads.items() if name not in kept[worker])
+            reading = sum(size for name, size in task.reads.items() if name not in cached[worker])
             if reading := reading + (0.0 if costs.remade else lacking * costs.shard_bytes):
                 store = begin = max(scheduler, store) + reading / costs.bandwidth
                 moved += reading
-            kept[worker] |= {*task.reads, *task.makes}
+            cached[worker] |= {*task.reads, *task.makes}
             if lacking:
                 sets[worker].add(task.data)
             seconds = task.seconds + (lacking * costs.shard if costs.remade else 0.0)

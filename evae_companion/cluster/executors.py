@@ -1,12 +1,12 @@
-"""Where units of work run: processes of this machine, or the workers of a Dask scheduler.
+"""Executors that run tasks: processes of this machine, or the workers of a Dask scheduler.
 
     local(2)                                   two processes, one thread each, that end with this one
     dask("tcp://127.0.0.1:8786")               the workers of a scheduler that runs already
-    dask("tls://head:8786", gpus=True)         a GPU a unit: workers started with --resources "GPU=1"
+    dask("tls://head:8786", gpus=True)         one GPU per task: workers started with --resources "GPU=1"
     slurm_script(...)                          the job script that dask-jobqueue submits
 
-Dask is the extra ``cluster``; who reaches a scheduler can run any code on its workers, so it is bound to this machine
-unless told otherwise, and crosses a network with TLS (docs/CLUSTER.md).
+Dask is the extra ``cluster``. Whoever reaches a scheduler can run any code on its workers. So a scheduler is bound to
+this machine unless told otherwise, and crosses a network with TLS (docs/CLUSTER.md).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from urllib.parse import urlsplit
 from evae_companion.parent_watchdog import end_with_parent
 
 HOST = "127.0.0.1"
-SCHEDULER_TIMEOUT = "60s"  # how long a scheduler may take to answer, or to come back
+SCHEDULER_TIMEOUT = "60s"  # time allowed for a scheduler to answer, or to come back
 
 
 def _worker() -> None:
-    """What a process of :func:`local` does first: one thread, and no life beyond its parent's."""
+    """Initialise a process of :func:`local`: it has one thread, and ends when its parent ends."""
     end_with_parent()
     import torch
 
@@ -34,16 +34,26 @@ def _worker() -> None:
 
 
 def local(workers: int | None = None) -> Callable[[], Executor]:
-    """Processes of this machine, ``workers`` at a time (default: one a core), one thread each."""
+    """Return a function that starts ``workers`` processes on this machine (default: one per core), one thread each."""
     number = workers or os.cpu_count() or 1
     return lambda: ProcessPoolExecutor(number, mp_context=multiprocessing.get_context("spawn"), initializer=_worker)
 
 
 def dask(address: str, gpus: bool = False, security: Any = None) -> Callable[[], Executor]:
-    """The workers of the Dask scheduler at ``address``, one unit a worker thread; with ``gpus`` each holds a GPU.
+    """Return a function that connects to the Dask scheduler at ``address``: one task per worker thread.
 
-    ``security``: a ``distributed.Security``; None: what Dask's own configuration says. Raises ValueError for an address
-    that is none, RuntimeError where Dask is missing or nobody answers.
+    Parameters
+    ----------
+    address : tcp://host:port or tls://host:port.
+    gpus : every task holds one GPU.
+    security : a ``distributed.Security``; None: as Dask's own configuration says.
+
+    Raises
+    ------
+    ValueError
+        an address of another form.
+    RuntimeError
+        Dask is missing, or nobody answers.
     """
     check_address(address)
     distributed = _distributed()
@@ -54,7 +64,7 @@ def dask(address: str, gpus: bool = False, security: Any = None) -> Callable[[],
         except (OSError, TimeoutError) as error:
             raise RuntimeError(f"no scheduler answers at {address} ({error}); start one with\n"
                                f"  dask scheduler --host {HOST} --port 8786 --dashboard-address {HOST}:8787") from error
-        # One unit may be sent again after its worker died: without `pure` Dask would answer with the old future.
+        # A task may be resubmitted after its worker died. With pure=True Dask would answer with the old future.
         executor: Executor = client.get_executor(pure=False, **({"resources": {"GPU": 1}} if gpus else {}))
         shutdown = executor.shutdown
 
@@ -73,7 +83,7 @@ def dask(address: str, gpus: bool = False, security: Any = None) -> Callable[[],
 
 
 def check_address(address: str) -> None:
-    """ValueError unless it is tcp://host:port or tls://host:port."""
+    """Raise ValueError unless ``address`` is tcp://host:port or tls://host:port."""
     try:
         parts = urlsplit(address)
         port = parts.port
@@ -84,7 +94,7 @@ def check_address(address: str) -> None:
 
 
 def exposed(address: str) -> bool:
-    """Whether an address is reached in the clear beyond this machine: tcp, and not a loopback address."""
+    """Return whether an address is reached unencrypted beyond this machine: tcp, and not a loopback address."""
     parts = urlsplit(address)
     try:
         loopback = ipaddress.ip_address(parts.hostname or "").is_loopback
@@ -94,9 +104,9 @@ def exposed(address: str) -> bool:
 
 
 def local_cluster(workers: int, host: str = HOST, **settings: Any) -> Any:
-    """A Dask scheduler and ``workers`` processes of one thread on this machine, for trials; bound to ``host``."""
+    """Start a Dask scheduler and ``workers`` one-thread processes on this machine, for trials, bound to ``host``."""
     distributed = _distributed()
-    # Dask would give up for good a worker that its nanny has not brought back within 15 seconds.
+    # By default Dask gives up a worker for good if its nanny has not restarted it within 15 seconds.
     _imported("dask").config.set({"distributed.deploy.lost-worker-timeout": "1h"})
     # Without an address of its own the scheduler's web server would listen on every network, dashboard or not.
     return distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, host=host,
@@ -105,7 +115,7 @@ def local_cluster(workers: int, host: str = HOST, **settings: Any) -> Any:
 
 def slurm_script(queue: str, walltime: str, cores: int = 1, memory: str = "16GB", gpus: int = 0,
                  store: str | None = None, **settings: Any) -> str:
-    """The job script that ``dask_jobqueue.SLURMCluster`` submits for one worker, without a Slurm at hand.
+    """Return the job script that ``dask_jobqueue.SLURMCluster`` submits for one worker; Slurm is not needed.
 
     With ``gpus`` a job asks Slurm for them (--gres) and tells Dask so (--resources GPU=...).
     """

@@ -1,6 +1,7 @@
-"""The phase diagram's plan: a small data set and two short ladders for every D and field.
+"""Plan of the phase diagram: a small data set and two short sweeps for every D and field.
 
-Both start from one stage at beta = 1e-3, gamma = 0: gamma climbs to the collapse, beta to the posterior's.
+Both start from one stage at beta = 1e-3, gamma = 0. One raises gamma to the collapse, the other raises beta to
+posterior collapse.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ BETAS = (1e-2, 3e-2, 1e-1, 3e-1)
 
 
 def small_data(p: Preset, D: float, B: float, size: int | None = None, seed: int = 0) -> DataSpec:
-    """The data set of one point of a diagram: ``excess_train`` states of a periodic square, J = the preset's."""
+    """Return the data set of one point of a diagram: ``excess_train`` states of a periodic square, J = the preset's."""
     side = p.excess_size if size is None else size
     return DataSpec(Hamiltonian(J=p.J, D=D, B=B), (side, side), p.excess_train, max(1, p.excess_train // 10), 0,
                     p.shard, ordered_schedule(p, AT_REST), seed)
 
 
 def to_collapse(p: Preset, beta: float, seed: int = 0, gammas: Sequence[float] = GAMMAS) -> list[Stage]:
-    """gamma = 0 from random weights, then ``gammas`` of ``phase_steps`` each."""
+    """Return the gamma sweep: gamma = 0 from random weights, then ``gammas`` of ``phase_steps`` each."""
     rungs = [(beta, 0.0, p.phase_first), *((beta, gamma, p.phase_steps) for gamma in gammas)]
     return chained(rungs, replace(p, collapse_rate=p.phase_rate, settled_rate=p.phase_rate), seed)
 
 
 def to_posterior_collapse(p: Preset, beta: float, seed: int = 0, betas: Sequence[float] = BETAS) -> list[Stage]:
-    """The same first stage, then the ``betas`` above ``beta`` at gamma = 0, half of ``phase_steps`` each."""
+    """Return the beta sweep: the same first stage, then ``betas`` above ``beta``, half of ``phase_steps`` each."""
     steps = max(1, p.phase_steps // 2)
     above = [(higher, 0.0, steps) for higher in betas if higher > beta]
     return chained([(beta, 0.0, p.phase_first), *above], p, seed)

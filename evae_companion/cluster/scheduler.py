@@ -1,8 +1,8 @@
-"""One map over units of work, on any ``concurrent.futures.Executor``.
+"""Scheduler that maps tasks onto any ``concurrent.futures.Executor``.
 
-Artefacts say what is done: a unit whose artefacts are there is not sent anywhere, one whose needs are there is. A
-worker that dies, or a scheduler that is started again, loses what was in progress: it is sent once more, and goes on
-from the artefacts that are complete. An error of the work itself is not tried again: the same work would give it again.
+Artifacts record what is done. A task whose artifacts exist is not submitted; one whose inputs exist is. A worker that
+dies, or a scheduler that is restarted, loses the tasks in progress. Lost tasks are resubmitted, and resume from the
+artifacts that are complete. An error of the work itself is not retried: the same work would give it again.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from evae_companion.store import deadline
 from evae_companion.store.artifact import identity
 from evae_companion.store.object_store import Remote, StoreLocation
 
-TRIES = 5  # times that a unit is sent where its worker or its scheduler is lost
-PAUSE = 1.0  # seconds before lost work is sent again, so that a scheduler can come back
-LOOK = 60.0  # seconds without a unit done after which an executor that can tell is asked whether it has workers
+TRIES = 5  # submissions of a task whose worker or scheduler is lost
+PAUSE = 1.0  # seconds before lost tasks are resubmitted, so that a scheduler can come back
+LOOK = 60.0  # seconds without a finished task after which an executor that can tell is asked for its workers
 LOST = (CancelledError, BrokenExecutor, ConnectionError)
 
 
 @dataclass(frozen=True)
 class TaskReport:
-    """What doing a unit took: seconds of work, bytes pulled and pushed, where, which artefacts were made."""
+    """Report of one task: seconds of work, bytes pulled and pushed, host and process, artifacts made."""
 
     seconds: float
     pulled: int
@@ -39,16 +39,19 @@ class TaskReport:
 
 @dataclass
 class RunReport:
-    """Receipts of the units done now; errors, in words, of those that failed; how often lost work was sent again."""
+    """Outcome of a run: reports of the tasks done now, messages of those that failed, how often a task was lost."""
 
     receipts: dict[Unit, TaskReport] = field(default_factory=dict)
     errors: dict[Unit, str] = field(default_factory=dict)
     lost: int = 0
-    over: str | None = None  # what the time box ended at
+    over: str | None = None  # where the deadline ended the run
 
 
 def run_task(unit: Unit, place: StoreLocation, device: str = "auto", until: str | None = None) -> TaskReport:
-    """Do one unit, here: pull what it needs, make what is absent, push what was made."""
+    """Run one task in this process: pull what it needs, make what is absent, push what was made.
+
+    ``until`` is the value of EVAE_DEADLINE during the task; None leaves it as it is.
+    """
     start, store, remote = time.perf_counter(), place.store(), Remote(place.url) if place.url else None
     before, pulled, pushed, made = os.environ.get(deadline.ENV), 0, 0, []
     if until is not None:
@@ -69,18 +72,18 @@ def run_task(unit: Unit, place: StoreLocation, device: str = "auto", until: str 
 
 
 def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: StoreLocation, device: str = "auto",
-           report: Report | None = None, done: Callable[[Unit], None] | None = None,
-           kept: Callable[[Iterable[Spec]], set[str]] | None = None) -> RunReport:
-    """Do all units, in the order that their needs ask for, as many at a time as the executor likes.
+              report: Report | None = None, done: Callable[[Unit], None] | None = None,
+              kept: Callable[[Iterable[Spec]], set[str]] | None = None) -> RunReport:
+    """Run all tasks in the order of their dependencies, as many at a time as the executor takes.
 
     Parameters
     ----------
-    executor : makes one; called again after it broke (a killed process, a lost scheduler).
-    done : called with every unit that is done, now or before.
-    kept : names, of the given specs, of the artefacts that are there; by default asks ``place``.
+    executor : makes an executor; called again after that broke (a killed process, a lost scheduler).
+    done : called with every task that is done, now or before.
+    kept : returns the names of those artifacts of given specs that are present; by default asks ``place``.
 
-    An error of a unit is kept in words, with the units that need it; the others go on. The time box
-    (:mod:`evae_companion.store.deadline`) ends it between units, and within them between artefacts.
+    The error of a task is recorded as a message, also for the tasks that need it; the others go on. The deadline
+    (:mod:`evae_companion.store.deadline`) ends the run between tasks, and within a task between artifacts.
     """
     say, place_kept = report or (lambda line: None), kept or present(place)
     names = {unit: [identity(spec)[1] for spec in unit.specs()] for unit in units}
@@ -95,7 +98,7 @@ def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: St
         else:
             waiting[unit] = {makers[key] for key in unit.reads() if key in makers}
     for needs in waiting.values():
-        needs &= waiting.keys()  # not those that were done before
+        needs &= waiting.keys()  # tasks that were done before are no dependencies
     running: dict[Future[TaskReport], Unit] = {}
     pool = executor()
     try:
@@ -108,14 +111,14 @@ def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: St
                     break
                 try:
                     running[pool.submit(run_task, unit, place, device, os.environ.get(deadline.ENV))] = unit
-                except (*LOST, RuntimeError, OSError) as error:  # it broke, or was shut down, a moment ago
+                except (*LOST, RuntimeError, OSError) as error:  # the executor broke, or was shut down, a moment ago
                     say(f"the executor takes no work ({error!r:.200}); starting it again")
                     broken = True
                     break
                 del waiting[unit]
             finished = wait(running, LOOK, FIRST_COMPLETED).done if running and not broken else set()
-            if running and not finished and (words := getattr(pool, "idle", lambda: None)()):
-                say(f"{words}; waiting")
+            if running and not finished and (message := getattr(pool, "idle", lambda: None)()):
+                say(f"{message}; waiting")
             for future in finished:
                 unit = running.pop(future)
                 try:
@@ -154,12 +157,12 @@ def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: St
 
 
 def _lost(error: BaseException) -> bool:
-    """Whether the machinery failed, not the work: Dask names its own errors KilledWorker and *CancelledError."""
+    """Return whether the machinery failed, not the work: Dask calls its errors KilledWorker and *CancelledError."""
     return isinstance(error, LOST) or type(error).__module__.startswith("distributed.")
 
 
 def _fail(outcome: RunReport, waiting: dict[Unit, set[Unit]], unit: Unit, words: str) -> None:
-    """Note the error of a unit, and of all that cannot be done without it."""
+    """Record the error of a task, and of all tasks that depend on it."""
     outcome.errors[unit] = words
     for other in [other for other, needs in waiting.items() if unit in needs]:
         if waiting.pop(other, None) is not None:
@@ -171,7 +174,10 @@ def _words(unit: Unit) -> str:
 
 
 def present(place: StoreLocation) -> Callable[[Iterable[Spec]], set[str]]:
-    """Names of the artefacts of specs that are there, intact: in the shared store, or behind the url."""
+    """Return a function that gives, for specs, the names of their artifacts that are present.
+
+    They are intact in the store, or stored behind the url.
+    """
     def kept(specs: Iterable[Spec]) -> set[str]:
         if place.url:
             return Remote(place.url).names() & {identity(spec)[1] for spec in specs}

@@ -1,5 +1,7 @@
-"""The tables of an ensemble: what every stage measured, and what every ladder ended in. No times: the same numbers
-wherever and however often they were computed."""
+"""Tables of an ensemble: the measurements of every stage, and the final states of every sweep.
+
+They hold no times, so that the numbers are the same wherever and however often they were computed.
+"""
 
 from __future__ import annotations
 
@@ -21,32 +23,36 @@ STAGE = ("beta", "gamma", "reconstruction", "kl", "energy", "energy_generated", 
          "kspace_mse")
 END = ("plateau", "raw", "raw_lowest", *(f"{state}_{key}" for state in ("median", "lowest", "annealed")
                               for key in ("energy", "charge", "magnetisation", "order")))
-SKYRMIONS = 0.3  # |charge| in a square of one helix period from which a state is skyrmions: a lattice has 0.5 to 1
-UNIFORM = 0.5  # |<S>| from which any other is uniform
+SKYRMIONS = 0.3  # least |charge| per square of one helix period that counts as skyrmions; a lattice has 0.5 to 1
+UNIFORM = 0.5  # least |<S>| of any other state that counts as uniform
 
 
 def endings(ensemble: Sequence[Sweep], place: StoreLocation) -> dict[Sweep, dict[str, Any]]:
-    """ending.json of every chain that has one, pulled where it lies behind a url."""
+    """Return {sweep: ending.json} for every sweep that has one, pulled first if there is a url."""
     store, remote = place.store(), Remote(place.url) if place.url else None
-    found = {}
+    result = {}
     for chain in ensemble:
         (spec,) = summary_of(chain).specs()
         if remote:
             remote.pull(spec, store)
         if (folder := store.find(spec)) is not None:
-            found[chain] = read_json(folder / "ending.json")
-    return found
+            result[chain] = read_json(folder / "ending.json")
+    return result
 
 
 def states(chain: Sweep, place: StoreLocation) -> dict[str, torch.Tensor]:
-    """The states of a gamma ladder's ending, (3, N, N) each: median, lowest (both generated, at rest), annealed."""
+    """Return the final states of a gamma sweep, (3, N, N) each: median, lowest (both generated, relaxed), annealed."""
     (spec,) = summary_of(chain).specs()
     arrays = load_arrays(place.store().held(spec) / "states.npz")
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def by_stage(found: dict[Sweep, dict[str, Any]]) -> dict[str, np.ndarray]:
-    """One row a stage: the point, ``ladder`` ("beta" or "gamma") and what was measured (see :func:`training.table`)."""
+    """Return the columns of a table with one row per stage.
+
+    They are the point, ``ladder`` ("beta" or "gamma") and the measurements (see
+    :func:`evae_companion.trained.history_table`).
+    """
     rows = [(chain, end["ladder"]) for chain, end in found.items()]
     columns: dict[str, np.ndarray] = {
         name: np.concatenate([[getattr(chain, name)] * len(columns["gamma"]) for chain, columns in rows])
@@ -59,17 +65,26 @@ def by_stage(found: dict[Sweep, dict[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def phase(H: Hamiltonian, sites: int, charge: float, order: float) -> str:
-    """What a state at rest is, defects and all: skyrmions, uniform, or helix (neither)."""
+    """Classify a relaxed state, defects and all: skyrmions, uniform, or helix (neither).
+
+    Parameters
+    ----------
+    sites : number of sites of the lattice.
+    charge, order : topological charge and |<S>| of the state.
+    """
     if abs(charge) * helix_period(H) ** 2 / sites >= SKYRMIONS:
         return "skyrmions"
     return "uniform" if order >= UNIFORM else "helix"
 
 
 def by_chain(found: dict[Sweep, dict[str, Any]], criticals: Callable[..., dict[str, float]]) -> list[dict[str, Any]]:
-    """One row a gamma ladder: its point (``field``: B J/D^2), what ``criticals``
-    (:func:`evae_companion.claims.criticals`) says of it and of its seed's beta ladder, L_RC at gamma = 0, the first and
-    the last k-space MSE over the data's, and
-    END; with the phases of the lowest generated and of the lowest annealed state at rest."""
+    """Return one row per gamma sweep.
+
+    A row holds the point (``field``: B J/D^2) and what ``criticals`` (:func:`evae_companion.claims.criticals`) finds
+    for the sweep and for the beta sweep of the same seed. Then come L_RC at gamma = 0, the first and the last k-space
+    MSE divided by that of the data, and END. Last are the phases of the lowest generated and of the lowest annealed
+    state, both relaxed.
+    """
     of_beta = {(chain.data, chain.seed): end["ladder"] for chain, end in found.items() if chain.beta is None}
     rows = []
     for chain, end in found.items():

@@ -1,7 +1,8 @@
-"""Units of work: each reads artefacts, makes artefacts, and can be done anywhere.
+"""Tasks of an ensemble: each reads artifacts, makes artifacts, and can run on any machine.
 
-A data shard, a run of stages that nothing branches from, the end of a ladder brought to rest. What a unit makes is a
-set of artefacts of the store, so doing one twice is harmless, and one that was done is never done again.
+There are three kinds: a data shard, a run of stages that nothing branches from, and the summary of a sweep with its
+final states relaxed. A task makes artifacts of the store. So running one twice is harmless, and a finished one is never
+run again.
 """
 
 from __future__ import annotations
@@ -24,51 +25,51 @@ from evae_companion.store.serialization import save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_stages
 from evae_companion.trained import TrainedStage, history_table, stage_spec
-from evae_core.annealing import settle
+from evae_core.annealing import lbfgs_refine
 from evae_core.training.stages import Stage
 
 Spec = dict[str, Any]
-Key = tuple[DataSpec, int | Stage]  # an artefact, cheaper to compare than its spec: a shard's number, or a stage
-VERSION = 2  # of what an Summary measures
-NEAR = 16  # of the generated states and of the training states, the lowest so many are brought roughly to rest
-# Torque, J, of the three states that are kept. Below it soft modes of skyrmions creep on for thousands of steps, which
-# give less than 1e-7 J a spin (D = 0.6, B J/D^2 = 0.55 on 32 x 32: 4e-8 J between 3e-5 and 9e-7 J, and 13 s).
+Key = tuple[DataSpec, int | Stage]  # an artifact, cheaper to compare than its spec: a shard number or a stage
+VERSION = 2  # of what a Summary measures
+NEAR = 16  # number of lowest states, of the generated and of the training states each, that are roughly relaxed
+# Torque, J, of the three states that are stored. Below it soft modes of skyrmions creep on for thousands of steps. They
+# gain less than 1e-7 J per spin (D = 0.6, B J/D^2 = 0.55 on 32 x 32: 4e-8 J between 3e-5 and 9e-7 J, and 13 s).
 TORQUE = 3e-5
 
 
 @cache
 def spec_of(key: Key) -> Spec:
-    """The spec of a shard or a stage."""
+    """Return the spec of a shard or a stage."""
     data, what = key
     return data.shards()[what] if isinstance(what, int) else stage_spec(what, data)
 
 
 def shards_of(data: DataSpec) -> list[Key]:
-    """All shards of a data set."""
+    """Return the keys of all shards of a data set."""
     return [(data, number) for number in range(-(-(data.train + data.validation + data.test) // data.shard))]
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One shard of a data set: configurations ``number`` x shard onwards."""
+    """Task that makes one shard of a data set: configurations ``number`` x shard onwards."""
 
     data: DataSpec
     number: int
 
     def makes(self) -> list[Key]:
-        """The shards and stages that it makes."""
+        """Return the shards and stages that it makes."""
         return [(self.data, self.number)]
 
     def reads(self) -> list[Key]:
-        """The shards and stages that it reads."""
+        """Return the shards and stages that it reads."""
         return []
 
     def specs(self) -> list[Spec]:
-        """Specs of all artefacts that it makes."""
+        """Return the specs of all artifacts that it makes."""
         return [spec_of(key) for key in self.makes()]
 
     def make(self, store: Store, device: str) -> Iterator[Spec]:
-        """Make what the store lacks; yield every spec when its artefact is in the store."""
+        """Make what the store lacks; yield every spec once its artifact is in the store."""
         (spec,) = self.specs()
         store.get(spec, lambda folder: make_shard(self.data, spec, folder, device))
         yield spec
@@ -76,7 +77,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Climb:
-    """Stages of one data set, each the parent of the next; the first may have a parent of its own."""
+    """Task that trains stages of one data set, each the parent of the next; the first may have a parent of its own."""
 
     data: DataSpec
     stages: tuple[Stage, ...]
@@ -99,12 +100,15 @@ class Climb:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a ladder measured, and what it ends in: all that is read of it afterwards, in one small artefact.
+    """Task that stores the measurements and final states of a sweep, in one small artifact.
 
-    With ``samples``: that many states generated at its last stage; the one of median energy and the lowest of NEAR come
-    to rest, beside the lowest of the NEAR lowest training states. ``ending.json`` holds their E/N, charge,
-    magnetisation <S^z> and order |<S>|, and ``ladder``, the columns of :func:`training.table`; ``states.npz`` the three
-    states; ``plateau``: L_RC of a network that gives one spin everywhere, the best there is.
+    It holds all that is read of the sweep afterwards. ``ending.json`` holds ``ladder``, the columns of
+    :func:`evae_companion.trained.history_table`.
+
+    With ``samples``, that many states are generated at the last stage. Three states are relaxed: the generated one of
+    median energy, the lowest of the NEAR lowest generated ones, and the lowest of the NEAR lowest training states.
+    ``states.npz`` holds them. ``ending.json`` then also holds their E/N, charge, magnetisation <S^z> and order |<S>|.
+    Its ``plateau`` is the L_RC of the best network that returns one spin everywhere.
     """
 
     data: DataSpec
@@ -130,10 +134,10 @@ class Summary:
         climbed = train_stages(list(self.stages), self.data, store, device)
         columns = history_table(climbed)
         columns |= {f"{name}_validation": values for name, values in columns.pop("validation").items()}
-        found: dict[str, Any] = {"ladder": {name: np.asarray(values).tolist() for name, values in columns.items()}}
+        result: dict[str, Any] = {"ladder": {name: np.asarray(values).tolist() for name, values in columns.items()}}
         if self.samples:
-            found |= self._states(folder, climbed[-1], store, device)
-        write_json(folder / "ending.json", found)
+            result |= self._states(folder, climbed[-1], store, device)
+        write_json(folder / "ending.json", result)
 
     def _states(self, folder: Path, trained: TrainedStage, store: Store, device: str) -> dict[str, float]:
         H, model = self.data.hamiltonian, trained.model()
@@ -153,10 +157,10 @@ class Summary:
                    for key, value in self._numbers(state).items()}}
 
     def _lowest(self, states: torch.Tensor, device: str) -> torch.Tensor:
-        """The lowest of ``states`` once all are roughly at rest, brought to TORQUE."""
+        """Return the lowest of ``states`` after all are roughly relaxed, then relaxed to TORQUE."""
         H = self.data.hamiltonian
         rough = descended(H, states, device)
-        return settle(H, rough[int(energies(H, rough).argmin())], TORQUE)[0]
+        return lbfgs_refine(H, rough[int(energies(H, rough).argmin())], TORQUE)[0]
 
     def _numbers(self, state: torch.Tensor) -> dict[str, float]:
         H = self.data.hamiltonian
@@ -169,9 +173,9 @@ Unit = Shard | Climb | Summary
 
 
 def units(ladders: Sequence[tuple[DataSpec, Sequence[Stage]]]) -> list[Unit]:
-    """Shards and climbs that ladders need, each once: a climb ends where ladders part, so that none waits for another.
+    """Return the shards and runs of stages that sweeps need, each once, in the order of the sweeps.
 
-    In the order of the ladders: what comes first is sent first.
+    A run of stages ends where sweeps branch, so that none waits for another. What comes first is submitted first.
     """
     children: dict[tuple[DataSpec, Stage | None], list[Stage]] = {}
     for data, stages in ladders:
@@ -180,24 +184,24 @@ def units(ladders: Sequence[tuple[DataSpec, Sequence[Stage]]]) -> list[Unit]:
             while stage is not None and stage not in (own := children.setdefault((data, stage.parent), [])):
                 own.append(stage)
                 stage = stage.parent
-    found: list[Unit] = []
+    result: list[Unit] = []
     for data in dict.fromkeys(data for data, _ in ladders):
-        found += [Shard(data, number) for number in range(len(shards_of(data)))]
+        result += [Shard(data, number) for number in range(len(shards_of(data)))]
         todo = list(children[data, None])
         while todo:
             run = [todo.pop(0)]
             while len(next_ := children.get((data, run[-1]), [])) == 1:
                 run += next_
-            found.append(Climb(data, tuple(run)))
+            result.append(Climb(data, tuple(run)))
             todo = next_ + todo
-    return found
+    return result
 
 
 def summary_of(chain: Sweep) -> Summary:
-    """What is read of a chain afterwards; states are drawn at the end of gamma ladders alone."""
+    """Return the summary of a sweep; states are generated at the end of gamma sweeps only."""
     return Summary(chain.data, chain.stages, 0 if chain.beta is None else chain.samples)
 
 
 def work(ensemble: Sequence[Sweep]) -> list[Unit]:
-    """All units of an ensemble: shards, climbs, endings."""
+    """Return all tasks of an ensemble: shards, runs of stages, summaries."""
     return [*units([(chain.data, chain.stages) for chain in ensemble]), *(summary_of(chain) for chain in ensemble)]

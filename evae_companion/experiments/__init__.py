@@ -1,6 +1,6 @@
-"""One experiment per module, named as its notebook: what is computed for the figures and claims of its topic.
+"""The experiments behind the figures and claims, one module per topic, named as its notebook.
 
-``run`` trains or reads what it needs and returns numbers, tables and states in a namespace; ``spec`` says what the
-result depends on. Results lie in the store. Where the store has none and data/recorded holds them, the recorded ones
-are taken, and a printed line says so (:mod:`~evae_companion.experiments.result_cache`).
+``run`` trains or loads the networks it needs and returns numbers, tables and states in a namespace. ``spec`` is the
+cache key: everything that the result depends on. Results are cached in the store. If the store lacks one,
+:mod:`~evae_companion.experiments.result_cache` takes the published result in data/recorded and prints a line about it.
 """

@@ -1,4 +1,4 @@
-"""Fig. S1: what the standard VAE returns at every beta."""
+"""Fig. S1: reconstructed and generated states of the standard VAE at every beta."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ from evae_core.training.stages import stage_schedule
 
 
 def spec(p: Preset) -> dict[str, Any]:
-    """What :func:`run` depends on."""
+    """Return the cache key of :func:`run`."""
     return {"kind": "outputs", "version": result_cache.VERSION,
-            "last": stage_spec(stage_schedule(p)[-1], data_spec(p))}  # names every stage before it
+            "last": stage_spec(stage_schedule(p)[-1], data_spec(p))}  # contains the specs of all earlier stages
 
 
 def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
-    """The first validation state, its reconstruction at every beta and a generated state.
+    """Reconstruct the first validation state and generate one state at every beta.
 
     Returns
     -------
-    given (3, N, N); x_out, generated (betas, 3, N, N): unit spins, kept in half precision.
+    given : (3, N, N), the validation state.
+    x_out, generated : (betas, 3, N, N), its reconstructions and the generated states.
+
+    All are unit spins, stored in half precision.
     """
     def make(folder: Path) -> None:
         given = load_data(data_spec(p), device=device, report=report).validation[:1]

@@ -1,4 +1,4 @@
-"""What the collapse costs and reaches, beside annealing and parallel tempering, on three samples."""
+"""Cost and lowest energies of the collapsed E-VAE, annealing and parallel tempering, on three samples."""
 
 from __future__ import annotations
 
@@ -27,14 +27,19 @@ from evae_core.presets import Preset
 from evae_core.training.stages import Stage, confined_stages
 
 VERSION = 1
-TEMPERED = (0.15, 0.7)  # J/k_B: from well below the freezing of the lattice to well above it
-COUNTS = tuple(2**k for k in range(10))  # runs spent on one answer
-FOUND = 1e-6  # E/N above the best known, J: there
-SEED = 11  # not the search's: what is compared must not share its random numbers
+TEMPERED = (0.15, 0.7)  # J/k_B: from well below the temperature at which the lattice freezes to well above it
+COUNTS = tuple(2**k for k in range(10))  # numbers of runs of which the best is taken
+FOUND = 1e-6  # E/N, J: a state less than this above the best known counts as the best known
+SEED = 11  # differs from the seed of the search: the compared methods must not share its random numbers
 
 
 def samples(p: Preset) -> dict[str, tuple[DataSpec, dict[str, list[Stage]]]]:
-    """The periodic box, the largest open square and the wire: data set, and trainings by name."""
+    """Return the periodic box, the largest open square and the wire, each with its data set and its trainings.
+
+    Returns
+    -------
+    {sample: (data set, {training: stages})}
+    """
     square, wire = p.confined[-2:]
     confined = {"seed 0": confined_stages(p, plans.BETA)}
     return {f"periodic {p.size} x {p.size}": (data_spec(p), plans.collapsing(p)),
@@ -43,7 +48,10 @@ def samples(p: Preset) -> dict[str, tuple[DataSpec, dict[str, list[Stage]]]]:
 
 
 def _spent(trained: TrainedStage, store: Store) -> tuple[float, float]:
-    """Seconds and spin updates behind a network: its stages and its data. Descents of the data count in time alone."""
+    """Return the seconds and spin updates spent on a network: on its stages and on its training data.
+
+    Descents of the data count in the time alone.
+    """
     data, seconds = trained.data, 0.0
     stage: Stage | None = trained.stage
     while stage is not None:
@@ -55,13 +63,16 @@ def _spent(trained: TrainedStage, store: Store) -> tuple[float, float]:
 
 
 def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> dict[str, SimpleNamespace]:
-    """By sample: best (E/N of the lowest state the search knows), and the traces of all methods.
+    """Measure all methods on every sample of :func:`samples`.
 
     Returns
     -------
-    {sample: namespace} with best; traces, a list of :class:`~evae_companion.analysis.samplers.Trace` (the E-VAE once a
-    training, from its best stage); ladder, {"temperatures" (J/k_B), "rates"} of the parallel tempering; training,
-    {name: seconds}.
+    {sample: namespace} with
+
+    best : E/N (J) of the lowest state that the search knows.
+    traces : list of :class:`~evae_companion.analysis.samplers.Trace`; the E-VAE once per training, from its best stage.
+    ladder : {"temperatures" (J/k_B), "rates"} of the parallel tempering.
+    training : {name: seconds}.
     """
     return {name: _one(p, name, data, ladders, device, report) for name, (data, ladders) in samples(p).items()}
 
@@ -80,7 +91,7 @@ def _one(p: Preset, name: str, data: DataSpec, ladders: dict[str, list[Stage]], 
     def make(folder: Path) -> None:
         climbed = train_sweeps(list(ladders.values()), data, device=device, report=report)
         begin = time.perf_counter()
-        annealings(H, shape, 1, fast, "", SEED, device)  # the first call also loads kernels: it is not timed
+        annealings(H, shape, 1, fast, "", SEED, device)  # not timed, because the first call also loads the kernels
         traces = annealings(H, shape, p.rival_runs, fast, "annealing, fast", SEED, device)
         traces += annealings(H, shape, p.rival_runs, slow, "annealing, slow", SEED, device)
         tempered, ladder = tempering(H, shape, p.tempering_runs, p.tempering_sweeps, TEMPERED, SEED, device=device)
@@ -90,7 +101,7 @@ def _one(p: Preset, name: str, data: DataSpec, ladders: dict[str, list[Stage]], 
             trained = best_stage(stages)
             model, once = trained.model(device), _spent(trained, store)
             training[run] = once[0]
-            result_cache.generate(model, 2, seed=0)  # the first call also loads libraries
+            result_cache.generate(model, 2, seed=0)  # not timed, because the first call also loads libraries
 
             def draw(n: int, model: VAE = model) -> Tensor:
                 return result_cache.generate(model, n, seed=SEED)
@@ -102,40 +113,49 @@ def _one(p: Preset, name: str, data: DataSpec, ladders: dict[str, list[Stage]], 
             "ladder": {key: value.tolist() for key, value in ladder.items()}, "training": training})
         report(f"{name}: rivals measured in {time.perf_counter() - begin:.0f} s")
 
-    found = read_json(store.get(spec, make) / "budget.json")
+    numbers = read_json(store.get(spec, make) / "budget.json")
     traces = [Trace(t["method"], np.array(t["seconds"]), np.array(t["updates"]), np.array(t["energies"]),
-                    tuple(t["once"])) for t in found["traces"]]
-    return SimpleNamespace(best=best, traces=traces, training=found["training"],
-                           ladder={key: np.array(value) for key, value in found["ladder"].items()})
+                    tuple(t["once"])) for t in numbers["traces"]]
+    return SimpleNamespace(best=best, traces=traces, training=numbers["training"],
+                           ladder={key: np.array(value) for key, value in numbers["ladder"].items()})
 
 
 def curves(sample: SimpleNamespace) -> list[dict[str, Any]]:
-    """The traces of a sample as curves, for the figure and its reading; the E-VAE's trainings taken together.
+    """Return the traces of one sample as curves, for the figure and for the text about it.
 
-    Each a dict with label; seconds, updates (m,) and lowest (m, 3): E/N of the lowest state above the best known, J,
-    the 16, 50 and 84 % quantiles (over groups of runs; of the E-VAE the least, middle and largest of the trainings'
-    medians); mean and least, E/N of all runs above it (a run of the mean costs what point mean_at says); and for the
-    E-VAE once, True with its training, False without.
+    The trainings of the E-VAE are merged into one curve. All energies are E/N in J above the best known state.
+
+    Returns
+    -------
+    list of dicts with
+
+    label : the method.
+    seconds, updates : (m,), the cost.
+    lowest : (m, 3), 16, 50 and 84 % quantiles of the lowest energy over groups of runs. For the E-VAE, the least,
+        middle and largest of the medians of its trainings.
+    mean, least : mean and lowest energy of all runs.
+    mean_at : index of the point whose cost is that of one run of the mean.
+    once : for the E-VAE, True if its training is counted and False if not; None for the other methods.
     """
-    found = []
+    result = []
     for method in dict.fromkeys(trace.method for trace in sample.traces):
         traces = [trace for trace in sample.traces if trace.method == method]
         trained = traces[0].once[0] > 0
         for once in ((True, False) if trained else (None,)):
-            along = len(traces[0].seconds) > 1  # one run and its checkpoints, or the best of more and more runs
+            along = len(traces[0].seconds) > 1  # one run along its checkpoints; else the best of more and more runs
             each = [trace.in_time() if along else trace.best_of(COUNTS, once is not False)
                     for trace in traces]
             lowest = np.stack([one["lowest"] for one in each]) - sample.best
             if trained:
                 lowest = np.quantile(lowest[..., 1], (0, 0.5, 1), axis=0).T[None]
-            found.append({"label": method, "once": once, "lowest": lowest[0], "mean_at": -1 if along else 0,
-                          "least": min(float(trace.energies.min()) for trace in traces) - sample.best,
-                          "mean": float(np.mean([one["mean"] for one in each])) - sample.best,
-                          **{key: np.median([one[key] for one in each], axis=0) for key in ("seconds", "updates")}})
-    return found
+            result.append({"label": method, "once": once, "lowest": lowest[0], "mean_at": -1 if along else 0,
+                           "least": min(float(trace.energies.min()) for trace in traces) - sample.best,
+                           "mean": float(np.mean([one["mean"] for one in each])) - sample.best,
+                           **{key: np.median([one[key] for one in each], axis=0) for key in ("seconds", "updates")}})
+    return result
 
 
 def arrival(curve: dict[str, Any]) -> float:
-    """Seconds after which the median of a curve of :func:`curves` is within FOUND of the best known; inf: never."""
+    """Return the seconds until the median of a curve of :func:`curves` is within FOUND of the best known, or inf."""
     there = curve["lowest"][:, 1] < FOUND
     return float(curve["seconds"][there][0]) if there.any() else float("inf")

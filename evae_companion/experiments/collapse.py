@@ -1,4 +1,4 @@
-"""Fig. 5: past a critical gamma whatever z is drawn decodes to one and the same state."""
+"""Fig. 5: beyond a critical gamma every latent vector z decodes to one and the same state."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ MEASURES = ("kspace_mse", "kspace_mse_complex", "energy_per_spin", *stage_table.
 
 
 def spec(p: Preset) -> dict[str, Any]:
-    """What :func:`run` depends on."""
-    last = [stage_spec(run[-1], data_spec(p)) for run in plans.collapsing(p).values()]  # each names those before
+    """Return the cache key of :func:`run`."""
+    # The spec of a last stage contains the specs of all earlier ones.
+    last = [stage_spec(run[-1], data_spec(p)) for run in plans.collapsing(p).values()]
     return {"kind": "collapse", "version": result_cache.VERSION, "last": last, "samples": p.samples}
 
 
 def ideal_lattice(data: DataSpec) -> torch.Tensor:
-    """The best commensurate skyrmion lattice found, (3, Ny, Nx), from the store."""
+    """Return the best commensurate skyrmion lattice found, (3, Ny, Nx), cached in the store."""
     def make(folder: Path) -> None:
         save_arrays(folder / "lattice.npy", skyrmion_lattice(data.hamiltonian, data.shape).numpy())
 
@@ -39,19 +40,23 @@ def ideal_lattice(data: DataSpec) -> torch.Tensor:
 
 
 def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
-    """Generated states along the gamma ladders of both betas, and of the first beta's other trainings.
+    """Generate states along the gamma sweeps of both betas, and of the other trainings at the first beta.
 
     Returns
     -------
-    runs {name: dict of arrays, one entry a stage: kspace_mse, kspace_mse_complex, energy_per_spin (mean, J), and all of
-    :func:`~evae_companion.experiments.stage_table.columns`};
-    data (energy_min, energy_mean, energy_max in J per spin; rest_min, the lowest once they have come to rest;
-    kspace_mse, kspace_mse_complex); ideal (energy per spin and
-    charge of the best commensurate lattice); final, one dict a run, of the states at the largest gamma (mean energy
-    per spin; of the one of median energy: relaxed energy, skyrmions, defects, charge); twins, the names of the first
-    beta's trainings; distances (twins, twins), squared chord per spin between their median states; shown, the gammas
-    that states are kept of; states {twin: (shown, 2, 3, N, N)}; last {name: (3, N, N)}, the median states and the
-    lattice; model, the first run's network at the largest gamma.
+    runs : {name: {column: (stages,)}}, with kspace_mse, kspace_mse_complex, energy_per_spin (mean, J), and all of
+        :func:`~evae_companion.experiments.stage_table.columns`.
+    data : of the training data: energy_min, energy_mean, energy_max (J per spin), rest_min (the lowest relaxed energy),
+        kspace_mse, kspace_mse_complex.
+    ideal : energy (J per spin) and charge of the best commensurate lattice.
+    final : {name: dict} of the states generated at the largest gamma: their mean energy (J per spin), and relaxed
+        energy, skyrmions, defects and charge of the state of median energy.
+    twins : names of the trainings at the first beta.
+    distances : (twins, twins), squared chord per spin between their states of median energy.
+    shown : gammas whose states are stored.
+    states : {twin: (shown, 2, 3, N, N)}.
+    last : {name: (3, N, N)}, the states of median energy and the best commensurate lattice.
+    model : network of the first run at the largest gamma.
     """
     data, ladders = data_spec(p), plans.collapsing(p)
     shown = (*plans.COLLAPSE, p.gammas[-1])
@@ -99,7 +104,7 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print) ->
 
 
 def _final(p: Preset, trained: TrainedStage, device: str) -> tuple[dict[str, Any], torch.Tensor]:
-    """Numbers of the states that a network generates, and the one of median energy."""
+    """Return numbers of the states that a network generates, and the state of median energy."""
     H, shape = trained.data.hamiltonian, trained.data.shape
     generated = result_cache.generate(trained.model(device), p.samples, seed=5)
     energies = H.energy_per_spin(generated.double())

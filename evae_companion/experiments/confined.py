@@ -1,4 +1,4 @@
-"""Note S2: what a collapsed network generates in a sample with edges, against the annealed states it was trained on."""
+"""Note S2: states that a collapsed network generates in a sample with edges, against its annealed training data."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ from evae_core.presets import Preset
 
 
 def run(p: Preset, shape: tuple[int, int], trained: TrainedStage, device: str = "auto") -> dict[str, Any]:
-    """Of ``p.samples`` generated states the lowest, as generated and relaxed, and the data beside it.
+    """Generate ``p.samples`` states and compare the lowest, as generated and relaxed, with the training data.
 
     Returns
     -------
-    name; energy and relaxed (J per spin) of the lowest generated state, mean of all; annealed (energies of the training
-    data once they have come to rest), best_annealed and reached (share of the data within 1e-6 J of it); kspace_mse of
-    the generated states and data_kspace_mse; states {name: (3, Ny, Nx)}: "an annealed state", "best annealed", "E-VAE,
-    lowest" and "the same, relaxed"; few (4, 3, Ny, Nx), generated.
+    name : the sample.
+    energy, relaxed : E/N (J) of the lowest generated state, as generated and relaxed.
+    mean : E/N (J) of all generated states.
+    annealed : (n,), relaxed E/N (J) of the training data.
+    best_annealed, reached : the lowest of them, and the share of the data within 1e-6 J of it.
+    kspace_mse, data_kspace_mse : of the generated states and of the data.
+    states : {"an annealed state", "best annealed", "E-VAE, lowest", "the same, relaxed": (3, Ny, Nx)}.
+    few : (4, 3, Ny, Nx), generated states.
     """
     data = confined_spec(p, shape)
     H, train = data.hamiltonian, load_data(data, device=device).train

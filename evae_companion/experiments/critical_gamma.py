@@ -1,16 +1,18 @@
-"""Where the model collapses: gamma_c against beta and against the data's excess energy, and what linear theory expects.
+"""The critical gamma of the collapse against beta and the excess energy of the data, measured and in linear theory.
 
-Linear theory (a linear VAE, which is probabilistic PCA with a fixed noise): with lambda_k the eigenvalues of the
-covariance of the data, S of N sites taken as a vector of 3N numbers, a mode is used where lambda_k > N beta / 2, and
-then costs beta (1 + log(2 lambda_k / (N beta))) / 2 of L_RC + beta L_KL instead of lambda_k / N. Hence
+Linear theory means a linear VAE, which is probabilistic PCA with a fixed noise. Let lambda_k be the eigenvalues of the
+covariance of the data, each state S of N sites taken as a vector of 3N numbers. A mode is used if lambda_k > N beta/2.
+It then costs beta (1 + log(2 lambda_k / (N beta))) / 2 of L_RC + beta L_KL instead of lambda_k / N. Hence
 
     beta_c = 2 lambda_1 / N,
     F(beta) = min (L_RC + beta L_KL) = sum_k of those costs over all modes,
     gamma_c = (L_RC(one state) - F(beta)) / (L_H(data) - L_H(one state)),
 
-where reproducing the data, with outputs of exactly the data's L_H, costs as much as giving it up for one state. L_H(one
-state) is that of the best lattice; for L_RC(one state) two values are given: the least that any one output can have
-(that of the data's mean, which no state of that energy has), and that of the best lattice, in which the collapse ends.
+At gamma_c, reproducing the data, with outputs of exactly the L_H of the data, costs as much as giving it up for one
+state. L_H(one state) is that of the best lattice. For L_RC(one state) two values are given:
+
+* the least that any one output can have: that of the mean of the data, which no state of that energy has;
+* that of the best lattice, in which the collapse ends.
 """
 
 from __future__ import annotations
@@ -39,11 +41,14 @@ from evae_core.presets import Preset
 from evae_core.training.stages import Stage, chained, stage_schedule
 
 VERSION = 1
-USED = 2000  # training configurations the spectrum is taken of
+USED = 2000  # training configurations from which the spectrum is computed
 
 
 def spectrum(spins: Tensor) -> np.ndarray:
-    """Eigenvalues, falling, of the covariance of configurations (n, 3, Ny, Nx) as vectors; at most n - 1 of them."""
+    """Return the eigenvalues, in descending order, of the covariance of configurations (n, 3, Ny, Nx) as vectors.
+
+    There are at most n - 1.
+    """
     flat = spins.double().flatten(1)
     flat = flat - flat.mean(0)
     gram = flat @ flat.T / (len(flat) - 1)
@@ -51,7 +56,7 @@ def spectrum(spins: Tensor) -> np.ndarray:
 
 
 def free_energy(eigenvalues: np.ndarray, sites: int, beta: float, latents: int) -> float:
-    """F(beta) of linear theory: min (L_RC + beta L_KL) with ``latents`` latent numbers."""
+    """Return F(beta) of linear theory: min (L_RC + beta L_KL) with ``latents`` latent variables."""
     saved = eigenvalues / sites
     used = (saved > beta / 2) & (np.arange(len(saved)) < latents)
     cost = beta / 2 * (1 + np.log(np.where(used, 2 * saved / beta, 1)))
@@ -59,8 +64,16 @@ def free_energy(eigenvalues: np.ndarray, sites: int, beta: float, latents: int) 
 
 
 def linear(data: DataSpec, device: str = "auto", report: result_cache.Report | None = None) -> dict[str, Any]:
-    """Of a data set: eigenvalues, sites, latents; one_state, L_RC of its mean and of the best lattice for all its
-    states; excess, by how much its mean L_H lies above that lattice's; beta_c."""
+    """Return the quantities of linear theory for a data set, cached in the store.
+
+    Returns
+    -------
+    eigenvalues : of the covariance (:func:`spectrum`).
+    sites, latents : numbers of sites and of latent variables.
+    one_state : L_RC if all states are reproduced by the mean of the data, and by the best lattice.
+    excess : mean L_H of the data above that of the best lattice.
+    beta_c : 2 lambda_1 / N.
+    """
     def make(folder: Path) -> None:
         train, lattice = load_data(data, device=device, report=report).train, ideal_lattice(data)
         spins, H, sites = train[:USED], data.hamiltonian, data.hamiltonian.sites(data.shape)
@@ -72,36 +85,43 @@ def linear(data: DataSpec, device: str = "auto", report: result_cache.Report | N
             "one_state": [float(values.sum() / sites), float((spins - lattice).square().sum((1, 2, 3)).mean() / sites)],
             "excess": float(above - ideal), "beta_c": float(2 * values[0] / sites)})
 
-    found = read_json(Store().get({"kind": "linear", "version": VERSION, "data": data.spec(), "used": USED}, make)
-                      / "linear.json")
-    return found | {"eigenvalues": np.array(found["eigenvalues"])}
+    numbers = read_json(Store().get({"kind": "linear", "version": VERSION, "data": data.spec(), "used": USED}, make)
+                        / "linear.json")
+    return numbers | {"eigenvalues": np.array(numbers["eigenvalues"])}
 
 
 def expected(theory: dict[str, Any], beta: float) -> tuple[float, float]:
-    """gamma_c of linear theory, with the least L_RC of any one output and with that of the best lattice."""
+    """Return gamma_c of linear theory, with the least L_RC of any one output and with that of the best lattice."""
     used = free_energy(theory["eigenvalues"], theory["sites"], beta, theory["latents"])
     return tuple((one - used) / theory["excess"] for one in theory["one_state"])
 
 
 def cooled(p: Preset) -> dict[int, tuple[DataSpec, list[Stage]]]:
-    """By heat-bath sweeps of the annealing: small data sets of other excess energy, and a short ladder for each."""
-    found = {}
+    """Return small data sets of other excess energy, each with a short gamma sweep.
+
+    Returns
+    -------
+    {heat-bath sweeps of the annealing: (data set, stages)}
+    """
+    result = {}
     for sweeps in p.excess_sweeps:
         schedule = replace(data_spec(p).schedule, sweeps=sweeps)
         data = replace(data_spec(p), shape=(p.excess_size,) * 2, schedule=schedule, train=p.excess_train,
                        validation=100, test=0)
         rungs = [(plans.BETA, 0.0, p.excess_first), *((plans.BETA, gamma, p.excess_steps) for gamma in plans.SHORT[1:])]
-        found[sweeps] = data, chained(rungs, p, seed=0)
-    return found
+        result[sweeps] = data, chained(rungs, p, seed=0)
+    return result
 
 
 def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
-    """The ladders that tell where the model collapses, and linear theory's expectations.
+    """Train the sweeps that locate the collapse, and evaluate linear theory for their data.
 
     Returns
     -------
-    betas (one table a seed's beta ladder); gammas {beta: tables, one a seed}; cooled {sweeps: (table, theory)}, data
-    sets of other excess energy; theory of the preset's data (:func:`linear`).
+    betas : tables of the beta sweeps, one per seed.
+    gammas : {beta: tables of the gamma sweeps, one per seed}.
+    cooled : {heat-bath sweeps: (table, theory)}, for the data sets of other excess energy.
+    theory : of the preset's own data (:func:`linear`).
     """
     data, (one, two) = data_spec(p), p.gamma_betas
     jobs: dict[tuple[Any, int], tuple[list[Stage], DataSpec]] = {

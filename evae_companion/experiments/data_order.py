@@ -1,4 +1,4 @@
-"""On which data the collapse ends in the ground state: the same ladder on three kinds of them."""
+"""The same gamma sweep on three kinds of data, to see on which of them the collapse ends in the ground state."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ FEW = 200  # states of each set whose order is measured
 
 
 def spec(p: Preset) -> dict[str, Any]:
-    """What :func:`run` depends on."""
+    """Return the cache key of :func:`run`."""
     last = [stage_spec(ladder[-1], data) for ladder, data in plans.orders(p).values()]
     return {"kind": "data_decides", "version": result_cache.VERSION, "last": last, "few": FEW}
 
 
 def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
-    """One ladder on data as the paper describes them, on nearly perfect lattices, and on these with the lowest state.
+    """Train one sweep on data as in the paper, on nearly perfect lattices, and on these with the lowest state.
 
     Returns
     -------
-    names; lowest, E/N (J) of the lowest state known; by name: data, what :func:`~evae_companion.analysis.order.order`
-    says of the first FEW training states, with left_out (configurations), lowest (E/N, J, of all training states) and
-    kspace_mse; rows, :func:`~evae_companion.experiments.stage_table.columns` of the ladder; last, a generated state (3,
-    N, N) of its end.
+    names : of the three data sets.
+    lowest : E/N (J) of the lowest state known.
+    data : {name: dict}, :func:`~evae_companion.analysis.order.order` of the first FEW training states, with left_out
+        (number of configurations), lowest (E/N in J of all training states) and kspace_mse.
+    rows : {name: :func:`~evae_companion.experiments.stage_table.columns` of the sweep}.
+    last : {name: (3, N, N)}, a state generated after the last stage.
     """
     kinds = plans.orders(p)
 

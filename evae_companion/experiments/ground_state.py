@@ -1,4 +1,4 @@
-"""The lowest states known of a preset's systems, and how far above them the collapsed E-VAE ends."""
+"""The lowest known states of a preset's systems, and the energy gap between them and the collapsed E-VAE."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from evae_core.annealing import ALGORITHM, Schedule
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import Preset
 
-VERSION = 1  # raise when the search changes what it finds
-SAME = 1e-6  # E/N, J: a state this near to the best candidate is counted as that state
+VERSION = 1  # raise when a change of the search changes its results
+SAME = 1e-6  # E/N, J: a state this close to the best candidate counts as that state
 
 
 def search_of(p: Preset, periodic: bool = True) -> Search:
-    """How long a preset searches its periodic box, or one of its many open samples."""
+    """Return the length of the search in a preset's periodic box, or in one of its many open samples."""
     schedule = Schedule(T_start=1.0, sweeps=p.search_sweeps)
     if periodic:
         return Search(p.search_anneals, schedule, p.search_rounds, p.search_kicks, keep=p.search_keep)
@@ -39,19 +39,19 @@ def search_of(p: Preset, periodic: bool = True) -> Search:
 
 
 def spec(H: Hamiltonian, shape: Sequence[int], search: Search) -> dict[str, Any]:
-    """What :func:`certified` depends on."""
+    """Return the cache key of :func:`certified`."""
     return {"kind": "certificate", "version": VERSION, "annealer": ALGORITHM, "hamiltonian": H.spec(),
             "shape": list(shape), "search": search.spec()}
 
 
 def certified(H: Hamiltonian, shape: Sequence[int], search: Search, device: str = "auto",
               report: result_cache.Report | None = None) -> Certificate:
-    """:func:`~evae_companion.analysis.ground_state_search.certificate`, kept in the store."""
+    """Return :func:`~evae_companion.analysis.ground_state_search.certificate`, cached in the store."""
     def make(folder: Path) -> None:
-        found = certificate(H, shape, search, device, report)
-        write_json(folder / "certificate.json", {"candidates": [asdict(c) for c in found.candidates],
-                                                 "tries": found.tries})
-        save_arrays(folder / "certificate_state.npy", found.spins.numpy())
+        result = certificate(H, shape, search, device, report)
+        write_json(folder / "certificate.json", {"candidates": [asdict(c) for c in result.candidates],
+                                                 "tries": result.tries})
+        save_arrays(folder / "certificate_state.npy", result.spins.numpy())
 
     return _load(H, Store().get(spec(H, shape, search), make))
 
@@ -63,14 +63,19 @@ def _load(H: Hamiltonian, folder: Path) -> Certificate:
 
 
 def known_best(p: Preset) -> tuple[Certificate, str] | None:
-    """The recorded search of a preset's periodic box (data/known), and a line that says so; None where there is none.
+    """Return the published search of a preset's periodic box (data/known) and a line about it, or None without one.
 
-    It may have been made with another length of search or older code: the line names date and versions.
+    The search may have had another length or used older code: the line names its date and versions.
+
+    Raises
+    ------
+    ValueError
+        the published search is of another system.
     """
-    found = published.known(p.name)
-    if found is None:
+    result = published.known(p.name)
+    if result is None:
         return None
-    folder, entry = found
+    folder, entry = result
     known = _load(data_spec(p).hamiltonian, folder)
     if entry["spec"]["hamiltonian"] != known.H.spec() or entry["spec"]["shape"] != [p.size, p.size]:
         raise ValueError(f"the record {folder} is of another system than preset {p.name}; "
@@ -80,24 +85,35 @@ def known_best(p: Preset) -> tuple[Certificate, str] | None:
 
 
 def best_stage(climbed: list[TrainedStage]) -> TrainedStage:
-    """The stage whose generated states have the lowest mean energy: later ones may be thrown out of their state."""
+    """Return the stage whose generated states have the lowest mean energy.
+
+    It need not be the last: training can throw a collapsed network out of its state.
+    """
     return min(climbed, key=lambda trained: trained.measured["generated"]["energy"])
 
 
 def gaps(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
-    """The certificate of the periodic box, and what the collapsed networks generate, measured by it.
+    """Measure how far the states that the collapsed networks generate lie above the best candidate of the periodic box.
+
+    Energies are E/N in J above that candidate.
 
     Returns
     -------
-    certificate; rows, one dict a training and stage (its last, and its best: :func:`best_stage`): run, gamma, mean and
-    lowest (E/N of generated states above the best candidate, as decoded), relaxed_mean, relaxed_lowest (the same after
-    the descent; the lowest to a torque below 1e-6 J), torque (J) and charge of that one, share (of states that relax
-    to within 1e-6 J of the best candidate), samples; data_share, of the training states that are that candidate
-    already; state {run: (3, N, N)}, the lowest relaxed of the best stage.
+    certificate : the search in the periodic box.
+    rows : one dict per training and stage (its last, and its best: :func:`best_stage`) with
+
+        * run, stage, gamma;
+        * mean, lowest : of the generated states, as decoded;
+        * relaxed_mean, relaxed_lowest : the same after the descent, the lowest to a torque below 1e-6 J;
+        * torque (J), charge : of that lowest state;
+        * share : of the states that relax to within 1e-6 J of the best candidate;
+        * samples : number of generated states.
+    data_share : share of the training states that already are that candidate.
+    state : {run: (3, N, N)}, the lowest relaxed state of the best stage.
     """
     data, ladders = data_spec(p), plans.collapsing(p)
     H, shape = data.hamiltonian, data.shape
-    found = certified(H, shape, search_of(p), device, report)
+    known = certified(H, shape, search_of(p), device, report)
 
     def make(folder: Path) -> None:
         climbed = train_sweeps(list(ladders.values()), data, device=device, report=report)
@@ -109,8 +125,8 @@ def gaps(p: Preset, device: str = "auto", report: result_cache.Report = print) -
                 cold = descended(H, generated, device)
                 relaxed = energies(H, cold)
                 rest, torque = at_rest(H, cold[relaxed.argmin()], device)
-                gap = found.gap(rest)
-                zero = found.best.energy
+                gap = known.gap(rest)
+                zero = known.best.energy
                 rows.append({"run": run, "stage": name, "gamma": trained.stage.gamma, "mean": float(raw.mean()) - zero,
                              "lowest": float(raw.min()) - zero, "relaxed_mean": float(relaxed.mean()) - zero,
                              "relaxed_lowest": gap.raw, "torque": torque, "charge": gap.charge,
@@ -118,12 +134,12 @@ def gaps(p: Preset, device: str = "auto", report: result_cache.Report = print) -
             states.append(rest.float())
         energy = load_data(data, device=device, report=report).train.statistics["energy"]
         write_json(folder / "gaps.json", {"rows": rows,
-                                          "data_share": float((energy < found.best.energy + SAME).mean())})
+                                          "data_share": float((energy < known.best.energy + SAME).mean())})
         save_arrays(folder / "gaps_states.npy", result_cache.as_half(torch.stack(states)))
 
     last = [stage_spec(stages[-1], data) for stages in ladders.values()]
     folder = Store().get({"kind": "gaps", "version": VERSION, "last": last, "samples": p.samples,
                           "certificate": spec(H, shape, search_of(p))}, make)
     states = result_cache.as_spins(np.asarray(load_arrays(folder / "gaps_states.npy")))
-    return SimpleNamespace(certificate=found, **read_json(folder / "gaps.json"),
+    return SimpleNamespace(certificate=known, **read_json(folder / "gaps.json"),
                            state=dict(zip(ladders, states, strict=True)))

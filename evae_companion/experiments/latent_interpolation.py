@@ -1,4 +1,7 @@
-"""Fig. 4: two textures made by hand, mapped into latent space, and the straight line between them."""
+"""Fig. 4: a skyrmion lattice and the lattice with an interstitial skyrmion, and the straight line in latent space.
+
+Both textures are constructed and then mapped into latent space.
+"""
 
 from __future__ import annotations
 
@@ -23,67 +26,76 @@ from evae_core.presets import Preset
 from evae_core.textures import interstitial_pair
 from evae_core.training.stages import Stage
 
-PLACES = 8  # positions in the box that are tried: no network here is exactly translation invariant
+PLACES = 8  # positions in the box that are tried, since no network here is exactly translation invariant
 FRAMED = (0.0, 100.0)  # gammas whose frames are shown
 
 
 def spec(p: Preset, beta: float, seed: int = 0, gammas: tuple[float, ...] = plans.WALK) -> dict[str, Any]:
-    """What :func:`run` depends on."""
+    """Return the cache key of :func:`run`."""
     stages = [stage_spec(stage, data_spec(p)) for stage in plans.compared(p, beta, gammas, seed)]
     return {"kind": "walk", "version": result_cache.VERSION, "stages": stages, "invert_steps": p.invert_steps,
             "places": PLACES, "K": K_STEPS}
 
 
 def pair(data: DataSpec) -> tuple[torch.Tensor, torch.Tensor]:
-    """The best skyrmion lattice that holds an interstitial skyrmion, and the same with it, from the store."""
+    """Return the best skyrmion lattice that can hold an interstitial skyrmion, and the lattice with it, cached."""
     def make(folder: Path) -> None:
         names = ("lattice", "interstitial")
-        found = interstitial_pair(data.hamiltonian, data.shape)
-        save_arrays(folder / "pair.npz", {name: spins.numpy() for name, spins in zip(names, found, strict=True)})
+        textures = interstitial_pair(data.hamiltonian, data.shape)
+        save_arrays(folder / "pair.npz", {name: spins.numpy() for name, spins in zip(names, textures, strict=True)})
 
-    found = load_arrays(Store().get(result_cache.system("pair", data), make) / "pair.npz")
-    return torch.from_numpy(found["lattice"]), torch.from_numpy(found["interstitial"])
+    textures = load_arrays(Store().get(result_cache.system("pair", data), make) / "pair.npz")
+    return torch.from_numpy(textures["lattice"]), torch.from_numpy(textures["interstitial"])
 
 
 def places(p: Preset) -> list[tuple[int, int]]:
-    """The positions that are tried, as shifts in rows and columns."""
+    """Return the positions that are tried, as shifts in rows and columns."""
     rng = np.random.default_rng(0)
     return [(int(y), int(x)) for y, x in (rng.integers(0, p.size, 2) for _ in range(PLACES))]
 
 
 def inverse_spec(p: Preset, stage: Stage) -> dict[str, Any]:
-    """What the inverse mapping by one network depends on."""
+    """Return the cache key of the inverse mapping by one network."""
     return {"kind": "inverse", "version": result_cache.VERSION, "stage": stage_spec(stage, data_spec(p)),
             "steps": p.invert_steps, "places": [list(place) for place in places(p)]}
 
 
 def _inverse(p: Preset, stage: Stage, data: DataSpec, device: str, report: result_cache.Report) -> dict[str, Any]:
-    """Latent vectors z (2 places, latent) of both textures at every place, the interstitial first, from the store."""
+    """Return the latent vectors z (2 PLACES, latent) of both textures at every position, the interstitial first."""
     def make(folder: Path) -> None:
         lattice, interstitial = pair(data)
         (trained,) = train_stages([stage], data, device=device, report=report)
         targets = torch.stack([spins.roll(place, (-2, -1)) for spins in (interstitial, lattice) for place in places(p)])
-        found = inverse_map(trained.model(device), targets, steps=p.invert_steps)
+        inverse = inverse_map(trained.model(device), targets, steps=p.invert_steps)
         save_arrays(folder / "inverse.npz", {
-            "z": found.z.cpu().numpy(), "error": found.error.numpy(), "steps": np.array(found.steps),
-            "saturated": np.array(found.saturated)})
+            "z": inverse.z.cpu().numpy(), "error": inverse.error.numpy(), "steps": np.array(inverse.steps),
+            "saturated": np.array(inverse.saturated)})
 
     return load_arrays(Store().get(inverse_spec(p, stage), make) / "inverse.npz")
 
 
 def run(p: Preset, beta: float = plans.BETA, device: str = "auto", report: result_cache.Report = print, seed: int = 0,
          gammas: tuple[float, ...] = plans.WALK) -> SimpleNamespace:
-    """Energy and charge along z(k) from the interstitial (k = 0) to the lattice (k = K), by the networks of ``gammas``
-    (which begin with 0 and hold 100) of the training ``seed``.
+    """Decode the path z(k) from the interstitial (k = 0) to the lattice (k = K), and measure its energy and charge.
 
-    Of 8 positions in the box each network uses the one it reproduces best.
+    Of 8 positions in the box each network uses the one that it reproduces best.
+
+    Parameters
+    ----------
+    gammas : of the networks that are used; they begin with 0 and contain 100.
+    seed : of their training.
 
     Returns
     -------
-    gammas; energy, charge of the two textures {name: number}; by gamma: place (rows, columns) they are shifted by,
-    error (squared chord per spin, interstitial and lattice), steps and saturated of the mapping, profile and charges
-    (K + 1,) along the path, ends (2, 3, N, N) what z(0) and z(K) decode to, shifted back; lattice, interstitial
-    (3, N, N); frame(gamma, k), the state at step k for gamma = 0 and 100, shifted back.
+    gammas : as given.
+    energy, charge : of the two textures, {name: number}.
+    place : {gamma: (rows, columns)}, the shift of the textures.
+    error, steps, saturated : {gamma: value} of the mapping; error is the squared chord per spin of the interstitial
+        and of the lattice.
+    profile, charges : {gamma: (K + 1,)}, E/N (J) and charge along the path.
+    ends : {gamma: (2, 3, N, N)}, decoded from z(0) and z(K) and shifted back.
+    lattice, interstitial : (3, N, N).
+    frame : frame(gamma, k), the state at step k for gamma = 0 and 100, shifted back.
     """
     data, stages = data_spec(p), plans.compared(p, beta, gammas, seed)
     H = data.hamiltonian
@@ -97,18 +109,18 @@ def run(p: Preset, beta: float = plans.BETA, device: str = "auto", report: resul
         table: dict[str, np.ndarray] = {"k": np.arange(K_STEPS + 1)}
         ends, z = [], []
         climbed = train_stages(stages, data, device=device, report=report)
-        for g, found, trained in zip(gammas, mapped, climbed, strict=True):
-            both = np.stack((found["error"][:PLACES], found["error"][PLACES:]))
+        for g, inverse, trained in zip(gammas, mapped, climbed, strict=True):
+            both = np.stack((inverse["error"][:PLACES], inverse["error"][PLACES:]))
             best = int(both.sum(0).argmin())
             model = trained.model(device)
-            z.append(torch.from_numpy(found["z"][[best, PLACES + best]]))
+            z.append(torch.from_numpy(inverse["z"][[best, PLACES + best]]))
             path = interpolate(model, *z[-1].to(next(model.parameters()).device))
             table[f"E/N (J), gamma {g:g}"] = H.energy_per_spin(path.double()).numpy()
             table[f"charge, gamma {g:g}"] = topological_charge(path).numpy()
             place = places(p)[best]
             ends.append(path[[0, -1]].roll([-d for d in place], (-2, -1)))
             for name, value in (("place", place), ("error", both[:, best].tolist()),
-                                ("steps", int(found["steps"])), ("saturated", bool(found["saturated"]))):
+                                ("steps", int(inverse["steps"])), ("saturated", bool(inverse["saturated"]))):
                 numbers[name].append(value)
         write_json(folder / "interpolation.json", numbers)
         save_table(folder / "interpolation.csv", table)
@@ -142,7 +154,7 @@ def run(p: Preset, beta: float = plans.BETA, device: str = "auto", report: resul
 
 
 def measures(found: SimpleNamespace) -> dict[str, Any]:
-    """The arguments of ``claims.latent_interpolation`` for what :func:`run` found."""
+    """Return the arguments of ``claims.latent_interpolation`` from the result of :func:`run`."""
     read = {g: barrier(found.profile[g]) for g in found.gammas}
 
     def extra(g: float, R: float) -> float:

@@ -1,4 +1,4 @@
-"""Fig. 3: the angle theta between spin and local field, for reconstructions and for generated states."""
+"""Fig. 3: the distribution of the angle theta between spin and local field, in reconstructed and generated states."""
 
 from __future__ import annotations
 
@@ -20,28 +20,34 @@ from evae_companion.trained import stage_spec
 from evae_core.observables import theta
 from evae_core.presets import Preset
 
-SHOWN = 6  # test states kept with their reconstructions
+SHOWN = 6  # test states that are stored with their reconstructions
 NAMES = ("X_out", "X'_out")
-FINE = np.radians(np.arange(0, 180.01, 0.25))  # bins that peaks are read from
+FINE = np.radians(np.arange(0, 180.01, 0.25))  # bins in which the peak of a density is located
 
 
 def spec(p: Preset, beta: float, seed: int = 0) -> dict[str, Any]:
-    """What :func:`run` depends on."""
+    """Return the cache key of :func:`run`."""
     stages = [stage_spec(stage, data_spec(p)) for stage in plans.compared(p, beta, plans.NOISE, seed)]
     return {"kind": "noise", "version": result_cache.VERSION, "stages": stages, "samples": min(p.samples, p.test)}
 
 
 def run(p: Preset, beta: float = plans.BETA, device: str = "auto", report: result_cache.Report = print,
           seed: int = 0) -> SimpleNamespace:
-    """Theta of as many test states' reconstructions, and of as many generated states, at gamma = 0, 1 and 100, of the
-    training ``seed``.
+    """Measure theta in reconstructed test states, and in as many generated states, at gamma = 0, 1 and 100.
+
+    Parameters
+    ----------
+    seed : of the training.
 
     Returns
     -------
-    gammas; edges (bins + 1,), radians; density {name: [(bins,) a gamma]}, per radian, for the names "X_out" and
-    "X'_out"; median, peak (radians) and height (per radian) of densities over bins of 0.25 degrees, {name: one number
-    a gamma}; given (k, 3, N, N) and x_out (gammas, k, 3, N, N), test states and their reconstructions; models, the
-    networks, one a gamma.
+    gammas : 0, 1 and 100.
+    edges : (bins + 1,), radians.
+    density : {"X_out", "X'_out": [(bins,) per gamma]}, per radian.
+    median, peak, height : {name: one number per gamma}, in radians, and height per radian. Peak and height are of
+        densities over bins of 0.25 degrees.
+    given, x_out : (k, 3, N, N) test states and (gammas, k, 3, N, N), their reconstructions.
+    models : the networks, one per gamma.
     """
     data, stages = data_spec(p), plans.compared(p, beta, plans.NOISE, seed)
     H, n = data.hamiltonian, min(p.samples, p.test)

@@ -1,4 +1,4 @@
-"""Does it carry over? The same code on helices, merons, stripes and spirals, against the lowest states known."""
+"""The same E-VAE trained on helices, merons, stripes and spirals, compared with the lowest states known of them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from evae_core.presets import Preset
 
 SEARCH = Search(anneals=64, schedule=Schedule(T_start=1.0, sweeps=240), rounds=1, kicks=16, keep=2)
 SMOKE = Search(anneals=4, schedule=Schedule(T_start=1.0, sweeps=30), rounds=0, kicks=0, keep=1)  # for tests
-SAME = 1e-6  # energies, J per spin, that are one to the rounding of float32 spins
-UNLEARNED = 1.9  # L_RC, of at most 2 for outputs that have nothing to do with the inputs
+SAME = 1e-6  # J per spin: energies closer than this are equal to the rounding of float32 spins
+UNLEARNED = 1.9  # L_RC above which data were not learned; outputs unrelated to the inputs have at most 2
 
 
 def spec(p: Preset) -> dict[str, Any]:
-    """What :func:`run` depends on."""
+    """Return the cache key of :func:`run`."""
     last = {name: stage_spec(way_to_collapse(p, plans.BETA)[-1], data) for name, data in specs(p).items()}
     searched = {name: certified_spec(data.hamiltonian, data.shape, search_of(p)) for name, data in specs(p).items()}
     return {"kind": "systems", "version": result_cache.VERSION, "last": last, "samples": p.samples,
@@ -45,20 +45,30 @@ def spec(p: Preset) -> dict[str, Any]:
 
 
 def search_of(p: Preset) -> Search:
-    """How long every system's lowest state is searched for."""
+    """Return the length of the search for the lowest state of every system."""
     return SMOKE if p.name == "smoke" else SEARCH
 
 
 def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
-    """The ladder of every system to its collapse, and the states it ends in beside the lowest ones known.
+    """Train every system to its collapse and compare the final states with the lowest ones known.
 
     Returns
     -------
-    names; numbers {name: {data (energy_min, energy_mean, charge), bound (what E/N cannot lie below), best and what
-    (lowest E/N known, and what it is), candidates {name: E/N}, apart_data, apart (mean distance of a pair of data, of
-    generated states), raw (mean E/N generated), lowest (of them), relaxed (E/N of the state of median energy at rest),
-    merons {data, final: {kind: mean number}}}}; ladder {name: {gamma, energy (mean E/N generated), reconstruction,
-    kspace_mse over the data's}}; states {name: {row: (spins, E/N)}} to draw.
+    names : of the systems.
+    numbers : {name: dict} with
+
+        * data : energy_min, energy_mean and charge of the training data;
+        * bound : lower bound of E/N;
+        * best, what : lowest E/N known, and which state has it;
+        * candidates : {state: E/N};
+        * apart_data, apart : mean distance of a pair of training states, and of generated states;
+        * raw, lowest : mean and lowest E/N of generated states;
+        * relaxed : E/N of the state of median energy after relaxation;
+        * charge : mean of the generated states;
+        * merons : {"data", "final": {kind: mean number}}.
+    ladder : {name: dict of (stages,) arrays}: gamma, energy (mean E/N of generated states), reconstruction, and
+        kspace_mse divided by that of the data.
+    states : {name: {row: (spins, E/N)}}, for the figure.
     """
     systems, way = specs(p), way_to_collapse(p, plans.BETA)
 
@@ -75,11 +85,11 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print) ->
     folder, _ = result_cache.get(p, spec(p), make, report)
     numbers = read_json(folder / "systems.json")
     states = result_cache.as_spins(load_arrays(folder / "systems.npz")["states"])
-    ladder = {name: {key: np.array(values) for key, values in found.pop("ladder").items()}
-              for name, found in numbers.items()}
+    ladder = {name: {key: np.array(values) for key, values in entry.pop("ladder").items()}
+              for name, entry in numbers.items()}
     return SimpleNamespace(names=list(systems), numbers=numbers, ladder=ladder, states={
-        name: {row: (spins, energy) for spins, (row, energy) in zip(of_system, found["shown"].items(), strict=True)}
-        for of_system, (name, found) in zip(states, numbers.items(), strict=True)})
+        name: {row: (spins, energy) for spins, (row, energy) in zip(of_system, entry["shown"].items(), strict=True)}
+        for of_system, (name, entry) in zip(states, numbers.items(), strict=True)})
 
 
 def _system(p: Preset, data: DataSpec, climbed: list[TrainedStage], device: str,
@@ -127,20 +137,22 @@ def _merons(spins: Tensor) -> dict[str, float]:
 
 
 def reading(name: str, found: dict[str, Any], ladder: dict[str, Any], one_state: float) -> str:
-    """One system's outcome in words, from its numbers; ``one_state``: the share of the data's k-space MSE below which
-    generated states count as one."""
+    """Return the outcome of one system as a sentence, from its numbers.
+
+    Generated states count as one state if their k-space MSE is below the share ``one_state`` of that of the data.
+    """
     share, gap = ladder["kspace_mse"][-1], found["relaxed"] - found["best"]
     proof = ("a ground state: it has the energy of the lower bound" if found["best"] - found["bound"] < SAME else
              f"{found['best'] - found['bound']:.4f} J above a bound that no state need reach")
     below = found["relaxed"] - found["data"]["energy_min"]
-    words = [f"{name}: " + ("one state" if share < one_state else "no collapse")
-             + f" at gamma = {ladder['gamma'][-1]:g} (k-space MSE {share:.2g} of the data's)",
-             f"E/N = {found['raw']:.6f} J as generated, {found['relaxed']:.6f} J at rest",
-             f"lowest known {found['best']:.6f} J ({found['what']}), {proof}",
-             "at rest it is " + ("lower than every other state known to us" if gap < -SAME else
-                                 "the lowest state known" if gap < SAME else f"{gap:.2g} J above it") + " and "
-             + ("as low as" if abs(below) < SAME else f"{abs(below):.2g} J {'above' if below > 0 else 'below'}")
-             + " the lowest training state"]
+    clauses = [f"{name}: " + ("one state" if share < one_state else "no collapse")
+               + f" at gamma = {ladder['gamma'][-1]:g} (k-space MSE {share:.2g} of the data's)",
+               f"E/N = {found['raw']:.6f} J as generated, {found['relaxed']:.6f} J at rest",
+               f"lowest known {found['best']:.6f} J ({found['what']}), {proof}",
+               "at rest it is " + ("lower than every other state known to us" if gap < -SAME else
+                                   "the lowest state known" if gap < SAME else f"{gap:.2g} J above it") + " and "
+               + ("as low as" if abs(below) < SAME else f"{abs(below):.2g} J {'above' if below > 0 else 'below'}")
+               + " the lowest training state"]
     if (learned := ladder["reconstruction"][0]) > UNLEARNED:
-        words.append(f"the data were not learned: L_RC = {learned:.2f} at gamma = 0, 2 for unrelated spins")
-    return "; ".join(words)
+        clauses.append(f"the data were not learned: L_RC = {learned:.2f} at gamma = 0, 2 for unrelated spins")
+    return "; ".join(clauses)

@@ -1,4 +1,4 @@
-"""The phase diagram over (D, field): from annealing, from collapsed models, and from states made by hand."""
+"""The phase diagram over (D, field), from annealed states, from collapsed networks and from constructed states."""
 
 from __future__ import annotations
 
@@ -27,28 +27,36 @@ from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import Preset
 from evae_core.textures import helix_period
 
-# Of the states made by hand; annealings and hops are left to the columns beside it.
+# Search among constructed states only: no basin hopping, and annealing is another column of the diagram.
 MADE = Search(anneals=1, schedule=Schedule(T_start=1.0, sweeps=30), rounds=0, kicks=0, keep=2)
-LEARNED = 0.5  # of the plateau of uniform outputs: a network whose L_RC at gamma = 0 is below has learned its data
-SATURATION = math.pi**2 / 16  # B J/D^2 from which the uniform state is lower than every helix; continuum, K = 0
+LEARNED = 0.5  # a network has learned its data if L_RC at gamma = 0 is below this share of that of uniform outputs
+SATURATION = math.pi**2 / 16  # B J/D^2 above which the uniform state is lower than every helix; continuum, K = 0
 
 
 def ensemble(p: Preset) -> list[Sweep]:
-    """The ladders of the diagram: at every point one of beta and one of gamma from beta = 1e-3."""
+    """Return the sweeps of the diagram: at every point one in beta, and one in gamma from beta = 1e-3."""
     return chains(p, 1, [plans.BETA], p.phase_D, p.phase_fields, reduced=True, short=True)
 
 
 def run(p: Preset, device: str = "auto", report: result_cache.Report = print,
            executor: Callable[[], Executor] | None = None) -> SimpleNamespace:
-    """Train every point of the diagram that the store does not hold, and compare it with made states.
+    """Train every point of the diagram that is not cached, and compare it with constructed states.
 
-    ``executor`` makes what the work runs on; by default processes of this machine.
+    Parameters
+    ----------
+    executor : creates the executor that the tasks run on; by default processes of this machine.
 
     Returns
     -------
-    endings {chain: ending}, both ladders of every point; made {(D, field): {phase: lowest E/N in J, at rest}}, of the
-    uniform states, helices and skyrmion lattices made by hand; states {(D, field): {median, lowest, annealed: spins}};
-    errors, in words.
+    endings : {chain: ending}, for both sweeps of every point.
+    made : {(D, field): {phase: lowest relaxed E/N in J}}, of constructed uniform states, helices and skyrmion lattices.
+    states : {(D, field): {"median", "lowest", "annealed": spins}}.
+    errors : list of messages.
+
+    Raises
+    ------
+    DeadlineExceeded
+        the deadline passed before all points were trained.
     """
     plan, place, done = ensemble(p), StoreLocation(), 0
     units = work(plan)
@@ -66,32 +74,39 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print,
     complete = endings(plan, place)
     ends = [chain for chain in plan if chain.beta is not None]
     with (executor or local())() as pool:
-        found = [pool.submit(certified, chain.data.hamiltonian, chain.data.shape, MADE, device) for chain in ends]
+        searches = [pool.submit(certified, chain.data.hamiltonian, chain.data.shape, MADE, device) for chain in ends]
         made = {(chain.D, field(chain)): _by_phase(chain.data.hamiltonian, chain.size**2, one.result().candidates)
-                for chain, one in zip(ends, found, strict=True)}
+                for chain, one in zip(ends, searches, strict=True)}
     return SimpleNamespace(endings=complete, made=made, errors=list(outcome.errors.values()), states={
         (chain.D, field(chain)): states(chain, place) for chain in ends if chain in complete})
 
 
 def _by_phase(H: Hamiltonian, sites: int, candidates: list[Candidate]) -> dict[str, float]:
-    """Lowest E/N of the made candidates that are uniform, skyrmions or neither (helices, and what has no charge). By
-    what a state is at rest, not by what it was made as: sums of waves come to rest as lattices, cones as uniform."""
-    found = dict.fromkeys(("uniform", "helix", "skyrmions"), math.nan)
+    """Return the lowest E/N of the constructed candidates that are uniform, skyrmions or neither.
+
+    Neither means helices and other states without charge. The relaxed state decides, not the construction: sums of
+    waves relax to lattices, cones to uniform states.
+    """
+    lowest = dict.fromkeys(("uniform", "helix", "skyrmions"), math.nan)
     uniform = -2 * H.J - abs(H.B)
     for one in candidates:
         if one.kind == "annealed":
             continue
         is_ = phase(H, sites, one.charge, float(abs(one.energy - uniform) < SAME))
-        found[is_] = min(one.energy, found[is_]) if found[is_] == found[is_] else one.energy
-    return found
+        lowest[is_] = min(one.energy, lowest[is_]) if lowest[is_] == lowest[is_] else one.energy
+    return lowest
 
 
 def evidence(row: Mapping[str, Any], collapsed: float) -> str:
-    """"yes" where a point's collapse shows what the Hamiltonian does, or what stands against it.
+    """Return "yes" if the collapse at a point shows what the Hamiltonian does, else the reason why it does not.
 
-    A network that never left its first plateau gives the uniform state whatever is right, and one that gives one state
-    without the Hamiltonian shows nothing of it. ``row``: of :func:`by_chain`; ``collapsed``: the share of the data's
-    k-space MSE below which generated states are one (claims.COLLAPSED).
+    A network that never left its first plateau gives the uniform state, whichever phase is right. A network that gives
+    one state without the Hamiltonian shows nothing of it.
+
+    Parameters
+    ----------
+    row : of :func:`by_chain`.
+    collapsed : generated states are one below this share of the k-space MSE of the data (claims.COLLAPSED).
     """
     if not row["reconstruction"] < LEARNED * row["plateau"]:
         return "data not learned"
@@ -101,9 +116,12 @@ def evidence(row: Mapping[str, Any], collapsed: float) -> str:
 
 
 def fitting(plan: list[Sweep]) -> dict[float, tuple[float, float]]:
-    """{D: (period of the free helix, period of the lowest that fits the box)}, in sites, without a field: of n and m
-    whole turns along the axes, q = 2 pi (n, m)/size, E/N = -J (cos q_x + cos q_y) - |D| sqrt(sin^2 q_x + sin^2 q_y)."""
-    found = {}
+    """Return {D: (period of the free helix, period of the lowest helix that fits the box)}, in sites, without a field.
+
+    A helix that fits has n and m whole turns along the axes, q = 2 pi (n, m)/size, and
+    E/N = -J (cos q_x + cos q_y) - |D| sqrt(sin^2 q_x + sin^2 q_y).
+    """
+    periods = {}
     for chain in plan:
         H = chain.data.hamiltonian
         period = helix_period(H)
@@ -112,19 +130,21 @@ def fitting(plan: list[Sweep]) -> dict[float, tuple[float, float]]:
         for n, m in itertools.product(turns, turns):
             x, y = 2 * math.pi * n / chain.size, 2 * math.pi * m / chain.size
             energies[n, m] = -H.J * (math.cos(x) + math.cos(y)) - abs(H.D) * math.hypot(math.sin(x), math.sin(y))
-        found[chain.D] = period, chain.size / math.hypot(*min(energies, key=lambda turn: energies[turn]))
-    return found
+        periods[chain.D] = period, chain.size / math.hypot(*min(energies, key=lambda turn: energies[turn]))
+    return periods
 
 
 def field(chain: Sweep) -> float:
-    """B J/D^2 of a chain, as the preset writes it."""
+    """Return the field B J/D^2 of a chain, rounded to the value in the preset."""
     return round(chain.B * chain.data.hamiltonian.J / chain.D**2, 9)
 
 
 def boundaries(made: dict[tuple[float, float], dict[str, float]]) -> dict[tuple[str, str], dict[float, float]]:
-    """{(lower phase, upper phase): {D: field}} where two kinds of made states are equally low, straight lines between
-    the fields of the diagram; no entry where they do not cross."""
-    found: dict[tuple[str, str], dict[float, float]] = {}
+    """Return {(lower phase, upper phase): {D: field}} where two kinds of constructed states are equally low.
+
+    Energies are interpolated linearly between the fields of the diagram. There is no entry where they do not cross.
+    """
+    result: dict[tuple[str, str], dict[float, float]] = {}
     for (low, high), D in itertools.product((("helix", "skyrmions"), ("skyrmions", "uniform")),
                                             dict.fromkeys(D for D, _ in made)):
         fields = np.array(sorted(f for d, f in made if d == D))
@@ -132,6 +152,6 @@ def boundaries(made: dict[tuple[float, float], dict[str, float]]) -> dict[tuple[
         down = np.flatnonzero((gap[:-1] > 0) & (gap[1:] <= 0))
         if len(down):
             k = down[0]
-            found.setdefault((low, high), {})[D] = float(fields[k] + (fields[k + 1] - fields[k]) * gap[k]
-                                                         / (gap[k] - gap[k + 1]))
-    return found
+            result.setdefault((low, high), {})[D] = float(fields[k] + (fields[k + 1] - fields[k]) * gap[k]
+                                                          / (gap[k] - gap[k + 1]))
+    return result

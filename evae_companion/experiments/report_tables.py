@@ -1,4 +1,4 @@
-"""The evidence in words: tables and plain sentences made from its numbers, as Markdown."""
+"""Markdown tables and sentences about the ground-state evidence, generated from its numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _above(energy: float) -> str:
-    """An energy above the best known, J, in words where it is none; :data:`FOUND` is the resolution."""
+    """Format an energy (J) relative to the best known; "the best known" if both agree to :data:`FOUND`."""
     return "the best known" if abs(energy) < FOUND else f"{energy:+.1e} J"
 
 
@@ -26,7 +26,7 @@ def _seconds(value: float) -> str:
 
 
 def certificate_table(found: Certificate, most: int = 12) -> str:
-    """The lowest candidates, and the best of every kind that is not among them."""
+    """Return a table of the ``most`` lowest candidates, and of the best of every kind that is not among them."""
     lowest = found.candidates[:most]
     others = [next((c for c in found.candidates[most:] if c.kind == kind), None) for kind in found.tries
               if kind not in {c.kind for c in lowest}]
@@ -41,7 +41,7 @@ def certificate_table(found: Certificate, most: int = 12) -> str:
 
 
 def stage_table(rows: Mapping[str, Any], lowest: float, data_kspace_mse: float) -> str:
-    """The stages of a sweep (:func:`~evae_companion.experiments.stage_table.columns`), one row each.
+    """Return a table of a sweep (:func:`~evae_companion.experiments.stage_table.columns`), one row per stage.
 
     Energies are given above ``lowest`` (E/N, J).
     """
@@ -61,7 +61,7 @@ def stage_table(rows: Mapping[str, Any], lowest: float, data_kspace_mse: float) 
 
 
 def order_table(sets: Mapping[str, Mapping[str, Any]], lowest: float) -> str:
-    """Sets of textures (:func:`~evae_companion.analysis.order.order`), one column each.
+    """Return a table of sets of textures (:func:`~evae_companion.analysis.order.order`), one column per set.
 
     Energies are given above ``lowest`` (E/N, J).
     """
@@ -84,7 +84,7 @@ def order_table(sets: Mapping[str, Mapping[str, Any]], lowest: float) -> str:
 
 
 def gap_table(rows: list[dict[str, Any]]) -> str:
-    """How far generated states lie above the best candidate, as decoded and relaxed."""
+    """Return a table of how far generated states lie above the best candidate, as decoded and relaxed."""
     return _table(
         ["training", "stage", "γ", "as decoded: mean, lowest", "relaxed: mean, lowest", "charge",
          "relax to the best known"],
@@ -94,7 +94,10 @@ def gap_table(rows: list[dict[str, Any]]) -> str:
 
 
 def budget_table(samples: Mapping[str, SimpleNamespace]) -> str:
-    """One row a sample and method: what one run costs and reaches, and when the best known state is there."""
+    """Return a table with one row per sample and method.
+
+    It gives the cost and energy of one run, and the time until the best known state is reached.
+    """
     rows = []
     for name, sample in samples.items():
         for c in curves(sample):
@@ -107,13 +110,13 @@ def budget_table(samples: Mapping[str, SimpleNamespace]) -> str:
 
 
 def budget_reading(samples: Mapping[str, SimpleNamespace]) -> str:
-    """Where the collapse wins and where it loses, sample by sample: a list of sentences."""
+    """Return a list of sentences, one item per sample, about where the collapse wins and where it loses."""
     lines = []
     for name, sample in samples.items():
-        found = {(c["label"], c["once"]): c for c in curves(sample)}
-        rivals = {label: c for (label, once), c in found.items() if once is None}
+        by_method = {(c["label"], c["once"]): c for c in curves(sample)}
+        rivals = {label: c for (label, once), c in by_method.items() if once is None}
         rival = min(rivals, key=lambda label: arrival(rivals[label]))
-        counted, free = (found["E-VAE + descent", once] for once in (True, False))
+        counted, free = (by_method["E-VAE + descent", once] for once in (True, False))
         fastest, trained, decoded = (arrival(c) for c in (rivals[rival], counted, free))
         if isfinite(trained) and isfinite(fastest):
             text = (f"the collapse {'wins' if trained < fastest else 'loses'}: relaxed, it is at the best known state "
@@ -127,11 +130,11 @@ def budget_reading(samples: Mapping[str, SimpleNamespace]) -> str:
             text = "neither the collapse nor a rival reaches the best known state"
         if isfinite(decoded):
             text += f"; once trained, it needs {_seconds(decoded)}, {'less' if decoded < fastest else 'more'} than that"
-        raw, best = found["E-VAE", False], min(rivals, key=lambda label: rivals[label]["mean"])
+        raw, best = by_method["E-VAE", False], min(rivals, key=lambda label: rivals[label]["mean"])
         text += (f". Its states as decoded lie {raw['mean']:.1e} J above the best known on average, "
                  f"{'below' if raw['mean'] < rivals[best]['mean'] else 'above'} the best average of a rival ({best}, "
                  f"{rivals[best]['mean']:.1e} J).")
-        lower = min(c["least"] for c in found.values())
+        lower = min(c["least"] for c in by_method.values())
         if lower < -FOUND:
             text += f" A method here found a state {-lower:.1e} J below the search's best: the search was too short."
         lines.append(f"* **{name}**: {text}")
@@ -139,7 +142,7 @@ def budget_reading(samples: Mapping[str, SimpleNamespace]) -> str:
 
 
 def strip_table(samples: list[Sample]) -> str:
-    """Which sizes have an E-VAE and where it disagrees with the search: a table."""
+    """Return a table of the sizes, which of them have an E-VAE, and where it disagrees with the search."""
     rows = [[f"{s.kind} {s.shape[0]} x {s.shape[1]}", f"{s.size:.2f}", f"{s.skyrmions}", f"{s.energy:.6f}",
              f"{s.runner_up - s.energy:.1e}", f"{100 * s.annealed:.0f} %",
              "-" if s.relaxed is None else "the same state" if s.agrees else

@@ -1,4 +1,4 @@
-"""Where results lie: in the store, in data/recorded, or nowhere yet; and how their states and networks are kept."""
+"""Results of experiments, loaded from the store or data/recorded or else computed, with their states and networks."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ from evae_core.presets import Preset
 from evae_core.training import checkpoint
 from evae_core.training.stages import Stage
 
-VERSION = 3  # raise when what is computed changes: older results are then computed anew
+VERSION = 3  # raise when what is computed changes: older results are then computed again
 Report = Callable[[str], None]
 T = TypeVar("T")
 
 
 def get(p: Preset, spec: Mapping[str, Any], make: Callable[[Path], None], report: Report) -> tuple[Path, bool]:
-    """Folder with the files of the result ``spec``, and whether it is a recorded one: store, record, else ``make``."""
+    """Return the folder with the files of the result ``spec``, and whether it is a published result.
+
+    The result comes from the store, else from the published results, else from ``make``.
+    """
     store = Store()
-    if (folder := store.find(spec)) is None and (found := published.find(p.name, spec)):
-        folder, entry = found
+    if (folder := store.find(spec)) is None and (result := published.find(p.name, spec)):
+        folder, entry = result
         report(f"RECORDED results, nothing is trained here: {spec['kind']} of preset {p.name} from its record, "
                f"made {entry['created'][:10]} on {entry['on']} with torch {entry['versions']['torch']}")
         return folder, True
@@ -39,9 +42,11 @@ def get(p: Preset, spec: Mapping[str, Any], make: Callable[[Path], None], report
 
 
 def together(p: Preset, jobs: Sequence[Callable[..., T]], report: Report) -> list[T]:
-    """What independent ``jobs`` return, called as job(report=...): side by side in processes of one thread each, where
-    a job's lines are said when it is done; at smoke size here, one after the other, since processes take seconds to
-    start. Jobs must be picklable. The first error ends those that have not begun."""
+    """Call independent ``jobs`` as job(report=...), in parallel processes of one thread each, and return the results.
+
+    The lines of a job are reported when it is done. At smoke size jobs run one after the other in this process, since
+    processes take seconds to start. Jobs must be picklable. The first error cancels those that have not begun.
+    """
     if p.name == "smoke" or len(jobs) < 2:
         return [job(report=report) for job in jobs]
     with local()() as pool:
@@ -62,41 +67,41 @@ def _with_lines(job: Callable[..., T]) -> tuple[T, list[str]]:
 
 
 def system(kind: str, data: DataSpec) -> dict[str, Any]:
-    """The spec of what depends on the lattice and the Hamiltonian alone."""
+    """Return the spec of a result that depends on the lattice and the Hamiltonian alone."""
     return {"kind": kind, "version": VERSION, "hamiltonian": data.hamiltonian.spec(), "shape": list(data.shape)}
 
 
 def recorded_models(p: Preset, stages: list[Stage], data: DataSpec) -> list[VAE]:
-    """The decoders of ``stages`` from the record of the preset, on the CPU."""
-    found = []
+    """Return the decoders of ``stages`` from the published results of the preset, on the CPU."""
+    models = []
     for stage in stages:
         entry = published.find(p.name, stage_spec(stage, data))
         if entry is None:
             raise RuntimeError(f"the record of {p.name} holds no decoder of stage ({stage})")
         model = VAE(data.shape, boundary=data.hamiltonian.boundary, config=stage.config)
         checkpoint.load(model, entry[0] / next(iter(entry[1]["files"])))
-        found.append(model.eval())
-    return found
+        models.append(model.eval())
+    return models
 
 
 @torch.no_grad()
 def generate(model: VAE, n: int, seed: int) -> Tensor:
-    """X'_out, n states on the CPU; the same latent vectors on every device."""
+    """Generate n states X'_out (n, 3, Ny, Nx) on the CPU; the latent vectors are the same on every device."""
     z = torch.randn(n, model.latent, generator=torch.Generator().manual_seed(seed))
     return model.decode(z.to(next(model.parameters()).device)).cpu()
 
 
 @torch.no_grad()
 def reconstruct(model: VAE, spins: Tensor) -> Tensor:
-    """X_out of ``spins``, decoded from their means mu, on the CPU."""
+    """Return the reconstructions X_out of ``spins``, decoded from their means mu, on the CPU."""
     return model.decode(model.encode(spins.to(next(model.parameters()).device))[0]).cpu()
 
 
 def as_half(spins: Tensor) -> np.ndarray:
-    """Spins for a file: float16, some 2e-4 off, a hundredth of a degree."""
+    """Convert spins to float16 for a file; the error is some 2e-4, a hundredth of a degree."""
     return spins.numpy().astype(np.float16)
 
 
 def as_spins(half: np.ndarray) -> Tensor:
-    """Unit spins (..., 3, Ny, Nx) float32 from :func:`as_half`; non-magnetic sites stay 0."""
+    """Convert the output of :func:`as_half` to unit spins (..., 3, Ny, Nx) float32; non-magnetic sites stay 0."""
     return F.normalize(torch.from_numpy(half.astype(np.float32)), dim=-3)

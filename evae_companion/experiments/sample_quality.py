@@ -1,4 +1,4 @@
-"""Quality against diversity: what states generated at gamma = 0, 1, 10, 100, 1000 are worth beside the data."""
+"""Quality and diversity of states generated at gamma = 0, 1, 10, 100 and 1000, measured against the training data."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from evae_core.observables import theta
 from evae_core.presets import Preset
 
 GAMMAS = (0.0, 1.0, 10.0, 100.0, 1000.0)
-DATA = "data"  # test states: what no network was trained on
+DATA = "data"  # test states, on which no network was trained
 STEPS = ("as generated", "at rest")
-SHARES = np.linspace(0, 1, 201)  # of the sites, for the distribution of theta
-SHOWN = 2  # states kept of each set
+SHARES = np.linspace(0, 1, 201)  # quantiles over the sites, for the distribution of theta
+SHOWN = 2  # states of each set that are stored
 KEYS = ("energy", "charge", "charge_at_rest", "lost", "moved", "theta")
 
 
@@ -42,7 +42,7 @@ def _size(p: Preset) -> int:
 
 def _measures(reference: torch.Tensor, own: q.Pairs, of_reference: q.Pairs, between: q.Pairs,
               spins: torch.Tensor) -> dict[str, float]:
-    """The numbers of one set of states against the reference, training states."""
+    """Return the measures of one set of states against the reference, which are training states."""
     roots, others = own.kernel.diagonal(), of_reference.kernel.diagonal()
     kernel = q.normalised(own.kernel, roots, roots)
     n = len(kernel)
@@ -55,16 +55,23 @@ def _measures(reference: torch.Tensor, own: q.Pairs, of_reference: q.Pairs, betw
 
 def run(p: Preset, beta: float = plans.BETA, device: str = "auto",
         report: result_cache.Report = print) -> SimpleNamespace:
-    """Samples of the networks of GAMMAS, and test states, each against as many training states.
+    """Compare generated states of the networks of GAMMAS, and test states, with as many training states.
 
     Returns
     -------
-    names: "data" and one a gamma; n, states a set; ideal, E/N of the best commensurate lattice found; measures {name:
-    {"as generated" or "at rest": {precision, recall, density, coverage, vendi, apart (mean distance of a pair), mmd,
-    structure (total variation between radial structure factors), energy (mean E/N), energy_distance, charge_distance
-    (first Wasserstein distances to the training states, J per spin and charges)}}}; way {name: {same_charge (share),
-    moved, lost (means)}}; distributions {name: {energy, charge, charge_at_rest, lost, moved (n,), theta (201 quantiles,
-    radians)}}; states {name: (2, SHOWN, 3, N, N)}, as generated and at rest.
+    names : "data" and one per gamma.
+    n : states per set.
+    ideal : E/N (J) of the best commensurate lattice found.
+    measures : {name: {"as generated", "at rest": dict}} with
+
+        * precision, recall, density, coverage, vendi, mmd: see :mod:`~evae_companion.analysis.sample_metrics`;
+        * apart : mean distance of a pair of states;
+        * structure : total variation between radial structure factors;
+        * energy : mean E/N (J);
+        * energy_distance, charge_distance : first Wasserstein distances to the training states (J per spin, charges).
+    way : {name: {same_charge (share), moved, lost (means)}}, of the relaxation.
+    distributions : {name: {energy, charge, charge_at_rest, lost, moved (n,), theta (201 quantiles, radians)}}.
+    states : {name: (2, SHOWN, 3, N, N)}, as generated and relaxed.
     """
     data, stages = data_spec(p), plans.compared(p, beta, GAMMAS)
     H, n = data.hamiltonian, _size(p)
@@ -75,30 +82,31 @@ def run(p: Preset, beta: float = plans.BETA, device: str = "auto",
         reference = sets.train[:n]
         of_reference = q.pairs(reference, reference)
         charges = np.round(sets.train.statistics["charge"][:n])
-        found: dict[str, Any] = {"n": n, "ideal": float(H.energy_per_spin(lattice.double())), "measures": {}, "way": {}}
+        result: dict[str, Any] = {"n": n, "ideal": float(H.energy_per_spin(lattice.double())),
+                                  "measures": {}, "way": {}}
         arrays = []
         samples = {DATA: sets.test[:n]} | {
             f"gamma {one.stage.gamma:g}": result_cache.generate(one.model(device), n, seed=8) for one in trained}
         for name, spins in samples.items():
             rest, way = q.settled(H, spins, device=device)
-            found["measures"][name] = {}
+            result["measures"][name] = {}
             for step, states, ending in zip(STEPS, (spins, rest), ("", "_at_rest"), strict=True):
                 energy, charge = way["energy" + ending], np.round(way["charge" + ending])
-                found["measures"][name][step] = _measures(reference, q.pairs(states, states), of_reference,
-                                                          q.pairs(reference, states), states) | {
+                result["measures"][name][step] = _measures(reference, q.pairs(states, states), of_reference,
+                                                           q.pairs(reference, states), states) | {
                     "energy": energy.mean(),
                     "energy_distance": wasserstein_distance(energy, sets.train.statistics["energy"][:n]),
                     "charge_distance": wasserstein_distance(charge, charges)}
-            found["way"][name] = {"same_charge": np.mean(np.round(way["charge"]) == np.round(way["charge_at_rest"])),
-                                  "moved": way["moved"].mean(), "lost": way["lost"].mean()}
+            result["way"][name] = {"same_charge": np.mean(np.round(way["charge"]) == np.round(way["charge_at_rest"])),
+                                   "moved": way["moved"].mean(), "lost": way["lost"].mean()}
             arrays.append(way | {"theta": np.quantile(theta(H, spins).numpy(), SHARES),
                                  "states": result_cache.as_half(torch.stack((spins[:SHOWN], rest[:SHOWN])))})
-        write_json(folder / "quality.json", found)
+        write_json(folder / "quality.json", result)
         save_arrays(folder / "quality.npz", {key: np.stack([one[key] for one in arrays]) for key in (*KEYS, "states")})
 
     folder, _ = result_cache.get(p, spec(p, beta), make, report)
-    found, arrays = read_json(folder / "quality.json"), load_arrays(folder / "quality.npz")
-    names = list(found["measures"])
+    result, arrays = read_json(folder / "quality.json"), load_arrays(folder / "quality.npz")
+    names = list(result["measures"])
     return SimpleNamespace(
-        **found, names=names, states=dict(zip(names, result_cache.as_spins(arrays["states"]), strict=True)),
+        **result, names=names, states=dict(zip(names, result_cache.as_spins(arrays["states"]), strict=True)),
         distributions={name: {key: arrays[key][i] for key in KEYS} for i, name in enumerate(names)})

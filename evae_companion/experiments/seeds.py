@@ -1,4 +1,4 @@
-"""Every claim's numbers by every seed alone: what the notebooks measure, once more with other random numbers."""
+"""The numbers behind every claim, measured separately for each seed of the trainings."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from evae_companion.trained import history_table
 from evae_core.presets import Preset
 from evae_core.training.stages import Stage, confined_stages, control_stages, stage_schedule
 
-WALKED = (0.0, 100.0)  # gammas of the paths: the inverse mapping is what takes long
+WALKED = (0.0, 100.0)  # gammas of the latent paths: only two, because the inverse mapping takes long
 
 
 def ladders(p: Preset, seed: int) -> dict[str, list[Stage]]:
-    """What a seed trains in the periodic box; at the second beta only seed 0 climbs every gamma."""
+    """Return the sweeps of one seed in the periodic box; at the second beta only seed 0 trains every gamma."""
     one, two = p.gamma_betas
     return {"beta": stage_schedule(p, seed=seed), "gamma": stage_schedule(p, one, seed),
             "control": control_stages(p, plans.BETA, seed),
@@ -26,14 +26,14 @@ def ladders(p: Preset, seed: int) -> dict[str, list[Stage]]:
 
 
 def by_seed(p: Preset, device: str = "auto", report: result_cache.Report = print) -> list[SimpleNamespace]:
-    """The arguments of each function of :mod:`evae_companion.claims`, measured for one seed at a time.
+    """Measure the arguments of each function of :mod:`evae_companion.claims` for one seed at a time.
 
-    Of the samples with edges the first and the last of the preset's: a square and the wire.
+    Of the preset's samples with edges, only the first and the last are used: a square and the wire.
 
     Returns
     -------
-    one namespace a seed: beta_sweep, gamma_sweep, noise_reduction, latent_interpolation, collapse and confined,
-    dicts of arguments.
+    list of namespaces, one per seed, with beta_sweep, gamma_sweep, noise_reduction, latent_interpolation, collapse and
+    confined: dicts of arguments.
     """
     data, seeds = data_spec(p), range(p.seeds)
     edged = {shape: confined_spec(p, shape) for shape in (p.confined[0], p.confined[-1])}
@@ -44,13 +44,13 @@ def by_seed(p: Preset, device: str = "auto", report: result_cache.Report = print
              for shape, spec in edged.items()}
     climbed = dict(zip(jobs, train_sweeps([stages for stages, _ in jobs.values()], [spec for _, spec in jobs.values()],
                                        device=device, report=report), strict=True))
-    ends, found = collapse.run(p, device, report), []
+    ends, result = collapse.run(p, device, report), []
     for seed in seeds:
         tables = {name: history_table(climbed[seed, name]) for name in climbs[seed]}
         twin = ends.twins[seed]
         theta = noise_reduction.run(p, plans.BETA, device, report, seed)
         path = latent_interpolation.run(p, plans.BETA, device, report, seed, WALKED)
-        found.append(SimpleNamespace(
+        result.append(SimpleNamespace(
             beta_sweep={"ladders": [tables["beta"]]},
             gamma_sweep={"ladders": [tables["gamma"], tables["other"]], "data_energy": tables["beta"]["data_energy"]},
             noise_reduction={"gammas": theta.gammas, "median": theta.median, "peak": theta.peak,
@@ -62,4 +62,4 @@ def by_seed(p: Preset, device: str = "auto", report: result_cache.Report = print
                       "seeds": [history_table(climbed[other, "gamma"]) for other in seeds],
                       "distances": [d for k, d in enumerate(ends.distances[seed]) if k != seed]},
             confined={"samples": [confined.run(p, shape, climbed[seed, shape][-1], device) for shape in edged]}))
-    return found
+    return result

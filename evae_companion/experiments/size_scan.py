@@ -1,4 +1,4 @@
-"""Open squares and wires against their size: the lowest state known, and what a collapsed E-VAE finds."""
+"""The lowest known states of open squares and wires of many sizes, and the states that a collapsed E-VAE finds."""
 
 from __future__ import annotations
 
@@ -25,17 +25,25 @@ from evae_core.presets import Preset
 from evae_core.textures import helix_period
 from evae_core.training.stages import confined_stages
 
-SAME = 1e-6  # E/N, J: E-VAE and search agree
+SAME = 1e-6  # E/N, J: E-VAE and search agree if their energies are closer than this
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One open sample. Energies E/N in J; ``size`` is a square's side or a wire's width in the bulk's spacings.
+    """One open sample: its lowest known state and, if an E-VAE was trained on it, the state that it finds.
 
-    ``origin`` names the kind of try that found the lowest state first, ``runner_up`` is the next candidate above it,
-    ``annealed`` the share of annealings that came down to the lowest. The E-VAE's numbers and state, relaxed to rest,
-    are None where none was trained: ``raw``, the lowest of its generated states, and ``relaxed``, the lowest after
-    relaxation, with its ``relaxed_skyrmions``.
+    Attributes
+    ----------
+    kind, shape : "square" or "wire", and (Ny, Nx).
+    size : side of a square or width of a wire, in skyrmion spacings of the bulk.
+    energy, charge, skyrmions, torque, spins : of the lowest state; E/N and torque in J.
+    origin : kind of try that found the lowest state first.
+    runner_up : E/N (J) of the next candidate above it.
+    annealed : share of annealings that relaxed to the lowest state.
+    raw, relaxed : lowest E/N (J) of the states that the E-VAE generates, as generated and after relaxation.
+    relaxed_skyrmions, state : of the lowest relaxed state.
+
+    The last four are None if no E-VAE was trained.
     """
 
     kind: str
@@ -56,14 +64,14 @@ class Sample:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the E-VAE's relaxed state is as low as the search's; None where there is no E-VAE."""
+        """Whether the relaxed state of the E-VAE is as low as that of the search; None without an E-VAE."""
         return None if self.relaxed is None else abs(self.relaxed - self.energy) < SAME
 
 
 def spacing(p: Preset, device: str = "auto", report: result_cache.Report | None = None) -> float:
-    """Distance of neighbouring skyrmions, in sites, at the density of the lowest state known of the periodic box.
+    """Return the distance of neighbouring skyrmions (sites) at their density in the lowest state of the periodic box.
 
-    The helix period where that state holds none.
+    If that state holds no skyrmion, it is the helix period.
     """
     data = data_spec(p)
     best = certified(data.hamiltonian, data.shape, search_of(p), device, report).best
@@ -74,7 +82,7 @@ def spacing(p: Preset, device: str = "auto", report: result_cache.Report | None 
 
 
 def shapes(p: Preset, unit: float) -> list[tuple[str, tuple[int, int]]]:
-    """(kind, shape) of every sample, squares first, by size; wires have the length of the preset's wire."""
+    """Return (kind, shape) of every sample, squares first, by size; wires have the length of the preset's wire."""
     length = p.confined[-1][1]
     squares = {(round(s * unit),) * 2 for s in p.strip_squares}
     wires = {(round(w * unit), length) for w in p.strip_wires}
@@ -84,13 +92,13 @@ def shapes(p: Preset, unit: float) -> list[tuple[str, tuple[int, int]]]:
 
 
 def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> list[Sample]:
-    """The samples of a preset, searched, and those with an E-VAE compared with it."""
+    """Search the lowest states of a preset's samples, and compare them with the E-VAE where one is trained."""
     unit, search = spacing(p, device), search_of(p, periodic=False)
     trained = [*p.confined, *p.strip_trained]
     ladders = [confined_stages(p, plans.BETA)] * len(trained)
     climbed = train_sweeps(ladders, [confined_spec(p, shape) for shape in trained], device=device, report=report)
     by_shape = dict(zip(trained, climbed, strict=True))
-    found = []
+    samples = []
     for kind, shape in shapes(p, unit):
         H = confined_spec(p, shape).hamiltonian
         known = certified(H, shape, search, device)
@@ -102,14 +110,14 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print) ->
             kind, shape, shape[0] / unit, best.energy, best.charge, len(skyrmion_centres(known.spins, periodic=False)),
             best.torque, best.kind, known.candidates[1].energy if len(known.candidates) > 1 else math.nan,
             best.origins.get("annealed", 0) / known.tries["annealed"], known.spins.float(), **network)
-        found.append(sample)
+        samples.append(sample)
         report(f"{kind} {shape[0]} x {shape[1]}: {sample.skyrmions} skyrmions, {best.energy:.6f} J"
                + ("" if sample.relaxed is None else f"; E-VAE relaxed {sample.relaxed - best.energy:+.1e} J"))
-    return found
+    return samples
 
 
 def _network(p: Preset, data: DataSpec, stages: list[TrainedStage], device: str) -> dict[str, Any]:
-    """The E-VAE's part of a :class:`Sample`, from the stage with the lowest generated energy."""
+    """Return the fields of a :class:`Sample` that the E-VAE gives, from the stage with the lowest generated energy."""
     trained, H = best_stage(stages), data.hamiltonian
 
     def make(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every stage of a ladder in one row: losses, both kinds of states as they are decoded, and where they come to rest."""
+"""One row per stage of a sweep: the losses, and energies of reconstructed and generated states, decoded and relaxed."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ COLUMNS = ("gamma", "reconstruction", "reconstruction_validation", "kl", "varian
 
 
 def columns(run: list[TrainedStage]) -> dict[str, np.ndarray]:
-    """COLUMNS, an array (stages,) each.
+    """Return COLUMNS, each an array (stages,).
 
-    gamma; reconstruction of training and validation states, kl; variance, of the aggregated posterior a latent (1 for
-    the prior). Of X_out ("x_out", from training states) and X'_out ("generated"): energy (mean E/N, J) and its spread
-    over states, kspace_mse; of some that have come to rest rest_low and rest_high (E/N, J), charge_low and charge_high.
+    gamma, kl; reconstruction, of training and of validation states; variance, of the aggregated posterior per latent
+    variable (1 for the prior).
+
+    The others exist for X_out ("x_out", from training states) and for X'_out ("generated"). These are energy (mean
+    E/N, J), its spread over states, and kspace_mse; rest_low and rest_high (E/N, J), charge_low and charge_high are of
+    some states after relaxation.
     """
     t, data = history_table(run), run[0].data
     H, shape = data.hamiltonian, data.shape
     unit = float(energy_per_spin(H, 1.0, shape) - energy_per_spin(H, 0.0, shape))
-    found: dict[str, Any] = {name: t[name] for name in ("gamma", "reconstruction", "kl", "variance")}
-    found["reconstruction_validation"] = t["validation"]["reconstruction"]
+    result: dict[str, Any] = {name: t[name] for name in ("gamma", "reconstruction", "kl", "variance")}
+    result["reconstruction_validation"] = t["validation"]["reconstruction"]
     for of, energy, mse in (("x_out", "energy", "kspace_mse_x_out"), ("generated", "energy_generated", "kspace_mse")):
-        found |= {f"energy_{of}": energy_per_spin(H, t[energy], shape), f"spread_{of}": unit * t[f"spread_{of}"],
-                  f"kspace_mse_{of}": t[mse]}
+        result |= {f"energy_{of}": energy_per_spin(H, t[energy], shape), f"spread_{of}": unit * t[f"spread_{of}"],
+                   f"kspace_mse_{of}": t[mse]}
         for name, values in (("rest", t[f"rest_{of}"]), ("charge", t[f"charge_{of}"])):
-            found |= {f"{name}_low_{of}": values.min(1), f"{name}_high_{of}": values.max(1)}
-    return {name: found[name] for name in COLUMNS}
+            result |= {f"{name}_low_{of}": values.min(1), f"{name}_high_{of}": values.max(1)}
+    return {name: result[name] for name in COLUMNS}

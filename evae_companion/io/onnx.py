@@ -1,4 +1,4 @@
-"""A trained decoder as an ONNX file: states from latent vectors in any program that runs ONNX, without this package."""
+"""Export of a trained decoder to ONNX, so that any program that runs ONNX can generate states without this package."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from evae_companion.store.serialization import PARTIAL
 from evae_core.model import VAE
 from evae_core.validation import check_is, check_path
 
-OPSET = 18  # of ONNX 1.13 (2022); the decoder needs no operator that came later
+OPSET = 18  # of ONNX 1.13 (2022); the decoder needs no later operator
 NEEDED = ("onnx", "onnxscript")
 
 
 class _Decode(nn.Module):
-    """:meth:`VAE.decode` as a module's forward, without its checks of shapes."""
+    """Module whose forward is :meth:`VAE.decode` without its checks of shapes."""
 
     def __init__(self, model: VAE):
         super().__init__()
@@ -34,13 +34,15 @@ class _Decode(nn.Module):
 def export_decoder(model: VAE, path: str | os.PathLike[str]) -> None:
     """Write the decoder of ``model`` as ONNX, opset 18: input z (n, latent), output spins (n, 3, Ny, Nx), n free.
 
-    Padding is the sample's own (wrapped around or zero) and non-magnetic sites come out 0. Batch norm uses its running
-    averages. size, latent and boundary stand in the file's metadata. The file is checked before it gets its name.
+    Padding is that of the sample (wrapped around or zero), and non-magnetic sites are 0. Batch norm uses its running
+    averages. The file's metadata hold size, latent and boundary. The file is checked before it gets its name.
 
     Raises
     ------
     ValueError
-        a model in training mode. RuntimeError: onnx or onnxscript is not installed.
+        a model in training mode.
+    RuntimeError
+        onnx or onnxscript is not installed.
     """
     check_is("model", model, VAE)
     path = check_path("path", path)
@@ -48,7 +50,7 @@ def export_decoder(model: VAE, path: str | os.PathLike[str]) -> None:
         raise ValueError("export_decoder needs the model in eval mode; call model.eval() first")
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise RuntimeError(f"{' and '.join(missing)} must be installed to write ONNX; pip install {' '.join(missing)}")
-    import onnx  # here: few need it, and it takes a second
+    import onnx  # imported here: few callers need it, and it takes a second
 
     partial = path.with_name(f"{path.stem}{PARTIAL}{os.getpid()}.onnx")
     device = next(model.parameters()).device

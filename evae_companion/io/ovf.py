@@ -1,11 +1,11 @@
-"""OVF 2.0, the vector field format of OOMMF, read and written by mumax3, ubermag and Spirit: text, binary 4, binary 8.
+"""Reader and writer of OVF 2.0, the vector field format of OOMMF: text, binary 4, binary 8.
 
-Format: OOMMF user's guide, "The OVF 2.0 format". A text header of ``# key: value`` lines, then the values of all cells,
-x fastest, then y, then z; binary data are little-endian and begin with a number that is known, so that a wrong byte
-order or a file damaged in transfer shows.
+mumax3, ubermag and Spirit read and write it too. Format: OOMMF user's guide, "The OVF 2.0 format". A text header of
+``# key: value`` lines is followed by the values of all cells, x fastest, then y, then z. Binary data are little-endian.
+They begin with a known number, so that a wrong byte order or a file damaged in transfer is detected.
 
-The reader believes no number of the header: what a file claims to hold is compared with its length before memory is
-taken for it.
+The reader trusts no number of the header: what a file claims to hold is compared with its length before memory is
+allocated.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from evae_core.validation import check_choice, check_count, check_is, check_numb
 REPRESENTATIONS = ("text", "binary 4", "binary 8")
 _BINARY: dict[str, tuple[np.dtype[Any], float]] = {"binary 4": (np.dtype("<f4"), 1234567.0),
                                                    "binary 8": (np.dtype("<f8"), 123456789012345.0)}
-_LINE, _HEADER = 2**16, 2**20  # bytes: the longest line and header that are read
+_LINE, _HEADER = 2**16, 2**20  # bytes of the longest line and header that are read
 _NODES = ("xnodes", "ynodes", "znodes")
 _STEPS = ("xstepsize", "ystepsize", "zstepsize")
 
@@ -38,6 +38,8 @@ _STEPS = ("xstepsize", "ystepsize", "zstepsize")
 class OVF:
     """One segment of an OVF 2.0 file.
 
+    Attributes
+    ----------
     values : (Nz, Ny, Nx, valuedim), float32 from binary 4, else float64.
     step : cell size (x, y, z) in ``meshunit``.
     header : every other entry as it stands in the file, keys in lower case; "desc" holds all its lines.
@@ -48,14 +50,14 @@ class OVF:
     header: dict[str, str]
 
     def spins(self) -> Tensor:
-        """The unit vectors (3, Ny, Nx) float32; cells of value 0 are non-magnetic and stay 0.
+        """Return the unit vectors (3, Ny, Nx) float32; cells of value 0 are non-magnetic and stay 0.
 
-        Vectors of another length than 1 (A/m, say) are brought to it; those of length 1 are kept bit for bit.
+        Vectors of other lengths (in A/m, for example) are normalised; those of length 1 are kept bit for bit.
 
         Raises
         ------
         ValueError
-            more than one layer, not three values a cell, or no cell that is not 0.
+            more than one layer, not three values per cell, or only cells of value 0.
         """
         if self.values.shape[0] != 1 or self.values.shape[3] != 3:
             raise ValueError(f"a state has one layer of three values a cell, this file holds {self.values.shape[0]} "
@@ -79,7 +81,7 @@ def write_ovf(path: str | os.PathLike[str], spins: Tensor | np.ndarray, represen
     spins : unit vectors, 0 on non-magnetic sites, float32 or float64; "text" keeps every digit, "binary 4" is float32.
     representation : ``"text"``, ``"binary 4"`` or ``"binary 8"``.
     step : cell size (x, y, z) in metres.
-    title, desc : one line, and lines, for the header.
+    title, desc : one line, and a list of lines, for the header.
 
     Raises
     ------
@@ -141,12 +143,12 @@ def read_ovf(path: str | os.PathLike[str], segment: int = 0) -> OVF:
 
     Parameters
     ----------
-    segment : which one, 0 the first; most files hold one.
+    segment : number of the segment, from 0; most files hold one.
 
     Raises
     ------
     ValueError
-        a file of another format (OVF 1.0 too), cut short, with a header that contradicts itself or its length, or with
+        a file of another format (also OVF 1.0), cut short, with a header that contradicts itself or its length, or with
         values that are not finite numbers. The message names the file and what is wrong.
     """
     path, segment = check_path("path", path), check_count("segment", segment)
@@ -155,7 +157,7 @@ def read_ovf(path: str | os.PathLike[str], segment: int = 0) -> OVF:
 
 
 class _Reader:
-    """The state of reading one file: where it is, and whom to blame."""
+    """Reader of one file: its position is that of the open file, and errors name its path."""
 
     def __init__(self, path: Path, file: BinaryIO):
         self.path, self.file = path, file
@@ -173,7 +175,7 @@ class _Reader:
         return raw.decode("utf-8", "replace").strip()
 
     def entry(self) -> tuple[str, str]:
-        """The next ``# key: value`` line, the key in lower case; what follows ## is a comment."""
+        """Return the next ``# key: value`` line, the key in lower case; what follows ## is a comment."""
         while True:
             line = self.line()
             if not line.startswith("#"):
@@ -201,13 +203,13 @@ class _Reader:
         for _ in range(segment):
             self.values(self.header(), skip=True)
         header = self.header()
-        found = self.values(header, skip=False)
+        data = self.values(header, skip=False)
         step = self.number(header, "xstepsize"), self.number(header, "ystepsize"), self.number(header, "zstepsize")
-        return OVF(found, step, header)
+        return OVF(data, step, header)
 
     def header(self) -> dict[str, str]:
         start = self.file.tell()
-        found: dict[str, str] = {}
+        entries: dict[str, str] = {}
         for wanted in (("begin", "segment"), ("begin", "header")):
             key, value = self.entry()
             if (key, value.lower()) != wanted:
@@ -216,17 +218,17 @@ class _Reader:
             key, value = self.entry()
             if (key, value.lower()) == ("end", "header"):
                 break
-            if key == "desc" and key in found:
-                found[key] += "\n" + value
-            elif key in found:
+            if key == "desc" and key in entries:
+                entries[key] += "\n" + value
+            elif key in entries:
                 self.fail(f"its header says {key} twice")
             else:
-                found[key] = value
+                entries[key] = value
             if self.file.tell() - start > _HEADER:
                 self.fail(f"its header is longer than {_HEADER} bytes")
-        if found.get("meshtype", "").lower() != "rectangular":
-            self.fail(f"its mesh is {found.get('meshtype', 'of no type')!r}; only rectangular ones are read")
-        return found
+        if entries.get("meshtype", "").lower() != "rectangular":
+            self.fail(f"its mesh is {entries.get('meshtype', 'of no type')!r}; only rectangular ones are read")
+        return entries
 
     def number(self, header: dict[str, str], key: str) -> float:
         try:
@@ -244,7 +246,7 @@ class _Reader:
         return int(text)
 
     def values(self, header: dict[str, str], *, skip: bool) -> np.ndarray:
-        """The data block that follows ``header``, (Nz, Ny, Nx, valuedim); with ``skip`` only passed over."""
+        """Return the data block after ``header``, (Nz, Ny, Nx, valuedim); with ``skip`` only pass over it."""
         nx, ny, nz = (self.count(header, key) for key in _NODES)
         shape = nz, ny, nx, self.count(header, "valuedim")
         key, form = self.entry()
@@ -253,21 +255,21 @@ class _Reader:
             self.fail(f"after the header stands '# {key.title()}: {form[:40]}' instead of '# Begin: Data' with one of "
                       f"{', '.join(REPRESENTATIONS)}")
         cells, left = math.prod(shape), self.size - self.file.tell()
-        # A number in text takes a digit and a separator at least.
+        # A number in text takes at least a digit and a separator.
         needed = 2 * cells if name == "text" else (cells + 1) * _BINARY[name][0].itemsize
         if needed > left:
             self.fail(f"its header claims {nx} x {ny} x {nz} cells of {shape[3]} values, {needed} bytes at least, and "
                       f"{left} are left in the file")
-        found = self.text(cells) if name == "text" else self.binary(name, cells, skip)
+        data = self.text(cells) if name == "text" else self.binary(name, cells, skip)
         for wanted in (f"# End: Data {name.title()}", "# End: Segment"):
             line = " ".join(self.line().split())
             if line.lower() != wanted.lower():
                 self.fail(f"after its {cells} numbers stands {line[:40]!r} instead of {wanted!r}")
         if skip:
-            return found
-        if not np.isfinite(found).all():
+            return data
+        if not np.isfinite(data).all():
             self.fail("it holds NaN or infinity")
-        return found.reshape(shape)
+        return data.reshape(shape)
 
     def binary(self, name: str, cells: int, skip: bool) -> np.ndarray:
         dtype, check = _BINARY[name]
@@ -277,24 +279,24 @@ class _Reader:
             self.fail(f"the check value before its data is not {check:.0f}{order}; it is damaged")
         if skip:
             self.file.seek(cells * dtype.itemsize, os.SEEK_CUR)
-            found = np.empty(0, dtype)
+            data = np.empty(0, dtype)
         else:
-            found = np.frombuffer(self.file.read(cells * dtype.itemsize), dtype)
+            data = np.frombuffer(self.file.read(cells * dtype.itemsize), dtype)
         here = self.file.tell()
-        while self.file.read(1) in (b"\n", b"\r"):  # the line break after the data may be there or not
+        while self.file.read(1) in (b"\n", b"\r"):  # the line break after the data is optional
             here = self.file.tell()
         self.file.seek(here)
-        return found.astype(dtype.newbyteorder("="))
+        return data.astype(dtype.newbyteorder("="))
 
     def text(self, cells: int) -> np.ndarray:
-        """The numbers up to the line that begins with #, which must be ``cells`` many."""
-        found, here = np.empty(cells), 0
+        """Return the numbers up to the line that begins with #; there must be ``cells`` of them."""
+        data, here = np.empty(cells), 0
         while True:
             position = self.file.tell()
             line = self.file.readline(_LINE)
             if not line:
                 self.fail(f"it ends after {here} of {cells} numbers")
-            if len(line) == _LINE:  # to go on would cut a number in two
+            if len(line) == _LINE:  # reading on could cut a number in two
                 self.fail(f"a line of its data is longer than {_LINE} bytes")
             if line.lstrip().startswith(b"#"):
                 self.file.seek(position)
@@ -302,12 +304,12 @@ class _Reader:
             try:
                 numbers = [float(word) for word in line.split()]
             except ValueError:
-                words = line[:60].decode("utf-8", "replace").strip()
-                self.fail(f"its data hold the line {words!r}, which is not numbers")
+                shown = line[:60].decode("utf-8", "replace").strip()
+                self.fail(f"its data hold the line {shown!r}, which is not numbers")
             if here + len(numbers) > cells:
                 self.fail(f"it holds more than the {cells} numbers that its header claims")
-            found[here:here + len(numbers)] = numbers
+            data[here:here + len(numbers)] = numbers
             here += len(numbers)
         if here != cells:
             self.fail(f"it holds {here} of {cells} numbers")
-        return found
+        return data

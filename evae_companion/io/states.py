@@ -1,4 +1,4 @@
-"""One state, or a stack of them, to a file and back; the suffix says the format."""
+"""Saving and loading of one state or a stack of states; the suffix of the file selects the format."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ OVF_SUFFIXES = (".ovf", ".omf")
 
 
 def save_state(path: str | Path, spins: Tensor) -> None:
-    """Write ``spins``: (..., 3, Ny, Nx) as .npy, or one state (3, Ny, Nx) as .ovf or .omf (binary 4, cells of 1 nm).
+    """Save ``spins``: (..., 3, Ny, Nx) as .npy, or one state (3, Ny, Nx) as .ovf or .omf (binary 4, cells of 1 nm).
 
-    :func:`~evae_companion.io.ovf.write_ovf` takes cell sizes and the text form as well.
+    :func:`~evae_companion.io.ovf.write_ovf` also takes cell sizes and the text form.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def save_state(path: str | Path, spins: Tensor) -> None:
 
 
 def load_state(path: str | Path) -> Tensor:
-    """The spins of a .npy, .ovf or .omf file as a tensor (..., 3, Ny, Nx).
+    """Load the spins of a .npy, .ovf or .omf file as a tensor (..., 3, Ny, Nx).
 
     Raises
     ------

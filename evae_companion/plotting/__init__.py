@@ -1,8 +1,8 @@
-"""Data in, matplotlib Figure out: spin maps on a colour wheel and one function per figure of the paper.
+"""Figures of the package: spin maps on a colour wheel, and one function per figure of the paper.
 
-Every function takes numpy arrays, numbers, lists and dicts and returns a :class:`Figure`, which shows
-itself once as the last value of a notebook cell; :func:`save` writes it as PNG and PDF. Nothing here
-computes physics, and nothing is kept between calls.
+Every function takes numpy arrays, numbers, lists and dicts, and returns a :class:`Figure`. A notebook shows it once, as
+the last value of a cell; :func:`save` writes it as PNG and PDF. Nothing here computes physics, and no state is kept
+between calls.
 """
 
 from evae_companion.plotting.cards import score_card

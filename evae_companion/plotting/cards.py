@@ -1,4 +1,4 @@
-"""The score card: every claim of the paper, what was measured here, and the verdict, as a figure."""
+"""Figure of the score card: every claim of the paper, what was measured here, and the verdict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from evae_companion.plotting.style import FULL, Figure, styled
 
-# Word first: the colour only repeats it. (background, text), all with strong contrast.
+# (background, text), all with strong contrast. The verdict is written out; its colour only repeats it.
 VERDICTS = {"reproduced": ("#c7e9d9", "#00533b"), "partly": ("#fde3b0", "#6b4500"), "other": ("#e4e4e4", "#333333")}
 
 
@@ -35,7 +35,7 @@ def score_card(rows: Any, *, title: str = "") -> Figure:
         missing = [key for key in ("id", "claim", "here", "verdict") if key not in row]
         if missing:
             raise ValueError(f"rows[{i}] lacks {missing}; it has {sorted(row)}")
-    starts, wraps = (0.1, 0.5, 3.55, 5.85), (4, 50, 36, 15)  # inches; letters of 8 points that fit a column
+    starts, wraps = (0.1, 0.5, 3.55, 5.85), (4, 50, 36, 15)  # inches; letters of 8 points that fit each column
     cells = [[textwrap.wrap(str(row[key]), wrap) or [""]
               for key, wrap in zip(("id", "claim", "here", "verdict"), wraps, strict=True)] for row in rows]
     heights = [0.14 * max(len(cell) for cell in row) + 0.12 for row in cells]
@@ -47,8 +47,8 @@ def score_card(rows: Any, *, title: str = "") -> Figure:
     ax.axis("off")
     if title:
         ax.text(starts[0], 0.2, title, va="center", fontsize=10, fontweight="bold")
-    for x, words in zip(starts, ("", "the paper's claim", "measured here", "verdict"), strict=True):
-        ax.text(x, top - 0.12, words, va="center", fontsize=8, fontweight="bold")
+    for x, heading in zip(starts, ("", "the paper's claim", "measured here", "verdict"), strict=True):
+        ax.text(x, top - 0.12, heading, va="center", fontsize=8, fontweight="bold")
     y = top
     for row, lines, height in zip(rows, cells, heights, strict=True):
         ax.plot([0.05, FULL - 0.05], [y, y], color="0.8", linewidth=0.6)

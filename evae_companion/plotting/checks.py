@@ -1,4 +1,4 @@
-"""What the figure functions accept: arrays, configurations, lists, ladders; the errors say what would do."""
+"""Checks of the arguments of figure functions: arrays, configurations, lists, sweeps; errors say what is valid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _array(values: Any, name: str) -> np.ndarray:
 
 
 def whole(value: Any, name: str, least: int) -> int:
-    """``value`` as an int of at least ``least``; TypeError or ValueError where it is none."""
+    """Return ``value`` as an int of at least ``least``. Raises TypeError or ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an int, got {value!r}")
     if value < least:
@@ -24,14 +24,14 @@ def whole(value: Any, name: str, least: int) -> int:
 
 
 def numbers(values: Any, name: str, *, shape: Any = None, finite: bool = True) -> np.ndarray:
-    """``values`` as a float64 array; ``shape`` is a tuple in which None stands for any length.
+    """Return ``values`` as a float64 array; ``shape`` is a tuple in which None stands for any length.
 
     Raises
     ------
     TypeError
         not numbers.
     ValueError
-        another shape, nothing in it, or NaN or infinity where ``finite``.
+        another shape, an empty array, or NaN or infinity if ``finite``.
     """
     array = _array(values, name)
     if array.dtype.kind not in "fiu":
@@ -49,7 +49,7 @@ def numbers(values: Any, name: str, *, shape: Any = None, finite: bool = True) -
 
 
 def as_spins(spins: Any, name: str = "spins", ndim: int | None = None) -> np.ndarray:
-    """``spins`` as an array (..., 3, Ny, Nx) of unit vectors along axis -3; zero vectors are non-magnetic sites.
+    """Return ``spins`` as an array (..., 3, Ny, Nx) of unit vectors along axis -3; zero vectors are non-magnetic sites.
 
     Raises
     ------
@@ -75,26 +75,26 @@ def as_spins(spins: Any, name: str = "spins", ndim: int | None = None) -> np.nda
 
 
 def as_alignment(cos_theta: Any, name: str = "cos_theta", shape: Any = None) -> np.ndarray:
-    """``cos_theta`` as float64 (Ny, Nx) in [-1, 1]; NaN is a site without a field.
+    """Return ``cos_theta`` as float64 (Ny, Nx) in [-1, 1]; NaN is a site without a field.
 
-    Raises TypeError or ValueError where it is no such array, or its shape is not ``shape``.
+    Raises TypeError or ValueError if it is no such array, or its shape is not ``shape``.
     """
     array = numbers(cos_theta, name, shape=shape or (None, None), finite=False)
     worst = np.nanmax(np.abs(array)) if not np.isnan(array).all() else 0.0
     if worst > 1 + 1e-3:
         raise ValueError(f"{name} must be cosines between -1 and 1, got one of {worst:.4g}; divide by |h|")
-    return np.clip(array, -1, 1)  # beyond 1 by rounding only
+    return np.clip(array, -1, 1)  # they exceed 1 by rounding only
 
 
 def pair_of(value: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A configuration (3, Ny, Nx) and its cos(theta) (Ny, Nx), checked against each other."""
+    """Return a configuration (3, Ny, Nx) and its cos(theta) (Ny, Nx), checked against each other."""
     spins, cosine = members(value, name, "spins, cos_theta")
     spins = as_spins(spins, f"{name} spins", ndim=3)
     return spins, as_alignment(cosine, f"{name} cos_theta", shape=spins.shape[-2:])
 
 
 def items(value: Any, name: str, want: str) -> list[Any]:
-    """``value`` as a list; a ValueError where it is empty, a TypeError where it is no sequence (a string, a dict)."""
+    """Return ``value`` as a list. Raises ValueError if empty, TypeError if it is no sequence (a string, a dict)."""
     if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__len__"):
         raise TypeError(f"{name} must be a list of {want}, got {type(value).__name__}")
     if len(value) == 0:
@@ -103,7 +103,7 @@ def items(value: Any, name: str, want: str) -> list[Any]:
 
 
 def members(value: Any, name: str, want: str) -> tuple[Any, ...]:
-    """``value`` as a tuple with as many members as ``want`` (comma separated) names."""
+    """Return ``value`` as a tuple with as many members as ``want`` (comma separated) names."""
     size = want.count(",") + 1
     if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__len__") or len(value) != size:
         raise ValueError(f"{name} must be ({want}), got {value if isinstance(value, (str, dict)) else type(value)}")
@@ -111,7 +111,7 @@ def members(value: Any, name: str, want: str) -> tuple[Any, ...]:
 
 
 def same_shape(maps: Any, name: str) -> tuple[int, int]:
-    """The lattice shape (Ny, Nx) that all ``maps`` share; ValueError where they do not."""
+    """Return the lattice shape (Ny, Nx) that all ``maps`` share. Raises ValueError if they differ."""
     shapes = {m.shape[-2:] for m in maps}
     if len(shapes) > 1:
         raise ValueError(f"{name} must all have one lattice shape (Ny, Nx), got {sorted(shapes)}")

@@ -1,4 +1,4 @@
-"""Figure of the evidence: where the collapse sets in, against beta and against the data's excess energy."""
+"""Figure of gamma_c, where the collapse sets in, against beta and against the excess energy of the data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RULES = {"kspace": "states become one", "kl": r"$L_\mathrm{KL}$ has doubled"}
 
 
 def _few(x: float, position: int | None = None) -> str:
-    """Labels of twice and five times a power of ten: there is no room for more."""
+    """Label twice and five times a power of ten only: there is no room for more."""
     mantissa = x / 10.0 ** np.floor(np.log10(x))
     power = int(np.floor(np.log10(x)))
     return rf"${mantissa:.0f}\times10^{{{power}}}$" if round(mantissa) in (2, 5) else ""
@@ -21,41 +21,41 @@ def _few(x: float, position: int | None = None) -> str:
 
 @styled
 def critical_gammas(panels: Any) -> Figure:
-    """Draw gamma_c by both rules, and the band that linear theory expects, one panel an abscissa.
+    """Draw gamma_c by both rules, and the band that linear theory expects, one panel per abscissa.
 
     Parameters
     ----------
-    panels : list of (words, table), ``words`` the label of the x axis; table is a dict of ``x`` (m,), ``kspace`` and
-        ``kl``, each (m, seeds) with NaN where a ladder was not trained or did not get there, and ``expected`` (m, 2),
-        the two values of linear theory.
+    panels : list of (words, table), ``words`` the label of the x axis. table is a dict of ``x`` (m,), ``kspace`` and
+        ``kl``, each (m, seeds), and ``expected`` (m, 2), the two values of linear theory. NaN stands where a sweep was
+        not trained or did not reach gamma_c.
 
     Raises
     ------
     TypeError, ValueError
-        an empty list, missing keys, or unlike lengths.
+        an empty list, missing keys, or unequal lengths.
     """
     panels = [members(one, f"panels[{i}]", "words, table") for i, one in enumerate(items(panels, "panels", "pairs"))]
     fig = Figure(figsize=(FULL, 3.0), layout="constrained")
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for ax, (words, table) in zip(axes, panels, strict=True):
+    for ax, (xlabel, table) in zip(axes, panels, strict=True):
         missing = {"x", "expected", *RULES} - set(table)
         if missing:
-            raise ValueError(f"the table of {words} lacks {sorted(missing)}")
-        x = numbers(table["x"], f"x of {words}", shape=(None,))
-        expected = np.sort(numbers(table["expected"], f"expected of {words}", shape=(len(x), 2)), axis=1)
+            raise ValueError(f"the table of {xlabel} lacks {sorted(missing)}")
+        x = numbers(table["x"], f"x of {xlabel}", shape=(None,))
+        expected = np.sort(numbers(table["expected"], f"expected of {xlabel}", shape=(len(x), 2)), axis=1)
         order = x.argsort()
         ax.fill_between(x[order], *expected[order].T, color=GUIDE, alpha=0.2, linewidth=0, label="linear theory")
         for k, (rule, label) in enumerate(RULES.items()):
-            found = np.asarray(table[rule], float)
-            if found.ndim != 2 or len(found) != len(x):
-                raise ValueError(f"{rule} of {words} must have shape ({len(x)}, seeds), got {found.shape}")
-            ax.plot(np.repeat(x, found.shape[1]), found.ravel(), linestyle="", marker=MARKERS[k],
+            values = np.asarray(table[rule], float)
+            if values.ndim != 2 or len(values) != len(x):
+                raise ValueError(f"{rule} of {xlabel} must have shape ({len(x)}, seeds), got {values.shape}")
+            ax.plot(np.repeat(x, values.shape[1]), values.ravel(), linestyle="", marker=MARKERS[k],
                     color=COLOURS[k], markerfacecolor="none" if k else COLOURS[k], label=label)
         ax.set_xscale("log")
         ax.set_yscale("log")
         if x.max() < 30 * x.min():
             ax.xaxis.set_minor_formatter(_few)
-        ax.set_xlabel(words)
+        ax.set_xlabel(xlabel)
     axes[0].set_ylabel(r"$\gamma_c$")
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=3)

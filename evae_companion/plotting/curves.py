@@ -1,4 +1,4 @@
-"""Figures made of curves: losses along a ladder, theta densities, interpolation energies, the collapse.
+"""Figures of curves: losses along a sweep, densities of theta, interpolation energies, the collapse.
 
 A zero on a logarithmic beta or gamma axis stands one decade left of the smallest positive value, under the
 tick "0". Values at or below the floor of a logarithmic y axis stand on the floor, as triangles pointing down.
@@ -47,17 +47,17 @@ def _reference(ax: Axes, value: Any, label: Any, **keywords: Any) -> None:
 def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: bool | None = None, marks: Any = None,
                   critical: Any = None, critical_label: str = "critical range", floor: float = 1e-6,
                   energy_label: str = r"$L_\mathrm{H}$ (J per spin)") -> Figure:
-    """Draw the three losses along a ladder of beta (Fig. 2A) or gamma (Fig. 2B).
+    """Draw the three losses along a sweep of beta (Fig. 2A) or gamma (Fig. 2B).
 
     Parameters
     ----------
-    series : a dict or a list of dicts, one a ladder: ``label``, ``x`` (beta or gamma of every stage, ascending),
+    series : a dict or a list of dicts, one per sweep: ``label``, ``x`` (beta or gamma of every stage, ascending),
         ``reconstruction``, ``kl``, ``energy`` (L_H of X_out) and ``energy_generated`` (L_H of X'_out), each as long
-        as ``x``; optional ``validation``, a dict with ``reconstruction``, ``kl``, ``energy`` of the validation data.
+        as ``x``. Optional ``validation`` is a dict with ``reconstruction``, ``kl``, ``energy`` of the validation data.
     xlabel : ``"beta"`` or ``"gamma"``.
     data_energy : the training data's mean L_H, a dashed line.
-    excess : add a panel of L_H minus ``data_energy`` on a symmetric logarithmic axis, where outputs below the data's
-        mean are seen; None does so for gamma.
+    excess : add a panel of L_H minus ``data_energy`` on a symmetric logarithmic axis, which shows outputs below the
+        mean of the data; None does so for gamma.
     marks : dict label -> x, vertical lines.
     critical : (low, high) in x, a shaded range; ``critical_label`` names it in the legend.
     floor : losses on a logarithmic axis that are smaller stand at this value, as triangles.
@@ -65,7 +65,7 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
     Raises
     ------
     TypeError, ValueError
-        missing keys, unlike lengths, x not ascending, an unknown ``xlabel``, or ``excess`` without ``data_energy``.
+        missing keys, unequal lengths, x not ascending, an unknown ``xlabel``, or ``excess`` without ``data_energy``.
     """
     if xlabel not in SYMBOLS:
         raise ValueError(f"xlabel must be one of {sorted(SYMBOLS)}, got {xlabel!r}")
@@ -129,7 +129,7 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
 
 
 def _floor_key(axes: Any, floor: float) -> list[Line2D]:
-    """The legend entry of values below the floor, where there are any."""
+    """Return the legend entry of values below the floor, if there are any."""
     if not any(line.get_gid() == "floor" for ax in axes for line in ax.lines):
         return []
     return [Line2D([], [], linestyle="", marker="v", markersize=8, markerfacecolor="white", markeredgecolor="0.25",
@@ -153,7 +153,7 @@ def _ladder_legend(fig: MplFigure, series: Any, validated: bool, data: bool, ext
 
 @styled
 def theta_densities(edges: Any, panels: Any, *, data: Any = None, scale: str = "log") -> Figure:
-    """Draw densities of the angle theta between spins and their local fields, peaks marked (Fig. 3B).
+    """Draw densities of the angle theta between spins and their local fields, with peaks marked (Fig. 3B).
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def theta_densities(edges: Any, panels: Any, *, data: Any = None, scale: str = "
         (n,), per radian, with integral 1.
     data : (n,) density of the training data, in every panel.
     scale : ``"linear"`` draws p(theta) per degree; ``"log"`` a logarithmic theta axis and the density per decade,
-        so that equal areas still are equal shares of spins.
+        so that equal areas are still equal shares of spins.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def theta_densities(edges: Any, panels: Any, *, data: Any = None, scale: str = "
     if not all(isinstance(p, dict) for p in panels.values()):
         panels = {"": panels}
     lower, upper = edges[:-1], edges[1:]
-    hidden = scale == "log" and edges[0] == 0  # a bin from 0 has no place on a logarithmic axis: told in the legend
+    hidden = scale == "log" and edges[0] == 0  # a logarithmic axis has no place for a bin from 0; the legend gives it
     with np.errstate(divide="ignore"):
         span = np.log10(upper / np.where(lower > 0, lower, np.nan)) if scale == "log" else np.degrees(upper - lower)
     middle = np.degrees(np.sqrt(lower * upper) if scale == "log" else (lower + upper) / 2)
@@ -208,7 +208,7 @@ def theta_densities(edges: Any, panels: Any, *, data: Any = None, scale: str = "
         if scale == "log":
             ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: decade(round(np.log10(v)))))
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    reached = np.concatenate(seen)  # angles that no curve reaches are left out
+    reached = np.concatenate(seen)  # angles that no curve reaches are cut off
     axes[0].set_xlim(*((reached.min() / 1.3, reached.max() * 1.3) if scale == "log" else (0, reached.max())))
     axes[0].set_ylabel("share of spins per " + ("decade of θ" if scale == "log" else "degree"))
     return fig
@@ -226,7 +226,7 @@ def interpolation_energies(R: Any, energies: Any, *, references: Any = None, mar
     ----------
     R : (n,) steps from the top of the barrier, positive towards the perfect lattice; or a dict label -> (n,) where
         the tops differ.
-    energies : dict label -> (n,), energies per spin in J (or L_H; then say so in ``energy_label``), one curve a gamma.
+    energies : dict label -> (n,), energy per spin in J (or L_H; then say so in ``energy_label``), one curve per gamma.
     references : dict label -> energy, horizontal lines in the left panel.
     marks : values of R whose frames are shown elsewhere, as ticks on the top edge.
     window : half-width of the right panel in steps.
@@ -234,7 +234,7 @@ def interpolation_energies(R: Any, energies: Any, *, references: Any = None, mar
     Raises
     ------
     TypeError, ValueError
-        not a dict, arrays of unlike lengths, R not ascending, or ``window`` not positive.
+        not a dict, arrays of unequal lengths, R not ascending, or ``window`` not positive.
     """
     if not isinstance(energies, dict) or not energies:
         raise TypeError(f"energies must be a dict label -> array, got {energies!r:.80}")
@@ -283,18 +283,18 @@ def collapse_measure(series: Any, *, threshold: Any = None, data: Any = None, id
 
     Parameters
     ----------
-    series : a dict or a list of dicts, one a ladder: ``label``, ``gamma`` (ascending, may start at 0), ``mse`` (mean
-        pairwise MSE of |FFT(S^z)|/sqrt(N) over samples) and ``energy`` (their mean E/N in J), each as long as
-        ``gamma``; optional ``gamma_c``, a vertical line.
-    threshold : the MSE below which the ladder counts as collapsed, a dashed line.
+    series : a dict or a list of dicts, one per sweep: ``label``, ``gamma`` (ascending, may start at 0), ``mse``,
+        ``energy``, each as long as ``gamma``, and optional ``gamma_c``, a vertical line. ``mse`` is the mean pairwise
+        MSE of |FFT(S^z)|/sqrt(N) over samples, ``energy`` their mean E/N in J.
+    threshold : the MSE below which the sweep counts as collapsed, a dashed line.
     data : (lowest, mean, highest) E/N of the training data: a band with a line.
-    ideal_energy : E/N of the ideal lattice. Given, energies are drawn above it on a symmetric logarithmic axis.
-    floor : an MSE that is smaller stands at this value, as a triangle.
+    ideal_energy : E/N of the ideal lattice. If given, energies are drawn above it on a symmetric logarithmic axis.
+    floor : a smaller MSE stands at this value, as a triangle.
 
     Raises
     ------
     TypeError, ValueError
-        missing keys, unlike lengths, gamma not ascending, or ``data`` not ascending.
+        missing keys, unequal lengths, gamma not ascending, or ``data`` not ascending.
     """
     series = ladders(series, "series", ("mse", "energy"), "gamma")
     if data is not None:
@@ -330,7 +330,7 @@ def collapse_measure(series: Any, *, threshold: Any = None, data: Any = None, id
     lower.set_xlabel(SYMBOLS["gamma"])
     logarithmic_y_ticks(upper)
     entries = [ax.get_legend_handles_labels()[0] for ax in (lower, upper)]
-    handles = entries[0] + entries[1][len(series):] + _floor_key([upper], floor)  # the series once
+    handles = entries[0] + entries[1][len(series):] + _floor_key([upper], floor)  # each series once
     if any(s.get("gamma_c") is not None for s in series):
         handles.append(Line2D([], [], color=GUIDE, linewidth=0.9, linestyle=":", label=r"$\gamma_c$"))
     labels = [handle.get_label() for handle in handles]

@@ -1,4 +1,4 @@
-"""Figures of the evidence: energies against the budget of several methods, lowest states of open samples by size."""
+"""Figures of further evidence: energy against the budget of several methods, lowest states of open samples by size."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def budget_curves(samples: Any, *, floor: float = 1e-6) -> Figure:
     Parameters
     ----------
     samples : list of (label, curves), one column each. A curve is a dict with ``label``, ``seconds`` and ``updates``
-        (m,), ``lowest`` (m, 3), E/N above the best known in J as (low, middle, high), drawn as a line in a band, and
-        ``mean``, the mean E/N of single runs above it, a cross at point ``mean_at`` of the curve (default: the first);
-        optional ``once``: None for a method without training, True where its training is counted, False where not
+        (m,). ``lowest`` (m, 3) is E/N above the best known in J as (low, middle, high), drawn as a line in a band.
+        ``mean`` is the mean E/N of single runs above it, a cross at point ``mean_at`` of the curve (default: the
+        first). Optional ``once``: None for a method without training, True if its training is counted, False if not
         (drawn open and dotted).
-    floor : what is lower, in J, has arrived, and stands at this value as a triangle.
+    floor : a lower energy, in J, counts as arrived at the best known state, and stands at this value as a triangle.
 
     Raises
     ------
@@ -65,9 +65,9 @@ def budget_curves(samples: Any, *, floor: float = 1e-6) -> Figure:
     for ax in axes.flat:
         logarithmic_y_ticks(ax)
         ax.axhline(floor, color=GUIDE, linewidth=0.6, linestyle=":")
-    for row, words in enumerate(AXES.values()):
+    for row, xlabel in enumerate(AXES.values()):
         for ax in axes[row]:
-            ax.set_xlabel(words)
+            ax.set_xlabel(xlabel)
         axes[row, 0].set_ylabel("lowest $E/N$ above\nthe best known (J)")
     handles = [Line2D([], [], label=label, **style[label]) for label in labels]
     if any(curve.get("once") is False for _, curves in samples for curve in curves):
@@ -82,12 +82,12 @@ def budget_curves(samples: Any, *, floor: float = 1e-6) -> Figure:
 
 @styled
 def phase_strip(rows: Any, *, largest: float = 1.1) -> Figure:
-    """Draw the lowest states found of samples of growing size, all to one scale.
+    """Draw the lowest states found for samples of growing size, all to one scale.
 
     Parameters
     ----------
-    rows : list of (title, samples), as squares and wires; samples is a list of (spins (3, Ny, Nx), words), drawn in
-        order, with the words below, in as many lines as it takes.
+    rows : list of (title, samples), such as squares and wires; samples is a list of (spins (3, Ny, Nx), words), drawn
+        in order, with the words below, in as many lines as needed.
     largest : the longest side of all samples, in inches.
 
     Raises
@@ -101,7 +101,7 @@ def phase_strip(rows: Any, *, largest: float = 1.1) -> Figure:
         samples = [members(s, f"samples of {title}", "spins, words")
                    for s in items(samples, f"samples of {title}", "(spins, words)")]
         named.append((title, [(as_spins(spins, f"spins of {title}", 3), words) for spins, words in samples]))
-    scale = largest / max(max(spins.shape[-2:]) for _, maps in named for spins, _ in maps)  # inches a site
+    scale = largest / max(max(spins.shape[-2:]) for _, maps in named for spins, _ in maps)  # inches per site
     room, gap, least = FULL - KEY - 0.1, 0.14, 0.36
     lines: list[tuple[str | None, list[Any]]] = []
     for title, maps in named:
@@ -136,13 +136,13 @@ def phase_strip(rows: Any, *, largest: float = 1.1) -> Figure:
 
 @styled
 def strip_curves(samples: Any) -> Figure:
-    """Draw number of skyrmions and E/N of the lowest state against the size of open samples, the E-VAE's beside them.
+    """Draw the number of skyrmions and E/N of the lowest state of open samples against their size, beside the E-VAE.
 
     Parameters
     ----------
     samples : list of (title, table), one column each; table is a dict with ``size`` (in spacings of the bulk,
-        ascending), ``skyrmions`` and ``energy`` (E/N, J), and ``trained_size``, ``trained_skyrmions``,
-        ``trained_energy`` and ``agrees`` (bools) of the sizes that have an E-VAE, which may be empty.
+        ascending), ``skyrmions`` and ``energy`` (E/N, J). ``trained_size``, ``trained_skyrmions``, ``trained_energy``
+        and ``agrees`` (bools) are of the sizes that have an E-VAE, and may be empty.
 
     Raises
     ------
@@ -162,10 +162,10 @@ def strip_curves(samples: Any) -> Figure:
             if len(agrees):
                 x = numbers(table["trained_size"], f"trained_size of {title}", shape=agrees.shape)
                 z = numbers(table[f"trained_{key}"], f"trained_{key} of {title}", shape=agrees.shape)
-                for same, face, words in ((True, COLOURS[1], "E-VAE, relaxed: the same state"),
+                for same, face, legend in ((True, COLOURS[1], "E-VAE, relaxed: the same state"),
                                           (False, "white", "E-VAE, relaxed: a higher state")):
                     ax.plot(x[agrees == same], z[agrees == same], linestyle="", marker="D", markersize=7,
-                            color=COLOURS[1], markerfacecolor=face if same else "none", label=words)
+                            color=COLOURS[1], markerfacecolor=face if same else "none", label=legend)
             if column == 0:
                 ax.set_ylabel(label)
         axes[0, column].set_title(title)

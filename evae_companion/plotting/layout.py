@@ -1,4 +1,4 @@
-"""Small multiples laid out in inches: maps keep one scale and gaps stay the same at any number of panels."""
+"""Layout of small multiples in inches: maps keep one scale, and gaps stay the same at any number of panels."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ from matplotlib.axes import Axes
 from evae_companion.plotting.spins import colour_wheel, scale_bar, spin_map, theta_bar
 from evae_companion.plotting.style import FONT, Figure
 
-WHEEL = 0.95  # inches, the wheel with its labels
-KEY = 1.2  # inches, the column that holds the wheel
-KEYS = 3.1  # inches, the height that the wheel and the key of theta below it need
+WHEEL = 0.95  # inches; the wheel with its labels
+KEY = 1.2  # inches; width of the column that holds the wheel
+KEYS = 3.1  # inches; height of the wheel and the key of theta below it
 
 
 def map_size(shape: Any, columns: int, room: float, largest: float) -> tuple[float, float]:
-    """Width and height in inches of ``columns`` equal maps that share ``room``, no side above ``largest``."""
+    """Return width and height in inches of ``columns`` equal maps that share ``room``, no side above ``largest``."""
     ny, nx = shape
     width = min(room / columns, largest, largest * nx / ny)
     return width, width * ny / nx
 
 
 class Panels:
-    """A figure with a table of axes of the given ``widths`` (columns) and ``heights`` (rows), in inches.
+    """Figure with a table of axes, in inches.
 
-    ``gaps_x`` and ``gaps_y`` are the distances after every column and row but the last (a number: all the same);
-    ``left``, ``right``, ``top``, ``bottom`` are the margins, ``least`` the least height. ``panels[row, column]`` is an
-    axes, made when first asked for, so that a table may have empty places.
+    ``panels[row, column]`` is an axes, made when first accessed, so that a table may have empty places.
+
+    Parameters
+    ----------
+    widths, heights : of the columns and of the rows.
+    gaps_x, gaps_y : distances after every column and row but the last; a number: all the same.
+    left, right, top, bottom : margins.
+    least : least height of the figure.
     """
 
     def __init__(self, widths: Any, heights: Any, gaps_x: Any = 0.06, gaps_y: Any = 0.06, *, left: float = 0.3,
@@ -48,7 +53,7 @@ class Panels:
         return self._axes[place]
 
     def place(self, x: Any, y: Any, width: float, height: float) -> Axes:
-        """New axes whose upper left corner is at (x, y) inches from the upper left corner of the figure."""
+        """Return new axes whose upper left corner is at (x, y) inches from the upper left corner of the figure."""
         return self.figure.add_axes(
             (x / self.width, 1 - (y + height) / self.height, width / self.width, height / self.height))
 
@@ -72,13 +77,13 @@ class Panels:
                   va="top", fontsize=FONT - 1, linespacing=1.3)
 
     def wheel(self, x: Any = None, y: Any = None, note: bool = True, size: Any = WHEEL) -> None:
-        """Draw the colour wheel at (x, y) inches; without a place in the right margin, beside the first row."""
+        """Draw the colour wheel at (x, y) inches; by default in the right margin, beside the first row."""
         x = self.x[-1] + self.widths[-1] + 0.15 if x is None else x
         y = self.y[0] if y is None else y
         colour_wheel(self.place(x, y, size, size), note=note)
 
     def theta_bar(self, image: Any, x: Any = None, y: Any = None, width: float = 0.1, height: float = 1.3) -> None:
-        """Draw the key of the local correlation at (x, y) inches; without a place below the wheel in the margin."""
+        """Draw the key of the local correlation at (x, y) inches; by default below the wheel in the margin."""
         x = self.x[-1] + self.widths[-1] + 0.3 if x is None else x
         y = self.y[0] + WHEEL + 0.65 if y is None else y
         theta_bar(self.figure, self.place(x, y, width, height), image)

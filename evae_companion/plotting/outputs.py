@@ -1,4 +1,4 @@
-"""What a model returns beside what it was given: ladders of outputs, noise reduction, inverse-mapped targets.
+"""Figures of model outputs beside their inputs: outputs along a sweep, noise reduction, inverse-mapped targets.
 
 Every map of a figure has the same scale, given by the bar below a map of the first column, and the
 colours of the wheel. Local-correlation maps have the logarithmic colour scale of
@@ -22,19 +22,19 @@ def _draw_pair(panels: Any, place: Any, correlation_place: Any, pair: Any) -> An
 
 @styled
 def output_ladder(given: Any, columns: Any, *, wrap: int = 7) -> Figure:
-    """Draw what a model returns at every stage of a ladder (Fig. S1).
+    """Draw what a model returns at every stage of a sweep (Fig. S1).
 
     Parameters
     ----------
     given : (3, Ny, Nx), the input that is reconstructed.
     columns : list of (label, x_out, x_generated): the stage's name, its reconstruction of ``given`` and a
         configuration decoded from a random latent vector, each (3, Ny, Nx).
-    wrap : stages in a row; more go to further rows.
+    wrap : stages per row; more go to further rows.
 
     Raises
     ------
     TypeError, ValueError
-        configurations of unlike or wrong shapes, or an empty list.
+        configurations of unequal or wrong shapes, or an empty list.
     """
     given = as_spins(given, "given", ndim=3)
     columns = [members(c, f"columns[{i}]", "label, x_out, x_generated")
@@ -70,12 +70,12 @@ def noise_reduction(given: Any, columns: Any) -> Figure:
     Parameters
     ----------
     given : (spins, cos_theta) of the input: (3, Ny, Nx) and (Ny, Nx).
-    columns : list of (label, (spins, cos_theta) of X_out, (spins, cos_theta) of X'_out), one a gamma.
+    columns : list of (label, (spins, cos_theta) of X_out, (spins, cos_theta) of X'_out), one per gamma.
 
     Raises
     ------
     TypeError, ValueError
-        maps of unlike or wrong shapes, cosines beyond [-1, 1], or an empty list.
+        maps of unequal or wrong shapes, cosines beyond [-1, 1], or an empty list.
     """
     given = pair_of(given, "given")
     columns = [members(c, f"columns[{i}]", "label, x_out, x_generated")
@@ -119,20 +119,20 @@ def reconstruction_pairs(targets: Any) -> Figure:
     Parameters
     ----------
     targets : list of (label, (spins, cos_theta), reconstructions); reconstructions is a list of
-        (label, (spins, cos_theta)), one a gamma, as many for every target. A label may have two lines.
+        (label, (spins, cos_theta)), one per gamma, equally many for every target. A label may have two lines.
 
     Raises
     ------
     TypeError, ValueError
-        maps of unlike or wrong shapes, cosines beyond [-1, 1], unequal numbers of reconstructions, or an empty list.
+        maps of unequal or wrong shapes, cosines beyond [-1, 1], unequal numbers of reconstructions, or an empty list.
     """
     rows = []
     for i, row in enumerate(items(targets, "targets", "(label, (spins, cos_theta), reconstructions)")):
-        label, target, found = members(row, f"targets[{i}]", "label, target, reconstructions")
-        found = [members(f, f"reconstructions of {label}", "label, pair")
-                 for f in items(found, f"reconstructions of {label}", "(label, (spins, cos_theta))")]
+        label, target, results = members(row, f"targets[{i}]", "label, target, reconstructions")
+        results = [members(f, f"reconstructions of {label}", "label, pair")
+                   for f in items(results, f"reconstructions of {label}", "(label, (spins, cos_theta))")]
         rows.append((label, [("target", pair_of(target, f"target {label}"))]
-                     + [(name, pair_of(pair, f"{name} of {label}")) for name, pair in found]))
+                     + [(name, pair_of(pair, f"{name} of {label}")) for name, pair in results]))
     if len({len(cells) for _, cells in rows}) > 1:
         raise ValueError("targets must all have equally many reconstructions, got "
                          f"{[len(cells) - 1 for _, cells in rows]}")

@@ -1,4 +1,4 @@
-"""Figures of a phase diagram: which phase is where, by several methods, and where the ladders collapse."""
+"""Figures of a phase diagram: the phase at every point by several methods, and where the sweeps collapse."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 from evae_companion.plotting.checks import items, members, numbers
 from evae_companion.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, Figure, line_style, styled
 
-PHASES = {"helix": 0, "skyrmions": 1, "uniform": 2}  # their colours and markers
+PHASES = {"helix": 0, "skyrmions": 1, "uniform": 2}  # indices of their colours and markers
 
 
 @styled
 def phase_diagram(panels: Any, lines: Any = ()) -> Figure:
-    """Draw the phase of every point (D, B J/D^2), one panel a method.
+    """Draw the phase of every point (D, B J/D^2), one panel per method.
 
     Parameters
     ----------
-    panels : list of (title, points); a point is (D, field, phase, sure), the phase one of PHASES, drawn open where it
+    panels : list of (title, points); a point is (D, field, phase, sure), the phase one of PHASES, drawn open if it
         is not ``sure``.
-    lines : list of (label, D (n,), field (n,)), the same in every panel; one point as a level.
+    lines : list of (label, D (n,), field (n,)), the same in every panel; a single point is drawn as a horizontal line.
 
     Raises
     ------
     TypeError, ValueError
-        an empty list, unlike lengths, an unknown phase.
+        an empty list, unequal lengths, an unknown phase.
     """
     panels = [members(one, f"panels[{i}]", "title, points") for i, one in enumerate(items(panels, "panels", "pairs"))]
     fig = Figure(figsize=(FULL, 3.3), layout="constrained")
@@ -55,7 +55,7 @@ def phase_diagram(panels: Any, lines: Any = ()) -> Figure:
 
 @styled
 def critical_fields(panels: Any) -> Figure:
-    """Draw where ladders collapse against the field, one panel a quantity, one curve a D; no mark where they do not.
+    """Draw where sweeps collapse against the field, one panel per quantity, one curve per D; no mark if they do not.
 
     Parameters
     ----------
@@ -64,22 +64,22 @@ def critical_fields(panels: Any) -> Figure:
     panels = [members(one, f"panels[{i}]", "label, curves") for i, one in enumerate(items(panels, "panels", "pairs"))]
     fig = Figure(figsize=(FULL, 2.8), layout="constrained")
     axes = fig.subplots(1, len(panels), sharex=True, squeeze=False)[0]
-    for ax, (words, curves) in zip(axes, panels, strict=True):
+    for ax, (ylabel, curves) in zip(axes, panels, strict=True):
         marked = False
-        for k, (label, field, value) in enumerate(items(curves, f"curves of {words}", "(label, field, value)")):
+        for k, (label, field, value) in enumerate(items(curves, f"curves of {ylabel}", "(label, field, value)")):
             x = numbers(field, f"field of {label}", shape=(None,))
             y = numbers(value, f"value of {label}", shape=(len(x),), finite=False)
             ax.plot(x, y, label=label, **line_style(k))
             marked |= bool((y > 0).any())
         fields = [value for _, field, _ in curves for value in field]
         room = 0.05 * (max(fields) - min(fields)) or 0.1
-        ax.set_xlim(min(fields) - room, max(fields) + room)  # those without a mark too
+        ax.set_xlim(min(fields) - room, max(fields) + room)  # also where no mark is drawn
         if marked:
             ax.set_yscale("log")
         else:
             ax.set_yticks([])
             ax.text(0.5, 0.5, "no ladder collapses", transform=ax.transAxes, ha="center", va="center")
         ax.set_xlabel("field $BJ/D^2$")
-        ax.set_ylabel(words)
+        ax.set_ylabel(ylabel)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return fig

@@ -1,4 +1,4 @@
-"""Figures of samples' quality against their diversity, and of the collapse in other systems."""
+"""Figures of sample quality against diversity, and of the collapse in other systems."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from evae_companion.plotting.checks import items, ladders, numbers
 from evae_companion.plotting.scales import logarithmic_x, logarithmic_y, logarithmic_y_ticks
 from evae_companion.plotting.style import FULL, GUIDE, NARROW, Figure, line_style, power, styled
 
-LEAST = 1e-5  # J per spin: states nearer to the lattice stand at the left edge
+LEAST = 1e-5  # J per spin; states nearer to the lattice stand at the left edge
 
 
 @styled
 def quality_front(rows: Any, *, labels: Sequence[str] = ("coverage of the data", "Vendi score")) -> Figure:
-    """Draw stability against diversity: E/N over two measures of diversity, the data as the reference point.
+    """Draw stability against diversity: E/N over two measures of diversity, with the data as the reference point.
 
     Parameters
     ----------
     rows : dict title -> list of (label, first, second, excess), one row of panels each, with the same labels: the two
-        measures, and the mean energy above the reference in J per spin. The first entry is the data, a star; the others
-        are joined in order.
+        measures, and the mean energy above the reference in J per spin. The first entry is the data, a star. The
+        others are joined in order.
     labels : of the two measures, on the x axes.
 
     Raises
     ------
     TypeError, ValueError
-        no rows, fewer than two entries, unlike labels, or energies that are not above the reference.
+        no rows, fewer than two entries, unequal labels, or energies that are not above the reference.
     """
     if not isinstance(rows, dict) or not rows:
         raise TypeError(f"rows must be a dict title -> list, got {rows!r:.80}")
@@ -59,24 +59,25 @@ def quality_front(rows: Any, *, labels: Sequence[str] = ("coverage of the data",
     for ax, label in zip(axes[-1], labels, strict=True):
         ax.set_xlabel(label)
         ax.set_xlim(left=0)
-    handles, words = axes[0][0].get_legend_handles_labels()
-    fig.legend(handles, words, loc="outside upper center", ncols=len(seen), handlelength=1.2)
+    handles, shown = axes[0][0].get_legend_handles_labels()
+    fig.legend(handles, shown, loc="outside upper center", ncols=len(seen), handlelength=1.2)
     return fig
 
 
 @styled
 def quality_distributions(sets: Any) -> Figure:
-    """Draw how energy, theta and charge are distributed over states and sites: shares up to a value.
+    """Draw cumulative distributions of energy, theta and charge over states and sites.
 
     Parameters
     ----------
-    sets : dict label -> dict with ``energy`` (n,) J per spin above a reference (drawn from LEAST on), ``theta`` (m,)
-        quantiles in radians at even shares from 0 to 1, and ``charge`` (n,). The first is the data, in grey.
+    sets : dict label -> dict with ``energy`` (n,), ``theta`` (m,) and ``charge`` (n,). The first is the data, in grey.
+        ``energy`` is in J per spin above a reference, drawn from LEAST on. ``theta`` holds quantiles in radians at
+        even shares from 0 to 1.
 
     Raises
     ------
     TypeError, ValueError
-        no sets, or members that are missing or no numbers.
+        no sets, or members that are missing or not numbers.
     """
     if not isinstance(sets, dict) or not sets:
         raise TypeError(f"sets must be a dict label -> dict, got {sets!r:.80}")
@@ -104,20 +105,21 @@ def quality_distributions(sets: Any) -> Figure:
 
 @styled
 def systems_collapse(series: Any, *, threshold: float | None = None, floor: float = 1e-7) -> Figure:
-    """Draw the way of several systems to their collapse: how unlike the samples are, and E/N above the lowest known.
+    """Draw how several systems collapse with gamma: difference between samples, and E/N above the lowest known.
 
     Parameters
     ----------
-    series : list of dicts, one a system: ``label``, ``gamma`` (ascending, may start at 0), ``mse`` (pairwise k-space
-        MSE of generated states over the data's), ``excess`` (their mean E/N above the lowest state known, J), and
-        ``data`` (lowest, mean) of the training states' E/N above it, a bar at the right.
+    series : list of dicts, one per system: ``label``, ``gamma`` (ascending, may start at 0), ``mse``, ``excess`` and
+        ``data``. ``mse`` is the pairwise k-space MSE of generated states divided by that of the data. ``excess`` is
+        their mean E/N above the lowest state known, in J. ``data`` is (lowest, mean) of the training states' E/N above
+        it, a bar at the right.
     threshold : the MSE below which a system counts as collapsed, a dashed line.
-    floor : a smaller excess, J, stands at this value, as a triangle; bars end there.
+    floor : a smaller excess, in J, stands at this value, as a triangle; bars end there.
 
     Raises
     ------
     TypeError, ValueError
-        missing keys, unlike lengths, or gamma not ascending.
+        missing keys, unequal lengths, or gamma not ascending.
     """
     series = ladders(series, "series", ("mse", "excess"), "gamma")
     fig = Figure(figsize=(NARROW, 5.2), layout="constrained")

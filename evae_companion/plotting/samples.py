@@ -1,4 +1,4 @@
-"""Figures of the data: annealing watched, statistics of a data set, energies of confined samples."""
+"""Figures of the data: the course of an annealing, statistics of a data set, energies of confined samples."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def annealing_watched(temperatures: Any, frames: Any, trace: Any) -> Figure:
     temperatures : (k,) in J/k_B, from high to low.
     frames : (k, 3, Ny, Nx), the configurations at these temperatures.
     trace : dict with ``temperature`` (m,), ``energy_per_spin`` (m,) in J and ``charge`` (m,), the topological charge,
-        of which the absolute value is drawn.
+        whose absolute value is drawn.
 
     Raises
     ------
     TypeError, ValueError
-        bad ``frames``, missing keys, or arrays of unlike lengths.
+        bad ``frames``, missing keys, or arrays of unequal lengths.
     """
     frames = as_spins(frames, "frames", ndim=4)
     temperatures = numbers(temperatures, "temperatures", shape=(len(frames),))
@@ -51,7 +51,7 @@ def annealing_watched(temperatures: Any, frames: Any, trace: Any) -> Figure:
         order = np.argsort(t)
         shown = np.interp(temperatures, t[order], y[order])
         ax.plot(temperatures, shown, linestyle="", marker=MARKERS[i], color=COLOURS[i])
-        # Time runs from left to right, as in the row of maps: from hot to cold.
+        # Time runs from left to right, from hot to cold, as in the row of maps.
         ax.set(xlabel="temperature T (J/$k_\\mathrm{B}$), cooling \N{RIGHTWARDS ARROW}", ylabel=label)
         ax.set_xlim(1.03 * t.max(), -0.03 * t.max())
         ax.ticklabel_format(axis="y", useOffset=False)
@@ -67,7 +67,7 @@ def dataset_statistics(energy_per_spin: Any, charge: Any, defects: Any, *, refer
     ----------
     energy_per_spin : (n,) in J.
     charge : (n,) topological charge, integers to rounding.
-    defects : (n,) of every configuration, a count or a share as ``defect_label`` says.
+    defects : (n,) per configuration, a count or a share as ``defect_label`` says.
     references : dict label -> E/N, such as the ideal lattice's: vertical lines.
 
     Raises
@@ -110,10 +110,10 @@ def confined_energies(samples: Any) -> Figure:
 
     Parameters
     ----------
-    samples : list of dicts, one a sample shape: ``label``, ``annealed`` (n,) E/N in J of the annealed states,
-        ``relaxed`` E/N of the collapsed model's state after relaxation, and optional ``collapsed``, E/N of the state
-        as the model gives it. Energies are drawn in 1e-3 J on a symmetric logarithmic axis: left of 0 the model
-        has beaten every annealed state.
+    samples : list of dicts, one per sample shape: ``label``, ``annealed``, ``relaxed`` and optional ``collapsed``.
+        ``annealed`` (n,) is E/N in J of the annealed states. ``collapsed`` is E/N of the state as the collapsed model
+        gives it, ``relaxed`` that after relaxation. Energies are drawn in 1e-3 J on a symmetric logarithmic axis. Left
+        of 0 the model is below every annealed state.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def confined_energies(samples: Any) -> Figure:
         annealed = numbers(sample["annealed"], f"samples[{row}]['annealed']", shape=(None,))
         best = annealed.min()
         x = 1e3 * (annealed - best)
-        spread = (np.arange(x.size) * 0.618034 % 1 - 0.5) * 0.5  # golden ratio: even, and the same in every run
+        spread = (np.arange(x.size) * 0.618034 % 1 - 0.5) * 0.5  # golden ratio: an even spread, the same in every run
         ax.plot(x, row + spread, linestyle="", marker=".", markersize=4, color="0.6", zorder=1,
                 label="annealed" if row == 0 else None)
         ax.plot(0, row, linestyle="", marker="|", markersize=14, markeredgewidth=1.6, color="black", zorder=2,

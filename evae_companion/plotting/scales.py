@@ -1,4 +1,4 @@
-"""Logarithmic axes that say what they do with zeros, with small numbers and with both signs."""
+"""Logarithmic axes that also show zeros, small numbers and both signs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def logarithmic_x(ax: Axes, all_x: Any) -> Callable[[Any], np.ndarray]:
         step = max(1, round((high - low) / 11))
         ticks = 10.0 ** np.arange(np.ceil(low - 1e-9), high + 1e-9, step)
         edges = low - 0.35, high + 0.35
-    else:  # less than two decades: 1, 2, 5
+    else:  # at most two decades: ticks at 1, 2, 5
         ticks = np.array([k * 10.0**n for n in range(int(np.floor(low)), int(np.ceil(high)) + 1) for k in (1, 2, 5)])
         ticks = ticks[(ticks > positive[0] * 0.8) & (ticks < positive[-1] * 1.25)]
         edges = low - 0.1, high + 0.1
@@ -45,7 +45,7 @@ def logarithmic_x(ax: Axes, all_x: Any) -> Callable[[Any], np.ndarray]:
 
 
 def logarithmic_y(ax: Axes, x: Any, y: Any, floor: float, **style: Any) -> None:
-    """Draw a curve on a logarithmic y axis; points at or below ``floor`` (rounding, exact zeros) stand on it."""
+    """Draw a curve on a logarithmic y axis; points at or below ``floor`` (rounding, exact zeros) stand at ``floor``."""
     ax.set_yscale("log")
     low = y <= floor
     ax.plot(x, np.where(low, floor, y), **style)
@@ -55,7 +55,7 @@ def logarithmic_y(ax: Axes, x: Any, y: Any, floor: float, **style: Any) -> None:
 
 
 def logarithmic_y_ticks(ax: Axes) -> None:
-    """Label the y axis of ``ax`` once its curves are drawn: decades, or 1, 2, 5 where fewer than two are in sight."""
+    """Label the y axis of ``ax`` after its curves are drawn: decades, or 1, 2, 5 if fewer than two are visible."""
     low, high = np.log10(ax.get_ylim())
     label = (lambda v: decade(round(np.log10(v)))) if high - low >= 2 else power
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high - low < 2 else (1,)))
@@ -66,7 +66,7 @@ def logarithmic_y_ticks(ax: Axes) -> None:
 
 
 def _threshold(gaps: Any) -> float:
-    """Half-width of the linear part of a symmetric logarithmic axis for values of these sizes: a power of ten."""
+    """Return the half-width of the linear part of a symmetric logarithmic axis for these values: a power of ten."""
     gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
     if gaps.size == 0:
         return 1e-6
@@ -75,7 +75,7 @@ def _threshold(gaps: Any) -> float:
 
 
 def symmetric_log(ax: Axes, which: str, values: Any) -> None:
-    """Make axis ``which`` ("x" or "y"), of ``values`` of both signs, logarithmic beyond a linear middle.
+    """Make axis ``which`` ("x" or "y") logarithmic for ``values`` of both signs, with a linear middle.
 
     ``values`` is a list of arrays. Zero and the decades within the limits are labelled, nothing else.
     """

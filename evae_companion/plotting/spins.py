@@ -1,4 +1,4 @@
-"""Single maps: spins on a colour wheel, the wheel itself, and the local correlation.
+"""Maps of single configurations: spins on a colour wheel, the wheel itself, and the local correlation.
 
 Hue is the in-plane angle atan2(S^y, S^x): +x red, +y yellow-green, -x cyan, -y violet. Lightness is
 (1 + S^z)/2: up is white, down is black, in-plane a full colour. The y axis points up.
@@ -20,11 +20,11 @@ from evae_companion.plotting.checks import as_alignment, as_spins, whole
 from evae_companion.plotting.style import GUIDE, NEUTRAL, SMALL
 
 THETA_RANGE = (0.1, 90.0)  # degrees; 1 - cos(theta) from 1.5e-6, about what float32 resolves, to 1
-THETA_COLOURS = colormaps["magma_r"].with_extremes(bad=NEUTRAL)  # pale is aligned: clean states look clean
+THETA_COLOURS = colormaps["magma_r"].with_extremes(bad=NEUTRAL)  # pale is aligned, so that clean states look clean
 
 
 def spin_rgb(spins: Any) -> np.ndarray:
-    """Colours of a spin map: (..., 3, Ny, Nx) -> (..., Ny, Nx, 3), float64 in [0, 1].
+    """Return the colours of a spin map: (..., 3, Ny, Nx) -> (..., Ny, Nx, 3), float64 in [0, 1].
 
     HLS with hue = atan2(S^y, S^x), lightness (1 + S^z)/2 and full saturation. Zero vectors are grey.
 
@@ -38,20 +38,20 @@ def spin_rgb(spins: Any) -> np.ndarray:
     hue = np.arctan2(sy, sx) / (2 * np.pi)
     lightness = np.clip((1 + sz) / 2, 0, 1)  # a float32 unit vector may exceed 1 by rounding
     chroma = 1 - np.abs(2 * lightness - 1)
-    # A channel is the trapezoid wave of hue that peaks at red, green or blue.
+    # Each channel is a trapezoid wave of hue that peaks at red, green or blue.
     offset = np.array([0.0, 1 / 3, 2 / 3])
-    distance = np.abs((hue[..., None] - offset + 0.5) % 1 - 0.5)  # to the peak, round the circle
+    distance = np.abs((hue[..., None] - offset + 0.5) % 1 - 0.5)  # distance to the peak, around the circle
     rgb = lightness[..., None] + chroma[..., None] * (np.clip(2 - 6 * distance, 0, 1) - 0.5)
     return np.where((array == 0).all(-3)[..., None], to_rgb(NEUTRAL), np.clip(rgb, 0, 1))
 
 
 def alignment_rgb(cos_theta: Any, magnetic: Any = None) -> np.ndarray:
-    """The colours of :func:`alignment_map` alone: (Ny, Nx) -> (Ny, Nx, 3), float64 in [0, 1]; arguments as there."""
+    """Return the colours of :func:`alignment_map`: (Ny, Nx) -> (Ny, Nx, 3), float64 in [0, 1]; same arguments."""
     return THETA_COLOURS(LogNorm(*THETA_RANGE)(_theta(cos_theta, magnetic)))[..., :3]
 
 
 def _theta(cos_theta: Any, magnetic: Any) -> Any:
-    """theta in degrees, (Ny, Nx), masked where it is not defined."""
+    """Return theta in degrees, (Ny, Nx), masked where it is not defined."""
     array = as_alignment(cos_theta)
     if magnetic is not None:
         magnetic = np.asarray(magnetic)
@@ -59,7 +59,7 @@ def _theta(cos_theta: Any, magnetic: Any) -> Any:
             raise ValueError(f"magnetic must be a bool array of shape {array.shape}, "
                              f"got dtype {magnetic.dtype} and shape {magnetic.shape}")
         array = np.where(magnetic, array, np.nan)
-    # A perfect site has theta = 0, which a logarithm would drop: it belongs to the pale end.
+    # A perfect site has theta = 0, which a logarithm would drop; it belongs to the pale end.
     return np.ma.masked_invalid(np.maximum(np.degrees(np.arccos(array)), THETA_RANGE[0]))
 
 
@@ -123,15 +123,15 @@ def spin_map(ax: Axes, spins: Any, *, arrows: int = 0, axes: str = "sites", titl
 def colour_wheel(ax: Axes, *, note: bool = True) -> None:
     """Draw the key of :func:`spin_map` into ``ax``: every direction of a spin on a disk.
 
-    The angle on the disk is the in-plane angle; the radius is the polar angle, from S^z = +1 (white) in the
-    middle over in-plane spins half-way out to S^z = -1 (black) at the rim. ``note`` writes that below.
+    The angle on the disk is the in-plane angle, the radius the polar angle. S^z = +1 (white) is in the middle,
+    in-plane spins are half-way out, and S^z = -1 (black) is at the rim. ``note`` writes that below.
     """
     half = 120
     y, x = np.mgrid[-half : half + 1, -half : half + 1] / half
     radius = np.hypot(x, y)
     polar, azimuth = np.pi * np.minimum(radius, 1), np.arctan2(y, x)
     spins = np.stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)])
-    soft = np.clip((1 - radius) * half, 0, 1)  # one pixel of fading at the rim instead of stairs
+    soft = np.clip((1 - radius) * half, 0, 1)  # the rim fades over one pixel, against stairs
     ax.imshow(np.concatenate([spin_rgb(spins), soft[..., None]], -1), origin="lower", extent=(-1, 1, -1, 1))
     ax.set(xlim=(-1.45, 1.45), ylim=(-1.45, 1.45))
     ax.axis("off")
@@ -149,7 +149,7 @@ def alignment_map(ax: Axes, cos_theta: Any, *, magnetic: Any = None, axes: str =
 
     theta is the angle between a spin and its effective field, cos_theta (Ny, Nx) its cosine. The scale runs from
     0.1 degrees (pale; smaller angles too, the resolution of float32 cosines) to 90 degrees (dark; larger ones too).
-    ``magnetic`` (Ny, Nx) bool: sites where it is false, and NaN, are grey. Returns the image; the key is
+    Sites where ``magnetic`` (Ny, Nx) bool is false, and NaN, are grey. Returns the image; its key is
     :func:`theta_bar`.
 
     Raises
@@ -164,7 +164,7 @@ def alignment_map(ax: Axes, cos_theta: Any, *, magnetic: Any = None, axes: str =
 
 
 def theta_bar(fig: MplFigure, cax: Axes, image: Any) -> None:
-    """Draw the colour bar of :func:`alignment_map` into ``cax``, upright or lying as the axes is."""
+    """Draw the colour bar of :func:`alignment_map` into ``cax``, vertical or horizontal as the axes is."""
     box = cax.get_position()
     width, height = fig.get_size_inches()
     lying = box.width * width > box.height * height

@@ -1,4 +1,4 @@
-"""Rows of configurations: galleries, interpolation frames, the collapse, samples with edges.
+"""Figures of many configurations: galleries, interpolation frames, the collapse, samples with edges.
 
 Every map of a figure has the same scale, given by the bar below a map of the first column, and the
 colours of the wheel.
@@ -23,7 +23,7 @@ def gallery(spins: Any, labels: Any = None, columns: int = 4, *, arrows: int = 0
     ----------
     spins : (n, 3, Ny, Nx).
     labels : n strings, written above the maps; None writes nothing.
-    columns : maps in a row.
+    columns : maps per row.
     arrows : draw every ``arrows``-th spin as an arrow; 0 draws none.
 
     Raises
@@ -54,7 +54,7 @@ def gallery(spins: Any, labels: Any = None, columns: int = 4, *, arrows: int = 0
 
 @styled
 def interpolation_frames(frames: Any, R: Any, labels: Any, *, defects: Any = None) -> Figure:
-    """Draw decoded configurations along the interpolation (Fig. 4C): a row a gamma, a column a step R.
+    """Draw decoded configurations along the interpolation (Fig. 4C): one row per gamma, one column per step R.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def interpolation_frames(frames: Any, R: Any, labels: Any, *, defects: Any = Non
         for c in range(columns):
             ax = panels.spins(r, c, frames[r, c])
             for x, y in (defects[r][c] if defects is not None else ()) or ():
-                for colour, line in (("white", 2.6), ("black", 1.2)):  # seen on light and on dark ground
+                for colour, line in (("white", 2.6), ("black", 1.2)):  # visible on light and on dark ground
                     ax.add_patch(Circle((x, y), 0.12 * min(shape), fill=False, edgecolor=colour, linewidth=line))
         panels.row_label(r, labels[r])
     for c, step in enumerate(steps):
@@ -101,13 +101,13 @@ def collapse_states(labels: Any, runs: Any) -> Figure:
 
     Parameters
     ----------
-    labels : n_gamma strings, one a column.
+    labels : n_gamma strings, one per column.
     runs : dict name of the training -> (n_gamma, m, 3, Ny, Nx): m samples per gamma, drawn below each other.
 
     Raises
     ------
     TypeError, ValueError
-        bad arrays, unlike shapes, or another number of gammas than labels.
+        bad arrays, unequal shapes, or another number of gammas than labels.
     """
     labels = items(labels, "labels", "strings")
     if not isinstance(runs, dict) or not runs:
@@ -144,13 +144,13 @@ def confined_states(columns: Any) -> Figure:
 
     Parameters
     ----------
-    columns : list of (label, states), one a sample shape; states is a dict row name -> (spins (3, Ny, Nx), E/N in J),
-        with the same row names in every column (a data state, the best annealed one, the collapsed model's, ...).
+    columns : list of (label, states), one per sample shape; states is a dict row name -> (spins (3, Ny, Nx), E/N in J).
+        Row names (a data state, the best annealed one, the collapsed model's, ...) are the same in every column.
 
     Raises
     ------
     TypeError, ValueError
-        bad configurations, unlike row names, or an empty list.
+        bad configurations, unequal row names, or an empty list.
     """
     cells = []
     for i, column in enumerate(items(columns, "columns", "(label, states)")):
@@ -166,7 +166,7 @@ def confined_states(columns: Any) -> Figure:
         if list(states) != names:
             raise ValueError(f"states of {label} must have the rows {names}, got {list(states)}")
     shapes = [same_shape([s for s, _ in states.values()], f"states of {label}") for label, states in cells]
-    # One scale for all samples: inches a site.
+    # One scale for all samples, in inches per site.
     scale = min((FULL - KEY - 0.4 - 0.2 * (len(cells) - 1)) / sum(nx for _, nx in shapes),
                 1.7 / max(ny for ny, _ in shapes))
     # The text under a map is wider than a narrow map.

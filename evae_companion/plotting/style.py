@@ -1,4 +1,4 @@
-"""The one style of all figures, the Figure that shows itself, numbers in words, and saving.
+"""House style of all figures: settings, the class Figure, numbers as labels, and saving.
 
 Figures are made without pyplot: no global list of open figures, nothing to close, safe in widget
 callbacks. A notebook shows such a figure once, when it is the last value of a cell.
@@ -26,7 +26,7 @@ FULL, NARROW = 7.0, 5.0
 FONT, SMALL = 9.0, 8.0
 
 STYLE = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters, and bytes, everywhere
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so that letters and bytes are the same everywhere
     "mathtext.fontset": "dejavusans",
     "font.size": FONT,
     "axes.titlesize": FONT,
@@ -61,7 +61,7 @@ OUT, GENERATED = r"$X_\mathrm{out}$", r"$X'_\mathrm{out}$"
 
 
 def house_style() -> Any:
-    """Context in which matplotlib follows :data:`STYLE`, whatever the user's own settings are."""
+    """Return a context in which matplotlib follows :data:`STYLE`, whatever the user's own settings are."""
     return mpl.style.context(STYLE, after_reset=True)
 
 
@@ -77,7 +77,7 @@ class Figure(matplotlib.figure.Figure):
 
 
 def styled(function: Any) -> Any:
-    """Run a function that makes a figure inside :func:`house_style`."""
+    """Decorate a function that makes a figure, so that it runs inside :func:`house_style`."""
 
     @functools.wraps(function)
     def inside(*args: Any, **kwargs: Any) -> Any:
@@ -88,22 +88,22 @@ def styled(function: Any) -> Any:
 
 
 def line_style(index: int) -> dict[str, Any]:
-    """Colour, marker and dash of the ``index``-th curve of an axes; they repeat together after seven."""
+    """Return colour, marker and dash of the ``index``-th curve of an axes; they repeat together after seven."""
     return {"color": COLOURS[index % 7], "marker": MARKERS[index % 7], "linestyle": DASHES[index % 7]}
 
 
 def decade(exponent: int) -> str:
-    """10^exponent as a tick label (mathtext): 1, 10, and powers."""
+    """Return 10^exponent as a tick label (mathtext): 1, 10, and powers."""
     return {0: "1", 1: "10"}.get(int(exponent), rf"$10^{{{int(exponent)}}}$")
 
 
 def minus(words: str) -> str:
-    """``words`` with true minus signs, as long as those of the tick labels."""
+    """Return ``words`` with true minus signs, as long as those of the tick labels."""
     return words.replace("-", "\N{MINUS SIGN}")
 
 
 def power(value: float) -> str:
-    """A number as a reader writes it: 0, 100, 0.05, 10^-4 or 2x10^5 (mathtext)."""
+    """Return a number as a reader writes it: 0, 100, 0.05, 10^-4 or 2x10^5 (mathtext)."""
     value = float(value)
     if value == 0 or 1e-2 <= abs(value) < 1e4:
         return minus(f"{value:g}")
@@ -120,7 +120,7 @@ def _render(fig: MplFigure, suffix: str, dpi: float) -> bytes:
     buffer = io.BytesIO()
     font_log = logging.getLogger("fontTools.ttLib.tables._h_e_a_d")
     level = font_log.level
-    font_log.setLevel(logging.ERROR)  # it remarks on the dates inside the fonts that matplotlib ships
+    font_log.setLevel(logging.ERROR)  # it warns of the dates inside the fonts that matplotlib ships
     try:
         with house_style():
             fig.savefig(buffer, format=suffix, dpi=dpi, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
@@ -132,7 +132,7 @@ def _render(fig: MplFigure, suffix: str, dpi: float) -> bytes:
 def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int = 180) -> tuple[Path, Path]:
     """Write ``fig`` to ``folder/name.png`` (``dpi`` dots per inch) and ``folder/name.pdf``; return the two paths.
 
-    The folder is made. The same figure gives the same bytes in every run. Each file appears whole or
+    The folder is created. The same figure gives the same bytes in every run. Each file appears whole or
     not at all: it is written under a temporary name and renamed.
 
     Raises
@@ -142,7 +142,7 @@ def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int 
     ValueError
         ``name`` is empty or holds a path separator, or ``dpi`` is not positive.
     OSError
-        the folder cannot be made or written; no partial file stays.
+        the folder cannot be created or written; no partial file stays.
     """
     if not isinstance(fig, matplotlib.figure.Figure):
         raise TypeError(f"fig must be a matplotlib Figure, got {type(fig).__name__}")

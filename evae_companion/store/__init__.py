@@ -1,1 +1,1 @@
-"""The artifact store: everything expensive, kept under a hash of what it depends on."""
+"""Artifact store: expensive results on disk, each under a hash of the spec it depends on."""

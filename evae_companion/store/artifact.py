@@ -1,7 +1,7 @@
-"""What an artefact is: a folder of plain files and, beside them, a record of what they are.
+"""Artifacts of the store: folders of plain files with a manifest, ``meta.json``.
 
-``meta.json`` holds the spec (everything the artefact depends on), versions, times, and the size and SHA-256 of every
-file. An artefact's name is its kind and a hash of its spec; :func:`fault` says what keeps a folder from being it.
+``meta.json`` holds the spec (everything the artifact depends on), versions, times, and the size and SHA-256 of every
+file. An artifact's name is its kind and a hash of its spec. :func:`fault` verifies a folder against a spec.
 """
 
 from __future__ import annotations
@@ -21,14 +21,20 @@ from evae_companion.store.serialization import plain_values, read_limited
 META = "meta.json"
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}-[0-9a-f]{16}")
-_RECENT_NS = 2_000_000_000  # file systems round time stamps to as much as this
+_RECENT_NS = 2_000_000_000  # 2 s; file systems round time stamps by up to this much
 
-# folder, files -> sizes and times of those whose hashes this process has checked
+# (folder, files) -> sizes, inodes and time stamps of files whose hashes this process has verified
 _verified: dict[tuple[str, ...], bytes] = {}
 
 
 def identity(spec: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The spec as canonical JSON values, and the artefact's name: its kind and a hash of that JSON."""
+    """Return the spec as canonical JSON values, and the artifact's name: its kind and a hash of that JSON.
+
+    Raises
+    ------
+    TypeError, ValueError
+        a spec that is not plain JSON, holds NaN or infinity, or lacks a usable "kind".
+    """
     if not isinstance(spec, Mapping):
         raise TypeError(f'spec must be a dict with a "kind", got {type(spec).__name__}')
     kind = spec.get("kind")
@@ -40,17 +46,17 @@ def identity(spec: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def canonical(plain: Any) -> bytes:
-    """The one JSON text of plain values: what is hashed and compared."""
+    """Return the canonical JSON text of plain values, which is hashed and compared."""
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def meta_bytes(body: dict[str, Any]) -> bytes:
-    """meta.json: the body and, last, the SHA-256 of the body, so that damage to meta.json itself is seen."""
+    """Return the content of meta.json: the body and, last, its SHA-256, so that damage to meta.json is detected."""
     return (json.dumps({**body, "sha256": hashlib.sha256(canonical(body)).hexdigest()}, indent=1) + "\n").encode()
 
 
 def read_meta(path: Path) -> dict[str, Any] | None:
-    """The body of a meta.json, or None where it is not, byte for byte, what this module writes."""
+    """Return the body of a meta.json, or None unless it is byte for byte what this module writes."""
     try:
         raw = read_limited(path)
         body = json.loads(raw)
@@ -62,7 +68,7 @@ def read_meta(path: Path) -> dict[str, Any] | None:
 
 
 def kept_meta(folder: Path) -> dict[str, Any]:
-    """The body of an artefact's meta.json; RuntimeError where it is damaged."""
+    """Return the body of an artifact's meta.json. Raises RuntimeError if it is damaged."""
     body = read_meta(folder / META)
     if body is None:
         raise RuntimeError(f"{folder / META} is damaged; run the same command again, which makes the artefact anew")
@@ -70,7 +76,7 @@ def kept_meta(folder: Path) -> dict[str, Any]:
 
 
 def fault(folder: Path, spec: dict[str, Any]) -> str | None:
-    """What keeps ``folder`` from being the intact artefact of ``spec``, naming the file; None if nothing."""
+    """Return why ``folder`` fails verification as the artifact of ``spec``, naming the file; None if it is intact."""
     try:
         body = read_meta(folder / META)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -83,20 +89,20 @@ def fault(folder: Path, spec: dict[str, Any]) -> str | None:
 
 
 def described(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """{name: size and SHA-256}, as meta.json holds them, of files given as {name: path}."""
+    """Return {name: size and SHA-256} of the files {name: path}, as meta.json holds them."""
     return {name: {"size": path.stat().st_size, "sha256": sha256(path)} for name, path in files.items()}
 
 
 def files_fault(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The first of ``files`` (:func:`described`) that is not as it was when it was written, in words; None if none.
+    """Return why the first changed file of ``files`` (see :func:`described`) fails verification, or None.
 
-    The hashes are read once a process: afterwards sizes and time stamps tell whether a file was written.
+    Hashes are computed once per process. Afterwards sizes and time stamps tell whether a file was written.
     """
     if not files:
         return "no file of it is named"
     key = (str(folder), *files)
     try:
-        stats = [(folder / name).stat() for name in files]  # before the hashes: what is written meanwhile shows later
+        stats = [(folder / name).stat() for name in files]  # before the hashes: a write meanwhile shows next time
         for (name, file), stat in zip(files.items(), stats, strict=True):
             if stat.st_size != file["size"]:
                 return f"{name} has {stat.st_size} bytes instead of {file['size']}"
@@ -106,7 +112,7 @@ def files_fault(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | N
             for name, file in files.items():
                 if sha256(folder / name) != file["sha256"]:
                     return f"{name} has another SHA-256 than when it was made"
-            # Two writes within one tick of the file system's clock carry the same stamp: a fresh one proves nothing.
+            # Two writes within one tick of the file system's clock carry the same stamp: a recent one proves nothing.
             if now - max(max(s.st_mtime_ns, s.st_ctime_ns) for s in stats) > _RECENT_NS:
                 _verified[key] = signature
         return None
@@ -115,7 +121,7 @@ def files_fault(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | N
 
 
 def list_files(folder: Path) -> dict[str, Path]:
-    """{relative name: path} of what ``make`` wrote, sorted; raise RuntimeError where it is not an artefact."""
+    """Return {relative name: path} of what ``make`` wrote, sorted. Raises RuntimeError if it is no valid artifact."""
     files = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -131,17 +137,17 @@ def list_files(folder: Path) -> dict[str, Path]:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of what the numbers depend on; None for a package that is used from its folder, not installed."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
+    """Return versions of what the numbers depend on; None for a package used from its folder, not installed."""
+    result: dict[str, str | None] = {"python": platform.python_version()}
     for package in ("numpy", "torch", "evae"):
         try:
-            found[package] = metadata.version(package)
+            result[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = None
-    return found
+            result[package] = None
+    return result
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

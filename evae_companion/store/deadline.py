@@ -1,7 +1,8 @@
-"""The time box: a moment after which no artefact is begun; what was begun before is finished.
+"""Deadline after which no new artifact is started; artifacts started before it are finished.
 
-A long run in boxes stops between artefacts and goes on at the next call. The box is one environment variable, so that
-notebook kernels and worker processes inherit it: EVAE_DEADLINE = "start+seconds", start in seconds since 1970.
+A long run with a deadline stops between artifacts and resumes at the next call. The deadline is one environment
+variable, so that notebook kernels and worker processes inherit it: EVAE_DEADLINE = "start+seconds", start in seconds
+since 1970.
 """
 
 from __future__ import annotations
@@ -17,11 +18,17 @@ ENV = "EVAE_DEADLINE"
 
 
 class DeadlineExceeded(Exception):
-    """The time box is over, or too short for the next artefact; the message names it."""
+    """The deadline has passed, or is too near for the next artifact; the message names that artifact."""
 
 
 def opened(minutes: float) -> str:
-    """The value of EVAE_DEADLINE for a box of ``minutes`` that begins now; ValueError for negative or endless ones."""
+    """Return the value of EVAE_DEADLINE for a run of ``minutes`` that starts now.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``minutes`` is not a number; it is negative or not finite.
+    """
     if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
         raise TypeError(f"minutes must be a number, got {minutes!r:.60}")
     if not 0 <= minutes < float("inf"):
@@ -30,7 +37,13 @@ def opened(minutes: float) -> str:
 
 
 def box() -> tuple[float, float] | None:
-    """Start and end of the box, in seconds since 1970, or None where there is none; ValueError for a malformed one."""
+    """Return start and end of the run, in seconds since 1970, or None without a deadline.
+
+    Raises
+    ------
+    ValueError
+        a malformed EVAE_DEADLINE.
+    """
     text = os.environ.get(ENV)
     if not text:
         return None
@@ -42,35 +55,36 @@ def box() -> tuple[float, float] | None:
 
 
 def over() -> bool:
-    """Whether there is a box and its time is over."""
-    found = box()
-    return found is not None and time.time() >= found[1]
+    """Return whether a deadline is set and has passed."""
+    limits = box()
+    return limits is not None and time.time() >= limits[1]
 
 
 def check(name: str, spec: dict[str, Any], root: Path) -> None:
-    """Raise :class:`DeadlineExceeded` where the artefact ``name`` of ``spec`` should not be begun in the store at
-    ``root``.
+    """Raise :class:`DeadlineExceeded` if the artifact ``name`` of ``spec`` should not be started any more.
 
-    That is after the end of the box; and before it where a similar artefact took longer than what is left. The first
-    artefact of a box is begun whatever it takes, or a box that is too short would never get anywhere.
+    ``root`` is the folder of the store. The error is raised after the deadline, and before it if a similar
+    artifact took longer than the time left. Before the deadline the first artifact of a run is started in any case.
+    Otherwise too short a run would make no progress.
     """
-    found = box()
-    if found is None:
+    limits = box()
+    if limits is None:
         return
-    start, end = found
+    start, end = limits
     left = end - time.time()
     if left <= 0:
         raise DeadlineExceeded(f"next is {name} ({describe(spec)})")
     expected = expected_seconds(spec, root)
     if expected is not None and expected > left and _made_since(start, root):
         raise DeadlineExceeded(f"next is {name} ({describe(spec)}), which takes about {expected / 60:.2g} minutes; "
-                        f"{left / 60:.2g} are left")
+                               f"{left / 60:.2g} are left")
 
 
 def expected_seconds(spec: dict[str, Any], root: Path) -> float | None:
-    """Seconds that the artefact of the same kind with the most equal entries in its spec took; None if there is none.
+    """Return the seconds that the most similar artifact took, or None if there is none.
 
-    Of several the one made last. Those that were carried here (``packed`` in meta.json) took their time elsewhere.
+    Most similar is the one of the same kind with the most equal entries in its spec; of several, the one made last.
+    Imported artifacts (``packed`` in meta.json) are left out: they took their time on another machine.
     """
     bodies = [read_meta(path / META) for path in root.glob(f"{spec['kind']}-*")
               if NAME.fullmatch(path.name) and (path / META).is_file()]
@@ -84,6 +98,6 @@ def _made_since(start: float, root: Path) -> bool:
 
 
 def describe(spec: dict[str, Any]) -> str:
-    """A spec's own numbers in a few words: kind, seed, beta, gamma, steps, first configuration, where it has them."""
+    """Return a spec in a few words: kind and, if present, seed, beta, gamma, steps, first configuration and n."""
     return " ".join([spec["kind"], *(f"{key} {spec[key]:g}" for key in ("seed", "beta", "gamma", "steps", "first", "n")
                                      if isinstance(spec.get(key), (int, float)))])

@@ -1,10 +1,11 @@
-"""Artefacts shared between machines: each is one sealed tar behind a URL, put there whole or not at all.
+"""Artifacts shared between machines: each is one tar behind a URL, uploaded whole or not at all.
 
-The URL is anything that fsspec opens: a folder of a network file system (``file:///shared/evae``), an object store
-(``s3://bucket/evae``). A worker keeps a store of its own and takes from the URL what it lacks. A tar holds the
-artefact's files with its ``meta.json``; the store takes it in only where every SHA-256 is right. On an object store a
-tar appears when its PUT is complete, and only where nothing lies there yet (If-None-Match); on a file system it is
-written under another name and linked. So the first one stays, and who comes second has done the work for nothing.
+The URL is anything that fsspec opens: a folder of a network file system (``file:///shared/evae``) or an object store
+(``s3://bucket/evae``). A worker keeps a store of its own and pulls from the URL what it lacks. A tar holds the
+artifact's files with its ``meta.json``. The store takes it in only if every SHA-256 is right.
+
+First writer wins; later uploads are discarded. On an object store a tar appears when its PUT is complete, and only if
+no object has its name yet (If-None-Match). On a file system it is written under another name, then linked.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from evae_companion.store.serialization import PARTIAL
 from evae_companion.store.store import Store
 
 SUFFIX = ".tar"
-MOST = 2**20  # bytes of a meta.json
+MOST = 2**20  # bytes; the largest meta.json that is read
 _FILE = re.compile(r"[\w.-]+(/[\w.-]+)*")
 
 
 class Remote:
-    """The artefacts behind ``url``; nothing is created before the first :meth:`push`."""
+    """Artifacts behind ``url``; nothing is created there before the first :meth:`push`."""
 
     def __init__(self, url: str):
-        import fsspec  # here: stores of one machine need none of it
+        import fsspec  # imported here: stores of one machine do not need it
 
         self.url = url
         try:
@@ -44,21 +45,29 @@ class Remote:
         self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
 
     def names(self) -> set[str]:
-        """Names of the artefacts that lie there."""
+        """Return the names of the artifacts stored there."""
         self.fs.invalidate_cache()
         if not self.fs.isdir(self.root):
             return set()
-        found = (str(path).rsplit("/", 1)[-1] for path in self.fs.ls(self.root, detail=False))
-        return {name.removesuffix(SUFFIX) for name in found
+        names = (str(path).rsplit("/", 1)[-1] for path in self.fs.ls(self.root, detail=False))
+        return {name.removesuffix(SUFFIX) for name in names
                 if name.endswith(SUFFIX) and NAME.fullmatch(name.removesuffix(SUFFIX))}
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}{SUFFIX}"
 
     def push(self, spec: dict[str, Any], store: Store) -> int:
-        """Put the artefact of ``spec`` there, from ``store``; bytes sent, 0 where one lies there already.
+        """Upload the artifact of ``spec`` from ``store``.
 
-        Raises RuntimeError where the store does not hold it intact.
+        Returns
+        -------
+        int
+            bytes sent; 0 if the artifact is there already.
+
+        Raises
+        ------
+        RuntimeError
+            ``store`` does not hold it intact.
         """
         path, folder = self._path(identity(spec)[1]), store.held(spec)
         self.fs.invalidate_cache()
@@ -79,7 +88,7 @@ class Remote:
         return len(content)
 
     def _link(self, path: Path, content: bytes) -> None:
-        """Write a file whole, and only where there is none: written aside, flushed, linked (never over another)."""
+        """Write a file whole, and only if none exists: write it aside, flush, link (which never overwrites)."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}")
         try:
@@ -95,9 +104,14 @@ class Remote:
             partial.unlink(missing_ok=True)
 
     def pull(self, spec: dict[str, Any], store: Store) -> int:
-        """Take the artefact of ``spec`` from there into ``store``; bytes received, 0 where it is here or not there.
+        """Download the artifact of ``spec`` into ``store``.
 
-        One that is damaged there is said to be, removed, and counts as absent: it will be made and pushed anew.
+        A damaged one is reported, removed, and counts as absent: it will be made and pushed again.
+
+        Returns
+        -------
+        int
+            bytes received; 0 if ``store`` holds it already, or if it is not there.
         """
         if store.find(spec) is not None:
             return 0
@@ -124,7 +138,7 @@ class Remote:
 
 
 def sealed(folder: Path) -> bytes:
-    """The tar of an artefact's folder: its files in order, without times and owners, meta.json last."""
+    """Return an artifact's folder as a tar: its files in order, without times and owners, meta.json last."""
     buffer = io.BytesIO()
     body = json.loads((folder / META).read_bytes())
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -137,9 +151,18 @@ def sealed(folder: Path) -> bytes:
 
 
 def opened(content: bytes, spec: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What meta.json tells and the files of a tar; ValueError where it is not the artefact of ``spec``, byte for byte.
+    """Read a tar, verified byte for byte as the artifact of ``spec``.
 
-    Nothing is unpacked by name: only the files that meta.json tells, with its sizes and hashes, are read.
+    Nothing is unpacked by name: only files that meta.json lists, with its sizes and hashes, are read.
+
+    Returns
+    -------
+    meta, files : versions, created and wall_seconds of meta.json; {name: bytes}.
+
+    Raises
+    ------
+    ValueError
+        the tar is not the artifact of ``spec``.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
@@ -173,13 +196,18 @@ def _read(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
 
 @dataclass(frozen=True)
 class StoreLocation:
-    """Where artefacts lie: ``root``, a store's folder (None: the worker's own default); ``url``, shared artefacts.
+    """Where artifacts are stored.
 
-    Without a url the folder itself is shared: one machine, or a network file system.
+    Attributes
+    ----------
+    root : folder of the store; None: the worker's own default.
+    url : address of shared artifacts (:class:`Remote`). Without it the folder itself is shared, on one machine or
+        a network file system.
     """
 
     root: str | None = None
     url: str | None = None
 
     def store(self) -> Store:
+        """Return the store at ``root``."""
         return Store(self.root)

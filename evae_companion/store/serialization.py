@@ -1,4 +1,4 @@
-"""The file formats: JSON for records, CSV for tables, .npy/.npz without pickle for arrays. Loading runs no code."""
+"""File formats: JSON for records, CSV for tables, .npy/.npz without pickle for arrays. Loading runs no code."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
-MOST = 64 * 2**20  # bytes of a record or table that is read unless told otherwise
-PARTIAL = ".partial-"  # between a name and the process id of who is still writing it
-_FLOAT = "__float__"  # {"__float__": "inf"} is how JSON files keep what JSON has no number for
+MOST = 64 * 2**20  # bytes; the default limit for a record or table that is read
+PARTIAL = ".partial-"  # stands between a file name and the id of the process still writing it
+_FLOAT = "__float__"  # {"__float__": "inf"} stands for a float that JSON cannot express
 
 
 def plain_values(value: Any, where: str, *, strict: bool) -> Any:
-    """``value`` as plain JSON values. ``strict`` (specs): no NaN, infinity or rounded floats, and 1.0 becomes 1."""
+    """Return ``value`` as plain JSON values; ``where`` names it in errors.
+
+    ``strict`` (for specs) refuses NaN, infinity and floats rounded to other than double precision; 1.0 becomes 1.
+    """
     if value is None or isinstance(value, (bool, np.bool_)):
         return None if value is None else bool(value)
     if isinstance(value, str):
@@ -56,7 +59,9 @@ def plain_values(value: Any, where: str, *, strict: bool) -> Any:
 
 
 def partial_path(path: Path) -> Path:
-    """Where this process writes what is then renamed to ``path``. What killed processes left there is removed first.
+    """Return the name under which this process writes ``path`` before renaming it.
+
+    What killed processes left under such names is removed first.
     """
     left = re.compile(re.escape(path.name + PARTIAL) + r"(\d+)-[0-9a-f]{8}")
     for other in path.parent.iterdir():
@@ -67,7 +72,7 @@ def partial_path(path: Path) -> Path:
 
 def _alive(process: int) -> bool:
     if os.name != "posix":
-        return True  # there is no harmless way to ask
+        return True  # assumed: other systems have no harmless way to ask
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -78,7 +83,7 @@ def _alive(process: int) -> bool:
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file that appears whole or not at all, whoever else writes it and whenever this process is killed."""
+    """Write a file that appears whole or not at all, even if others write it too or this process is killed."""
     path = Path(path)
     partial = partial_path(path)
     try:
@@ -90,7 +95,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """A new, empty folder that takes the place of ``folder`` at the end; after an error the old one stays as it was."""
+    """Yield a new, empty folder that replaces ``folder`` at the end; after an error the old one stays as it was."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(folder)
     partial.mkdir()
@@ -111,10 +116,17 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write ``value`` (dict, list, str, numbers, numpy scalars, bool, None) as JSON, whole or not at all.
+    """Write ``value`` as JSON, whole or not at all.
 
-    NaN and the infinities are not JSON numbers; they are kept as {"__float__": "inf"} and come back as floats.
-    Raises TypeError or ValueError naming the entry that is not plain.
+    Parameters
+    ----------
+    value : dict, list, str, numbers, numpy scalars, bool or None. NaN and the infinities are not JSON numbers. They
+        are stored as {"__float__": "inf"} and read back as floats.
+
+    Raises
+    ------
+    TypeError, ValueError
+        an entry that is not plain; the message names it.
     """
     text = json.dumps(plain_values(value, "value", strict=False), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     write_whole(path, text.encode())
@@ -125,21 +137,21 @@ def _seal(plain: Any) -> str:
 
 
 def write_sealed(path: str | os.PathLike[str], value: Any) -> None:
-    """:func:`write_json` of ``value`` with its SHA-256, for :func:`read_sealed`."""
+    """Write ``value`` as JSON together with its SHA-256, for :func:`read_sealed`."""
     write_json(path, {"sha256": _seal(plain_values(value, "value", strict=False)), "value": value})
 
 
 def read_sealed(path: str | os.PathLike[str]) -> Any:
-    """Read what :func:`write_sealed` wrote; ValueError where a byte of the value is another."""
-    found = read_json(path)
-    if not isinstance(found, dict) or set(found) != {"sha256", "value"} or (
-            _seal(plain_values(found["value"], "value", strict=False)) != found["sha256"]):
+    """Read what :func:`write_sealed` wrote. Raises ValueError if the value does not match its SHA-256."""
+    record = read_json(path)
+    if not isinstance(record, dict) or set(record) != {"sha256", "value"} or (
+            _seal(plain_values(record["value"], "value", strict=False)) != record["sha256"]):
         raise ValueError(f"{path} is damaged: what it holds has not the SHA-256 that was written with it")
-    return found["value"]
+    return record["value"]
 
 
 def read_limited(path: Path, max_bytes: int = MOST) -> bytes:
-    """The bytes of a file; ValueError where it has more than ``max_bytes``."""
+    """Return the bytes of a file. Raises ValueError if it has more than ``max_bytes``."""
     if (size := path.stat().st_size) > max_bytes:
         raise ValueError(f"{path} has {size} bytes, more than max_bytes = {max_bytes}; raise max_bytes if you trust it")
     return path.read_bytes()
@@ -148,7 +160,10 @@ def read_limited(path: Path, max_bytes: int = MOST) -> bytes:
 def read_json(path: str | os.PathLike[str], max_bytes: int = MOST) -> Any:
     """Read what :func:`write_json` wrote.
 
-    Raises ValueError for a file larger than ``max_bytes``, not JSON, with NaN tokens or with repeated keys.
+    Raises
+    ------
+    ValueError
+        a file larger than ``max_bytes``, not JSON, with NaN tokens or with repeated keys.
     """
     path = Path(path)
     content = read_limited(path, max_bytes)
@@ -158,9 +173,9 @@ def read_json(path: str | os.PathLike[str], max_bytes: int = MOST) -> Any:
             if items[0][1] not in ("nan", "inf", "-inf"):
                 raise ValueError(f"{_FLOAT} must be nan, inf or -inf, got {items[0][1]!r}")
             return float(items[0][1])
-        if len(found := dict(items)) != len(items):
+        if len(result := dict(items)) != len(items):
             raise ValueError(f"a key is repeated among {[key for key, _ in items]}")
-        return found
+        return result
 
     def constant(token: str) -> NoReturn:
         raise ValueError(f"{token} is not JSON")
@@ -172,10 +187,16 @@ def read_json(path: str | os.PathLike[str], max_bytes: int = MOST) -> Any:
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: np.ndarray | Mapping[str, np.ndarray]) -> None:
-    """Save one array as ``path`` .npy, or a dict of named arrays as ``path`` .npz; never with pickle.
+    """Save one array as .npy, or a dict of named arrays as .npz, never with pickle.
 
-    The same arrays give the same bytes. Raises TypeError for anything but plain numpy arrays, ValueError for a suffix
-    that does not fit.
+    The same arrays give the same bytes.
+
+    Raises
+    ------
+    TypeError
+        anything but plain numpy arrays.
+    ValueError
+        a suffix or the name of an array that does not fit.
     """
     path = Path(path)
     held: Any = arrays
@@ -183,7 +204,7 @@ def save_arrays(path: str | os.PathLike[str], arrays: np.ndarray | Mapping[str, 
     if path.suffix != (".npz" if named else ".npy"):
         raise ValueError(f"path must end in .npz for a dict of arrays and in .npy for one array, got {path}")
     for name, array in (held.items() if named else [("arrays", held)]):
-        if not isinstance(name, str) or not name.isidentifier() or name == "file":  # np.savez keeps "file" to itself
+        if not isinstance(name, str) or not name.isidentifier() or name == "file":  # np.savez reserves "file"
             raise ValueError(f'the name of an array must be a Python identifier other than "file", got {name!r}')
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{name} must be a numpy array, got {type(array).__name__}; a tensor's is .cpu().numpy()")
@@ -193,16 +214,22 @@ def save_arrays(path: str | os.PathLike[str], arrays: np.ndarray | Mapping[str, 
         np.savez(path, **held)
     else:
         with path.open("wb") as file:
-            # Through a bare write(): given the file itself numpy reports a full disk without saying that it is that.
+            # numpy gets a bare write(): given the file itself, its error does not say that the disk is full.
             np.save(SimpleNamespace(write=file.write), held, allow_pickle=False)
 
 
 def load_arrays(path: str | os.PathLike[str], mmap: bool = False) -> Any:
     """Load what :func:`save_arrays` wrote: an array (.npy) or a dict of arrays (.npz); pickle is refused.
 
-    With ``mmap`` a .npy stays on disk and is read, read-only, as it is used. Raises ValueError for a file that is not
-    what its suffix says, that is compressed or claims more than it holds (nothing is allocated then), or for ``mmap``
-    with .npz.
+    Parameters
+    ----------
+    mmap : leave a .npy on disk and read it, read-only, as it is used.
+
+    Raises
+    ------
+    ValueError
+        a file that is not what its suffix says, or that is compressed or claims more than it holds. Nothing is
+        allocated then. Also ``mmap`` with .npz.
     """
     path = Path(path)
     if path.suffix not in (".npy", ".npz"):
@@ -222,20 +249,20 @@ def load_arrays(path: str | os.PathLike[str], mmap: bool = False) -> Any:
                 if any(one.compress_type != zipfile.ZIP_STORED or one.compress_size != one.file_size
                        for one in members) or sum(one.file_size for one in members) > size:
                     raise ValueError("it is compressed, or claims more bytes than it has; this module writes none such")
-                found = {}
+                result = {}
                 for one in members:
                     with archive.open(one) as array:
                         _check_header(array, one.file_size)
-                        found[one.filename.removesuffix(".npy")] = np.lib.format.read_array(array, allow_pickle=False)
-                return found
+                        result[one.filename.removesuffix(".npy")] = np.lib.format.read_array(array, allow_pickle=False)
+                return result
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OverflowError,
             SyntaxError, TypeError, RecursionError, MemoryError,
-            tokenize.TokenError) as error:  # what damaged bytes make of zip and header
+            tokenize.TokenError) as error:  # raised by zip and header code on damaged bytes
         raise ValueError(f"{path} is not a readable {path.suffix} file without pickle: {error}") from error
 
 
 def _check_header(file: IO[bytes], size: int) -> None:
-    """Raise ValueError unless a .npy of ``size`` bytes is as long as its header says; then rewind."""
+    """Raise ValueError unless a .npy of ``size`` bytes is as long as its header says; otherwise rewind."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
@@ -249,9 +276,12 @@ def _check_header(file: IO[bytes], size: int) -> None:
 
 
 def save_table(path: str | os.PathLike[str], columns: Mapping[str, Any]) -> None:
-    """Write columns of equal length as CSV, their names in the first line.
+    """Write columns of equal length as CSV, with their names in the first line; floats are read back to the last bit.
 
-    Floats are written so that they come back to the last bit. Raises ValueError for columns of unequal length.
+    Raises
+    ------
+    ValueError
+        columns of unequal length.
     """
     columns = {name: np.asarray(values).tolist() for name, values in columns.items()}
     if len({len(values) for values in columns.values()}) != 1:
@@ -263,9 +293,12 @@ def save_table(path: str | os.PathLike[str], columns: Mapping[str, Any]) -> None
 
 
 def load_table(path: str | os.PathLike[str], max_bytes: int = MOST) -> dict[str, np.ndarray]:
-    """Read what :func:`save_table` wrote: float64 columns, those that hold words as str.
+    """Read what :func:`save_table` wrote: float64 columns, and str for columns that hold words.
 
-    Raises ValueError for anything else, and for more than ``max_bytes``.
+    Raises
+    ------
+    ValueError
+        any other file, or more than ``max_bytes``.
     """
     content = read_limited(Path(path), max_bytes)
     try:

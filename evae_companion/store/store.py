@@ -1,9 +1,9 @@
-"""The store: every expensive artefact is a folder, named by what it depends on, made once.
+"""Store of expensive artifacts: each is a folder, named after the spec it depends on, and made once.
 
-``Store().get(spec, make)`` returns the folder of the artefact that ``spec`` describes, and calls ``make(folder)`` where
+``Store().get(spec, make)`` returns the folder of the artifact that ``spec`` describes, and calls ``make(folder)`` if
 it is absent. A folder appears whole or not at all: it is written under another name and renamed. ``meta.json`` beside
-the files holds the spec, versions, times and the SHA-256 of every file; an artefact that no longer agrees with it is
-said to be damaged, moved aside and made anew. One process makes, others wait.
+the files holds the spec, versions, times and the SHA-256 of every file. An artifact that no longer agrees with it is
+reported as damaged, moved aside and made again. While one process makes an artifact, others wait.
 """
 
 from __future__ import annotations
@@ -40,21 +40,24 @@ from evae_companion.store.artifact import (
 )
 from evae_companion.store.serialization import PARTIAL, partial_path, write_whole
 
-# What the system says when a store cannot be written, in words.
+# Explanations of the system errors raised if a store cannot be written.
 _REFUSALS = {errno.EROFS: "it is read-only", errno.EACCES: "you may not write there",
              errno.EPERM: "you may not write there", errno.ENOTDIR: "it is not a folder",
              errno.EEXIST: "it is not a folder", errno.ENOSPC: "the disk is full",
              errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "a file went over the size limit"}
 _NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # raised by write(), which does not know its file's name
 
-# .names: artefacts this thread is making, so that one asking for itself is an error; .seconds: spent in all makes.
+# .names: artifacts this thread is making, so that one requesting itself is an error; .seconds: spent in all makes.
 _making = threading.local()
 
 
 class Store:
-    """A folder of artefacts. ``root`` None means :func:`~evae_companion.places.store_root`.
+    """Store of artifacts in one folder.
 
-    Nothing is created before the first ``get``.
+    Parameters
+    ----------
+    root : the folder; None means :func:`~evae_companion.places.store_root`. Nothing is created before the first
+        ``get``.
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None):
@@ -64,26 +67,26 @@ class Store:
         return f"Store({str(self.root)!r})"
 
     def get(self, spec: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
-        """Return the folder of the artefact that ``spec`` describes, intact; call ``make(folder)`` where it is absent.
+        """Return the folder of the intact artifact that ``spec`` describes; call ``make(folder)`` if it is absent.
 
         Parameters
         ----------
-        spec : dict of plain JSON values with a str "kind": everything the artefact depends on and nothing else.
+        spec : dict of plain JSON values with a str "kind": everything the artifact depends on and nothing else.
             Key order does not matter, and 1 and 1.0 are the same. "seed" and "device" are recorded when present.
-        make : writes the artefact's files into the (empty, temporary) folder it is given.
+        make : writes the artifact's files into the (empty, temporary) folder it is given.
 
         Raises
         ------
         TypeError, ValueError
             a spec that is not plain JSON, holds NaN or infinity, or lacks a usable "kind".
         RuntimeError
-            the store cannot be written, ``make`` wrote nothing, or ``make`` asked for its own artefact.
+            the store cannot be written, ``make`` wrote nothing, or ``make`` requested its own artifact.
         DeadlineExceeded
-            the artefact is absent and the time box (see :mod:`evae_companion.store.deadline`) is over: ``make`` is not
-            called.
+            the artifact is absent and the deadline (see :mod:`evae_companion.store.deadline`) has passed or is too
+            near. ``make`` is not called.
 
-        A ``make`` that needs other artefacts asks for them first: where the box ends among them, its own work has
-        not begun. An exception from ``make`` goes through, and leaves no folder behind.
+        A ``make`` that needs other artifacts requests them first: if the deadline passes among them, its own work has
+        not begun. An exception from ``make`` propagates, and leaves no folder behind.
         """
         if not callable(make):
             raise TypeError(f"make must be a function of one folder, got {make!r}")
@@ -92,35 +95,46 @@ class Store:
         if fault(folder, spec) is None:  # without the lock, so that a read-only store can be read
             return folder
         with self._locked(name):
-            found = fault(folder, spec)  # another process may have made it while this one waited
-            if found is not None:
+            reason = fault(folder, spec)  # another process may have made it while this one waited
+            if reason is not None:
                 deadline.check(name, spec, self.root)
                 with self._explained():
-                    self._make_room(folder, found)
+                    self._make_room(folder, reason)
                     self._make(folder, spec, make, {})
         return folder
 
     def put(self, spec: Mapping[str, Any], make: Callable[[Path], None], about: Mapping[str, Any]) -> bool:
-        """Take in an artefact that was made elsewhere: like :meth:`get`, and ``about`` goes into its meta.json.
+        """Import an artifact made elsewhere: like :meth:`get`, with ``about`` in its meta.json.
 
-        Whether it was taken in: one that is here, intact, stays as it is. ``about`` replaces or adds entries: when
-        and how the original was made, what has become of its weights.
+        Parameters
+        ----------
+        about : entries that replace or extend those of meta.json: when and how the original was made, what has become
+            of its weights.
+
+        Returns
+        -------
+        bool
+            whether it was imported; an intact artifact of this store stays as it is.
         """
         spec, name = identity(spec)
         with self._locked(name):
-            found = fault(self.root / name, spec)
-            if found is not None:
+            reason = fault(self.root / name, spec)
+            if reason is not None:
                 with self._explained():
-                    self._make_room(self.root / name, found)
+                    self._make_room(self.root / name, reason)
                     self._make(self.root / name, spec, make, about)
-        return found is not None
+        return reason is not None
 
     def exchange(self, spec: Mapping[str, Any], old: str, new: str, make: Callable[[Path, Path], None]) -> int:
-        """Put the smaller file ``new``, which ``make(old file, new file)`` writes, in the place of ``old``.
+        """Replace the file ``old`` by the smaller file ``new``, which ``make(old file, new file)`` writes.
 
-        Bytes saved; 0 where the artefact is not there, in the making, damaged, or has been through this. It is whole
-        at any moment: the new file is written beside the old one, meta.json then names it, and only then the old one
-        goes.
+        The artifact is whole at any moment. The new file is written beside the old one, then meta.json names it, and
+        only then is the old one removed.
+
+        Returns
+        -------
+        int
+            bytes saved; 0 if the artifact is absent, being made, damaged, or already exchanged.
         """
         spec, name = identity(spec)
         folder = self.root / name
@@ -128,7 +142,7 @@ class Store:
             return 0
         with self._locked(name), self._explained():
             if old not in (body := kept_meta(folder))["files"]:
-                (folder / old).unlink(missing_ok=True)  # what a killed exchange left
+                (folder / old).unlink(missing_ok=True)  # a killed exchange may have left it
                 return 0
             partial = partial_path(folder / new)
             try:
@@ -144,46 +158,51 @@ class Store:
         return int(before - (folder / new).stat().st_size)
 
     def meta(self, spec: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What meta.json says of the artefact that ``spec`` describes where it is present and intact, else None."""
+        """Return the body of the meta.json of ``spec``'s artifact; None unless it is present and intact."""
         folder = self.find(spec)
         return None if folder is None else read_meta(folder / META)
 
     def held(self, spec: Mapping[str, Any]) -> Path:
-        """The folder of an artefact that was there a moment ago; RuntimeError where it has gone meanwhile."""
+        """Return the folder of an artifact that was there a moment ago. Raises RuntimeError if it is gone."""
         if (folder := self.find(spec)) is None:
             raise RuntimeError(f"{identity(spec)[1]} has gone from the store {self.root} meanwhile; run this again")
         return folder
 
     def names(self) -> set[str]:
-        """Names of the artefacts in this folder, intact or not."""
+        """Return the names of the artifacts in this folder, intact or not."""
         return {path.name for path in self.root.iterdir() if NAME.fullmatch(path.name)} if self.root.is_dir() else set()
 
     def find(self, spec: Mapping[str, Any]) -> Path | None:
-        """The folder of the artefact that ``spec`` describes where it is present and intact, else None."""
+        """Return the folder of the artifact that ``spec`` describes; None unless it is present and intact."""
         spec, name = identity(spec)
         folder = self.root / name
         return folder if fault(folder, spec) is None else None
 
     def size(self) -> int:
-        """Bytes in all artefacts, with what was set aside as damaged and what killed runs left."""
+        """Return the bytes of all artifacts, of what was set aside as damaged and of what killed runs left."""
         return sum(_bytes_in(folder) for folder, _ in self._contents())
 
     def clean(self) -> dict[str, int]:
-        """Remove every artefact, what was set aside as damaged and what killed runs left; nothing else in the root.
+        """Remove every artifact, what was set aside as damaged and what killed runs left; nothing else in the root.
 
-        Returns {folder name: bytes}. An artefact that another process is making stays, and a line says so.
+        An artifact that another process is making stays, and a line reports it.
+
+        Returns
+        -------
+        dict
+            {folder name: bytes} of what was removed.
         """
         removed = {}
         with self._explained():
             for folder, name in self._contents():
                 try:
                     with self._locked(name, wait=False):
-                        if not os.path.lexists(folder):  # its maker finished, or another clean was faster
+                        if not os.path.lexists(folder):  # its maker finished, or another clean removed it
                             continue
                         removed[folder.relative_to(self.root).as_posix()] = _bytes_in(folder)
                         doomed = folder
                         if NAME.fullmatch(folder.name) and folder.parent == self.root:
-                            # Renamed first: a clean that is killed half way leaves no half an artefact behind.
+                            # Renamed first, so that a clean killed half-way leaves no partial artifact behind.
                             doomed = folder.rename(self.root / f"{name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}")
                         _remove(doomed)
                 except Timeout:
@@ -191,18 +210,18 @@ class Store:
         return removed
 
     def _contents(self) -> list[tuple[Path, str]]:
-        """(path, artefact name) of everything the store put below its root, locks excepted."""
-        found = []
+        """Return (path, artifact name) of everything the store put below its root, except locks."""
+        result = []
         for parent, pattern in ((self.root, rf"({NAME.pattern})({re.escape(PARTIAL)}.*)?"),
                                 (self.root / "damaged", rf"({NAME.pattern})-\d{{8}}T\d{{12}}")):
             if parent.is_dir():
                 matches = ((path, re.fullmatch(pattern, path.name)) for path in sorted(parent.iterdir()))
-                found += [(path, match[1]) for path, match in matches if match]
-        return found
+                result += [(path, match[1]) for path, match in matches if match]
+        return result
 
     @contextmanager
     def _locked(self, name: str, wait: bool = True) -> Iterator[None]:
-        """Hold the artefact's lock. It is the kernel's (flock), so a dead holder's lock is free at once."""
+        """Hold the artifact's lock. It is the kernel's (flock), so a dead holder's lock is free at once."""
         mine = _making.__dict__.setdefault("names", set())
         key = (str(self.root), name)
         if key in mine:
@@ -227,7 +246,7 @@ class Store:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn the system's refusal to write below the root into one sentence that says what would do."""
+        """Turn a system error on writing below the root into one sentence that says what would help."""
         try:
             yield
         except OSError as error:
@@ -240,7 +259,7 @@ class Store:
                                "set EVAE_STORE to a folder that you may write, with room") from error
 
     def _make_room(self, folder: Path, fault: str) -> None:
-        """Move a damaged folder aside and remove what killed runs left. The lock is held: their makers are dead."""
+        """Move a damaged folder aside and remove what killed runs left. The lock is held, so their makers are dead."""
         if os.path.lexists(folder):
             aside = self.root / "damaged" / f"{folder.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
             aside.parent.mkdir(exist_ok=True)
@@ -251,13 +270,13 @@ class Store:
                 _remove(path)
 
     def _make(self, folder: Path, spec: dict[str, Any], make: Callable[[Path], None], about: Mapping[str, Any]) -> None:
-        """Make the artefact in a temporary folder of the same file system, describe it, rename it into place."""
+        """Make the artifact in a temporary folder of the same file system, write meta.json, rename it into place."""
         partial = self.root / f"{folder.name}{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}"
         partial.mkdir()
         try:
             start, others = time.perf_counter(), _making.__dict__.setdefault("seconds", 0.0)
             make(partial)
-            # Of this artefact alone: those that it asked for and that were made on the way say their own.
+            # Time of this artifact alone: those it requested, and that were made on the way, record their own.
             seconds = time.perf_counter() - start - (_making.seconds - others)
             _making.seconds += seconds
             files = list_files(partial)
@@ -277,7 +296,7 @@ class Store:
 
 
 def _flush(path: Path) -> None:
-    """fsync a file or folder, so that after a power cut a renamed folder holds what its meta.json says."""
+    """Flush a file or folder to disk, so that after a power cut a renamed folder matches its meta.json."""
     if path.is_dir() and os.name != "posix":
         return  # Windows opens no folders
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)

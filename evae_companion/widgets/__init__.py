@@ -1,8 +1,8 @@
 """Interactive explorers for the notebooks: sliders above a picture, in plain ipywidgets, so that they work anywhere.
 
-``explorer`` puts sliders above any figure function. The others answer faster than matplotlib draws: they colour spins
-themselves and send small pictures. Each takes what a notebook has loaded already, or finds it in the store and in
-data/recorded (``at_hand``); none of them trains. An error in a callback is shown below the picture and raised.
+``explorer`` puts sliders above any figure function. The others respond faster than matplotlib draws: they colour spins
+themselves and send small pictures. Each takes what a notebook has already loaded, or finds it in the store and in
+data/recorded (``loaders``); none of them trains. An error in a callback is shown below the picture and raised.
 """
 
 from evae_companion.widgets.annealing import AnnealingExplorer

@@ -1,4 +1,4 @@
-"""The annealing explorer: couplings and cooling rate on sliders, the lattice live."""
+"""Annealing explorer: sliders for couplings and cooling rate, with a live view of the lattice."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from evae_companion.widgets.annealing_session import BOUNDARIES, CELLS, Cooling,
 from evae_companion.widgets.base import Explorer, number, pixels
 from evae_companion.widgets.images import png, spin_picture
 
-RATE = 25.0  # frames a second at most
-BREATH = 0.005  # s between frames at least, in which the kernel answers sliders and buttons
+RATE = 25.0  # frames per second at most
+BREATH = 0.005  # least time between frames, in s, in which the kernel answers sliders and buttons
 RATES = {"very fast (30)": 30, "fast (120)": 120, "240": 240, "slow (1000)": 1000, "very slow (4000)": 4000}
 
 
 class AnnealingExplorer(Explorer):
-    """Anneal one lattice before the reader's eyes; a moved slider begins anew from random spins.
+    """Explorer that anneals one lattice live; moving a slider restarts it from random spins.
 
     Parameters
     ----------
-    size : sites a side, even. J, D, B, K : where the sliders begin, units of J.
+    size : sites per side, even.
+    J, D, B, K : initial values of the sliders, in units of J.
     """
 
     def __init__(self, size: int = 64, J: float = 1.0, D: float = 0.6, B: float = 0.2, K: float = 0.0):
@@ -54,23 +55,23 @@ class AnnealingExplorer(Explorer):
         self.do(self.restart)
 
     def settings(self) -> Settings:
-        """What the sliders say."""
+        """Return the settings of the sliders."""
         return Settings(**{name: slider.value for name, slider in self.couplings.items()}, dmi=self.dmi.value,
                         boundary=self.boundary.value, sweeps=self.sweeps.value, size=self.size, seed=self.seed.value,
                         drawn=tuple(tuple(bool(square.value) for square in row) for row in self.squares))
 
     def restart(self) -> None:
-        """Random spins, and the sliders' settings."""
+        """Restart from random spins with the settings of the sliders."""
         self.grid.layout.display = "" if self.boundary.value == "drawn" else "none"
         self.cooling = Cooling(self.settings())
         self._draw(self.cooling.frame())
 
     def step(self) -> None:
-        """One frame."""
+        """Advance by one frame."""
         self._draw(self.cooling.step())
 
     def run(self) -> None:
-        """Go on by itself, until it is at rest or paused; from random spins where it is at rest already."""
+        """Run until the lattice is relaxed or paused; restart from random spins if it is relaxed already."""
         if self.cooling.done:
             self.restart()
         if not self.playing:
@@ -78,7 +79,7 @@ class AnnealingExplorer(Explorer):
             self.task = asyncio.get_running_loop().create_task(self._play())
 
     def pause(self) -> None:
-        """Stop where it is."""
+        """Stop at the current frame."""
         self.playing = False
 
     async def _play(self) -> None:

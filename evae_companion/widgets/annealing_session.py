@@ -1,4 +1,4 @@
-"""An anneal that is watched: settings as a reader moves them, and one frame after the other."""
+"""Annealing of one lattice frame by frame, with the settings of the annealing explorer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from evae_core.annealing import Annealing, Schedule
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
 
-CELLS = 8  # a drawn mask has CELLS x CELLS squares
-FRAMES = 240  # of a whole anneal, or one a sweep where there are fewer sweeps
+CELLS = 8  # a mask drawn by the reader has CELLS x CELLS squares
+FRAMES = 240  # frames of a whole annealing, or one per sweep if there are fewer sweeps
 BOUNDARIES = ("periodic", "open", "drawn")
 
 
 def disk(cells: int = CELLS) -> np.ndarray:
-    """The mask to start drawing from: (cells, cells) bool, a disk with a hole for an eye."""
+    """Return the initial mask to draw on: (cells, cells) bool, a disk with a hole in its middle."""
     y, x = np.mgrid[:cells, :cells] - (cells - 1) / 2
     radius = np.hypot(x, y)
     return (radius <= cells / 2) & (radius > cells / 8)
@@ -26,9 +26,14 @@ def disk(cells: int = CELLS) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Settings:
-    """One anneal. Couplings in J; ``boundary`` is one of BOUNDARIES, ``drawn`` its squares, row 0 at the bottom.
+    """Settings of one annealing.
 
-    ``sweeps`` from T = 1.2 to 0.01 J/k_B is the cooling rate: more are slower.
+    Attributes
+    ----------
+    J, D, B, K : couplings in J.
+    boundary : one of BOUNDARIES.
+    drawn : squares of the boundary "drawn", row 0 at the bottom.
+    sweeps : sweeps from T = 1.2 to 0.01 J/k_B; more sweeps cool more slowly.
     """
 
     J: float = 1.0
@@ -43,7 +48,7 @@ class Settings:
     seed: int = 0
 
     def hamiltonian(self) -> Hamiltonian:
-        """The Hamiltonian of these settings.
+        """Return the Hamiltonian of these settings.
 
         Raises
         ------
@@ -62,14 +67,14 @@ class Settings:
 
 
 def enlarged(squares: np.ndarray, size: int) -> np.ndarray:
-    """The squares (n, n) bool as a mask (size, size): each site takes the square that it lies in."""
+    """Return the squares (n, n) bool as a mask (size, size): each site takes the square that it lies in."""
     index = np.arange(size) * len(squares) // size
     return np.ascontiguousarray(squares[np.ix_(index, index)])
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What is seen: spins (3, N, N), E/N in J, charge, temperature in J/k_B, sweeps done, whether it is at rest."""
+    """One frame: spins (3, N, N), E/N in J, charge, temperature in J/k_B, sweeps done, whether it is relaxed."""
 
     spins: Tensor
     energy: float
@@ -80,7 +85,7 @@ class Frame:
 
 
 class Cooling:
-    """One lattice on its way from T = infinity to rest; run to its end it is bit for bit that of ``anneal``."""
+    """Annealing of one lattice from T = infinity until relaxed; run to its end it equals ``anneal`` bit for bit."""
 
     def __init__(self, settings: Settings):
         self.H = settings.hamiltonian()
@@ -91,14 +96,14 @@ class Cooling:
         self.done = False
 
     def frame(self) -> Frame:
-        """What is seen now."""
+        """Return the current frame."""
         spins = self.annealing.spins[0]
         return Frame(spins, float(self.H.energy_per_spin(spins)),
                      float(topological_charge(spins, self.H.mask, self.H.periodic)),
                      self.annealing.temperature, self.annealing.sweep, self.done)
 
     def step(self) -> Frame:
-        """The next sweeps, or behind the last one the descent to T = 0; at rest nothing changes any more."""
+        """Run the next sweeps, or after the last one the descent to T = 0; once relaxed nothing changes any more."""
         if not self.annealing.done:
             self.annealing.run(self.stride)
         elif not self.done:

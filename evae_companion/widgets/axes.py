@@ -1,4 +1,4 @@
-"""Leading directions of a latent space: where the encoder's means spread most."""
+"""Leading directions of a latent space, along which the means of the encoder spread most."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ from evae_core.training.checkpoint import NoEncoder
 
 @dataclass(frozen=True)
 class Axes:
-    """Orthonormal ``directions`` (n, latent) through ``middle`` (latent,), and the ``widths`` (n,) that coordinates
-    along them are counted in; ``share`` (n,) of the spread, or None where the axes are not principal ones."""
+    """Axes in latent space.
+
+    Attributes
+    ----------
+    middle : (latent,) origin of the axes.
+    directions : (n, latent), orthonormal.
+    widths : (n,) units of the coordinates along the directions.
+    share : (n,) shares of the spread; None if the axes are not principal ones.
+    """
 
     middle: Tensor
     directions: Tensor
@@ -23,18 +30,18 @@ class Axes:
     share: Tensor | None
 
     def coordinates(self, z: Tensor) -> Tensor:
-        """(n,): where ``z`` (latent,) lies along each axis, in its widths."""
+        """Return the coordinates (n,) of ``z`` (latent,) along the axes, in units of their widths."""
         return self.directions @ (z - self.middle) / self.widths
 
     def moved(self, z: Tensor, axis: int, value: float) -> Tensor:
-        """``z`` with its coordinate along one axis set to ``value``; all others stay."""
+        """Return ``z`` with its coordinate along one axis set to ``value``; all others stay."""
         step = (value - self.coordinates(z)[axis]) * self.widths[axis]
         return z + step * self.directions[axis]
 
 
 @torch.no_grad()
 def principal_axes(model: VAE, spins: Tensor, n: int) -> Axes:
-    """The ``n`` leading principal axes of the means mu that the encoder gives ``spins`` (m, 3, Ny, Nx).
+    """Return the ``n`` leading principal axes of the means mu that the encoder gives ``spins`` (m, 3, Ny, Nx).
 
     Raises
     ------
@@ -54,25 +61,24 @@ def principal_axes(model: VAE, spins: Tensor, n: int) -> Axes:
 
 
 def coordinate_axes(latent: int, n: int) -> Axes:
-    """The first ``n`` latent variables themselves, in units of their prior."""
+    """Return the first ``n`` latent variables themselves as axes, in units of their prior."""
     return Axes(torch.zeros(latent), torch.eye(latent)[:n], torch.ones(n), None)
 
 
 @torch.no_grad()
 def along(model: VAE, axes: Axes, values: Sequence[float]) -> Tensor:
-    """What the middle decodes to when moved to ``values`` along each axis: (axes, values, 3, Ny, Nx)."""
+    """Decode the middle moved to ``values`` along each axis: (axes, values, 3, Ny, Nx)."""
     z = torch.stack([axes.moved(axes.middle, k, value) for k in range(len(axes.widths)) for value in values])
     return model.decode(z).unflatten(0, (len(axes.widths), len(values)))
 
 
 def axes_of(model: VAE, spins: Tensor | None, n: int) -> tuple[Axes, str]:
-    """Principal axes where there are an encoder and states to encode, else coordinate axes; and a line that says which.
-    """
+    """Return principal axes if there are an encoder and states to encode, else coordinate axes; and a line about it."""
     if spins is None or isinstance(model.encoder, NoEncoder):
         missing = "encoder" if isinstance(model.encoder, NoEncoder) else "training data"
         return coordinate_axes(model.latent, n), (f"No {missing} at hand: the sliders are the first {n} latent "
                                                   "variables, not principal axes.")
-    found = principal_axes(model, spins, n)
-    assert found.share is not None
-    return found, (f"The sliders are the {n} leading principal axes of the encoder's means, in standard deviations; "
-                   f"they hold {100 * float(found.share.sum()):.0f} % of its spread over {len(spins)} training states.")
+    axes = principal_axes(model, spins, n)
+    assert axes.share is not None
+    return axes, (f"The sliders are the {n} leading principal axes of the encoder's means, in standard deviations; "
+                  f"they hold {100 * float(axes.share.sum()):.0f} % of its spread over {len(spins)} training states.")

@@ -1,4 +1,4 @@
-"""What every explorer stands on: a box of widgets, callbacks whose errors are shown, pictures."""
+"""Base of every explorer: a box of widgets, callbacks whose errors are shown, images and sliders."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Any
 import ipywidgets
 from IPython.display import display
 
-# One pixel a site is sent; the browser enlarges it without smoothing. A frame, or the uniform state is white on white.
+# One pixel per site is sent; the browser enlarges it without smoothing. Without an outline
+# the uniform state would be white on white.
 PIXELS = ("<style>.evae-pixels {image-rendering: pixelated; image-rendering: crisp-edges; object-fit: contain; "
           "outline: 1px solid #bbb}</style>")
 
 
 class Explorer:
-    """Widgets in a ``box``; below them ``errors``, where an exception of a callback is shown before it is raised."""
+    """Widgets in a ``box``, and below them ``errors``, which shows an exception of a callback before it is raised."""
 
     def __init__(self) -> None:
         self.errors = ipywidgets.Output()
         self.box = ipywidgets.VBox()
 
     def show(self, *rows: Any) -> None:
-        """Fill the box."""
+        """Fill the box with rows of widgets."""
         self.box.children = (*rows, self.errors, ipywidgets.HTML(PIXELS, layout={"display": "none"}))
 
     def do(self, action: Callable[[], None]) -> None:
-        """Run a callback. What it raises goes to the reader's eyes first and then on its way."""
+        """Run a callback. An exception is shown to the reader, then raised."""
         if self.errors.outputs:
             self.errors.outputs = ()
         try:
@@ -41,7 +42,7 @@ class Explorer:
             control.observe(lambda _change: self.do(action), "value")
 
     def button(self, words: str, action: Callable[[], None], tip: str = "") -> Any:
-        """A button that runs ``action``."""
+        """Return a button that runs ``action``."""
         made = ipywidgets.Button(description=words, tooltip=tip, layout={"width": "auto"})
         made.on_click(lambda _button: self.do(action))
         return made
@@ -51,20 +52,20 @@ class Explorer:
 
 
 def error_output(error: BaseException) -> dict[str, Any]:
-    """An exception as a notebook's error output."""
+    """Return an exception as the error output of a notebook."""
     return {"output_type": "error", "ename": type(error).__name__, "evalue": str(error),
             "traceback": traceback.format_exception(error)}
 
 
 def pixels(width: int) -> Any:
-    """An image for pictures of one pixel a site, ``width`` CSS pixels wide."""
+    """Return an image widget for pictures of one pixel per site, ``width`` CSS pixels wide."""
     made = ipywidgets.Image(format="png", layout={"width": f"{width}px", "max_width": "100%"})
     made.add_class("evae-pixels")
     return made
 
 
 def chooser(name: str, values: Sequence[Any]) -> Any:
-    """A slider over the given values.
+    """Return a slider over the given values.
 
     Raises
     ------
@@ -74,11 +75,11 @@ def chooser(name: str, values: Sequence[Any]) -> Any:
     options = [(f"{value:g}" if isinstance(value, float) else str(value), value) for value in values]
     if not options:
         raise ValueError(f"control {name} has no values")
-    longest = max(len(words) for words, _ in options)
+    longest = max(len(text) for text, _ in options)
     return ipywidgets.SelectionSlider(description=name, options=options, continuous_update=False,
                                       layout={"width": f"{max(300, 230 + 10 * longest)}px"})
 
 
 def number(name: str, value: float, low: float, high: float, step: float) -> Any:
-    """A slider for a number, which answers while it is moved."""
+    """Return a slider for a number, which responds while it is moved."""
     return ipywidgets.FloatSlider(value=value, min=low, max=high, step=step, description=name, readout_format=".2f")

@@ -1,4 +1,4 @@
-"""The collapse explorer: gamma against the k-space MSE, the states of all trainings side by side."""
+"""Collapse explorer: k-space MSE against gamma, with the states of all trainings side by side."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from evae_core.hamiltonian import Hamiltonian
 
 
 class CollapseExplorer(Explorer):
-    """Slide gamma over the collapse: the MSE's curve with a cursor, two generated states of every training.
+    """Explorer with a slider for gamma: the k-space MSE with a cursor, and two generated states of every training.
 
     Parameters
     ----------
-    found : what :func:`evae_companion.experiments.collapse.run` returned. H : for energies.
-    figure : of :func:`evae_companion.plotting.collapse_measure`, the same that is shown before.
+    found : what :func:`evae_companion.experiments.collapse.run` returned.
+    H : for energies.
+    figure : of :func:`evae_companion.plotting.collapse_measure`, the same that the notebook shows before.
     """
 
     def __init__(self, found: SimpleNamespace, H: Hamiltonian, figure: Any):
@@ -36,7 +37,7 @@ class CollapseExplorer(Explorer):
         self.do(self.redraw)
 
     def redraw(self) -> None:
-        """The states at gamma, a column a training, and what was measured there."""
+        """Show the states at gamma, one column per training, and what was measured there."""
         number = self.found.shown.index(self.gamma.value)
         self.curves.value = self.plot.at(self.gamma.value)
         pairs = [self.found.states[name][number] for name in self.found.twins]
@@ -44,11 +45,11 @@ class CollapseExplorer(Explorer):
         self.words.value = "".join(f"<div>{line}</div>" for line in self.lines(pairs))
 
     def lines(self, pairs: Sequence[Any]) -> list[str]:
-        """A line a training: E/N of its two states, the k-space MSE of all its samples."""
-        found = []
+        """Return one line per training: E/N of its two states, k-space MSE of all its samples."""
+        result = []
         for name, pair in zip(self.found.twins, pairs, strict=True):
             run = self.found.runs[name]
             mse = float(run["kspace_mse"][run["gamma"] == self.gamma.value][0])
             low, high = (minus(f"{e:.5f}") for e in self.H.energy_per_spin(pair.double()).tolist())
-            found.append(f"{name}: E/N = {low} and {high} J, k-space MSE {mse:.2g}")
-        return found
+            result.append(f"{name}: E/N = {low} and {high} J, k-space MSE {mse:.2g}")
+        return result

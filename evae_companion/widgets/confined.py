@@ -1,4 +1,4 @@
-"""The confined explorer: size and shape against the state found."""
+"""Explorer of confined samples: the state found for each shape and size."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from evae_companion.plotting.style import minus
 from evae_companion.widgets.base import Explorer, pixels
 from evae_companion.widgets.images import png, sheet, spin_picture
 
-SCALE = 6  # CSS pixels a site, the same for all samples
+SCALE = 6  # CSS pixels per site, the same for all samples
 
 
 class ConfinedExplorer(Explorer):
-    """Choose a square's side or a wire's width: the lowest state known, and the E-VAE's where one was trained.
+    """Explorer by the side of a square or the width of a wire: lowest state known, and that of the E-VAE, if trained.
 
     Parameters
     ----------
-    samples : what :func:`evae_companion.experiments.size_scan` returned.
+    samples : what :func:`evae_companion.experiments.size_scan.run` returned.
     """
 
     def __init__(self, samples: Sequence[Sample]):
@@ -36,19 +36,19 @@ class ConfinedExplorer(Explorer):
         self.do(self.redraw)
 
     def sizes(self) -> list[tuple[str, int]]:
-        """(words, number of the sample) of the kind chosen, by size."""
+        """Return (label, number of the sample) for the chosen kind, by size."""
         chosen = [(sample.size, number) for number, sample in enumerate(self.samples) if sample.kind == self.kind.value]
         return [(f"{self.samples[number].shape[0]} sites, {size:.2f} a", number) for size, number in sorted(chosen)]
 
     def _picked(self) -> None:
-        self.size.options = self.sizes()  # takes the first, and redraws where that is another sample
+        self.size.options = self.sizes()  # selects the first, and redraws if that is another sample
         self.redraw()
 
     def redraw(self) -> None:
-        """The sample chosen."""
+        """Show the chosen sample."""
         sample = self.samples[self.size.value]
         states = [sample.spins] if sample.state is None else [sample.spins, sample.state]
-        tall = sample.shape[1] > 2 * sample.shape[0]  # wires stand above each other
+        tall = sample.shape[1] > 2 * sample.shape[0]  # states of wires are placed above each other
         pictures = [spin_picture(state) for state in states]
         whole = sheet([[picture] for picture in pictures] if tall else [pictures], gap=3)
         self.image.layout.width = f"{SCALE * whole.shape[1]}px"
@@ -57,7 +57,7 @@ class ConfinedExplorer(Explorer):
 
 
 def in_words(sample: Sample) -> str:
-    """What is known of a sample, in lines of HTML."""
+    """Return what is known of a sample, in lines of HTML."""
     charge, energy = minus(f"{sample.charge:z.2f}"), minus(f"{sample.energy:.6f}")
     lines = [f"{sample.kind} {sample.shape[0]} x {sample.shape[1]} sites, {sample.size:.2f} spacings a of the bulk",
              f"lowest known: {counted(sample.skyrmions)}, charge {charge}, E/N = {energy} J; "
@@ -73,5 +73,5 @@ def in_words(sample: Sample) -> str:
 
 
 def counted(skyrmions: int) -> str:
-    """1 skyrmion, 2 skyrmions."""
+    """Return a number of skyrmions as text: 1 skyrmion, 2 skyrmions."""
     return f"{skyrmions} skyrmion" + "s" * (skyrmions != 1)

@@ -1,4 +1,4 @@
-"""A figure that is drawn once, and a cursor that moves over it at the price of a copy."""
+"""Cursor on a figure that is drawn once: moving it only copies the picture."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from evae_companion.plotting.style import house_style
 from evae_companion.widgets.images import png
 
-COLOUR = (200, 0, 60)  # none of the curves
+COLOUR = (200, 0, 60)  # used by none of the curves
 
 
 class CursorPlot:
-    """``figure`` as pixels; :meth:`at` draws a vertical line at x into the axes numbered ``axes``."""
+    """Picture of ``figure``; :meth:`at` draws a vertical line at x into the axes numbered ``axes``."""
 
     def __init__(self, figure: Any, axes: tuple[int, ...], dpi: int = 90):
         before, canvas = figure.dpi, FigureCanvasAgg(figure)
@@ -27,16 +27,16 @@ class CursorPlot:
         figure.set_dpi(before)
 
     def columns(self, x: float) -> list[tuple[int, int, int]]:
-        """(column, first row, last row) of the cursor in each of the axes; nothing in those that x lies outside."""
-        found = []
+        """Return (column, first row, last row) of the cursor in each axes; nothing for axes that x lies outside."""
+        result = []
         for to_pixels, box, bottom in self.axes:
             column = to_pixels.transform((x, bottom))[0]
             if box.x0 <= column <= box.x1:
-                found.append((int(round(column)), int(len(self.picture) - box.y1), int(len(self.picture) - box.y0)))
-        return found
+                result.append((int(round(column)), int(len(self.picture) - box.y1), int(len(self.picture) - box.y0)))
+        return result
 
     def at(self, x: float) -> bytes:
-        """The figure with the cursor at ``x``, as PNG."""
+        """Return the figure with the cursor at ``x``, as PNG."""
         picture = self.picture.copy()
         for column, first, last in self.columns(x):
             picture[first:last, column - 1:column + 1] = COLOUR

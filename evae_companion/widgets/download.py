@@ -1,4 +1,4 @@
-"""Links by which the browser saves a state: the file itself travels in the link, so nothing is left on the server."""
+"""Links by which the browser saves a state. The file is part of the link, so nothing is left on the server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUFFIXES = (".npy", ".ovf")
 
 
 def state_file(spins: Tensor, suffix: str) -> bytes:
-    """One state (3, Ny, Nx) as the bytes of a file, see :func:`evae_companion.io.save_state`."""
+    """Return one state (3, Ny, Nx) as the bytes of a file, see :func:`evae_companion.io.save_state`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"state{suffix}"
         save_state(path, spins)
@@ -22,10 +22,10 @@ def state_file(spins: Tensor, suffix: str) -> bytes:
 
 
 def links(spins: Tensor, name: str) -> str:
-    """HTML: one link a format, that saves the state as ``name`` and its suffix."""
-    found = []
+    """Return HTML with one link per format, each saving the state as ``name`` and its suffix."""
+    result = []
     for suffix in SUFFIXES:
         content = base64.b64encode(state_file(spins, suffix)).decode()
-        found.append(f'<a download="{name}{suffix}" href="data:application/octet-stream;base64,{content}">'
+        result.append(f'<a download="{name}{suffix}" href="data:application/octet-stream;base64,{content}">'
                      f"{name}{suffix}</a>")
-    return " &nbsp; ".join(found)
+    return " &nbsp; ".join(result)

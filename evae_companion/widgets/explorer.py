@@ -1,4 +1,4 @@
-"""The plain explorer: sliders that choose among values, above a figure that a function draws."""
+"""Plain explorer: sliders that choose among values, above a figure that a function draws."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evae_companion.widgets.base import Explorer, chooser
 
 
 def explorer(draw: Callable[..., Any], **controls: Iterable[Any]) -> ipywidgets.VBox:
-    """Sliders that choose one of the given values each, and the figure ``draw(name=value, ...)`` below them.
+    """Return sliders that choose one of the given values each, above the figure ``draw(name=value, ...)``.
 
     ``draw`` returns a figure of :mod:`evae_companion.plotting` and takes all it needs as arguments. An exception in it
     is shown below the figure, and raised.
@@ -19,7 +19,7 @@ def explorer(draw: Callable[..., Any], **controls: Iterable[Any]) -> ipywidgets.
     Raises
     ------
     TypeError, ValueError
-        ``draw`` is not callable, no control, or a control without values; what ``draw`` raises for the first values.
+        ``draw`` is not callable, no control, a control without values, or what ``draw`` raises for the first values.
     """
     if not callable(draw):
         raise TypeError(f"draw must be a function that returns a figure, got {draw!r}")

@@ -1,4 +1,4 @@
-"""Pictures without matplotlib's axes: spins and angles coloured, set side by side, encoded as PNG in milliseconds.
+"""Pictures of spins and angles without axes, placed side by side and encoded as PNG in milliseconds.
 
 Arrays are (height, width, 3) uint8 with row 0 on top, so the lattice's row 0 is the last one.
 """
@@ -21,12 +21,12 @@ GAP = 2  # white pixels between maps
 
 
 def spin_picture(spins: Tensor) -> np.ndarray:
-    """One configuration (3, Ny, Nx) in the colours of :func:`~evae_companion.plotting.spin_rgb`; y points up."""
+    """Return one configuration (3, Ny, Nx) in the colours of :func:`~evae_companion.plotting.spin_rgb`; y points up."""
     return _bytes(spin_rgb(spins.detach().cpu().numpy()))
 
 
 def angle_picture(H: Hamiltonian, spins: Tensor) -> np.ndarray:
-    """The angle between spin and field of one configuration, in the colours of ``plotting.alignment_map``."""
+    """Return the angle between spin and field of one configuration, in the colours of ``plotting.alignment_map``."""
     cosines = H.alignment(spins.double()).clamp(-1, 1).numpy()
     return _bytes(alignment_rgb(cosines, H.mask))
 
@@ -36,7 +36,7 @@ def _bytes(rgb: np.ndarray) -> np.ndarray:
 
 
 def sheet(rows: Sequence[Sequence[np.ndarray]], gap: int = GAP) -> np.ndarray:
-    """Pictures in rows, on white; each row as high as its highest, pictures at its lower edge."""
+    """Join pictures in rows, on white; each row is as high as its highest picture, pictures at its lower edge."""
     strips = []
     for row in rows:
         high = max(len(picture) for picture in row)
@@ -57,14 +57,14 @@ def _white(high: int, wide: int) -> np.ndarray:
 
 
 def png(picture: np.ndarray) -> bytes:
-    """A picture (height, width, 3 or 4) uint8 as PNG, compressed little: time counts, not bytes."""
+    """Return a picture (height, width, 3 or 4) uint8 as PNG, with little compression to save time."""
     buffer = io.BytesIO()
     imsave(buffer, picture, format="png", pil_kwargs={"compress_level": 1})
     return buffer.getvalue()
 
 
 def described(H: Hamiltonian, spins: Tensor) -> dict[str, float]:
-    """Of one configuration: energy (E/N, J), charge, and angle, the mean angle between spin and field in degrees."""
+    """Return energy (E/N, J), charge, and angle (mean angle between spin and field, degrees) of one configuration."""
     spins = spins.double()
     cosines = H.alignment(spins).clamp(-1, 1)
     magnetic = cosines if H.mask is None else cosines[np_mask(H)]
@@ -74,11 +74,11 @@ def described(H: Hamiltonian, spins: Tensor) -> dict[str, float]:
 
 
 def np_mask(H: Hamiltonian) -> np.ndarray:
-    """A copy of the mask: torch does not take arrays that are read-only."""
+    """Return a copy of the mask: torch does not take read-only arrays."""
     return np.array(H.mask)
 
 
 def in_words(numbers: dict[str, float]) -> str:
-    """What :func:`described` found, in a line for the reader."""
+    """Return the result of :func:`described` as one line of text."""
     return minus(f"E/N = {numbers['energy']:.5f} J, charge {numbers['charge']:z.1f}, mean angle to the field "
                  f"{numbers['angle']:.2f}°")

@@ -1,4 +1,4 @@
-"""The latent space explorer: random vectors, sliders along principal axes, lines between two states, relax, keep."""
+"""Latent space explorer: random vectors, sliders along principal axes, lines between two states, relax, keep."""
 
 from __future__ import annotations
 
@@ -16,22 +16,26 @@ from evae_core.annealing import relax
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.model import VAE
 
-REACH = 3.0  # widths to either side that the sliders begin with
-STEP = 0.05  # widths
+REACH = 3.0  # widths; initial range of the sliders to either side
+STEP = 0.05  # widths; step of the sliders
 
 
 class LatentExplorer(Explorer):
-    """Look at what a decoder makes of the latent vectors that the reader chooses.
+    """Explorer of the states that a decoder generates from the latent vectors that the reader chooses.
 
     Parameters
     ----------
-    model : in evaluation mode, on the CPU. H : for energies and relaxation.
+    model : in evaluation mode, on the CPU.
+    H : for energies and relaxation.
     spins : (m, 3, Ny, Nx) states whose means span the sliders' axes; None: the first latent variables instead.
-    axes : number of sliders. seed : of the random vectors.
+    axes : number of sliders.
+    seed : of the random vectors.
 
     Attributes
     ----------
-    z : (latent,) of the state shown. state : (3, Ny, Nx). kept : the states kept, a list.
+    z : (latent,) of the state shown.
+    state : (3, Ny, Nx), the state shown.
+    kept : list of the states kept.
     """
 
     def __init__(self, model: VAE, H: Hamiltonian, spins: Tensor | None = None, axes: int = 6, seed: int = 0):
@@ -62,11 +66,11 @@ class LatentExplorer(Explorer):
         self.do(self.sample)
 
     def sample(self) -> None:
-        """A vector from the prior N(0, 1)."""
+        """Show a random vector from the prior N(0, 1)."""
         self.go(torch.randn(self.model.latent, generator=self.random))
 
     def go(self, z: Tensor) -> None:
-        """Show what ``z`` decodes to, and move the sliders to where it lies."""
+        """Show what ``z`` decodes to, and move the sliders to its coordinates."""
         self.z = z
         for slider, place in zip(self.sliders, self.axes.coordinates(z).tolist(), strict=True):
             reach = max(REACH, abs(place))
@@ -75,26 +79,26 @@ class LatentExplorer(Explorer):
         self._decode()
 
     def pick(self, end: str) -> None:
-        """Make the vector shown an end, "A" or "B", of the line that the lowest slider walks."""
+        """Make the vector shown an end, "A" or "B", of the line along which the lowest slider moves."""
         self.ends[end] = self.z.clone()
         self.between.disabled = len(self.ends) < 2
 
     def relax(self) -> None:
-        """Show the local minimum below the state shown; the next slider goes on from z."""
+        """Relax the state shown to its local minimum and show that; the next slider continues from z."""
         self._draw(relax(self.H, self.state, tolerance=1e-4, device="cpu"), "relaxed: ")
 
     def keep(self) -> None:
         """Append the state shown to ``kept``, with links to save it as .npy and as OVF."""
-        found = links(self.state, f"state_{len(self.kept) + 1}")
+        html = links(self.state, f"state_{len(self.kept) + 1}")
         self.kept.append(self.state.clone())
         rows = [self.kept[k:k + 6] for k in range(0, len(self.kept), 6)]
         self.strip.value = png(sheet([[spin_picture(state) for state in row] for row in rows]))
         self.strip.layout.display, self.strip.layout.width = "", f"{106 * min(6, len(self.kept))}px"
-        self.files.value += f"<div>{found}</div>"
+        self.files.value += f"<div>{html}</div>"
 
     def _moved(self, axis: int) -> None:
         value = self.sliders[axis].value
-        # A slider that was put somewhere by go() answers from the browser, later, with that place rounded to a step.
+        # After go() sets a slider, the browser later reports its value, rounded to a step: no move of the reader.
         if abs(value - float(self.axes.coordinates(self.z)[axis])) > STEP / 2:
             self.z = self.axes.moved(self.z, axis, value)
             self._decode()

@@ -1,4 +1,4 @@
-"""The interpolation explorer: slide R, two gammas side by side."""
+"""Interpolation explorer: a slider for R, with two gammas side by side."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from evae_core.latent import K_STEPS
 
 
 class InterpolationExplorer(Explorer):
-    """Walk from the interstitial to the perfect lattice by two networks at once, R steps from each one's barrier.
+    """Explorer from the interstitial to the perfect lattice with two networks at once, R steps from each barrier.
 
     Parameters
     ----------
-    found : what :func:`evae_companion.experiments.latent_interpolation.run` returned. gammas : the two, of those whose
-    frames it has.
+    found : what :func:`evae_companion.experiments.latent_interpolation.run` returned.
+    H : for energies and angles.
+    gammas : two of the gammas whose frames it has.
     """
 
     def __init__(self, found: SimpleNamespace, H: Hamiltonian, gammas: tuple[float, float] = (0.0, 100.0)):
@@ -45,7 +46,7 @@ class InterpolationExplorer(Explorer):
         self.do(self.redraw)
 
     def redraw(self) -> None:
-        """The frames at R, spins and angles to the field, and the cursor."""
+        """Show the frames at R, spins and angles to the field, and the cursor."""
         self.energies.value = self.plot.at(self.R.value)
         for g, image, words in zip(self.gammas, self.images, self.words, strict=True):
             state = self.found.frame(g, self.R.value - self.first[g])

@@ -1,4 +1,4 @@
-"""What explorers show without training: trained stages of the store, and decoders of data/recorded."""
+"""Loaders of what explorers show without training: stages of the store, and decoders of data/recorded."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from evae_core.training.stages import Stage, stage_schedule
 
 
 def climbed(p: Preset) -> dict[str, list[TrainedStage]]:
-    """The gamma ladders of ``p`` as far as the store holds them, by name; nothing is trained.
+    """Return the gamma sweeps of ``p``, as far as the store holds them, by name; nothing is trained.
 
     Raises
     ------
     RuntimeError
-        it holds no stage of them.
+        the store holds no stage of them.
     """
     data, store = data_spec(p), Store()
-    found = {}
+    result = {}
     for beta in p.gamma_betas:
         stages = [(stage, store.find(stage_spec(stage, data))) for stage in stage_schedule(p, beta)]
         if here := [TrainedStage(stage, data, folder) for stage, folder in stages if folder]:
-            found[f"β = {beta:g}"] = here
-    if not found:
+            result[f"β = {beta:g}"] = here
+    if not result:
         raise RuntimeError(f"the store {store.root} holds no stage of the gamma ladders of preset {p.name}; run "
                            "notebook 3, or evae figures")
-    return found
+    return result
 
 
 def network(p: Preset, stage: Stage, data: DataSpec) -> VAE:
-    """The network of a stage from the store, else its decoder from data/recorded; nothing is trained.
+    """Return the network of a stage from the store, else its decoder from data/recorded; nothing is trained.
 
     Raises
     ------
     RuntimeError
-        neither holds it.
+        neither the store nor the record holds it.
     """
     if folder := Store().find(stage_spec(stage, data)):
         return TrainedStage(stage, data, folder).model()
@@ -54,12 +54,14 @@ def network(p: Preset, stage: Stage, data: DataSpec) -> VAE:
 
 
 def latent_network(p: Preset, beta: float = plans.BETA, gamma: float = 100.0) -> tuple[VAE, Tensor | None]:
-    """The network of (beta, gamma), and training states to see where it maps them; None where no data lie in the store.
+    """Return the network of (beta, gamma) and training states to encode, or None if the store holds no data.
 
     Raises
     ------
     ValueError
-        a beta or gamma that the preset does not train. RuntimeError: neither store nor record holds the network.
+        a beta or gamma that the preset does not train.
+    RuntimeError
+        neither the store nor the record holds the network.
     """
     stages = {stage.gamma: stage for stage in stage_schedule(p, beta)}
     if gamma not in stages:

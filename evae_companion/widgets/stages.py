@@ -1,4 +1,4 @@
-"""The ladder explorer: a cursor on the losses, and what the network draws there."""
+"""Explorer of a sweep: a cursor on the losses, and the states that the network generates there."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ SAMPLES = 4
 
 
 class LadderExplorer(Explorer):
-    """Pick a ladder, slide along it: the losses with a cursor, generated states and their angles to the field.
+    """Explorer along the stages of a sweep: losses with a cursor, generated states and their angles to the field.
 
     Parameters
     ----------
-    ladders : name -> trained stages. along : "beta" or "gamma", what the stages differ in.
+    ladders : name -> trained stages.
+    along : "beta" or "gamma", in which the stages differ.
     """
 
     def __init__(self, ladders: dict[str, list[TrainedStage]], along: str = "gamma"):
@@ -49,7 +50,7 @@ class LadderExplorer(Explorer):
         self.do(self.redraw)
 
     def places(self) -> list[float]:
-        """beta or gamma of every stage of the ladder chosen."""
+        """Return beta or gamma of every stage of the chosen sweep."""
         return [getattr(trained.stage, self.along) for trained in self.ladders[self.name.value]]
 
     def _picked(self) -> None:
@@ -62,16 +63,16 @@ class LadderExplorer(Explorer):
         self.redraw()
 
     def _curves(self, name: str) -> CursorPlot:
-        found = history_table(self.ladders[name])
-        figure = plotting.ladder_curves(found | {"label": name, "x": found[self.along]}, xlabel=self.along,
-                                        data_energy=found["data_energy"], energy_label=ENERGY_LABEL)
+        table = history_table(self.ladders[name])
+        figure = plotting.ladder_curves(table | {"label": name, "x": table[self.along]}, xlabel=self.along,
+                                        data_energy=table["data_energy"], energy_label=ENERGY_LABEL)
         return CursorPlot(figure, tuple(range(len(figure.axes))))
 
     def _samples(self, name: str, number: int, seed: int) -> Tensor:
         return result_cache.generate(self.ladders[name][number].model(), SAMPLES, seed)
 
     def redraw(self) -> None:
-        """What the sliders say."""
+        """Show the losses and states that the sliders select."""
         name, number = self.name.value, self.places().index(self.place.value)
         H = self.ladders[name][number].data.hamiltonian
         states = self.samples(name, number, self.seed.value)

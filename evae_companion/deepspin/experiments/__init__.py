@@ -1,1 +1,1 @@
-"""Experiments with learned spin-lattice potentials, as notebook 10 shows them."""
+"""Experiments with learned spin-lattice potentials, shown in notebook 10."""

@@ -1,4 +1,4 @@
-"""Active learning of a spin-lattice potential against random labels: candidates a round, errors and their tails."""
+"""Active learning of a spin-lattice potential against random labelling: candidates per round, tails of the errors."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ ENGINE = iron_like(cutoff=3.6, smooth_from=3.0)  # first two shells of bcc iron
 LATTICE, MOMENT, MASS = 2.87, 2.2, 55.845  # angstrom, mu_B, g/mol
 MODEL = ModelSpec(("Fe",), (0.3 / MOMENT,), cutoff=3.6, smooth_from=3.0, embedding=(12,), axis=3, components=24,
                   fitting=(16,))
-TEMPERATURES = (300.0, 600.0, 1000.0, 1500.0, 1500.0)  # K, one a round
-# A tenth, and all, of the engine's own forces and magnetic forces at the highest temperature (rms 2.2 and 0.14).
+TEMPERATURES = (300.0, 600.0, 1000.0, 1500.0, 1500.0)  # K, one per round
+# About a tenth of, and about equal to, the forces and magnetic forces of ENGINE at the highest temperature, whose rms
+# are 2.2 and 0.14.
 TRUST = Trust(force=(0.2, 2.0), force_mag=(0.014, 0.14))
-FIRST, LABELS, TESTED = 4, 5, 24  # frames to begin with, labels a round, frames of the test set
+FIRST, LABELS, TESTED = 4, 5, 24  # initial frames, labels per round, frames of the test set
 MEASURES = ("force_rms", "force_95", "force_max", "force_mag_rms", "force_mag_95", "force_mag_max")
 
 
 def crystal() -> Frames:
-    """The ferromagnetic crystal: 16 atoms of bcc at rest."""
+    """Return the ferromagnetic bcc crystal of 16 atoms, undisplaced."""
     steps = torch.stack(torch.meshgrid(*[torch.arange(2.0)] * 3, indexing="ij"), -1).reshape(-1, 3)
     positions = LATTICE * (steps[:, None] + torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])).reshape(1, -1, 3)
     spins = torch.zeros_like(positions)
@@ -44,19 +45,22 @@ def crystal() -> Frames:
 
 
 def met(temperature: float, n: int, seed: int) -> Frames:
-    """``n`` labelled configurations that the explicit Hamiltonian's own dynamics meets at a temperature (K)."""
+    """Sample ``n`` labelled configurations from the dynamics of the explicit Hamiltonian at a temperature (K)."""
     plan = Exploration((temperature,), (MASS,), walkers=max(1, n // 4), steps=120, every=30)
     return label(ENGINE, explore(ENGINE, crystal(), temperature, plan, torch.Generator().manual_seed(seed))[:n])
 
 
 def run(p: Preset, report: result_cache.Report = print) -> SimpleNamespace:
-    """Both ways from the same first frames, by seed; the test set is met at the highest temperature.
+    """Compare active with random labelling from the same first frames, for each seed.
+
+    The test set is sampled at the highest temperature.
 
     Returns
     -------
-    labels {way: (rounds,)} labelled frames and shares {way: (rounds,)} share of candidates, means over seeds, NaN
-    after the last exploration; errors {measure: {way: (seeds, rounds)}}, MEASURES of
-    :func:`~evae_companion.deepspin.active.tails`, mean over the potentials of a committee.
+    labels, shares : {"active", "random": (rounds,)}, number of labelled frames and share of candidates, means over
+        seeds. The share is NaN after the last exploration.
+    errors : {measure: {way: (seeds, rounds)}}, MEASURES of :func:`~evae_companion.deepspin.active.tails`, mean over the
+        potentials of a committee.
     """
     small = p.name == "smoke"
     seeds = 1 if small else 2
@@ -69,9 +73,10 @@ def run(p: Preset, report: result_cache.Report = print) -> SimpleNamespace:
 
     def make(folder: Path) -> None:
         runs = [(seed, way) for seed in range(seeds) for way in ("active", "random")]
-        found = result_cache.together(p, [partial(_learned, replace(one, actively=way == "active", seed=seed), tested)
-                                  for seed, way in runs], report)
-        rows = [{"way": way, "seed": seed} | row for (seed, way), rows in zip(runs, found, strict=True) for row in rows]
+        tables = result_cache.together(p, [partial(_learned, replace(one, actively=way == "active", seed=seed), tested)
+                                           for seed, way in runs], report)
+        rows = [{"way": way, "seed": seed} | row for (seed, way), of_run in zip(runs, tables, strict=True)
+                for row in of_run]
         save_table(folder / "active.csv", {key: np.array([row[key] for row in rows]) for key in rows[0]})
 
     folder, _ = result_cache.get(p, spec, make, report)
@@ -79,7 +84,7 @@ def run(p: Preset, report: result_cache.Report = print) -> SimpleNamespace:
 
 
 def _learned(spec: ActiveSpec, tested: int, report: result_cache.Report) -> list[dict[str, Any]]:
-    """One run, a row a round: round, labels, share and MEASURES."""
+    """Return one run as rows, one per round: round, labels, share and MEASURES."""
     test, rows = met(TEMPERATURES[-1], tested, 99), []
     way = "active" if spec.actively else "random"
     for number, round_ in enumerate(learn(ENGINE, met(100.0, FIRST, spec.seed), spec,
@@ -92,7 +97,7 @@ def _learned(spec: ActiveSpec, tested: int, report: result_cache.Report) -> list
 
 
 def _gathered(table: dict[str, Any]) -> SimpleNamespace:
-    """The table by way."""
+    """Return the table split by way, "active" or "random"."""
     ways = list(dict.fromkeys(table["way"].tolist()))
 
     def of(way: str, key: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The E-VAE guided by a learned Hamiltonian: how far the collapse gets, against how well the potential was learned."""
+"""The E-VAE guided by a learned Hamiltonian: energy after the collapse against the error of the learned potential."""
 
 from __future__ import annotations
 
@@ -29,25 +29,27 @@ from evae_core.presets import Preset
 from evae_core.training.stages import Stage, stage_schedule
 
 VERSION = 2  # raise when what is measured changes
-RUNGS = (1e3, 3e3, 1e4)  # of gamma, with the preset's steps and learning rates; without 3e3 some do not collapse
-# Of L-BFGS, by preset: potentials from crude to good.
+RUNGS = (1e3, 3e3, 1e4)  # gammas, with the preset's steps and learning rates; without 3e3 some runs do not collapse
+# L-BFGS steps by preset, which give potentials from crude to good.
 STEPS = {"smoke": (2, 10), "laptop": (30, 100, 300), "desktop": (30, 100, 300), "paper": (30, 100, 300, 1000)}
 SEEDS = (0, 1)  # of the E-VAE
-TESTED = 8  # configurations of the validation set, disturbed, by which potentials are judged
-SEED = 21  # of the states that are drawn
+TESTED = 8  # disturbed configurations of the validation set on which potentials are tested
+SEED = 21  # of the generated states
 COLUMNS = ("torque_error", "energy_error", "mean", "relaxed_mean", "relaxed_lowest", "share", "charge", "spread",
            "seconds")
 
 
 def stages(p: Preset, seed: int) -> list[Stage]:
-    """The ladder: from the model of beta = 1e-3 that has seen no Hamiltonian, gamma = 0, up the rungs."""
+    """Return the stages at RUNGS, from the model of beta = 1e-3 and gamma = 0 that has seen no Hamiltonian."""
     return stage_schedule(p, plans.BETA, seed, RUNGS)
 
 
 def learned(p: Preset, training: LatticeTraining) -> tuple[Guide, dict[str, Any]]:
-    """The potential of a training on the preset's system, from the store, as a guide; and its errors: see
-    :func:`~evae_companion.deepspin.lattice_training.errors`, on disturbed configurations of the validation set at the
-    preset's own size; ``torque_error`` is relative to the labels'."""
+    """Return the potential learned for the preset's system as a guide, and its errors, both cached in the store.
+
+    The errors are those of :func:`~evae_companion.deepspin.lattice_training.errors` on disturbed configurations of the
+    validation set, at the preset's own size. ``torque_error`` is relative to the torques of the labels.
+    """
     data = data_spec(p)
     spec = {"kind": "lattice-potential", "version": lattice_training.VERSION, "data": data.spec(),
             "training": training.spec()}
@@ -58,8 +60,8 @@ def learned(p: Preset, training: LatticeTraining) -> tuple[Guide, dict[str, Any]
         cut = pieces(disturbed(sets.train[chosen.numpy()], generator), training.side, generator)
         potential = lattice_training.train(label(data.hamiltonian, cut), training)
         tested = disturbed(sets.validation[:TESTED], torch.Generator().manual_seed(SEED))
-        found = errors(potential, label(data.hamiltonian, tested))
-        write_json(folder / "errors.json", found | {"torque_error": found["torque"] / found["torque_label"]})
+        result = errors(potential, label(data.hamiltonian, tested))
+        write_json(folder / "errors.json", result | {"torque_error": result["torque"] / result["torque_label"]})
         safetensors.torch.save_file(potential.state_dict(), folder / "weights.safetensors")
 
     folder = Store().get(spec, make)
@@ -70,20 +72,27 @@ def learned(p: Preset, training: LatticeTraining) -> tuple[Guide, dict[str, Any]
 
 
 def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
-    """Collapses under learned potentials, and under the explicit Hamiltonian with the same batches and noise, for SEEDS
-    of the E-VAE; the potentials are the same for all.
+    """Collapse the E-VAE under learned potentials, and under the explicit Hamiltonian with the same batches and noise.
 
-    Everything is measured, and states are relaxed, by the explicit Hamiltonian; energies are J per spin above the
-    lowest state known.
+    This is done for all SEEDS of the E-VAE, with the same potentials. The explicit Hamiltonian measures all energies
+    and relaxes all states. Energies are J per spin above the lowest state known.
 
     Returns
     -------
-    best (E/N of that state) and its charge; names: "start", the model before any guidance, the potentials, "explicit";
-    table {column: (seeds, names)}: torque_error (relative) and energy_error (J per spin) of the potential, 0 where
-    there is none, mean (of generated states, as decoded), relaxed_mean, relaxed_lowest (after the descent), share (that
-    relax to the lowest state known), charge (median, of relaxed ones), spread (their :func:`kspace_mse` as generated,
-    in parts of the data's), seconds (of the ladder); curves {name: (seeds, gammas)}, the mean along gammas, of all but
-    the start; states {name: (3, N, N)}, the first seed's relaxed state of median energy, and "lowest known".
+    best, charge : E/N (J) of that state, and its charge.
+    names : "start" (the model before any guidance), the potentials, "explicit".
+    gammas : of the stages.
+    table : {column: (seeds, names)} with
+
+        * torque_error, energy_error : of the potential, relative and in J per spin; 0 if there is none;
+        * mean : energy of the generated states, as decoded;
+        * relaxed_mean, relaxed_lowest : energies after the descent;
+        * share : of the states that relax to the lowest state known;
+        * charge : median of the relaxed states;
+        * spread : :func:`kspace_mse` of the generated states divided by that of the data;
+        * seconds : of the stages.
+    curves : {name: (seeds, gammas)}, the mean energy along the stages, for all names but "start".
+    states : {name: (3, N, N)}, the relaxed state of median energy of the first seed, and "lowest known".
     """
     data = data_spec(p)
     best = certified(data.hamiltonian, data.shape, search_of(p), device)
@@ -114,11 +123,11 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print) ->
 
 def _climb_all(p: Preset, plans: list[list[Stage]], trainings: dict[str, LatticeTraining], device: str,
                report: result_cache.Report) -> None:
-    """All ladders side by side, so that :func:`_measure` finds them."""
+    """Train all sweeps in parallel, so that :func:`_measure` finds them in the store."""
     data, guides = data_spec(p), []
     for name, training in trainings.items():
-        guide, found = learned(p, training)
-        report(f"potential of {name}: torque error {found['torque_error']:.1%}")
+        guide, result = learned(p, training)
+        report(f"potential of {name}: torque error {result['torque_error']:.1%}")
         guides.append(guide)
     train_sweeps([[plan[0].parent] if plan[0].parent else [] for plan in plans], data, device=device, report=report)
     train_sweeps([plan for plan in plans for _ in range(len(guides) + 1)], data, device=device, report=report,
@@ -127,17 +136,17 @@ def _climb_all(p: Preset, plans: list[list[Stage]], trainings: dict[str, Lattice
 
 def _measure(folder: Path, p: Preset, plan: list[Stage], trainings: dict[str, LatticeTraining], zero: float,
              device: str, report: result_cache.Report) -> None:
-    """Files of one seed: ``guided.csv``, a row for every name, and ``guided.npz``, curves and states."""
+    """Write the files of one seed: ``guided.csv``, one row per name, and ``guided.npz``, curves and states."""
     data = data_spec(p)
     of_data = kspace_mse(load_data(data).train[:p.samples])
     start = train_stages([plan[0].parent] if plan[0].parent else [], data, device=device, report=report)
     row, state = _measured(p, start[0], zero, of_data, device)
     rows, curves, states = [row | {"torque_error": 0.0, "energy_error": 0.0, "seconds": 0.0}], [], [state]
     for name in [*trainings, "explicit"]:
-        guide, found = learned(p, trainings[name]) if name in trainings else (None, {})
+        guide, result = learned(p, trainings[name]) if name in trainings else (None, {})
         climbed = train_stages(plan, data, device=device, report=report, guide=guide)
         row, state = _measured(p, climbed[-1], zero, of_data, device)
-        rows.append(row | {"torque_error": found.get("torque_error", 0.0), "energy_error": found.get("energy", 0.0),
+        rows.append(row | {"torque_error": result.get("torque_error", 0.0), "energy_error": result.get("energy", 0.0),
                            "seconds": sum(trained.measured["seconds"] for trained in climbed)})
         curves.append([*(_mean(p, trained, device) - zero for trained in climbed[:-1]), row["mean"]])
         states.append(state)
@@ -148,11 +157,11 @@ def _measure(folder: Path, p: Preset, plan: list[Stage], trainings: dict[str, La
 
 
 def arguments(found: SimpleNamespace) -> dict[str, Any]:
-    """What :func:`~evae_companion.plotting.guided_collapse` draws of :func:`run`."""
+    """Return the arguments of :func:`~evae_companion.plotting.guided_collapse` from the result of :func:`run`."""
     table, inner = found.table, slice(1, -1)
     error = table["torque_error"][0, inner]
-    levels = {words: tuple(float(table[key][:, at].mean()) for key in ("mean", "relaxed_mean", "share"))
-              for words, at in (("explicit Hamiltonian", -1), ("before guidance", 0))}
+    levels = {reference: tuple(float(table[key][:, at].mean()) for key in ("mean", "relaxed_mean", "share"))
+              for reference, at in (("explicit Hamiltonian", -1), ("before guidance", 0))}
     titles = dict(zip(found.names[inner], (f"torque error {one:.1%}" for one in error), strict=True))
     shown = [(titles.get(name, name), found.states[name].numpy()) for name in (*found.names[inner], "explicit")]
     return {"error": error, "decoded": table["mean"][:, inner], "relaxed": table["relaxed_mean"][:, inner],
@@ -166,7 +175,7 @@ def _mean(p: Preset, trained: TrainedStage, device: str) -> float:
 
 def _measured(p: Preset, trained: TrainedStage, zero: float, of_data: float,
               device: str) -> tuple[dict[str, float], torch.Tensor]:
-    """A row of the table, and the relaxed state of median energy."""
+    """Return a row of the table, and the relaxed state of median energy."""
     H = trained.data.hamiltonian
     generated = result_cache.generate(trained.model(device), p.samples, SEED)
     cold = descended(H, generated, device)

@@ -1,6 +1,6 @@
-"""Of notebook 10: labels of the explicit magnet, trainings on more and more of them, and what both potentials do.
+"""Learned against explicit spin-lattice Hamiltonian, for notebook 10: learning curve, spectra and magnetisation.
 
-Frames, trainings, spectra and magnetisations are artefacts of the store, one each, so that a killed run goes on.
+Frames, trainings, spectra and magnetisations are separate artifacts of the store, so that a killed run can continue.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from evae_companion.store.store import Store
 from evae_core.presets import Preset
 
 HELD_OUT = 12  # frames of NiO that are not trained on
-NICKEL = 0.4 / 1.2737  # angstrom/mu_B: virtual atoms 0.4 angstrom from theirs
-# Of the training on the magnet, whose magnetic forces (eV/mu_B) are in numbers a twentieth of its forces (eV/angstrom).
+NICKEL = 0.4 / 1.2737  # angstrom/mu_B: puts virtual atoms 0.4 angstrom from theirs
+# Loss weights for the magnet, whose magnetic forces (eV/mu_B) are in numbers a twentieth of its forces (eV/angstrom).
 FORCE_MAG = 5e5, 500.0
 FILES = {"deepspin-magnetisation": "magnetisation.npy", "deepspin-spectra": "spectra.npz"}
-VERSION = 1  # raise when what is computed changes: older results are then computed anew
+VERSION = 1  # raise when what is computed changes: older results are then computed again
 
 
 @dataclass(frozen=True)
 class Size:
-    """Every number of the notebook at one preset."""
+    """Every number of notebook 10 at one preset."""
 
-    temperatures: tuple[float, ...]  # K, of the motion that labelled frames are taken from
-    each: int  # training frames at every temperature,
-    validation: int  # validation frames at each
-    counts: tuple[int, ...]  # frames of the trainings, drawn from all
-    steps: int  # of every training, after the linear fit: where it does all the work, none
-    crystal: tuple[int, int, int]  # cubes of four atoms, of the crystal whose spectra are taken
-    motion: int  # steps
-    step: float  # of so many ps: hardly trained networks have huge fields, and need short ones
-    block: tuple[int, int, int]  # of the crystal that is heated
+    temperatures: tuple[float, ...]  # K, of the dynamics from which labelled frames are taken
+    each: int  # training frames per temperature
+    validation: int  # validation frames per temperature
+    counts: tuple[int, ...]  # numbers of frames of the trainings, a random choice of all
+    steps: int  # of every training after the linear fit; 0 if that fit suffices
+    crystal: tuple[int, int, int]  # size of the crystal whose spectra are computed, in cubes of four atoms
+    motion: int  # time steps of the spectra
+    step: float  # ps; hardly trained networks have huge fields and need short steps
+    block: tuple[int, int, int]  # size of the crystal that is heated, in the same cubes
     heated: tuple[float, ...]  # K
-    settle: int  # steps at each temperature,
-    measure: int  # and those averaged over
-    nio_frames: int  # frames of NiO that are trained on,
-    nio_steps: int  # and steps
+    settle: int  # time steps to settle at each temperature
+    measure: int  # time steps averaged over
+    nio_frames: int  # training frames of NiO
+    nio_steps: int  # training steps for NiO
 
 
 SIZES = {
@@ -67,25 +67,25 @@ SIZES["desktop"] = SIZES["laptop"]  # the magnet does not grow with the lattice 
 
 
 def labels(p: Preset) -> tuple[Frames, Frames]:
-    """Training and validation frames, 32 atoms each, of the magnet's motion at several temperatures."""
-    size, found = SIZES[p.name], []
+    """Return training and validation frames, 32 atoms each, from the dynamics of the magnet at several temperatures."""
+    size, frames = SIZES[p.name], []
     for seed, each in ((0, size.each), (1, size.validation)):
         def make(folder: Path, seed: int = seed, each: int = each) -> None:
             write_deepmd(magnet.thermal_frames(size.temperatures, each, seed=seed), folder / "frames")
         folder = Store().get({"kind": "deepspin-frames", "version": VERSION, "engine": _plain(magnet.ENGINE),
                               "temperatures": list(size.temperatures), "each": each, "seed": seed}, make)
-        found.append(read_deepmd(folder / "frames"))
-    return found[0], found[1]
+        frames.append(read_deepmd(folder / "frames"))
+    return frames[0], frames[1]
 
 
 def learning(p: Preset, device: str = "cpu", report: Report = print) -> dict[int, Trained]:
-    """Trainings on ``counts`` of the frames: {number of frames: training}; the last is on most."""
+    """Train on ``counts`` of the frames; return {number of frames: training}, the largest number last."""
     size = SIZES[p.name]
     frames, validation = labels(p)
     order = np.random.default_rng(0).permutation(len(frames)).tolist()
     spec = TrainSpec(steps=size.steps, segments=1, force_mag=FORCE_MAG)
     shown = {count: frames[order[:count]] for count in size.counts}
-    missing = [few for few in reversed(shown.values())  # the longest first
+    missing = [few for few in reversed(shown.values())  # longest job first
                if Store().find(artefact(few, validation, magnet.MODEL, spec)) is None]
     together(p, [partial(_learned, few, validation, spec, device) for few in missing], report)
     return {count: _learned(few, validation, spec, device, report) for count, few in shown.items()}
@@ -97,7 +97,13 @@ def _learned(frames: Frames, validation: Frames, spec: TrainSpec, device: str, r
 
 
 def compared(trained: Trained, frames: Frames) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Labels and predictions: energy an atom (meV, from the labels' mean), force, and force_mag of magnetic atoms."""
+    """Return {quantity: (labels, predictions)} of frames that have labels.
+
+    Returns
+    -------
+    energy : meV per atom, relative to the mean of the labels.
+    force, force_mag : components; force_mag of magnetic atoms only.
+    """
     energies, forces, force_mags = frames.energies, frames.forces, frames.force_mags
     if energies is None or forces is None or force_mags is None:
         raise ValueError("frames must have energies, forces and force_mags to compare with")
@@ -112,48 +118,55 @@ def compared(trained: Trained, frames: Frames) -> dict[str, tuple[np.ndarray, np
 
 
 def moved(frames: Frames, **changes: Any) -> Frames:
-    """The same atoms elsewhere or with other moments; labels, which would be wrong, are left out."""
+    """Return the same atoms with other cells, positions or moments, without labels, which would be wrong."""
     return Frames(frames.names, frames.types, **({"cells": frames.cells, "positions": frames.positions,
                                                   "spins": frames.spins} | changes))
 
 
 def sharp(engine: SpinLattice) -> SpinLattice:
-    """The same Hamiltonian cut off sharply, as LAMMPS does it."""
+    """Return the same Hamiltonian with a sharp cutoff, as in LAMMPS."""
     return replace(engine, smooth_from=engine.cutoff)
 
 
 def free_moments(atoms: int) -> float:
-    """Mean |sum S|/sum |S| of many free moments of one length: sqrt(8/(3 pi N))."""
+    """Return the mean |sum S|/sum |S| of N = ``atoms`` free moments of one length: sqrt(8/(3 pi N)), for large N."""
     return float(np.sqrt(8 / (3 * np.pi * atoms)))
 
 
 def motion(p: Preset, trained: Trained, report: Report = print) -> dict[str, SimpleNamespace]:
-    """What the magnet and what the learned potential does: {"reference": ..., "learned": ...}.
+    """Run the dynamics of the explicit magnet and of the learned potential.
 
-    Each holds parts (Q,) of the way from Gamma to X; linear_phonons (Q, 3), linear_magnons (Q,), phonons (Q, 3) and
-    magnons (Q,) from peaks of the spectra, THz; frequencies (W,), moments (Q, W), velocities (Q, 3, W): spectra at 5 K;
-    times (ps), drift (steps,): the total energy against its start, eV per atom; kinetic, eV per atom;
-    temperatures (K), magnetisation (T, 2): mean and standard error.
+    Returns
+    -------
+    {"reference", "learned": namespace} with
+
+    parts : (Q,), fractions of the path from Gamma to X.
+    linear_phonons, linear_magnons : (Q, 3) and (Q,), THz, of the linearised dynamics.
+    phonons, magnons : (Q, 3) and (Q,), THz, peaks of the spectra.
+    frequencies, moments, velocities : (W,), (Q, W) and (Q, 3, W), spectra at 5 K.
+    times, drift : (steps,), ps, and the change of the total energy since the start, eV per atom.
+    kinetic : eV per atom.
+    temperatures, magnetisation : (T,), K, and (T, 2), mean and standard error.
     """
     size = SIZES[p.name]
     potentials: dict[str, tuple[Potential, Any]] = {"reference": (magnet.ENGINE, _plain(magnet.ENGINE)),
                                                     "learned": (trained.model(), trained.folder.name)}
     specs = {(kind, name): {"kind": kind, "version": VERSION, "potential": potentials[name][1], "step": size.step} | of
-             for name in ("learned", "reference")  # the longest first
+             for name in ("learned", "reference")  # longest job first
              for kind, of in (("deepspin-magnetisation", {
                  "crystal": list(size.block), "steps": [size.settle, size.measure], "temperatures": list(size.heated)}),
                  ("deepspin-spectra", {"crystal": list(size.crystal), "steps": size.motion}))}
     jobs = {key: partial(_moved, spec, potentials[key[1]][0], size) for key, spec in specs.items()}
     together(p, [jobs[key] for key, spec in specs.items() if Store().find(spec) is None], report)
-    found = {}
+    result = {}
     for name in potentials:
         curve, arrays = (load_arrays(jobs[kind, name](report=report) / file) for kind, file in FILES.items())
-        found[name] = SimpleNamespace(**arrays, temperatures=np.array(size.heated), magnetisation=curve)
-    return found
+        result[name] = SimpleNamespace(**arrays, temperatures=np.array(size.heated), magnetisation=curve)
+    return result
 
 
 def _moved(spec: dict[str, Any], potential: Potential, size: Size, report: Report) -> Path:
-    """The artefact of a motion."""
+    """Return the artifact of one simulation, and run it if it is missing."""
     def make(folder: Path) -> None:
         if spec["kind"] == "deepspin-spectra":
             save_arrays(folder / FILES[spec["kind"]], _spectra(potential, size))
@@ -167,11 +180,12 @@ def _moved(spec: dict[str, Any], potential: Potential, size: Size, report: Repor
 
 
 def nio(p: Preset, folder: Path, device: str = "cpu", report: Report = print) -> SimpleNamespace | None:
-    """A short training on first-principles frames of NiO; None where ``folder`` does not hold them.
+    """Train shortly on first-principles frames of NiO; return None if ``folder`` does not hold them.
 
     Returns
     -------
-    trained; frames (of the training) and held_out, drawn as benchmarks/deepspin_nio.py does.
+    trained : the training.
+    frames, held_out : training and test frames, split as in benchmarks/deepspin_nio.py.
     """
     if not (folder / "type.raw").is_file():
         return None
@@ -186,29 +200,29 @@ def nio(p: Preset, folder: Path, device: str = "cpu", report: Report = print) ->
 
 
 def recorded_tables() -> str:
-    """The tables of benchmarks/DEEPSPIN.md with their headings, or a line that says there are none."""
+    """Return the tables of benchmarks/DEEPSPIN.md with their headings, or a line that says there are none."""
     file = places.need_repository("the recorded tables") / "benchmarks" / "DEEPSPIN.md"
     if not file.is_file():
         return "*Nothing is recorded: benchmarks/DEEPSPIN.md is missing.*"
-    kept = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith(("|", "#")) or not line]
-    return "\n".join("#" * 3 + line.lstrip("#") if line.startswith("#") else line for line in kept)
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith(("|", "#")) or not line]
+    return "\n".join("#" * 3 + line.lstrip("#") if line.startswith("#") else line for line in lines)
 
 
 def _spectra(potential: Potential, size: Size) -> dict[str, np.ndarray]:
-    """Arrays of :func:`motion`, spectra's part."""
+    """Return the arrays of :func:`motion` that belong to the spectra."""
     state, (parts, q) = magnet.crystal(size.crystal), magnet.path(size.crystal)
     linear = linear_modes(potential, state, q)
     start = shaken(state, 5.0, 0.05, torch.Generator().manual_seed(0))
     dt, atoms = size.step, state.frames.atoms
-    found = spectra(potential, start, q, dt, size.motion, sites=state.frames.positions[0], tolerance=1e-6, skin=0.3)
+    result = spectra(potential, start, q, dt, size.motion, sites=state.frames.positions[0], tolerance=1e-6, skin=0.3)
     return {"parts": parts, "linear_phonons": linear.phonons, "linear_magnons": linear.magnons,
-            "phonons": np.sort(peaks(found.frequencies, found.velocities)),
-            "magnons": peaks(found.frequencies, found.moments), "frequencies": found.frequencies,
-            "moments": found.moments, "velocities": found.velocities, "times": dt * np.arange(1, size.motion + 1),
-            "drift": (found.energies - found.energies[0]) / atoms, "kinetic": np.array(start.kinetic / atoms)}
+            "phonons": np.sort(peaks(result.frequencies, result.velocities)),
+            "magnons": peaks(result.frequencies, result.moments), "frequencies": result.frequencies,
+            "moments": result.moments, "velocities": result.velocities, "times": dt * np.arange(1, size.motion + 1),
+            "drift": (result.energies - result.energies[0]) / atoms, "kinetic": np.array(start.kinetic / atoms)}
 
 
 def _plain(engine: Any) -> dict[str, Any]:
-    """An engine's numbers, for the store."""
+    """Return the numbers of an engine as plain JSON values for a spec."""
     return {key: [list(row) if isinstance(row, tuple) else row for row in value] if isinstance(value, tuple) else value
             for key, value in engine.spec().items()}
