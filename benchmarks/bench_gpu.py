@@ -57,10 +57,10 @@ if importlib.util.find_spec("filelock") is None:
     stand_in("filelock", FileLock=NoLock, Timeout=TimeoutError)
 
 from evae_companion import data_specs, dataset  # noqa: E402 (after the stand-ins)
+from evae_companion.presets import PRESETS  # noqa: E402
 from evae_companion.store.store import Store  # noqa: E402
 from evae_core import Hamiltonian, Schedule, anneal, heat_bath  # noqa: E402
 from evae_core.annealing import gpu, relax  # noqa: E402
-from evae_core.presets import PRESETS  # noqa: E402
 
 # Energy per spin of the paper's system on 128 x 128, and its error, from independent Metropolis and heat-bath codes.
 REFERENCE = {1.0: (-0.8210, 4e-4), 0.5: (-1.5073, 5e-4), 0.2: (-1.8439, 5e-4)}

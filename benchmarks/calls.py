@@ -26,9 +26,9 @@ def core() -> dict[str, Call]:
     from evae_companion import data_specs
     from evae_companion.analysis.barrier import barrier
     from evae_companion.analysis.theta_density import theta_density
+    from evae_companion.presets import PRESETS
     from evae_companion.store import deadline
     from evae_core import bonds, latent, materials, observables, textures
-    from evae_core.presets import PRESETS
     from evae_core.textures import commensurate_lattices
     from evae_core.training import make_step, stages
 

@@ -24,9 +24,9 @@ from evae_companion.cluster.executors import local_cluster
 from evae_companion.cluster.grid import chains
 from evae_companion.cluster.tasks import work
 from evae_companion.experiments.phase_diagram import ensemble
+from evae_companion.presets import PRESETS
 from evae_companion.store.object_store import StoreLocation
 from evae_core import VAE
-from evae_core.presets import PRESETS
 
 HERE = Path(__file__).resolve().parent
 GPUS = (1, 8, 64, 512)

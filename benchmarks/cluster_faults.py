@@ -35,10 +35,10 @@ from evae_companion.cluster.executors import local_cluster
 from evae_companion.cluster.grid import Sweep, chains
 from evae_companion.cluster.tables import by_chain, by_stage, endings
 from evae_companion.cluster.tasks import work
+from evae_companion.presets import PRESETS
 from evae_companion.store.artifact import NAME
 from evae_companion.store.object_store import StoreLocation
 from evae_companion.store.serialization import read_json
-from evae_core.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = replace(PRESETS["smoke"], excess_train=20, shard=11, sweeps=10, phase_first=2, phase_steps=2, batch=8,

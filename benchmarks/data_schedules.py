@@ -19,8 +19,8 @@ from evae_companion.analysis.order import order
 from evae_companion.data_specs import data_spec
 from evae_companion.dataset import SAME, rest_energies
 from evae_companion.experiments.report_tables import order_table
+from evae_companion.presets import PRESETS
 from evae_core import Schedule, anneal
-from evae_core.presets import PRESETS
 
 PAPER = data_spec(PRESETS["desktop"])
 SCHEDULES = {

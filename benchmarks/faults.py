@@ -63,8 +63,8 @@ def damages(count: int) -> dict[str, dict]:
     """On a small store of shards and stages, a pack, and the compiled passes."""
     from evae_companion import bundle, sweeps
     from evae_companion.data_specs import data_spec
+    from evae_companion.presets import PRESETS
     from evae_companion.store.store import Store
-    from evae_core.presets import PRESETS
     from evae_core.training import stage_schedule
     small = dataclasses.replace(PRESETS["smoke"], size=16, train=24, validation=4, test=4, shard=8, sweeps=5, batch=8,
                                 first_steps=2, beta_steps=2, betas=(1e-4, 1e-3, 1e-2))

@@ -21,7 +21,7 @@ from evae_companion import plotting, widgets
 from evae_companion.claims import COLLAPSED
 from evae_companion.data_specs import data_spec
 from evae_companion.experiments import collapse, latent_interpolation, size_scan
-from evae_core import load_preset
+from evae_companion.presets import load_preset
 from evae_core.presets import Preset
 
 GOAL = 100  # ms

@@ -32,13 +32,13 @@ from evae_companion.experiments import (
     noise_reduction,
     result_cache,
 )
+from evae_companion.presets import PRESETS, RunPreset
 from evae_companion.store import weights
 from evae_companion.store.artifact import described, files_fault, identity, kept_meta, meta_bytes, read_meta
 from evae_companion.store.serialization import PARTIAL, load_arrays, read_json, save_arrays, write_json, write_whole
 from evae_companion.store.store import Store
 from evae_companion.store.weights import DECODER, DECODER_FILE, NONE, WEIGHTS_FILE, WHOLE
 from evae_companion.trained import block_means, stage_spec
-from evae_core.presets import PRESETS, Preset
 from evae_core.training import checkpoint
 from evae_core.training.stages import Stage, stage_schedule
 
@@ -49,7 +49,7 @@ _FILE = re.compile(r"\w+\.\w+")  # plain file names only, so that nothing is wri
 _ABOUT = ("versions", "created", "wall_seconds")  # entries copied from the original meta.json
 
 
-def pack(p: Preset, store: Store, folder: Path) -> Iterator[str]:
+def pack(p: RunPreset, store: Store, folder: Path) -> Iterator[str]:
     """Export what a later run at preset ``p`` needs from ``store`` into ``folder``; yield lines about it.
 
     Raises
@@ -145,7 +145,7 @@ def _cut(stream: bytes, told: dict[str, Any]) -> bytes:
     return stream[told["first"]:told["first"] + told["size"]]
 
 
-def needs(p: Preset, store: Store) -> dict[str, str]:
+def needs(p: RunPreset, store: Store) -> dict[str, str]:
     """Return {artifact name of a stage: WHOLE or DECODER}, what a later run needs of the weights of finished stages.
 
     Nothing needs the other weights: all stages that start from them are finished, and the figures do without them.
@@ -174,7 +174,7 @@ def needs(p: Preset, store: Store) -> dict[str, str]:
     return dict.fromkeys(decoders, DECODER) | dict.fromkeys(whole, WHOLE)
 
 
-def thin(p: Preset, store: Store) -> int:
+def thin(p: RunPreset, store: Store) -> int:
     """Delete the encoders of finished stages that no later run needs, keep all decoders; return the bytes saved.
 
     At 128 x 128 a network takes 51 MB, its decoder 6. An encoder is needed to train the stages that come next, to map
@@ -196,7 +196,7 @@ def thin_preset(name: str) -> None:
         thin(PRESETS[name], Store())
 
 
-def _stages(p: Preset) -> dict[str, tuple[Stage, DataSpec]]:
+def _stages(p: RunPreset) -> dict[str, tuple[Stage, DataSpec]]:
     """Return {artifact name: (stage, data set)} of every stage of a preset's run, once each, parents first."""
     result = {}
 
@@ -210,7 +210,7 @@ def _stages(p: Preset) -> dict[str, tuple[Stage, DataSpec]]:
     return result
 
 
-def _results(p: Preset) -> list[dict[str, Any]]:
+def _results(p: RunPreset) -> list[dict[str, Any]]:
     """Return the specs of all results of a preset's run, and of the results that they are made from."""
     data = data_spec(p)
     return [beta_sweep.spec(p), noise_reduction.spec(p, plans.BETA), latent_interpolation.spec(p, plans.BETA),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from evae_companion.data_specs import DataSpec
-from evae_companion.progress import SHARDS, timed
+from evae_companion.progress import Progress
 from evae_companion.store.serialization import load_arrays, save_arrays
 from evae_companion.store.store import Store
 from evae_core.annealing import anneal, replicas_from, runs_on
@@ -98,18 +98,19 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
     store = store or Store()
     specs = spec.shards()
     missing = report is not None and None in in_threads(store.find, specs, AT_ONCE)
-    done = 0
-    report = timed(report, len(specs), SHARDS) if missing else None
+    done = told = 0
+    say = Progress(report if missing else None, len(specs), "shard")
 
     def get(shard: Any) -> Path:
         return store.get(shard, lambda folder: make_shard(spec, shard, folder, device))
 
     def finished(folder: Path) -> None:
-        nonlocal done
+        nonlocal done, told
         done += 1
-        if report and (done % max(1, len(specs) // 5) == 0 or done == len(specs)):
-            report(f"data: {min(done * spec.shard, spec.train + spec.validation + spec.test)} configurations of "
-                   f"{spec.shape[0]} x {spec.shape[1]} annealed ({done} of {len(specs)} shards)")
+        if done % max(1, len(specs) // 5) == 0 or done == len(specs):
+            say(f"data: {min(done * spec.shard, spec.train + spec.validation + spec.test)} configurations of "
+                f"{spec.shape[0]} x {spec.shape[1]} annealed ({done} of {len(specs)} shards)", done - told)
+            told = done
 
     at_once = AT_ONCE if runs_on(device) == "cuda" and spec.hamiltonian.plain else 1
     folders = in_threads(get, specs, at_once, finished)
@@ -133,10 +134,10 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
         if wanted and not len(spins):
             raise RuntimeError(f"all {wanted} configurations of the {spins.name} set relax to the lowest state known; "
                                "ask for more of them, or for none")
-    if missing and report and left_out and spec.lowest is not None:
-        report(f"data: {left_out} of {len(digests)} configurations relax to the lowest state known and are left out")
+    if left_out and spec.lowest is not None:
+        say(f"data: {left_out} of {len(digests)} configurations relax to the lowest state known and are left out")
         if (lower := float(joined["rest_energy"].min())) < spec.lowest - SAME:
-            report(f"data: some relax to E/N = {lower:.6f} J, below the lowest state known, {spec.lowest:.6f} J")
+            say(f"data: some relax to E/N = {lower:.6f} J, below the lowest state known, {spec.lowest:.6f} J")
     return Data(spec, train, validation, test, left_out)
 
 

@@ -7,16 +7,13 @@ for ever, and many lines would swell it.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 ENV = "EVAE_PROGRESS"
-STEPS = re.compile(r"\((\d+) steps, \d+ s\)$")  # end of a stage's line: the steps of this stage
-SHARDS = re.compile(r"\((\d+) of \d+ shards\)$")  # end of a data set's line: all shards done so far
-
-Report = Callable[[str], None]
+Report = Callable[..., None]  # report(line), or report(line, done) where the line tells of work done
 
 
 def watched() -> bool:
@@ -28,36 +25,37 @@ def watched() -> bool:
     return chosen == "bar" or (chosen != "lines" and hasattr(shell, "kernel"))
 
 
-def timed(report: Report | None, total: int, pattern: re.Pattern[str]) -> Report | None:
-    """Return ``report`` extended by the estimated time left, and by a bar (see :func:`watched`).
+class Progress:
+    """A report that adds the estimated time left to each line that tells of work done, and moves a bar.
+
+    ``progress(line)`` passes the line on; ``progress(line, done)`` counts ``done`` units of work first.
 
     Parameters
     ----------
-    report : takes one line. None stays None. Only ``print`` gets a bar: any other report is the caller's own.
-    total : all the work, in the unit of the lines (steps or shards). The time left is extrapolated from the work so
-        far.
-    pattern : STEPS or SHARDS, which finds the work done in a line.
+    report : takes one line; None: nothing is said. Only ``print`` gets a bar (see :func:`watched`): any other report
+        is the caller's own.
+    total : all the work, in units (steps or shards); the time left is extrapolated from the work so far.
+    unit : what the bar counts.
     """
-    if report is None or not total:
-        return report
-    start, done = time.monotonic(), 0
-    bar = None
-    if report is print and watched():
-        from tqdm.notebook import tqdm  # imported here: it needs Jupyter
 
-        bar = tqdm(total=total, unit="step" if pattern is STEPS else "shard")
+    def __init__(self, report: Callable[[str], None] | None, total: int, unit: str) -> None:
+        self.report, self.total, self.done, self.start = report, total, 0, time.monotonic()
+        self.bar: Any = None
+        if report is print and total and watched():
+            from tqdm.notebook import tqdm  # imported here: it needs Jupyter
 
-    def say(line: str) -> None:
-        nonlocal done
-        if match := pattern.search(line):
-            before, done = done, int(match[1]) + (done if pattern is STEPS else 0)
-            if done < total:
-                line += f"; about {in_words((time.monotonic() - start) / done * (total - done))} left"
-            if bar is not None:
-                bar.update(done - before)
-        report(line)
+            self.bar = tqdm(total=total, unit=unit)
 
-    return say
+    def __call__(self, line: str, done: int = 0) -> None:
+        if self.report is None:
+            return
+        self.done += done
+        if done and self.done < self.total:
+            left = (time.monotonic() - self.start) / self.done * (self.total - self.done)
+            line += f"; about {in_words(left)} left"
+        if self.bar is not None and done:
+            self.bar.update(done)
+        self.report(line)
 
 
 def in_words(seconds: float) -> str:

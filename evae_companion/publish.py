@@ -25,18 +25,18 @@ from evae_companion.experiments import (
     latent_interpolation,
     noise_reduction,
 )
+from evae_companion.presets import RunPreset
 from evae_companion.store import weights
 from evae_companion.store.artifact import described, files_fault, identity, kept_meta, meta_bytes, read_meta
 from evae_companion.store.serialization import load_table, replaced_folder, save_table, write_json
 from evae_companion.store.store import Store
 from evae_companion.trained import TrainedStage, block_means, stage_spec
 from evae_core.losses import LOSSES
-from evae_core.presets import Preset
 from evae_core.training import checkpoint
 from evae_core.training.stages import Stage, stage_schedule
 
 
-def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
+def record(p: RunPreset, store: Store, figures: Path) -> Iterator[str]:
     """Publish a run that is complete in ``store``, with the claims in the folder ``figures``; yield lines about it.
 
     Raises
@@ -69,7 +69,7 @@ def record(p: Preset, store: Store, figures: Path) -> Iterator[str]:
     yield f"{sum(sizes.values()) / 1e6:8.3f} MB  in {target}"
 
 
-def record_stages(p: Preset, store: Store) -> Iterator[str]:
+def record_stages(p: RunPreset, store: Store) -> Iterator[str]:
     """Publish the tables of those sweeps of an incomplete run that are complete in ``store``; yield a line about it.
 
     The measurements of a long run then survive the loss of its store.
@@ -94,7 +94,7 @@ def record_stages(p: Preset, store: Store) -> Iterator[str]:
     yield f"{len(ladders)} of {len(plans.ladders(p))} ladders written to {target}: {', '.join(ladders)}"
 
 
-def _complete(p: Preset, store: Store) -> dict[str, list[TrainedStage]]:
+def _complete(p: RunPreset, store: Store) -> dict[str, list[TrainedStage]]:
     """Return the sweeps of a run that are complete in ``store``, by name."""
     result = {}
     for name, (stages, data) in plans.ladders(p).items():
@@ -105,7 +105,7 @@ def _complete(p: Preset, store: Store) -> dict[str, list[TrainedStage]]:
     return result
 
 
-def _results(p: Preset) -> list[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]]:
+def _results(p: RunPreset) -> list[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]]:
     """Return the specs of the results behind the figures of notebooks 2, 4, 5 and 6, each with the stages it needs."""
     data, collapsing = data_spec(p), [(stages[-1], data_spec(p)) for stages in plans.collapsing(p).values()]
 
@@ -119,7 +119,7 @@ def _results(p: Preset) -> list[tuple[dict[str, Any], list[tuple[Stage, DataSpec
             (data_order.spec(p), [(stages[-1], of) for stages, of in plans.orders(p).values()])]
 
 
-def record_known(p: Preset, store: Store) -> Iterator[str]:
+def record_known(p: RunPreset, store: Store) -> Iterator[str]:
     """Publish the search for the lowest state of a preset's periodic box from ``store`` into data/known."""
     data = data_spec(p)
     spec = ground_state.spec(data.hamiltonian, data.shape, ground_state.search_of(p))
@@ -162,7 +162,7 @@ def _tables(ladders: dict[str, list[TrainedStage]], folder: Path) -> None:
         save_table(folder / file, {key: [row[key] for row in table] for key in table[0]})
 
 
-def _index(p: Preset, store: Store, results: Sequence[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]],
+def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]],
            folder: Path) -> None:
     """Write the files of the results, the decoders, and record.json."""
     data = data_spec(p)

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache, partial
-from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,8 +25,8 @@ import torch
 from evae_companion.data_specs import DataSpec
 from evae_companion.dataset import Data, load_data
 from evae_companion.evaluation import check_measured, evaluate
-from evae_companion.parent_watchdog import end_with_parent
-from evae_companion.progress import STEPS, Report, timed
+from evae_companion.processes import one_thread, run_parallel
+from evae_companion.progress import Progress, Report
 from evae_companion.store.serialization import save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.store.weights import WEIGHTS_FILE
@@ -73,17 +70,17 @@ def train_stages(stages: list[Stage], data: DataSpec, store: Store | None = None
         a stage that diverges at every learning rate tried; names the stage and the numbers.
     """
     store = store or Store()
-    report = _timed(report, [stages], [data], store, [guide])
-    return _train_stages(stages, data, store, device, report, fused, precision, {}, guide)
+    say = _progress(report, [stages], [data], store, [guide])
+    return _train_stages(stages, data, store, device, say, fused, precision, {}, guide)
 
 
-def _timed(report: Report | None, sweeps: list[list[Stage]], specs: list[DataSpec], store: Store,
-           guides: Sequence[LearnedEnergy | None]) -> Report | None:
-    """Return ``report`` with an estimate of the time left for the stages that the store does not hold."""
-    def is_cached(stage: Stage, of: tuple[DataSpec, LearnedEnergy | None]) -> bool:
+def _progress(report: Report | None, sweeps: list[list[Stage]], specs: list[DataSpec], store: Store,
+              guides: Sequence[LearnedEnergy | None]) -> Progress:
+    """``report`` with the time left of the stages that the store does not hold."""
+    def kept(stage: Stage, of: tuple[DataSpec, LearnedEnergy | None]) -> bool:
         return store.find(stage_spec(stage, *of)) is not None
 
-    return timed(report, steps_to_train(sweeps, list(zip(specs, guides, strict=True)), is_cached), STEPS)
+    return Progress(report, steps_to_train(sweeps, list(zip(specs, guides, strict=True)), kept), "step")
 
 
 def _train_stages(stages: list[Stage], data: DataSpec, store: Store, device: str, report: Report | None,
@@ -118,21 +115,9 @@ def _train_stages(stages: list[Stage], data: DataSpec, store: Store, device: str
     return [trained(stage) for stage in stages]
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Restrict torch to one thread, so that its sums do not depend on the number of cores, or of free ones."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _worker(stages: list[Stage], data: DataSpec, guide: LearnedEnergy | None, root: Path, device: str, queue: Any,
-            fused: bool | None, precision: str | None) -> None:
-    torch.set_num_threads(1)  # the pool has started this process with end_with_parent
-    _train_stages(stages, data, Store(root), device, queue.put, fused, precision, {}, guide)
+def _worker(stages: list[Stage], data: DataSpec, guide: LearnedEnergy | None, root: Path, device: str,
+            fused: bool | None, precision: str | None, report: Report) -> None:
+    _train_stages(stages, data, Store(root), device, report, fused, precision, {}, guide)
 
 
 def train_sweeps(sweeps: list[list[Stage]], data: DataSpec | list[DataSpec], store: Store | None = None,
@@ -163,51 +148,20 @@ def train_sweeps(sweeps: list[list[Stage]], data: DataSpec | list[DataSpec], sto
     if workers is None:
         workers = 1 if pick_device(device).type == "cuda" else os.cpu_count() or 1
     steps = sum(stage.steps for number in todo for stage in sweeps[number])
-    report = _timed(report, sweeps, specs, store, guided)
+    say = _progress(report, sweeps, specs, store, guided)
     long = any(use_fused(stage, specs[number]) for number in todo for stage in sweeps[number])
-    if fused is None and long and pick_device(device).type == "cpu" and not fused_available(report):
+    if fused is None and long and pick_device(device).type == "cpu" and not fused_available(say):
         fused = False  # here the kernels are compiled, or reported missing, once for all workers
     if len(todo) > 1 and workers > 1 and steps > FEW_STEPS:
-        context = multiprocessing.get_context("spawn")
         for spec in {id(specs[n]): specs[n] for n in todo}.values():
-            load_data(spec, store, device, report)  # once and on all cores, before the workers start
-        with _manager(context) as manager, ProcessPoolExecutor(min(workers, len(todo)), mp_context=context,
-                                                               initializer=end_with_parent) as pool:
-            queue = manager.Queue()
-            futures = [pool.submit(_worker, *jobs[n], store.root, device, queue, fused, precision) for n in todo]
-            _listen(futures, queue, report)
+            load_data(spec, store, device, say)  # once and on all cores, before the workers start
+        run_parallel([partial(_worker, *jobs[n], store.root, device, fused, precision) for n in todo], say, workers)
     loaded: dict[DataSpec, Any] = {}
     try:
-        return [_train_stages(stages, spec, store, device, report, fused, precision, loaded, guide)
+        return [_train_stages(stages, spec, store, device, say, fused, precision, loaded, guide)
                 for stages, spec, guide in jobs]
     finally:
         loaded.clear()  # it may hold gigabytes of GPU memory
-
-
-def _manager(context: Any) -> SyncManager:
-    """Return a manager like context.Manager() that ends with this process."""
-    (manager := SyncManager(ctx=context)).start(end_with_parent)
-    return manager
-
-
-def _listen(futures: Any, queue: Any, report: Callable[[str], None] | None) -> None:
-    """Report the lines of the workers until all are done; the first error cancels the sweeps that have not begun."""
-    pending = set(futures)
-    try:
-        while pending:
-            done = {future for future in pending if future.done()}
-            for future in as_completed(done):
-                future.result()
-            pending -= done
-            while not queue.empty():
-                line = queue.get()
-                if report:
-                    report(line)
-            time.sleep(0.2)
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
 
 
 def _seed(stage: Stage, data: DataSpec, purpose: str) -> int:
@@ -219,7 +173,7 @@ def _seed(stage: Stage, data: DataSpec, purpose: str) -> int:
 def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinData, folder: Path, device: str,
            report: Report | None, fused: bool | None, precision: str | None, energy: LearnedEnergy | None) -> None:
     """Train one stage and write its artifact into ``folder``."""
-    say = report or (lambda line: None)
+    say = report or Progress(None, 0, "step")
     start_from = parent.model(device) if parent else None
     if parent and start_from and isinstance(start_from.encoder, NoEncoder):
         raise RuntimeError(f"stage ({stage}) starts from stage ({parent.stage}), of which {parent.folder} keeps the "
@@ -249,11 +203,12 @@ def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinDat
     write_json(folder / "measured.json", measured)
     last, guided = measured["train"], f", guided by {energy.name}" if energy is not None and stage.gamma else ""
     say(f"{stage}{guided}: L_RC {last['reconstruction']:.3f}, L_KL {last['kl']:.1f}, L_H {last['energy']:.4f}, "
-        f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {measured['seconds']:.0f} s)")
+        f"generated {measured['generated']['energy']:.4f} ({stage.steps} steps, {measured['seconds']:.0f} s)",
+        stage.steps)
 
 
 def steps_to_train(ladders: Sequence[Sequence[Stage]], data: Sequence[_Data],
-                  kept: Callable[[Stage, _Data], bool]) -> int:
+                   kept: Callable[[Stage, _Data], bool]) -> int:
     """Return the optimiser steps of all stages, and of their parents, that are not ``kept``, each counted once.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from evae_companion.data_specs import DataSpec, confined_spec, data_spec, ordered_schedule
-from evae_core.presets import Preset
+from evae_companion.presets import RunPreset
 from evae_core.training.stages import Stage, confined_stages, control_stages, stage_schedule
 
 BETA = 1e-3  # of the networks in notebooks 4, 5 and 7
@@ -15,7 +15,7 @@ COLLAPSE = (100.0, 500.0, 1000.0, 2000.0, 5000.0)  # gammas of Fig. 5A
 SHORT = (1.0, 100.0, 1e3, 2e3, 5e3, 1e4, 1e5)  # gammas of the sweeps that only serve to find their critical gamma
 
 
-def ladders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
+def ladders(p: RunPreset) -> dict[str, tuple[list[Stage], DataSpec]]:
     """Return {name: (stages, data set)} of every sweep of a preset's run, in the order of the notebooks."""
     data = data_spec(p)
     result = {f"beta, seed {seed}": (stage_schedule(p, seed=seed), data) for seed in range(p.seeds)}
@@ -28,7 +28,7 @@ def ladders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
     return result | {f"{name}, beta {BETA:g}, seed 1": sweep for name, sweep in list(orders(p).items())[1:]}
 
 
-def orders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
+def orders(p: RunPreset) -> dict[str, tuple[list[Stage], DataSpec]]:
     """Return one gamma sweep, that of seed 1, on three kinds of data: what decides onto which state a model collapses?
 
     Nearly perfect lattices come from over-relaxation and a full relaxation. The third kind also contains the lowest
@@ -41,7 +41,7 @@ def orders(p: Preset) -> dict[str, tuple[list[Stage], DataSpec]]:
             "nearly perfect lattices with the lowest state": (stages, replace(perfect, lowest=None))}
 
 
-def compared(p: Preset, beta: float, gammas: tuple[float, ...], seed: int = 0) -> list[Stage]:
+def compared(p: RunPreset, beta: float, gammas: tuple[float, ...], seed: int = 0) -> list[Stage]:
     """Return the stages that notebooks 4 and 5 compare, in the order of ``gammas``, which begin with 0.
 
     gamma = 0 is the control: it starts from the same model of the beta sweep and is trained without the Hamiltonian for
@@ -51,7 +51,7 @@ def compared(p: Preset, beta: float, gammas: tuple[float, ...], seed: int = 0) -
             *(stage for stage in stage_schedule(p, beta, seed) if stage.gamma in gammas)]
 
 
-def collapsing(p: Preset) -> dict[str, list[Stage]]:
+def collapsing(p: RunPreset) -> dict[str, list[Stage]]:
     """Return the gamma sweeps of notebook 6 by name: at both betas, and those repeated with every other seed."""
     return {f"β = {beta:g}, seed {seed}": stage_schedule(p, beta, seed)
             for seed in range(p.seeds) for beta in (p.repeat_betas if seed else p.gamma_betas)}

@@ -1,4 +1,4 @@
-"""The four sizes this companion runs at: every number of a run in one frozen dataclass, one table.
+"""Presets: the numbers of system, data and training at the four sizes that runs have, in one table.
 
 ``smoke`` proves that everything runs (tests, CI). ``laptop`` is a small box for tinkering. ``desktop`` is the lattice,
 the couplings and the network of Kwon et al., Advanced Science 2021, with fewer data and shorter stages: some hours on
@@ -9,8 +9,9 @@ four; the box holds 5.94 helix periods at the paper's size, 4.1 at laptop size a
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from evae_core.validation import check_count, check_number
 
@@ -82,41 +83,11 @@ class Preset:
     seeds: int  # independent trainings
     repeat_betas: tuple[float, ...]  # where the gamma ladders of seeds other than 0 start; none: there are none
     repeat_gammas: tuple[float, ...]  # their stages; none: as seed 0's
-    # what is measured
-    samples: int  # generated states a measurement
-    invert_steps: int  # most steps of the inverse mapping
     # confined samples
     confined: tuple[tuple[int, int], ...]  # open samples (Ny, Nx): squares first, the wire last
     confined_train: int
     confined_steps: int  # every stage of their short ladder; the first takes three times as many
-    # the evidence
-    search_anneals: int  # of the search for the lowest state: annealings from random states,
-    search_sweeps: int  # heat-bath sweeps of each,
-    search_rounds: int  # rounds of basin hopping
-    search_kicks: int  # kicks in each,
-    search_keep: int  # and candidates of each kind that are brought to rest
-    rival_runs: int  # annealings of each schedule, against which the collapse is measured
-    rival_sweeps: int  # heat-bath sweeps of the slow schedule; the fast one is that of the data
-    tempering_runs: int  # parallel temperings
-    tempering_sweeps: int  # heat-bath sweeps of each at every temperature
-    strip_squares: tuple[float, ...]  # sides of open squares without an E-VAE, in spacings of the bulk's skyrmions
-    strip_wires: tuple[float, ...]  # widths of such wires
-    strip_anneals: int  # search_anneals and
-    strip_rounds: int  # search_rounds for these
-    strip_trained: tuple[tuple[int, int], ...]  # open samples besides ``confined`` that get an E-VAE
-    critical_betas: tuple[float, ...]  # whose collapse is looked for besides that of gamma_betas
-    excess_size: int  # side of the lattices that are annealed
-    excess_sweeps: tuple[int, ...]  # so fast or slowly, to see gamma_c against their excess energy,
-    excess_train: int  # configurations of each
-    excess_first: int  # steps of the ladder's first stage
-    excess_steps: int  # and of every other
-    phase_D: tuple[float, ...]  # of the phase diagram, on lattices of excess_size, excess_train configurations each
-    phase_fields: tuple[float, ...]  # B J/D^2 there
-    phase_first: int  # steps of its ladders' first stage, which must learn skyrmions that lie apart
-    phase_steps: int  # of every gamma stage; a beta stage takes half of them
-    phase_rate: float  # Adam's where gamma > 100: so short a stage collapses only with a large one
     gamma_rate: float | None = None  # Adam's on all of the gamma ladder and its control; None: the three rates above
-    paper_only: bool = False  # notebooks 00 to 07 alone are run, and of other networks than theirs the decoder is kept
     # the ladders
     betas: tuple[float, ...] = DECADES_BETA
     gammas: tuple[float, ...] = DECADES_GAMMA
@@ -128,73 +99,43 @@ class Preset:
         return asdict(self)
 
 
+P = TypeVar("P", bound=Preset)
 PRESETS = {preset.name: preset for preset in (
     Preset(name="smoke", size=32, D=0.6, B=0.2,
            train=160, validation=20, test=20, shard=50, sweeps=60, quench=20, tolerance=0.1, lowest=-2.223309182,
            ordered_sweeps=60, ordered_overrelax=2,
            batch=20, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=0.1, first_steps=12,
-           beta_steps=4, gamma_steps=3, collapse_steps=3, translate=True, seeds=2, repeat_betas=(1e-3,),
-           repeat_gammas=(), samples=16, invert_steps=20,
-           confined=((32, 32), (16, 48)), confined_train=40, confined_steps=3,
-           search_anneals=8, search_sweeps=60, search_rounds=1, search_kicks=8, search_keep=1,
-           rival_runs=8, rival_sweeps=120, tempering_runs=2, tempering_sweeps=40, strip_squares=(1.5, 2.5),
-           strip_wires=(1.0,), strip_anneals=8, strip_rounds=1, strip_trained=((16, 16),),
-           critical_betas=(1e-2,), excess_size=16,
-           excess_sweeps=(5, 20), excess_train=40, excess_first=3, excess_steps=3,
-           phase_D=(1.0, 0.8), phase_fields=(0.0, 0.55), phase_first=3, phase_steps=3, phase_rate=1e-3),
+           beta_steps=4, gamma_steps=3, collapse_steps=3,
+           translate=True, seeds=2, repeat_betas=(1e-3,), repeat_gammas=(),
+           confined=((32, 32), (16, 48)), confined_train=40, confined_steps=3),
     Preset(name="laptop", size=48, D=0.6, B=0.2,
-           train=4000, validation=500, test=500, shard=250, sweeps=300, quench=100, tolerance=0.1, lowest=-2.224487346,
-           ordered_sweeps=60, ordered_overrelax=1,
+           train=4000, validation=500, test=500, shard=250, sweeps=300, quench=100, tolerance=0.1,
+           lowest=-2.224487346, ordered_sweeps=60, ordered_overrelax=1,
            batch=32, learning_rate=5e-4, collapse_rate=1e-3, settled_rate=5e-4, final_rate=0.1, first_steps=2800,
-           beta_steps=300, gamma_steps=100, collapse_steps=300, translate=False, seeds=3,
-           repeat_betas=(1e-3,), repeat_gammas=(), samples=100, invert_steps=1500,
-           confined=((32, 32), (48, 48), (16, 64)), confined_train=1000, confined_steps=200,
-           search_anneals=128, search_sweeps=300, search_rounds=6, search_kicks=32, search_keep=4,
-           rival_runs=64, rival_sweeps=2000, tempering_runs=16, tempering_sweeps=400,
-           strip_squares=(1.5, 2.0, 3.0, 4.0, 4.5, 5.0),
-           strip_wires=(0.75, 1.0, 1.5, 2.0, 3.0), strip_anneals=64, strip_rounds=3,
-           strip_trained=((16, 16), (32, 64)),
-           critical_betas=(1e-5, 1e-2), excess_size=32,
-           excess_sweeps=(6, 150), excess_train=1000, excess_first=1200, excess_steps=300,
-           phase_D=(0.3, 0.35, 0.4), phase_fields=(0.0, 0.15, 0.3, 0.7, 0.8), phase_first=1000, phase_steps=200,
-           phase_rate=2e-3),
+           beta_steps=300, gamma_steps=100, collapse_steps=300,
+           translate=False, seeds=3, repeat_betas=(1e-3,), repeat_gammas=(),
+           confined=((32, 32), (48, 48), (16, 64)), confined_train=1000, confined_steps=200),
     Preset(name="desktop", size=128, D=0.3, B=0.05,
            train=3000, validation=300, test=300, shard=100, sweeps=1000, quench=100, tolerance=0.1,
            lowest=-2.057484296, ordered_sweeps=300, ordered_overrelax=1,
            batch=32, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=0.1, first_steps=1500,
-           beta_steps=250, gamma_steps=250, collapse_steps=250, translate=False, seeds=2, repeat_betas=(1e-3, 1e-4),
+           beta_steps=250, gamma_steps=250, collapse_steps=250,
+           translate=False, seeds=2, repeat_betas=(1e-3, 1e-4),
            repeat_gammas=(100.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e6),
            gammas=(1e-4, 1e-2, 1.0, 10.0, 100.0, 200.0, 300.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e5, 1e6),
-           samples=100, invert_steps=1000,
-           confined=((64, 64), (96, 96), (32, 128)), confined_train=1000, confined_steps=200,
-           search_anneals=128, search_sweeps=300, search_rounds=4, search_kicks=32, search_keep=4,
-           rival_runs=64, rival_sweeps=2000, tempering_runs=8, tempering_sweeps=400,
-           strip_squares=(1.5, 2.0, 3.0, 4.0), strip_wires=(1.0, 1.5, 2.0), strip_anneals=64, strip_rounds=2,
-           strip_trained=(), critical_betas=(1e-2,), excess_size=64,
-           excess_sweeps=(30, 300), excess_train=1000, excess_first=1500, excess_steps=300,
-           phase_D=(0.3, 0.25), phase_fields=(0.0, 0.15, 0.3, 0.7, 0.8), phase_first=1500, phase_steps=250,
-           phase_rate=1e-3, paper_only=True),
+           confined=((64, 64), (96, 96), (32, 128)), confined_train=1000, confined_steps=200),
     Preset(name="paper", size=128, D=0.3, B=0.05,
            train=30_000, validation=5_000, test=4_300, shard=500, sweeps=1000, quench=100, tolerance=0.1,
            lowest=-2.057484296, ordered_sweeps=1000, ordered_overrelax=3,
            batch=100, learning_rate=1e-3, collapse_rate=1e-3, settled_rate=1e-3, final_rate=1.0, first_steps=30_000,
            beta_steps=30_000, gamma_steps=30_000, collapse_steps=30_000,
-           translate=False, seeds=2, repeat_betas=(1e-3,), repeat_gammas=(), samples=100, invert_steps=5000,
-           confined=((64, 64), (96, 96), (128, 128), (32, 128)), confined_train=5000, confined_steps=10_000,
-           search_anneals=512, search_sweeps=1000, search_rounds=20, search_kicks=64, search_keep=4,
-           rival_runs=64, rival_sweeps=10_000, tempering_runs=16, tempering_sweeps=2000,
-           strip_squares=(1.5, 2.0, 3.0, 4.0, 4.5, 5.0),
-           strip_wires=(0.75, 1.0, 1.5, 2.0, 3.0), strip_anneals=128, strip_rounds=8,
-           strip_trained=((32, 32), (64, 128)),
-           critical_betas=(1e-6, 1e-5, 1e-2), excess_size=64,
-           excess_sweeps=(30, 300, 3000), excess_train=5000, excess_first=10_000, excess_steps=3000,
-           phase_D=(0.3, 0.25, 0.2), phase_fields=(0.0, 0.12, 0.2, 0.3, 0.42, 0.55, 0.65, 0.75, 0.85, 0.95),
-           phase_first=10_000, phase_steps=10_000, phase_rate=1e-3),
+           translate=False, seeds=2, repeat_betas=(1e-3,), repeat_gammas=(),
+           confined=((64, 64), (96, 96), (128, 128), (32, 128)), confined_train=5000, confined_steps=10_000),
 )}
 
 
-def load_preset(name: str | None = None) -> Preset:
-    """The preset called ``name``; the environment variable EVAE_PRESET, when set, wins; neither: ``laptop``.
+def load_preset(name: str | None = None, table: Mapping[str, P] = PRESETS) -> P:  # type: ignore[assignment]
+    """The preset called ``name`` in ``table``; the environment variable EVAE_PRESET, when set, wins; neither: laptop.
 
     Raises
     ------
@@ -207,9 +148,9 @@ def load_preset(name: str | None = None) -> Preset:
     128
     """
     if name is not None and not isinstance(name, str):
-        raise TypeError(f"preset must be one of {tuple(PRESETS)}, got {name!r}")
+        raise TypeError(f"preset must be one of {tuple(table)}, got {name!r}")
     chosen = os.environ.get("EVAE_PRESET") or name or "laptop"
-    if chosen not in PRESETS:
+    if chosen not in table:
         source = "EVAE_PRESET" if os.environ.get("EVAE_PRESET") else "preset"
-        raise ValueError(f"{source} must be one of {tuple(PRESETS)}, got {chosen!r}")
-    return PRESETS[chosen]
+        raise ValueError(f"{source} must be one of {tuple(table)}, got {chosen!r}")
+    return table[chosen]

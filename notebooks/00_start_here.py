@@ -27,8 +27,9 @@ from evae_companion import plotting, widgets
 from evae_companion.data_specs import data_schedule, data_spec
 from evae_companion.dataset import load_data
 from evae_companion.places import figures_folder
+from evae_companion.presets import load_preset
 from evae_companion.sweeps import train_stages
-from evae_core import Hamiltonian, anneal, load_preset, relax, skyrmion_lattice
+from evae_core import Hamiltonian, anneal, relax, skyrmion_lattice
 from evae_core.observables import topological_charge
 from evae_core.textures import helix_period
 from evae_core.training.stages import stage_schedule

@@ -43,7 +43,8 @@ from evae_companion.data_specs import data_spec, ordered_schedule
 from evae_companion.dataset import load_data
 from evae_companion.experiments.report_tables import order_table
 from evae_companion.places import figures_folder
-from evae_core import Annealing, Hamiltonian, Schedule, anneal, load_preset, relax, skyrmion_lattice
+from evae_companion.presets import load_preset
+from evae_core import Annealing, Hamiltonian, Schedule, anneal, relax, skyrmion_lattice
 from evae_core.observables import defects, skyrmion_centres, topological_charge
 
 p = load_preset(preset)

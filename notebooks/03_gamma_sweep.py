@@ -29,9 +29,9 @@ from evae_companion import claims, plotting, widgets
 from evae_companion.data_specs import data_spec
 from evae_companion.places import figures_folder
 from evae_companion.plotting import ENERGY_LABEL
+from evae_companion.presets import load_preset
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import history_table
-from evae_core import load_preset
 from evae_core.training.stages import stage_schedule
 
 p = load_preset(preset)

@@ -28,8 +28,8 @@ from evae_companion import claims, plotting, widgets
 from evae_companion.data_specs import data_spec
 from evae_companion.experiments import noise_reduction
 from evae_companion.places import figures_folder
+from evae_companion.presets import load_preset
 from evae_companion.training_plans import NOISE as gammas
-from evae_core import load_preset
 
 p = load_preset(preset)
 figures = figures_folder(p)

@@ -34,8 +34,8 @@ from evae_companion.data_specs import data_spec
 from evae_companion.experiments import latent_interpolation
 from evae_companion.experiments.latent_interpolation import measures
 from evae_companion.places import figures_folder
+from evae_companion.presets import load_preset
 from evae_companion.training_plans import WALK as gammas
-from evae_core import load_preset
 from evae_core.latent import K_STEPS
 
 p = load_preset(preset)

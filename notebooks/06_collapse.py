@@ -28,8 +28,8 @@ from evae_companion import claims, plotting, widgets
 from evae_companion.data_specs import data_spec
 from evae_companion.experiments import collapse, data_order, report_tables
 from evae_companion.places import figures_folder
+from evae_companion.presets import load_preset
 from evae_companion.training_plans import COLLAPSE as shown
-from evae_core import load_preset
 from evae_core.observables import kspace_mse
 
 p = load_preset(preset)

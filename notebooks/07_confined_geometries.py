@@ -27,8 +27,8 @@ from evae_companion import claims, plotting, widgets
 from evae_companion.data_specs import confined_spec
 from evae_companion.experiments import confined, report_tables, size_scan
 from evae_companion.places import figures_folder
+from evae_companion.presets import load_preset
 from evae_companion.sweeps import train_sweeps
-from evae_core import load_preset
 from evae_core.training.stages import confined_stages
 
 p = load_preset(preset)

@@ -34,9 +34,8 @@ from evae_companion.experiments.other_systems import reading as reading_of
 from evae_companion.experiments.sample_quality import GAMMAS, STEPS
 from evae_companion.experiments.seeds import by_seed
 from evae_companion.places import figures_folder
+from evae_companion.presets import PRESETS, load_preset
 from evae_companion.training_plans import BETA
-from evae_core import load_preset
-from evae_core.presets import PRESETS
 
 p = load_preset(preset)
 figures = figures_folder(p)

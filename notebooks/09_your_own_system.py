@@ -49,8 +49,9 @@ from evae_companion.data_specs import DataSpec, ordered_schedule
 from evae_companion.dataset import load_data
 from evae_companion.io import load_state, write_ovf
 from evae_companion.places import figures_folder
+from evae_companion.presets import load_preset
 from evae_companion.sweeps import train_stages
-from evae_core import anneal, load_preset, skyrmion_lattice
+from evae_core import anneal, skyrmion_lattice
 from evae_core.bonds import shell
 from evae_core.materials import K_B, Material
 from evae_core.observables import kspace_mse, topological_charge

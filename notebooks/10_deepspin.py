@@ -44,7 +44,7 @@ from evae_companion.deepspin.potential import evaluate
 from evae_companion.deepspin.spectra import linear_modes
 from evae_companion.deepspin.training import describe
 from evae_companion.places import figures_folder
-from evae_core import load_preset
+from evae_companion.presets import load_preset
 
 p = load_preset(preset)
 figures = figures_folder(p)

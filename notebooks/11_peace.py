@@ -45,7 +45,8 @@ from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.peace import end_to_end, images, magnetism, method_comparison, plots, sizes, tracking
 from evae_companion.places import figures_folder
-from evae_core import Hamiltonian, load_preset, textures
+from evae_companion.presets import load_preset
+from evae_core import Hamiltonian, textures
 
 p = load_preset(preset)
 figures = figures_folder(p)

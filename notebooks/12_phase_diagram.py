@@ -31,7 +31,7 @@ from evae_companion.cluster.tables import by_chain
 from evae_companion.experiments import phase_diagram
 from evae_companion.experiments.phase_diagram import SATURATION, boundaries, ensemble, evidence, fitting
 from evae_companion.places import figures_folder
-from evae_core import load_preset
+from evae_companion.presets import load_preset
 
 p = load_preset(preset)
 figures = figures_folder(p)

@@ -8,17 +8,16 @@ Monte Carlo sweeps, reflections included; descents count in the time alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from evae_companion.analysis.descent import descended, energies
 from evae_companion.analysis.tempering import Tempering, temperatures
+from evae_companion.processes import one_thread
 from evae_core.annealing import Annealing, Schedule
 from evae_core.hamiltonian import Hamiltonian
 
@@ -67,17 +66,6 @@ class Trace:
         so_far = np.minimum.accumulate(self.energies, 0)
         return {"seconds": self.once[0] + self.seconds, "updates": self.once[1] + self.updates,
                 "lowest": np.quantile(so_far, QUANTILES, axis=1).T, "mean": float(self.energies[-1].mean())}
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Restrict torch to one CPU thread while timing; work on a GPU is not slowed."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def annealings(H: Hamiltonian, shape: Sequence[int], runs: int, schedule: Schedule, name: str, seed: int = 0,

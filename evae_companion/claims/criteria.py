@@ -244,7 +244,7 @@ def gamma_sweep(ladders: Sequence[Mapping[str, Any]], data_energy: float) -> lis
 
 
 def noise_reduction(gammas: Any, median: Mapping[str, Sequence[float]], peak: Mapping[str, Sequence[float]],
-          height: Mapping[str, Sequence[float]]) -> list[Result]:
+                    height: Mapping[str, Sequence[float]]) -> list[Result]:
     """Return claims N1-N2 from the distribution of theta for the keys "X_out" and "X'_out", in the order of ``gammas``.
 
     Parameters
@@ -273,7 +273,7 @@ def noise_reduction(gammas: Any, median: Mapping[str, Sequence[float]], peak: Ma
 
 
 def latent_interpolation(gammas: Any, height: Any, width: Any, start: Any, end: Any,
-                  extra: Mapping[float, tuple[float, float]]) -> list[Result]:
+                         extra: Mapping[float, tuple[float, float]]) -> list[Result]:
     """Return claims L1-L3 from the barriers along the interpolated paths, in the order of ``gammas``.
 
     Parameters

@@ -58,7 +58,7 @@ def ensemble(arguments: Namespace, root: Path) -> int:
     units = work(plan)
     kinds = {kind: sum(type(unit).__name__ == kind for unit in units) for kind in ("Shard", "Climb", "Summary")}
     print(f"{len(plan)} ladders at {len({chain.data for chain in plan})} points: {kinds['Shard']} shards, "
-          f"{kinds['Climb']} climbs, {kinds['Ending']} endings", flush=True)
+          f"{kinds['Climb']} climbs, {kinds['Summary']} summaries", flush=True)
     place = StoreLocation(arguments.store, arguments.url)
     folder = Path(arguments.output) if arguments.output else root / "build" / name / "ensemble"
     with notebook_runner.environment({deadline.ENV: deadline_in(arguments.minutes)}), plainly():
@@ -122,7 +122,7 @@ class _Bar:
 
 def _chains(arguments: Namespace, name: str) -> list[Sweep]:
     from evae_companion.cluster.grid import chains, numbers
-    from evae_core.presets import PRESETS
+    from evae_companion.presets import PRESETS
 
     p = PRESETS[name]
     try:

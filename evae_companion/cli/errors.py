@@ -37,7 +37,7 @@ def plainly() -> Iterator[None]:
 
 def chosen_preset(chosen: str | None) -> str:
     """Return the name of a known preset. --preset takes precedence over EVAE_PRESET, and says so if they differ."""
-    from evae_core.presets import PRESETS
+    from evae_companion.presets import PRESETS
 
     named = os.environ.get("EVAE_PRESET") or None
     preset = chosen or named or DEFAULT_PRESET

@@ -157,7 +157,7 @@ def notebooks(arguments: Namespace, root: Path) -> int:
 
 def _folder(preset: str) -> Path:
     from evae_companion.places import figures_folder
-    from evae_core.presets import PRESETS
+    from evae_companion.presets import PRESETS
 
     return figures_folder(PRESETS[preset])
 

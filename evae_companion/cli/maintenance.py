@@ -13,8 +13,8 @@ from evae_companion.cli.errors import COMPLETE, DEFAULT_PRESET, Failure, chosen_
 def pack(arguments: Namespace, root: Path) -> int:
     """Write what a later call on another machine needs, in files small enough to copy by hand."""
     from evae_companion import bundle
+    from evae_companion.presets import PRESETS
     from evae_companion.store.store import Store
-    from evae_core.presets import PRESETS
 
     with plainly():
         for line in bundle.pack(PRESETS[chosen_preset(arguments.preset)], Store(), Path(arguments.folder)):
@@ -38,8 +38,8 @@ def certify(arguments: Namespace, root: Path) -> int:
     from evae_companion import publish
     from evae_companion.data_specs import data_spec
     from evae_companion.experiments.ground_state import certified, search_of
+    from evae_companion.presets import PRESETS
     from evae_companion.store.store import Store
-    from evae_core.presets import PRESETS
 
     preset = PRESETS[chosen_preset(arguments.preset)]
     data = data_spec(preset)

@@ -30,7 +30,7 @@ PAPER = [f"{number:02d}" for number in range(8)]  # notebooks of the paper's fig
 
 def notebooks_of(preset: str) -> list[str]:
     """Return the numbers of the notebooks that a preset is for; [] means all."""
-    from evae_core.presets import PRESETS
+    from evae_companion.presets import PRESETS
 
     return PAPER if PRESETS[preset].paper_only else []
 

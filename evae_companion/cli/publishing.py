@@ -19,8 +19,8 @@ def publish(arguments: Namespace, root: Path) -> int:
     """Check that a run is complete, write its record, and copy its figures and claims to figures/<preset>."""
     from evae_companion import publish
     from evae_companion.places import figures_folder
+    from evae_companion.presets import PRESETS
     from evae_companion.store.store import Store
-    from evae_core.presets import PRESETS
 
     preset = PRESETS[chosen_preset(arguments.preset)]
     if arguments.stages:

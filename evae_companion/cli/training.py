@@ -14,9 +14,9 @@ def train(arguments: Namespace, root: Path) -> int:
     """Train every stage of a preset that the store lacks, at most until the deadline; print one line per stage."""
     from evae_companion import bundle
     from evae_companion import training_plans as plans
+    from evae_companion.presets import PRESETS
     from evae_companion.store.store import Store
     from evae_companion.sweeps import train_sweeps
-    from evae_core.presets import PRESETS
 
     name = chosen_preset(arguments.preset)
     settings = {deadline.ENV: deadline_in(arguments.minutes)}

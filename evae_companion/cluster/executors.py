@@ -12,31 +12,20 @@ this machine unless told otherwise, and crosses a network with TLS (docs/CLUSTER
 from __future__ import annotations
 
 import ipaddress
-import multiprocessing
-import os
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from typing import Any
 from urllib.parse import urlsplit
 
-from evae_companion.parent_watchdog import end_with_parent
+from evae_companion.processes import pool
 
 HOST = "127.0.0.1"
 SCHEDULER_TIMEOUT = "60s"  # time allowed for a scheduler to answer, or to come back
 
 
-def _worker() -> None:
-    """Initialise a process of :func:`local`: it has one thread, and ends when its parent ends."""
-    end_with_parent()
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def local(workers: int | None = None) -> Callable[[], Executor]:
     """Return a function that starts ``workers`` processes on this machine (default: one per core), one thread each."""
-    number = workers or os.cpu_count() or 1
-    return lambda: ProcessPoolExecutor(number, mp_context=multiprocessing.get_context("spawn"), initializer=_worker)
+    return lambda: pool(workers)
 
 
 def dask(address: str, gpus: bool = False, security: Any = None) -> Callable[[], Executor]:

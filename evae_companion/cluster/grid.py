@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from evae_companion.cluster.phase_ladders import small_data, to_collapse, to_posterior_collapse
 from evae_companion.data_specs import DataSpec, data_spec
-from evae_core.presets import Preset
+from evae_companion.presets import RunPreset
 from evae_core.training.stages import Stage, stage_schedule
 
 
@@ -57,7 +57,7 @@ def numbers(text: str, name: str) -> list[float]:
     return result
 
 
-def chains(p: Preset, seeds: int, betas: Sequence[float], D: Sequence[float], B: Sequence[float] | None = None,
+def chains(p: RunPreset, seeds: int, betas: Sequence[float], D: Sequence[float], B: Sequence[float] | None = None,
            reduced: bool = False, sizes: Sequence[int] = (), short: bool = False) -> list[Sweep]:
     """Return every sweep of the ensemble: per point and seed one over beta and, for each of ``betas``, one over gamma.
 

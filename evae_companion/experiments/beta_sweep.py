@@ -11,20 +11,20 @@ import torch
 from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, save_arrays
 from evae_companion.sweeps import train_stages
 from evae_companion.trained import stage_spec
-from evae_core.presets import Preset
 from evae_core.training.stages import stage_schedule
 
 
-def spec(p: Preset) -> dict[str, Any]:
+def spec(p: RunPreset) -> dict[str, Any]:
     """Return the cache key of :func:`run`."""
     return {"kind": "outputs", "version": result_cache.VERSION,
             "last": stage_spec(stage_schedule(p)[-1], data_spec(p))}  # contains the specs of all earlier stages
 
 
-def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
     """Reconstruct the first validation state and generate one state at every beta.
 
     Returns

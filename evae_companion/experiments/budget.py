@@ -16,6 +16,7 @@ from evae_companion.analysis.samplers import Trace, annealings, decoded, temperi
 from evae_companion.data_specs import DataSpec, confined_spec, data_spec, ordered_schedule
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import best_stage, certified, search_of
+from evae_companion.presets import RunPreset
 from evae_companion.store.artifact import kept_meta
 from evae_companion.store.serialization import read_json, write_json
 from evae_companion.store.store import Store
@@ -23,7 +24,6 @@ from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.annealing import ALGORITHM, Schedule
 from evae_core.model import VAE
-from evae_core.presets import Preset
 from evae_core.training.stages import Stage, confined_stages
 
 VERSION = 1
@@ -33,7 +33,7 @@ FOUND = 1e-6  # E/N, J: a state less than this above the best known counts as th
 SEED = 11  # differs from the seed of the search: the compared methods must not share its random numbers
 
 
-def samples(p: Preset) -> dict[str, tuple[DataSpec, dict[str, list[Stage]]]]:
+def samples(p: RunPreset) -> dict[str, tuple[DataSpec, dict[str, list[Stage]]]]:
     """Return the periodic box, the largest open square and the wire, each with its data set and its trainings.
 
     Returns
@@ -62,7 +62,7 @@ def _spent(trained: TrainedStage, store: Store) -> tuple[float, float]:
     return seconds, float(sweeps * data.hamiltonian.sites(data.shape) * (data.train + data.validation + data.test))
 
 
-def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> dict[str, SimpleNamespace]:
+def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> dict[str, SimpleNamespace]:
     """Measure all methods on every sample of :func:`samples`.
 
     Returns
@@ -77,7 +77,7 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print) ->
     return {name: _one(p, name, data, ladders, device, report) for name, (data, ladders) in samples(p).items()}
 
 
-def _one(p: Preset, name: str, data: DataSpec, ladders: dict[str, list[Stage]], device: str,
+def _one(p: RunPreset, name: str, data: DataSpec, ladders: dict[str, list[Stage]], device: str,
          report: result_cache.Report) -> SimpleNamespace:
     H, shape, store = data.hamiltonian, data.shape, Store()
     best = certified(H, shape, search_of(p, H.periodic), device).best.energy

@@ -13,18 +13,18 @@ from evae_companion import training_plans as plans
 from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache, stage_table
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_stages, train_sweeps
 from evae_companion.trained import TrainedStage, history_table, stage_spec
 from evae_core.observables import defects, kspace_mse, skyrmion_centres, topological_charge
-from evae_core.presets import Preset
 from evae_core.textures import relax, skyrmion_lattice
 
 MEASURES = ("kspace_mse", "kspace_mse_complex", "energy_per_spin", *stage_table.COLUMNS)
 
 
-def spec(p: Preset) -> dict[str, Any]:
+def spec(p: RunPreset) -> dict[str, Any]:
     """Return the cache key of :func:`run`."""
     # The spec of a last stage contains the specs of all earlier ones.
     last = [stage_spec(run[-1], data_spec(p)) for run in plans.collapsing(p).values()]
@@ -39,7 +39,7 @@ def ideal_lattice(data: DataSpec) -> torch.Tensor:
     return torch.from_numpy(load_arrays(Store().get(result_cache.system("lattice", data), make) / "lattice.npy"))
 
 
-def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
     """Generate states along the gamma sweeps of both betas, and of the other trainings at the first beta.
 
     Returns
@@ -103,7 +103,7 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print) ->
                else train_stages([first], data, device=device, report=report)[0].model()))
 
 
-def _final(p: Preset, trained: TrainedStage, device: str) -> tuple[dict[str, Any], torch.Tensor]:
+def _final(p: RunPreset, trained: TrainedStage, device: str) -> tuple[dict[str, Any], torch.Tensor]:
     """Return numbers of the states that a network generates, and the state of median energy."""
     H, shape = trained.data.hamiltonian, trained.data.shape
     generated = result_cache.generate(trained.model(device), p.samples, seed=5)

@@ -10,15 +10,15 @@ import numpy as np
 from evae_companion.data_specs import confined_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.annealing import relax
 from evae_core.observables import kspace_mse
-from evae_core.presets import Preset
 
 
-def run(p: Preset, shape: tuple[int, int], trained: TrainedStage, device: str = "auto") -> dict[str, Any]:
+def run(p: RunPreset, shape: tuple[int, int], trained: TrainedStage, device: str = "auto") -> dict[str, Any]:
     """Generate ``p.samples`` states and compare the lowest, as generated and relaxed, with the training data.
 
     Returns

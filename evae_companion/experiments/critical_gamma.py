@@ -31,13 +31,13 @@ from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.collapse import ideal_lattice
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import read_json, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import history_table
 from evae_core.losses import loss_of_energy
 from evae_core.model import VAE
-from evae_core.presets import Preset
 from evae_core.training.stages import Stage, chained, stage_schedule
 
 VERSION = 1
@@ -96,7 +96,7 @@ def expected(theory: dict[str, Any], beta: float) -> tuple[float, float]:
     return tuple((one - used) / theory["excess"] for one in theory["one_state"])
 
 
-def cooled(p: Preset) -> dict[int, tuple[DataSpec, list[Stage]]]:
+def cooled(p: RunPreset) -> dict[int, tuple[DataSpec, list[Stage]]]:
     """Return small data sets of other excess energy, each with a short gamma sweep.
 
     Returns
@@ -113,7 +113,7 @@ def cooled(p: Preset) -> dict[int, tuple[DataSpec, list[Stage]]]:
     return result
 
 
-def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
     """Train the sweeps that locate the collapse, and evaluate linear theory for their data.
 
     Returns
@@ -133,7 +133,7 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print) ->
     small = cooled(p)
     jobs |= {("cooled", sweeps): (stages, spec) for sweeps, (spec, stages) in small.items()}
     climbed = train_sweeps([stages for stages, _ in jobs.values()], [spec for _, spec in jobs.values()], device=device,
-                        report=report)
+                           report=report)
     tables = {key: history_table(run) for key, run in zip(jobs, climbed, strict=True)}
     return SimpleNamespace(
         betas=[tables["beta", seed] for seed in range(p.seeds)],

@@ -14,21 +14,21 @@ from evae_companion.analysis.order import order
 from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache, stage_table
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import stage_spec
-from evae_core.presets import Preset
 
 FEW = 200  # states of each set whose order is measured
 
 
-def spec(p: Preset) -> dict[str, Any]:
+def spec(p: RunPreset) -> dict[str, Any]:
     """Return the cache key of :func:`run`."""
     last = [stage_spec(ladder[-1], data) for ladder, data in plans.orders(p).values()]
     return {"kind": "data_decides", "version": result_cache.VERSION, "last": last, "few": FEW}
 
 
-def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
     """Train one sweep on data as in the paper, on nearly perfect lattices, and on these with the lowest state.
 
     Returns
@@ -44,7 +44,7 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print) ->
 
     def make(folder: Path) -> None:
         climbed = train_sweeps([ladder for ladder, _ in kinds.values()], [data for _, data in kinds.values()],
-                            device=device, report=report)
+                               device=device, report=report)
         numbers, rows, last = {}, [], []
         for (name, (_, spec)), run in zip(kinds.items(), climbed, strict=True):
             data = load_data(spec, device=device, report=report)

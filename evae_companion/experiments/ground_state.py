@@ -18,19 +18,19 @@ from evae_companion.analysis.ground_state_search import Candidate, Certificate, 
 from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.annealing import ALGORITHM, Schedule
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.presets import Preset
 
 VERSION = 1  # raise when a change of the search changes its results
 SAME = 1e-6  # E/N, J: a state this close to the best candidate counts as that state
 
 
-def search_of(p: Preset, periodic: bool = True) -> Search:
+def search_of(p: RunPreset, periodic: bool = True) -> Search:
     """Return the length of the search in a preset's periodic box, or in one of its many open samples."""
     schedule = Schedule(T_start=1.0, sweeps=p.search_sweeps)
     if periodic:
@@ -62,7 +62,7 @@ def _load(H: Hamiltonian, folder: Path) -> Certificate:
                        torch.from_numpy(load_arrays(folder / "certificate_state.npy")), table["tries"])
 
 
-def known_best(p: Preset) -> tuple[Certificate, str] | None:
+def known_best(p: RunPreset) -> tuple[Certificate, str] | None:
     """Return the published search of a preset's periodic box (data/known) and a line about it, or None without one.
 
     The search may have had another length or used older code: the line names its date and versions.
@@ -92,7 +92,7 @@ def best_stage(climbed: list[TrainedStage]) -> TrainedStage:
     return min(climbed, key=lambda trained: trained.measured["generated"]["energy"])
 
 
-def gaps(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+def gaps(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
     """Measure how far the states that the collapsed networks generate lie above the best candidate of the periodic box.
 
     Energies are E/N in J above that candidate.

@@ -16,13 +16,13 @@ from evae_companion import training_plans as plans
 from evae_companion.analysis.barrier import barrier
 from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.experiments import result_cache
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_stages
 from evae_companion.trained import stage_spec
 from evae_core.latent import K_STEPS, interpolate, inverse_map
 from evae_core.observables import topological_charge
-from evae_core.presets import Preset
 from evae_core.textures import interstitial_pair
 from evae_core.training.stages import Stage
 
@@ -30,7 +30,7 @@ PLACES = 8  # positions in the box that are tried, since no network here is exac
 FRAMED = (0.0, 100.0)  # gammas whose frames are shown
 
 
-def spec(p: Preset, beta: float, seed: int = 0, gammas: tuple[float, ...] = plans.WALK) -> dict[str, Any]:
+def spec(p: RunPreset, beta: float, seed: int = 0, gammas: tuple[float, ...] = plans.WALK) -> dict[str, Any]:
     """Return the cache key of :func:`run`."""
     stages = [stage_spec(stage, data_spec(p)) for stage in plans.compared(p, beta, gammas, seed)]
     return {"kind": "walk", "version": result_cache.VERSION, "stages": stages, "invert_steps": p.invert_steps,
@@ -48,19 +48,19 @@ def pair(data: DataSpec) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(textures["lattice"]), torch.from_numpy(textures["interstitial"])
 
 
-def places(p: Preset) -> list[tuple[int, int]]:
+def places(p: RunPreset) -> list[tuple[int, int]]:
     """Return the positions that are tried, as shifts in rows and columns."""
     rng = np.random.default_rng(0)
     return [(int(y), int(x)) for y, x in (rng.integers(0, p.size, 2) for _ in range(PLACES))]
 
 
-def inverse_spec(p: Preset, stage: Stage) -> dict[str, Any]:
+def inverse_spec(p: RunPreset, stage: Stage) -> dict[str, Any]:
     """Return the cache key of the inverse mapping by one network."""
     return {"kind": "inverse", "version": result_cache.VERSION, "stage": stage_spec(stage, data_spec(p)),
             "steps": p.invert_steps, "places": [list(place) for place in places(p)]}
 
 
-def _inverse(p: Preset, stage: Stage, data: DataSpec, device: str, report: result_cache.Report) -> dict[str, Any]:
+def _inverse(p: RunPreset, stage: Stage, data: DataSpec, device: str, report: result_cache.Report) -> dict[str, Any]:
     """Return the latent vectors z (2 PLACES, latent) of both textures at every position, the interstitial first."""
     def make(folder: Path) -> None:
         lattice, interstitial = pair(data)
@@ -74,8 +74,8 @@ def _inverse(p: Preset, stage: Stage, data: DataSpec, device: str, report: resul
     return load_arrays(Store().get(inverse_spec(p, stage), make) / "inverse.npz")
 
 
-def run(p: Preset, beta: float = plans.BETA, device: str = "auto", report: result_cache.Report = print, seed: int = 0,
-         gammas: tuple[float, ...] = plans.WALK) -> SimpleNamespace:
+def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: result_cache.Report = print,
+        seed: int = 0, gammas: tuple[float, ...] = plans.WALK) -> SimpleNamespace:
     """Decode the path z(k) from the interstitial (k = 0) to the lattice (k = K), and measure its energy and charge.
 
     Of 8 positions in the box each network uses the one that it reproduces best.

@@ -14,25 +14,25 @@ from evae_companion.analysis.theta_density import theta_density
 from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.sweeps import train_stages
 from evae_companion.trained import stage_spec
 from evae_core.observables import theta
-from evae_core.presets import Preset
 
 SHOWN = 6  # test states that are stored with their reconstructions
 NAMES = ("X_out", "X'_out")
 FINE = np.radians(np.arange(0, 180.01, 0.25))  # bins in which the peak of a density is located
 
 
-def spec(p: Preset, beta: float, seed: int = 0) -> dict[str, Any]:
+def spec(p: RunPreset, beta: float, seed: int = 0) -> dict[str, Any]:
     """Return the cache key of :func:`run`."""
     stages = [stage_spec(stage, data_spec(p)) for stage in plans.compared(p, beta, plans.NOISE, seed)]
     return {"kind": "noise", "version": result_cache.VERSION, "stages": stages, "samples": min(p.samples, p.test)}
 
 
-def run(p: Preset, beta: float = plans.BETA, device: str = "auto", report: result_cache.Report = print,
-          seed: int = 0) -> SimpleNamespace:
+def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: result_cache.Report = print,
+        seed: int = 0) -> SimpleNamespace:
     """Measure theta in reconstructed test states, and in as many generated states, at gamma = 0, 1 and 100.
 
     Parameters

@@ -21,6 +21,7 @@ from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import certified
 from evae_companion.experiments.ground_state import spec as certified_spec
 from evae_companion.experiments.systems import specs, way_to_collapse
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import TrainedStage, history_table, stage_spec
@@ -28,7 +29,6 @@ from evae_core.annealing import Schedule
 from evae_core.losses import energy_per_spin
 from evae_core.merons import meron_counts
 from evae_core.observables import topological_charge
-from evae_core.presets import Preset
 
 SEARCH = Search(anneals=64, schedule=Schedule(T_start=1.0, sweeps=240), rounds=1, kicks=16, keep=2)
 SMOKE = Search(anneals=4, schedule=Schedule(T_start=1.0, sweeps=30), rounds=0, kicks=0, keep=1)  # for tests
@@ -36,7 +36,7 @@ SAME = 1e-6  # J per spin: energies closer than this are equal to the rounding o
 UNLEARNED = 1.9  # L_RC above which data were not learned; outputs unrelated to the inputs have at most 2
 
 
-def spec(p: Preset) -> dict[str, Any]:
+def spec(p: RunPreset) -> dict[str, Any]:
     """Return the cache key of :func:`run`."""
     last = {name: stage_spec(way_to_collapse(p, plans.BETA)[-1], data) for name, data in specs(p).items()}
     searched = {name: certified_spec(data.hamiltonian, data.shape, search_of(p)) for name, data in specs(p).items()}
@@ -44,12 +44,12 @@ def spec(p: Preset) -> dict[str, Any]:
             "searched": searched}
 
 
-def search_of(p: Preset) -> Search:
+def search_of(p: RunPreset) -> Search:
     """Return the length of the search for the lowest state of every system."""
     return SMOKE if p.name == "smoke" else SEARCH
 
 
-def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
     """Train every system to its collapse and compare the final states with the lowest ones known.
 
     Returns
@@ -74,7 +74,7 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print) ->
 
     def make(folder: Path) -> None:
         climbed = dict(zip(systems, train_sweeps([way] * len(systems), list(systems.values()), device=device,
-                                              report=report), strict=True))
+                                                 report=report), strict=True))
         numbers, states = {}, []
         for name, data in systems.items():
             numbers[name], shown = _system(p, data, climbed[name], device, report)
@@ -92,7 +92,7 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print) ->
         for of_system, (name, entry) in zip(states, numbers.items(), strict=True)})
 
 
-def _system(p: Preset, data: DataSpec, climbed: list[TrainedStage], device: str,
+def _system(p: RunPreset, data: DataSpec, climbed: list[TrainedStage], device: str,
             report: result_cache.Report) -> tuple[dict[str, Any], dict[str, Any]]:
     H, shape, samples = data.hamiltonian, data.shape, p.samples
     train = load_data(data, device=device, report=report).train

@@ -20,11 +20,11 @@ from evae_companion.cluster.tables import endings, phase, states
 from evae_companion.cluster.tasks import work
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import SAME, certified
+from evae_companion.presets import RunPreset
 from evae_companion.store.deadline import DeadlineExceeded
 from evae_companion.store.object_store import StoreLocation
 from evae_core.annealing import Schedule
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.presets import Preset
 from evae_core.textures import helix_period
 
 # Search among constructed states only: no basin hopping, and annealing is another column of the diagram.
@@ -33,13 +33,13 @@ LEARNED = 0.5  # a network has learned its data if L_RC at gamma = 0 is below th
 SATURATION = math.pi**2 / 16  # B J/D^2 above which the uniform state is lower than every helix; continuum, K = 0
 
 
-def ensemble(p: Preset) -> list[Sweep]:
+def ensemble(p: RunPreset) -> list[Sweep]:
     """Return the sweeps of the diagram: at every point one in beta, and one in gamma from beta = 1e-3."""
     return chains(p, 1, [plans.BETA], p.phase_D, p.phase_fields, reduced=True, short=True)
 
 
-def run(p: Preset, device: str = "auto", report: result_cache.Report = print,
-           executor: Callable[[], Executor] | None = None) -> SimpleNamespace:
+def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print,
+        executor: Callable[[], Executor] | None = None) -> SimpleNamespace:
     """Train every point of the diagram that is not cached, and compare it with constructed states.
 
     Parameters

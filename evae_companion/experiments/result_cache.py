@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from evae_companion import published
-from evae_companion.cluster.executors import local
 from evae_companion.data_specs import DataSpec
+from evae_companion.presets import RunPreset
+from evae_companion.processes import run_parallel
 from evae_companion.store.store import Store
 from evae_companion.trained import stage_spec
 from evae_core.model import VAE
-from evae_core.presets import Preset
 from evae_core.training import checkpoint
 from evae_core.training.stages import Stage
 
@@ -27,7 +26,7 @@ Report = Callable[[str], None]
 T = TypeVar("T")
 
 
-def get(p: Preset, spec: Mapping[str, Any], make: Callable[[Path], None], report: Report) -> tuple[Path, bool]:
+def get(p: RunPreset, spec: Mapping[str, Any], make: Callable[[Path], None], report: Report) -> tuple[Path, bool]:
     """Return the folder with the files of the result ``spec``, and whether it is a published result.
 
     The result comes from the store, else from the published results, else from ``make``.
@@ -41,29 +40,11 @@ def get(p: Preset, spec: Mapping[str, Any], make: Callable[[Path], None], report
     return folder or store.get(spec, make), False
 
 
-def together(p: Preset, jobs: Sequence[Callable[..., T]], report: Report) -> list[T]:
-    """Call independent ``jobs`` as job(report=...), in parallel processes of one thread each, and return the results.
-
-    The lines of a job are reported when it is done. At smoke size jobs run one after the other in this process, since
-    processes take seconds to start. Jobs must be picklable. The first error cancels those that have not begun.
-    """
+def run_jobs(p: RunPreset, jobs: Sequence[Callable[..., T]], report: Report) -> list[T]:
+    """:func:`~evae_companion.processes.run_parallel`; at smoke size here, since processes take seconds to start."""
     if p.name == "smoke" or len(jobs) < 2:
         return [job(report=report) for job in jobs]
-    with local()() as pool:
-        futures = [pool.submit(_with_lines, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                for line in future.result()[1]:
-                    report(line)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [future.result()[0] for future in futures]
-
-
-def _with_lines(job: Callable[..., T]) -> tuple[T, list[str]]:
-    lines: list[str] = []
-    return job(report=lines.append), lines
+    return run_parallel(jobs, report)
 
 
 def system(kind: str, data: DataSpec) -> dict[str, Any]:
@@ -71,7 +52,7 @@ def system(kind: str, data: DataSpec) -> dict[str, Any]:
     return {"kind": kind, "version": VERSION, "hamiltonian": data.hamiltonian.spec(), "shape": list(data.shape)}
 
 
-def recorded_models(p: Preset, stages: list[Stage], data: DataSpec) -> list[VAE]:
+def recorded_models(p: RunPreset, stages: list[Stage], data: DataSpec) -> list[VAE]:
     """Return the decoders of ``stages`` from the published results of the preset, on the CPU."""
     models = []
     for stage in stages:

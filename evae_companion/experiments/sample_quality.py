@@ -16,11 +16,11 @@ from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.collapse import ideal_lattice
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.sweeps import train_stages
 from evae_companion.trained import stage_spec
 from evae_core.observables import theta
-from evae_core.presets import Preset
 
 GAMMAS = (0.0, 1.0, 10.0, 100.0, 1000.0)
 DATA = "data"  # test states, on which no network was trained
@@ -30,13 +30,13 @@ SHOWN = 2  # states of each set that are stored
 KEYS = ("energy", "charge", "charge_at_rest", "lost", "moved", "theta")
 
 
-def spec(p: Preset, beta: float) -> dict[str, Any]:
+def spec(p: RunPreset, beta: float) -> dict[str, Any]:
     """What :func:`run` depends on."""
     stages = [stage_spec(stage, data_spec(p)) for stage in plans.compared(p, beta, GAMMAS)]
     return {"kind": "quality", "version": result_cache.VERSION, "stages": stages, "samples": _size(p)}
 
 
-def _size(p: Preset) -> int:
+def _size(p: RunPreset) -> int:
     return min(p.samples, p.test, p.train)
 
 
@@ -53,7 +53,7 @@ def _measures(reference: torch.Tensor, own: q.Pairs, of_reference: q.Pairs, betw
         "structure": q.total_variation(q.radial_structure_factor(reference), q.radial_structure_factor(spins))}
 
 
-def run(p: Preset, beta: float = plans.BETA, device: str = "auto",
+def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto",
         report: result_cache.Report = print) -> SimpleNamespace:
     """Compare generated states of the networks of GAMMAS, and test states, with as many training states.
 

@@ -9,15 +9,15 @@ from evae_companion import training_plans as plans
 from evae_companion.data_specs import DataSpec, confined_spec, data_spec
 from evae_companion.experiments import collapse, confined, latent_interpolation, noise_reduction, result_cache
 from evae_companion.experiments.latent_interpolation import measures
+from evae_companion.presets import RunPreset
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import history_table
-from evae_core.presets import Preset
 from evae_core.training.stages import Stage, confined_stages, control_stages, stage_schedule
 
 WALKED = (0.0, 100.0)  # gammas of the latent paths: only two, because the inverse mapping takes long
 
 
-def ladders(p: Preset, seed: int) -> dict[str, list[Stage]]:
+def ladders(p: RunPreset, seed: int) -> dict[str, list[Stage]]:
     """Return the sweeps of one seed in the periodic box; at the second beta only seed 0 trains every gamma."""
     one, two = p.gamma_betas
     return {"beta": stage_schedule(p, seed=seed), "gamma": stage_schedule(p, one, seed),
@@ -25,7 +25,7 @@ def ladders(p: Preset, seed: int) -> dict[str, list[Stage]]:
             "other": stage_schedule(p, two, seed, None if seed == 0 else plans.SHORT)}
 
 
-def by_seed(p: Preset, device: str = "auto", report: result_cache.Report = print) -> list[SimpleNamespace]:
+def by_seed(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> list[SimpleNamespace]:
     """Measure the arguments of each function of :mod:`evae_companion.claims` for one seed at a time.
 
     Of the preset's samples with edges, only the first and the last are used: a square and the wire.
@@ -43,7 +43,7 @@ def by_seed(p: Preset, device: str = "auto", report: result_cache.Report = print
     jobs |= {(seed, shape): (confined_stages(p, plans.BETA, seed), spec) for seed in seeds
              for shape, spec in edged.items()}
     climbed = dict(zip(jobs, train_sweeps([stages for stages, _ in jobs.values()], [spec for _, spec in jobs.values()],
-                                       device=device, report=report), strict=True))
+                                          device=device, report=report), strict=True))
     ends, result = collapse.run(p, device, report), []
     for seed in seeds:
         tables = {name: history_table(climbed[seed, name]) for name in climbs[seed]}

@@ -16,12 +16,12 @@ from evae_companion.analysis.descent import at_rest, descended, energies
 from evae_companion.data_specs import DataSpec, confined_spec, data_spec
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import VERSION, best_stage, certified, search_of
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.observables import skyrmion_centres
-from evae_core.presets import Preset
 from evae_core.textures import helix_period
 from evae_core.training.stages import confined_stages
 
@@ -68,7 +68,7 @@ class Sample:
         return None if self.relaxed is None else abs(self.relaxed - self.energy) < SAME
 
 
-def spacing(p: Preset, device: str = "auto", report: result_cache.Report | None = None) -> float:
+def spacing(p: RunPreset, device: str = "auto", report: result_cache.Report | None = None) -> float:
     """Return the distance of neighbouring skyrmions (sites) at their density in the lowest state of the periodic box.
 
     If that state holds no skyrmion, it is the helix period.
@@ -81,7 +81,7 @@ def spacing(p: Preset, device: str = "auto", report: result_cache.Report | None 
     return math.sqrt(2 / math.sqrt(3) * data.hamiltonian.sites(data.shape) / count)
 
 
-def shapes(p: Preset, unit: float) -> list[tuple[str, tuple[int, int]]]:
+def shapes(p: RunPreset, unit: float) -> list[tuple[str, tuple[int, int]]]:
     """Return (kind, shape) of every sample, squares first, by size; wires have the length of the preset's wire."""
     length = p.confined[-1][1]
     squares = {(round(s * unit),) * 2 for s in p.strip_squares}
@@ -91,7 +91,7 @@ def shapes(p: Preset, unit: float) -> list[tuple[str, tuple[int, int]]]:
     return [("square", s) for s in sorted(squares)] + [("wire", s) for s in sorted(wires)]
 
 
-def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> list[Sample]:
+def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> list[Sample]:
     """Search the lowest states of a preset's samples, and compare them with the E-VAE where one is trained."""
     unit, search = spacing(p, device), search_of(p, periodic=False)
     trained = [*p.confined, *p.strip_trained]
@@ -116,7 +116,7 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print) ->
     return samples
 
 
-def _network(p: Preset, data: DataSpec, stages: list[TrainedStage], device: str) -> dict[str, Any]:
+def _network(p: RunPreset, data: DataSpec, stages: list[TrainedStage], device: str) -> dict[str, Any]:
     """Return the fields of a :class:`Sample` that the E-VAE gives, from the stage with the lowest generated energy."""
     trained, H = best_stage(stages), data.hamiltonian
 

@@ -7,9 +7,9 @@ with a short gamma sweep. Only the Hamiltonian differs.
 from __future__ import annotations
 
 from evae_companion.data_specs import DataSpec, ordered_schedule
+from evae_companion.presets import RunPreset
 from evae_core.bonds import shell
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.presets import Preset
 from evae_core.training.stages import Stage, chained
 
 # Torque (J) below which annealed states count as relaxed. Domain walls of frustrated exchange creep for thousands of
@@ -17,7 +17,7 @@ from evae_core.training.stages import Stage, chained
 AT_REST = 1e-3
 
 
-def hamiltonians(p: Preset) -> dict[str, Hamiltonian]:
+def hamiltonians(p: RunPreset) -> dict[str, Hamiltonian]:
     """Return the systems by name.
 
     * helices: B = 0, so that no skyrmion lowers the energy.
@@ -35,14 +35,14 @@ def hamiltonians(p: Preset) -> dict[str, Hamiltonian]:
             "spirals": Hamiltonian(J=J, D=0.0, B=0.0, further=[*shell(1, 1, -0.4 * J), *shell(0, 2, -0.15 * J)])}
 
 
-def specs(p: Preset) -> dict[str, DataSpec]:
+def specs(p: RunPreset) -> dict[str, DataSpec]:
     """Return the data sets of the systems, periodic, each as large as that of the first confined sample."""
     schedule = ordered_schedule(p, AT_REST)
     return {name: DataSpec(H, p.confined[0], p.confined_train, max(1, p.confined_train // 10), 0, p.shard, schedule)
             for name, H in hamiltonians(p).items()}
 
 
-def way_to_collapse(p: Preset, beta: float, seed: int = 0) -> list[Stage]:
+def way_to_collapse(p: RunPreset, beta: float, seed: int = 0) -> list[Stage]:
     """Return the stages to the collapse: one at gamma = 0 from random weights, then six up to gamma = 1e5.
 
     The first takes four times ``confined_steps``, each other stage ``confined_steps``.

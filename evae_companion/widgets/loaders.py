@@ -10,14 +10,14 @@ from evae_companion import training_plans as plans
 from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
+from evae_companion.presets import RunPreset
 from evae_companion.store.store import Store
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.model import VAE
-from evae_core.presets import Preset
 from evae_core.training.stages import Stage, stage_schedule
 
 
-def climbed(p: Preset) -> dict[str, list[TrainedStage]]:
+def climbed(p: RunPreset) -> dict[str, list[TrainedStage]]:
     """Return the gamma sweeps of ``p``, as far as the store holds them, by name; nothing is trained.
 
     Raises
@@ -37,7 +37,7 @@ def climbed(p: Preset) -> dict[str, list[TrainedStage]]:
     return result
 
 
-def network(p: Preset, stage: Stage, data: DataSpec) -> VAE:
+def network(p: RunPreset, stage: Stage, data: DataSpec) -> VAE:
     """Return the network of a stage from the store, else its decoder from data/recorded; nothing is trained.
 
     Raises
@@ -53,7 +53,7 @@ def network(p: Preset, stage: Stage, data: DataSpec) -> VAE:
                        "run notebook 3, or evae figures")
 
 
-def latent_network(p: Preset, beta: float = plans.BETA, gamma: float = 100.0) -> tuple[VAE, Tensor | None]:
+def latent_network(p: RunPreset, beta: float = plans.BETA, gamma: float = 100.0) -> tuple[VAE, Tensor | None]:
     """Return the network of (beta, gamma) and training states to encode, or None if the store holds no data.
 
     Raises

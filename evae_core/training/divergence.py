@@ -53,7 +53,7 @@ def check_state(state: Mapping[str, Tensor]) -> None:
 
 
 def with_lr_backoff(stage: Stage, attempt: Callable[[float], Result],
-            report: Callable[[str], None]) -> tuple[Result, list[dict[str, Any]]]:
+                    report: Callable[[str], None]) -> tuple[Result, list[dict[str, Any]]]:
     """``attempt(learning_rate)``, again at a lower rate for as long as it diverges; its result, and what failed before.
 
     Each failure is a dict: learning_rate, what, step, losses.

@@ -62,7 +62,7 @@ class Stage:
 
 
 def chained(rungs: Iterable[tuple[float, float, int]], preset: Preset, seed: int, parent: Stage | None = None,
-             translate: bool | None = None) -> list[Stage]:
+            translate: bool | None = None) -> list[Stage]:
     """Stages one after the other from (beta, gamma, steps), each the parent of the next; the rest from the preset."""
     stages = []
     for beta, gamma, steps in rungs:
@@ -75,7 +75,7 @@ def chained(rungs: Iterable[tuple[float, float, int]], preset: Preset, seed: int
 
 
 def stage_schedule(preset: Preset, beta: float | None = None, seed: int = 0,
-           gammas: tuple[float, ...] | None = None) -> list[Stage]:
+                   gammas: tuple[float, ...] | None = None) -> list[Stage]:
     """The stages of a ladder: of beta at gamma = 0 (``beta`` None), or of gamma from the model of one ``beta``.
 
     The gamma ladder's first stage has the beta ladder's stage as its parent; gamma = 0 itself is that parent. It climbs

@@ -9,10 +9,10 @@ import torch
 from evae_companion import bundle, sweeps, trained
 from evae_companion import training_plans as plans
 from evae_companion.data_specs import data_spec
+from evae_companion.presets import PRESETS
 from evae_companion.store import weights
 from evae_companion.store.artifact import identity, meta_bytes, read_meta
 from evae_companion.store.store import Store
-from evae_core.presets import PRESETS
 from evae_core.training.stages import stage_schedule
 
 TINY = dataclasses.replace(

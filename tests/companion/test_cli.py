@@ -16,10 +16,10 @@ from evae_companion import cli as command
 from evae_companion import training_plans as plans
 from evae_companion.cli import notebook_runner
 from evae_companion.cli.errors import human_size
+from evae_companion.presets import PRESETS
 from evae_companion.store import deadline
 from evae_companion.store.artifact import identity
 from evae_companion.store.store import Store
-from evae_core.presets import PRESETS
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 LOOK = """import os

@@ -7,7 +7,7 @@ import pytest
 from evae_companion.cluster.cost import Costs, Task, simulate, tasks
 from evae_companion.cluster.grid import chains
 from evae_companion.cluster.tasks import work
-from evae_core.presets import PRESETS
+from evae_companion.presets import PRESETS
 
 FREE = Costs(shard=1.0, stage=10.0, ending=2.0, shard_bytes=0.0, stage_bytes=0.0, ending_bytes=0.0, overhead=0.0,
              bandwidth=1.0)

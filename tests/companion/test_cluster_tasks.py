@@ -20,11 +20,11 @@ from evae_companion.cluster.grid import chains, numbers
 from evae_companion.cluster.phase_ladders import small_data, to_collapse, to_posterior_collapse
 from evae_companion.cluster.tables import endings, phase, states
 from evae_companion.cluster.tasks import work
+from evae_companion.presets import PRESETS
 from evae_companion.store import deadline
 from evae_companion.store.artifact import identity
 from evae_companion.store.object_store import StoreLocation
 from evae_core import Hamiltonian, skyrmion_lattice, topological_charge
-from evae_core.presets import PRESETS
 from evae_core.textures import helix
 
 

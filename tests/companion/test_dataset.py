@@ -12,10 +12,10 @@ from cuda_stand_in import emulate
 from evae_companion import dataset
 from evae_companion.data_specs import DataSpec, confined_spec, data_spec
 from evae_companion.dataset import load_data, verify
+from evae_companion.presets import PRESETS
 from evae_companion.store.store import Store
 from evae_core import Hamiltonian, Schedule, anneal, relax, skyrmion_lattice
 from evae_core.annealing import gpu
-from evae_core.presets import PRESETS
 
 H = Hamiltonian(D=0.6, B=0.2)
 SMALL = DataSpec(H, (16, 16), train=10, validation=3, test=2, shard=4, schedule=Schedule(sweeps=10, overrelax=0))

@@ -9,11 +9,11 @@ import pytest
 from evae_companion import sweeps
 from evae_companion.data_specs import DataSpec
 from evae_companion.dataset import load_data
+from evae_companion.presets import PRESETS
 from evae_companion.store import deadline
 from evae_companion.store.deadline import DeadlineExceeded
 from evae_companion.store.store import Store
 from evae_core import Hamiltonian, Schedule
-from evae_core.presets import PRESETS
 from evae_core.training.stages import stage_schedule
 
 SMALL = DataSpec(Hamiltonian(D=0.6, B=0.2), (16, 16), train=24, validation=6, test=6, shard=12,

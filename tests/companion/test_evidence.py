@@ -18,8 +18,8 @@ from evae_companion.experiments import budget, report_tables, size_scan
 from evae_companion.experiments.budget import arrival, curves, samples
 from evae_companion.experiments.ground_state import certified, gaps, known_best, search_of
 from evae_companion.experiments.size_scan import shapes, spacing
+from evae_companion.presets import PRESETS
 from evae_companion.store.store import Store
-from evae_core.presets import PRESETS
 
 TINY = dataclasses.replace(
     PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, batch=8,

@@ -9,7 +9,7 @@ from evae_companion.experiments import other_systems, sample_quality, systems
 from evae_companion.experiments.other_systems import SMOKE as QUICK
 from evae_companion.experiments.other_systems import reading
 from evae_companion.experiments.systems import hamiltonians, specs, way_to_collapse
-from evae_core.presets import PRESETS
+from evae_companion.presets import PRESETS
 
 SMOKE = PRESETS["smoke"]
 

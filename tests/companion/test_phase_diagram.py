@@ -12,7 +12,7 @@ from evae_companion import claims, plotting
 from evae_companion.cluster.tables import by_chain
 from evae_companion.experiments import phase_diagram
 from evae_companion.experiments.phase_diagram import boundaries, ensemble, evidence, fitting
-from evae_core.presets import PRESETS
+from evae_companion.presets import PRESETS
 
 NAN = float("nan")
 

@@ -8,9 +8,9 @@ import pytest
 from evae_companion import progress
 from evae_companion.data_specs import DataSpec
 from evae_companion.dataset import load_data
+from evae_companion.presets import PRESETS
 from evae_companion.sweeps import train_sweeps
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.presets import PRESETS
 from evae_core.training.stages import chained
 
 LINE = "seed 0, beta 0.001, gamma 100: L_RC 0.008, generated -0.0606 ({} steps, 7 s)"
@@ -25,21 +25,13 @@ def clock(monkeypatch):
 
 def test_the_time_left_is_that_of_the_work_so_far(clock):
     said = []
-    report = progress.timed(said.append, 400, progress.STEPS)
-    for seconds, line in ((10, "a word"), (60, LINE.format(100)), (70, LINE.format(100)), (140, LINE.format(200))):
+    report = progress.Progress(said.append, 400, "step")
+    for seconds, line, *done in ((10, "a word"), (60, LINE.format(100), 100), (70, LINE.format(100), 100),
+                                 (140, LINE.format(200), 200)):
         clock.time = seconds
-        report(line)
+        report(line, *done)
     assert said == ["a word", LINE.format(100) + "; about 3 min left", LINE.format(100) + "; about 70 s left",
                     LINE.format(200)]
-
-
-def test_shards_are_counted_from_the_beginning(clock):
-    said = []
-    report = progress.timed(said.append, 4, progress.SHARDS)
-    clock.time = 30
-    report("data: 500 configurations annealed (2 of 4 shards)")
-    report("data: 1000 configurations annealed (4 of 4 shards)")
-    assert said[0].endswith("; about 30 s left") and said[1].endswith("shards)")
 
 
 def test_the_lines_of_a_real_run_are_understood(monkeypatch):
@@ -85,15 +77,16 @@ def test_a_bar_for_print_alone(monkeypatch, clock, capsys):
 
     monkeypatch.setitem(sys.modules, "tqdm.notebook", types.SimpleNamespace(tqdm=Bar))
     monkeypatch.setenv(progress.ENV, "bar")
-    report = progress.timed(print, 300, progress.STEPS)
+    report = progress.Progress(print, 300, "step")
     clock.time = 10
-    report(LINE.format(100))
-    report(LINE.format(200))
+    report(LINE.format(100), 100)
+    report(LINE.format(200), 200)
     (bar,) = bars
     assert (bar.total, bar.unit, bar.n) == (300, "step", 300) and "20 s left" in capsys.readouterr().out
-    progress.timed([].append, 300, progress.STEPS)
-    progress.timed(print, 0, progress.STEPS)
-    assert progress.timed(None, 300, progress.STEPS) is None and len(bars) == 1
+    progress.Progress([].append, 300, "step")
+    progress.Progress(print, 0, "step")("a word")
+    progress.Progress(None, 300, "step")("a word", 100)
+    assert len(bars) == 1
 
 
 @pytest.mark.parametrize("seconds, words", [(0.4, "0 s"), (99, "99 s"), (101, "2 min"), (5399, "90 min"),

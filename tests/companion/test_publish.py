@@ -24,12 +24,12 @@ from evae_companion.experiments import (
     noise_reduction,
     report_tables,
 )
+from evae_companion.presets import PRESETS
 from evae_companion.store import weights
 from evae_companion.store.serialization import load_table, read_json
 from evae_companion.store.store import Store
 from evae_core import VAE
 from evae_core.observables import theta
-from evae_core.presets import PRESETS
 from evae_core.textures import skyrmions
 from evae_core.training.stages import stage_schedule
 

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from evae_companion import sweeps, trained
 from evae_companion.data_specs import DataSpec
 from evae_companion.dataset import load_data
+from evae_companion.presets import PRESETS
 from evae_companion.store.store import Store
 from evae_core import VAE, Hamiltonian, Schedule, losses, training
-from evae_core.presets import PRESETS
 from evae_core.training import fused
 from evae_core.training.stages import chained, stage_schedule
 

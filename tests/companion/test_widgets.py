@@ -19,13 +19,13 @@ from torch.nn import functional as F
 from evae_companion import plotting, widgets
 from evae_companion.experiments.size_scan import Sample
 from evae_companion.io import load_state
+from evae_companion.presets import PRESETS
 from evae_companion.widgets import annealing_session, axes, base, cursor, download, images, loaders
 from evae_core import Hamiltonian, anneal
 from evae_core.annealing import Schedule
 from evae_core.latent import K_STEPS
 from evae_core.model import VAE
 from evae_core.observables import topological_charge
-from evae_core.presets import PRESETS
 from evae_core.textures import uniform
 from evae_core.training.checkpoint import NoEncoder
 

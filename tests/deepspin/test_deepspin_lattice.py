@@ -15,13 +15,13 @@ from evae_companion.deepspin.experiments import guided
 from evae_companion.deepspin.guide import Guide
 from evae_companion.deepspin.lattice import LatticeSpec, LatticeSpin, from_neel, to_neel
 from evae_companion.deepspin.lattice_training import LatticeTraining, disturbed, errors, label, pieces, train
+from evae_companion.presets import load_preset
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_stages, train_sweeps
 from evae_companion.trained import stage_spec
 from evae_core.annealing import Schedule
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.model import VAE
-from evae_core.presets import load_preset
 from evae_core.training.stages import chained
 from evae_core.training.step import make_step
 

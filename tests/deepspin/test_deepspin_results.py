@@ -11,7 +11,7 @@ from evae_companion.deepspin import magnet, plots
 from evae_companion.deepspin.experiments import spin_lattice as results
 from evae_companion.deepspin.potential import evaluate
 from evae_companion.experiments import result_cache
-from evae_core.presets import PRESETS
+from evae_companion.presets import PRESETS
 
 SMOKE = PRESETS["smoke"]
 
@@ -93,8 +93,8 @@ def _twice(number, report):
 def test_together_is_one_after_the_other_in_other_processes():
     for name in ("smoke", "laptop"):
         said = []
-        found = result_cache.together(PRESETS[name], [partial(_twice, n) for n in range(3)], said.append)
+        found = result_cache.run_jobs(PRESETS[name], [partial(_twice, n) for n in range(3)], said.append)
         assert [double for _, double in found] == [0, 2, 4] and sorted(said) == [f"doubling {n}" for n in range(3)]
         assert (os.getpid() in {pid for pid, _ in found}) == (name == "smoke")
         with pytest.raises(ValueError, match="negative"):
-            result_cache.together(PRESETS[name], [partial(_twice, n) for n in (1, -1)], said.append)
+            result_cache.run_jobs(PRESETS[name], [partial(_twice, n) for n in (1, -1)], said.append)

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from evae_companion.io import load_state
-from evae_core import Hamiltonian, load_preset
+from evae_companion.presets import load_preset
+from evae_core import Hamiltonian
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "build" / "browser"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evae_companion import claims
-from evae_core.presets import PRESETS
+from evae_companion.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

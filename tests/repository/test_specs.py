@@ -21,9 +21,9 @@ from evae_companion.experiments import (
     other_systems,
     sample_quality,
 )
+from evae_companion.presets import PRESETS
 from evae_companion.store.artifact import identity
 from evae_companion.trained import stage_spec
-from evae_core.presets import PRESETS
 
 HASHES = Path(__file__).with_name("spec_hashes.json")
 

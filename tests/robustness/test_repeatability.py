@@ -8,10 +8,10 @@ from test_sweeps import SMALL, TINY
 from evae_companion import sweeps
 from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
+from evae_companion.presets import PRESETS
 from evae_companion.store.store import Store
 from evae_core.annealing import Schedule, anneal
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.presets import PRESETS
 from evae_core.training.stages import stage_schedule
 
 SMOKE = PRESETS["smoke"]

@@ -18,8 +18,8 @@ from evae_companion.deepspin.potential import label
 from evae_companion.deepspin.reference import iron_like
 from evae_companion.deepspin.training import NETWORK
 from evae_companion.experiments import result_cache
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_table, save_table
-from evae_core.presets import Preset
 
 VERSION = 2  # raise when what is computed changes
 ENGINE = iron_like(cutoff=3.6, smooth_from=3.0)  # first two shells of bcc iron
@@ -50,7 +50,7 @@ def met(temperature: float, n: int, seed: int) -> Frames:
     return label(ENGINE, explore(ENGINE, crystal(), temperature, plan, torch.Generator().manual_seed(seed))[:n])
 
 
-def run(p: Preset, report: result_cache.Report = print) -> SimpleNamespace:
+def run(p: RunPreset, report: result_cache.Report = print) -> SimpleNamespace:
     """Compare active with random labelling from the same first frames, for each seed.
 
     The test set is sampled at the highest temperature.
@@ -73,7 +73,7 @@ def run(p: Preset, report: result_cache.Report = print) -> SimpleNamespace:
 
     def make(folder: Path) -> None:
         runs = [(seed, way) for seed in range(seeds) for way in ("active", "random")]
-        tables = result_cache.together(p, [partial(_learned, replace(one, actively=way == "active", seed=seed), tested)
+        tables = result_cache.run_jobs(p, [partial(_learned, replace(one, actively=way == "active", seed=seed), tested)
                                            for seed, way in runs], report)
         rows = [{"way": way, "seed": seed} | row for (seed, way), of_run in zip(runs, tables, strict=True)
                 for row in of_run]

@@ -20,12 +20,12 @@ from evae_companion.deepspin.lattice import LatticeSpin
 from evae_companion.deepspin.lattice_training import LatticeTraining, disturbed, errors, label, pieces
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import SAME, certified, search_of
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_stages, train_sweeps
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.observables import kspace_mse
-from evae_core.presets import Preset
 from evae_core.training.stages import Stage, stage_schedule
 
 VERSION = 2  # raise when what is measured changes
@@ -39,12 +39,12 @@ COLUMNS = ("torque_error", "energy_error", "mean", "relaxed_mean", "relaxed_lowe
            "seconds")
 
 
-def stages(p: Preset, seed: int) -> list[Stage]:
+def stages(p: RunPreset, seed: int) -> list[Stage]:
     """Return the stages at RUNGS, from the model of beta = 1e-3 and gamma = 0 that has seen no Hamiltonian."""
     return stage_schedule(p, plans.BETA, seed, RUNGS)
 
 
-def learned(p: Preset, training: LatticeTraining) -> tuple[Guide, dict[str, Any]]:
+def learned(p: RunPreset, training: LatticeTraining) -> tuple[Guide, dict[str, Any]]:
     """Return the potential learned for the preset's system as a guide, and its errors, both cached in the store.
 
     The errors are those of :func:`~evae_companion.deepspin.lattice_training.errors` on disturbed configurations of the
@@ -71,7 +71,7 @@ def learned(p: Preset, training: LatticeTraining) -> tuple[Guide, dict[str, Any]
     return Guide(potential, data.hamiltonian, spec, name), read_json(folder / "errors.json")
 
 
-def run(p: Preset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
     """Collapse the E-VAE under learned potentials, and under the explicit Hamiltonian with the same batches and noise.
 
     This is done for all SEEDS of the E-VAE, with the same potentials. The explicit Hamiltonian measures all energies
@@ -121,7 +121,7 @@ def run(p: Preset, device: str = "auto", report: result_cache.Report = print) ->
                            states=states[0] | {"lowest known": best.spins.float()})
 
 
-def _climb_all(p: Preset, plans: list[list[Stage]], trainings: dict[str, LatticeTraining], device: str,
+def _climb_all(p: RunPreset, plans: list[list[Stage]], trainings: dict[str, LatticeTraining], device: str,
                report: result_cache.Report) -> None:
     """Train all sweeps in parallel, so that :func:`_measure` finds them in the store."""
     data, guides = data_spec(p), []
@@ -131,10 +131,10 @@ def _climb_all(p: Preset, plans: list[list[Stage]], trainings: dict[str, Lattice
         guides.append(guide)
     train_sweeps([[plan[0].parent] if plan[0].parent else [] for plan in plans], data, device=device, report=report)
     train_sweeps([plan for plan in plans for _ in range(len(guides) + 1)], data, device=device, report=report,
-              guides=[*guides, None] * len(plans))
+                 guides=[*guides, None] * len(plans))
 
 
-def _measure(folder: Path, p: Preset, plan: list[Stage], trainings: dict[str, LatticeTraining], zero: float,
+def _measure(folder: Path, p: RunPreset, plan: list[Stage], trainings: dict[str, LatticeTraining], zero: float,
              device: str, report: result_cache.Report) -> None:
     """Write the files of one seed: ``guided.csv``, one row per name, and ``guided.npz``, curves and states."""
     data = data_spec(p)
@@ -168,12 +168,12 @@ def arguments(found: SimpleNamespace) -> dict[str, Any]:
             "share": table["share"][:, inner], "references": levels, "shown": shown}
 
 
-def _mean(p: Preset, trained: TrainedStage, device: str) -> float:
+def _mean(p: RunPreset, trained: TrainedStage, device: str) -> float:
     generated = result_cache.generate(trained.model(device), p.samples, SEED)
     return float(energies(trained.data.hamiltonian, generated).mean())
 
 
-def _measured(p: Preset, trained: TrainedStage, zero: float, of_data: float,
+def _measured(p: RunPreset, trained: TrainedStage, zero: float, of_data: float,
               device: str) -> tuple[dict[str, float], torch.Tensor]:
     """Return a row of the table, and the relaxed state of median energy."""
     H = trained.data.hamiltonian

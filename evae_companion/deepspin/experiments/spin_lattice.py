@@ -22,10 +22,10 @@ from evae_companion.deepspin.potential import Potential, evaluate
 from evae_companion.deepspin.reference import SpinLattice
 from evae_companion.deepspin.spectra import linear_modes, magnetisation, peaks, shaken, spectra
 from evae_companion.deepspin.training import Trained, TrainSpec, artefact, train
-from evae_companion.experiments.result_cache import Report, together
+from evae_companion.experiments.result_cache import Report, run_jobs
+from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, save_arrays
 from evae_companion.store.store import Store
-from evae_core.presets import Preset
 
 HELD_OUT = 12  # frames of NiO that are not trained on
 NICKEL = 0.4 / 1.2737  # angstrom/mu_B: puts virtual atoms 0.4 angstrom from theirs
@@ -66,7 +66,7 @@ SIZES = {
 SIZES["desktop"] = SIZES["laptop"]  # the magnet does not grow with the lattice of the other notebooks
 
 
-def labels(p: Preset) -> tuple[Frames, Frames]:
+def labels(p: RunPreset) -> tuple[Frames, Frames]:
     """Return training and validation frames, 32 atoms each, from the dynamics of the magnet at several temperatures."""
     size, frames = SIZES[p.name], []
     for seed, each in ((0, size.each), (1, size.validation)):
@@ -78,7 +78,7 @@ def labels(p: Preset) -> tuple[Frames, Frames]:
     return frames[0], frames[1]
 
 
-def learning(p: Preset, device: str = "cpu", report: Report = print) -> dict[int, Trained]:
+def learning(p: RunPreset, device: str = "cpu", report: Report = print) -> dict[int, Trained]:
     """Train on ``counts`` of the frames; return {number of frames: training}, the largest number last."""
     size = SIZES[p.name]
     frames, validation = labels(p)
@@ -87,7 +87,7 @@ def learning(p: Preset, device: str = "cpu", report: Report = print) -> dict[int
     shown = {count: frames[order[:count]] for count in size.counts}
     missing = [few for few in reversed(shown.values())  # longest job first
                if Store().find(artefact(few, validation, magnet.MODEL, spec)) is None]
-    together(p, [partial(_learned, few, validation, spec, device) for few in missing], report)
+    run_jobs(p, [partial(_learned, few, validation, spec, device) for few in missing], report)
     return {count: _learned(few, validation, spec, device, report) for count, few in shown.items()}
 
 
@@ -133,7 +133,7 @@ def free_moments(atoms: int) -> float:
     return float(np.sqrt(8 / (3 * np.pi * atoms)))
 
 
-def motion(p: Preset, trained: Trained, report: Report = print) -> dict[str, SimpleNamespace]:
+def motion(p: RunPreset, trained: Trained, report: Report = print) -> dict[str, SimpleNamespace]:
     """Run the dynamics of the explicit magnet and of the learned potential.
 
     Returns
@@ -157,7 +157,7 @@ def motion(p: Preset, trained: Trained, report: Report = print) -> dict[str, Sim
                  "crystal": list(size.block), "steps": [size.settle, size.measure], "temperatures": list(size.heated)}),
                  ("deepspin-spectra", {"crystal": list(size.crystal), "steps": size.motion}))}
     jobs = {key: partial(_moved, spec, potentials[key[1]][0], size) for key, spec in specs.items()}
-    together(p, [jobs[key] for key, spec in specs.items() if Store().find(spec) is None], report)
+    run_jobs(p, [jobs[key] for key, spec in specs.items() if Store().find(spec) is None], report)
     result = {}
     for name in potentials:
         curve, arrays = (load_arrays(jobs[kind, name](report=report) / file) for kind, file in FILES.items())
@@ -179,7 +179,7 @@ def _moved(spec: dict[str, Any], potential: Potential, size: Size, report: Repor
     return Store().get(spec, make)
 
 
-def nio(p: Preset, folder: Path, device: str = "cpu", report: Report = print) -> SimpleNamespace | None:
+def nio(p: RunPreset, folder: Path, device: str = "cpu", report: Report = print) -> SimpleNamespace | None:
     """Train shortly on first-principles frames of NiO; return None if ``folder`` does not hold them.
 
     Returns
