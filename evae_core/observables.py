@@ -20,6 +20,8 @@ from torch import Tensor
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
 from evae_core.validation import check_flag, finite_array
 
+MOST_SIDE, MOST_RATIO = 1e6, 1000  # of a box whose skyrmions are counted: copies fill a square around it
+
 
 def _checked(spins: Tensor, mask: Any = None) -> tuple[Tensor, Tensor | None]:
     """Spins in float64 of exactly unit length (zero outside the mask), and the mask as a bool tensor (or None)."""
@@ -185,8 +187,9 @@ def find_skyrmions(spins: Tensor, threshold: float = 0.0, periodic: bool = True)
 
 def _check_centres(centres: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, float, float]:
     box = finite_array("shape", shape)
-    if box.shape != (2,) or box.min() < 1:
-        raise ValueError(f"shape must be (Ny, Nx), two numbers of at least 1, got {shape!r:.60}")
+    if box.shape != (2,) or box.min() < 1 or box.max() > MOST_SIDE or box.max() > MOST_RATIO * box.min():
+        raise ValueError(f"shape must be (Ny, Nx), two numbers from 1 to {MOST_SIDE:.0g}, of which none is more than "
+                         f"{MOST_RATIO} times the other, got {shape!r:.60}")
     return finite_array("centres", centres, 2), float(box[0]), float(box[1])
 
 
