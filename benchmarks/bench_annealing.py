@@ -10,7 +10,7 @@ import time
 import numpy as np
 import torch
 from measure import in_turns, machine, median, spread, table
-from plain_annealer import plain_anneal
+from reference_annealer import plain_anneal
 
 from evae_core import Hamiltonian, Schedule, anneal, relax
 from evae_core.annealing import Annealing, cpu

@@ -41,7 +41,7 @@ except ImportError as error:
     evae_core.__path__ = [str(ROOT / "evae_core")]
     sys.modules["evae_core"] = evae_core
 
-from plain_step import PlainStep  # noqa: E402  (after the package is in place)
+from reference_step import PlainStep  # noqa: E402  (after the package is in place)
 
 from evae_core.hamiltonian import Hamiltonian  # noqa: E402
 from evae_core.training import (  # noqa: E402

@@ -9,7 +9,7 @@ import argparse
 
 import torch
 from measure import in_turns, machine, median, spread, table
-from plain_step import PlainStep
+from reference_step import PlainStep
 from torch.nn import functional as F
 
 from evae_core import Hamiltonian, Schedule, anneal

@@ -1,4 +1,4 @@
-"""Calls that are right, one for each public function of the package: what nonsense.py gives wrong arguments to."""
+"""Calls that are right, one for each public function of the package: what argument_fuzz.py gives wrong arguments to."""
 
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import damaging
+import argument_fuzz
+import corruption
 import killing
 import memory
-import nonsense
 from measure import machine
 
 from evae_companion.store.serialization import read_json, write_json
@@ -39,7 +39,8 @@ LOST = ("files that differ", "left behind", "unnoticed", "unnamed", "not moved a
 HEAD = """# What was tried, how often, and what was lost
 
 `benchmarks/faults.py --write` writes this table; what a row means is said where it is counted
-([killing.py](killing.py), [damaging.py](damaging.py), [nonsense.py](nonsense.py), [memory.py](memory.py)). Times are
+([killing.py](killing.py), [corruption.py](corruption.py), [argument_fuzz.py](argument_fuzz.py),
+[memory.py](memory.py)). Times are
 those of a shared, busy machine; minutes those of a part's last start.
 
     python benchmarks/faults.py --kills 100 --damages 1000 --examples 10000 --steps 2000 --shards 200 --write
@@ -74,13 +75,13 @@ def damages(count: int) -> dict[str, dict]:
         store = Store(folder / "store")
         sweeps.train_stages(stage_schedule(small), data_spec(small), store, "cpu")
         shutil.copytree(folder / "store", folder / "spare")
-        rows["one file of the store damaged"] = damaging.artefacts(store, folder / "spare", count, rng)
+        rows["one file of the store damaged"] = corruption.artefacts(store, folder / "spare", count, rng)
         list(bundle.pack(small, store, folder / "pack"))
-        rows["one file of a pack damaged"] = damaging.packed(folder / "pack", folder / "unpacked", count // 10, rng)
+        rows["one file of a pack damaged"] = corruption.packed(folder / "pack", folder / "unpacked", count // 10, rng)
         os.environ["EVAE_CACHE"] = str(folder / "cache")
         from evae_core.training.fused.extension import FUSED
         FUSED.load()
-        if row := damaging.compiled(folder / "cache", max(1, count // 100), rng):
+        if row := corruption.compiled(folder / "cache", max(1, count // 100), rng):
             rows["the compiled passes damaged"] = row
     return rows
 
@@ -91,11 +92,11 @@ def committed(count: int) -> dict[str, dict]:
     with tempfile.TemporaryDirectory(prefix="evae damages {é} ") as temporary:
         folder = Path(temporary)
         shutil.copytree(HERE.parent / "figures" / "laptop" / "claims", folder / "figures" / "claims")
-        rows["one file of the score card damaged"] = damaging.score_card(folder / "figures", count, rng)
+        rows["one file of the score card damaged"] = corruption.score_card(folder / "figures", count, rng)
         shutil.copytree(HERE.parent / "data" / "known" / "paper", folder / "known")
-        rows["one file of data/known damaged"] = damaging.known(folder / "known", count, rng)
+        rows["one file of data/known damaged"] = corruption.known(folder / "known", count, rng)
         shutil.copytree(HERE.parent / "evae_companion" / "peace" / "trained", folder / "trained")
-        rows["PEACE's networks damaged"] = damaging.networks(folder / "trained", count, rng)
+        rows["PEACE's networks damaged"] = corruption.networks(folder / "trained", count, rng)
     return rows
 
 
@@ -112,7 +113,7 @@ def examples(count: int) -> dict[str, dict]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(EVAE_STORE=f"{folder}/store", EVAE_FIGURES=f"{folder}/figures", EVAE_RECORDED="off")
         os.chdir(folder)
-        return {"wrong arguments": nonsense.run(count, Path(folder))}
+        return {"wrong arguments": argument_fuzz.run(count, Path(folder))}
 
 
 def long_run(steps: int, shards: int) -> dict[str, dict]:

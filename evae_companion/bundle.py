@@ -34,8 +34,8 @@ from evae_companion.experiments import (
 )
 from evae_companion.presets import PRESETS, RunPreset
 from evae_companion.store import weights
-from evae_companion.store.artifact import described, files_fault, identity, kept_meta, meta_bytes, read_meta
-from evae_companion.store.serialization import PARTIAL, load_arrays, read_json, save_arrays, write_json, write_whole
+from evae_companion.store.artifact import files_integrity_error, identity, kept_meta, manifest, meta_bytes, read_meta
+from evae_companion.store.serialization import PARTIAL, atomic_write, load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.store.weights import DECODER, DECODER_FILE, NONE, WEIGHTS_FILE, WHOLE
 from evae_companion.trained import block_means, stage_spec
@@ -88,8 +88,8 @@ def pack(p: RunPreset, store: Store, folder: Path) -> Iterator[str]:
     for part, content in parts.items():
         (folder / part).write_bytes(content)
     # Written last: without the index the folder is no bundle, and the next pack starts over.
-    write_whole(folder / INDEX, meta_bytes({"spec": {"kind": "pack", "preset": p.name}, "entries": entries,
-                                            "files": described({part: folder / part for part in parts})}))
+    atomic_write(folder / INDEX, meta_bytes({"spec": {"kind": "pack", "preset": p.name}, "entries": entries,
+                                            "files": manifest({part: folder / part for part in parts})}))
     size = sum(path.stat().st_size for path in folder.iterdir())
     counts = {level: sum(entry["about"]["packed"].get("weights") == level for entry in entries.values())
               for level in (WHOLE, DECODER, NONE)}
@@ -112,7 +112,7 @@ def unpack(folder: Path, store: Store) -> Iterator[str]:
     try:
         for files in (index["files"], *(entry["files"] for entry in index["entries"].values())):
             _check_names(folder, files)
-        if fault := files_fault(folder, index["files"]):
+        if fault := files_integrity_error(folder, index["files"]):
             raise ValueError(f"{folder} is damaged: {fault}; carry it here again")
         stream = b"".join((folder / part).read_bytes() for part in sorted(index["files"]))
         for entry in index["entries"].values():

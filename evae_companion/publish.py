@@ -27,7 +27,7 @@ from evae_companion.experiments import (
 )
 from evae_companion.presets import RunPreset
 from evae_companion.store import weights
-from evae_companion.store.artifact import described, files_fault, identity, kept_meta, meta_bytes, read_meta
+from evae_companion.store.artifact import files_integrity_error, identity, kept_meta, manifest, meta_bytes, read_meta
 from evae_companion.store.serialization import load_table, replaced_folder, save_table, write_json
 from evae_companion.store.store import Store
 from evae_companion.trained import TrainedStage, block_means, stage_spec
@@ -173,7 +173,7 @@ def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], l
         entries[identity(spec)[1]] = {
             "spec": body["spec"], "created": body["created"], "versions": body["versions"],
             "wall_seconds": body["wall_seconds"], "on": ", ".join(sorted({t.measured["device"] for t in stages})),
-            "files": described(files)}
+            "files": manifest(files)}
 
     noise, collapsing = plans.compared(p, plans.BETA, plans.NOISE), plans.collapsing(p)
     for spec, stages in results:
@@ -191,7 +191,7 @@ def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], l
         add(stage_spec(stage, data), {path.name: path}, [trained])
     files = {path.name: path for path in sorted(folder.iterdir())}
     (folder / published.INDEX).write_bytes(meta_bytes({
-        "spec": {"kind": "record", "preset": p.spec()}, "files": described(files), "entries": entries}))
+        "spec": {"kind": "record", "preset": p.spec()}, "files": manifest(files), "entries": entries}))
 
 
 def _compare(target: Path, results: list[Path]) -> None:
@@ -199,7 +199,7 @@ def _compare(target: Path, results: list[Path]) -> None:
     body = read_meta(target / published.INDEX)
     described_files = [{} if body is None else body["files"], *(kept_meta(source)["files"] for source in results)]
     for files in described_files:
-        if fault := files_fault(target, files):
+        if fault := files_integrity_error(target, files):
             raise RuntimeError(f"{target} is not what was recorded: {fault}; run the same command again")
 
 

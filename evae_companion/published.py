@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evae_companion import places
-from evae_companion.store.artifact import files_fault, identity, read_meta
+from evae_companion.store.artifact import files_integrity_error, identity, read_meta
 
 INDEX = "record.json"
 
@@ -61,6 +61,6 @@ def _intact(place: Path, entry: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
         raise ValueError(f"{place / INDEX} is not a record: {error!r}; restore it from the repository") from error
     if outside:
         raise ValueError(f"{place / INDEX} is not a record: {outside[0]!r} is no plain file name")
-    if fault := files_fault(place, entry["files"]):
+    if fault := files_integrity_error(place, entry["files"]):
         raise ValueError(f"the record {place} is damaged: {fault}; restore it from the repository")
     return place, entry

@@ -167,7 +167,7 @@ fig
 def effective(case):
     p_true, data = method_comparison.make(case, peace.Optics(), image, grid)
     alone = np.array([peace.inverse.effective_radius(y, image.nodes, c) for y, c in zip(data.squared, data.covariance, strict=True)])[:, 0]
-    _, found, _, _ = peace.estimator.predict(networks["peace"], *data.seen_by(peace.Optics(), shape), data.doubt)
+    _, found, _, _ = peace.estimator.predict(networks["peace"], *data.resample_for(peace.Optics(), shape), data.doubt)
     true, of_found = (np.sqrt((np.asarray(p) @ grid**4) / (np.asarray(p) @ grid**2)) for p in (p_true, found))
     return [100 * np.median(np.abs(x / true - 1)) for x in (alone, of_found)]
 

@@ -5,8 +5,8 @@
 """
 
 from evae_companion.analysis.descent import at_rest, descended
-from evae_companion.analysis.ground_state_search import Candidate, Certificate, Gap, Search, certificate
+from evae_companion.analysis.ground_state_search import Candidate, Gap, GroundStateCandidates, Search, certificate
 from evae_companion.analysis.tempering import Tempering, overlap_rate, rate, temperatures
 
-__all__ = ["Candidate", "Certificate", "Gap", "Search", "Tempering", "at_rest", "certificate", "descended",
+__all__ = ["Candidate", "Gap", "GroundStateCandidates", "Search", "Tempering", "at_rest", "certificate", "descended",
            "overlap_rate", "rate", "temperatures"]

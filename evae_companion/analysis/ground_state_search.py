@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from evae_companion.analysis.descent import at_rest, charge, descended, energies
 from evae_companion.analysis.luttinger_tisza import coupling
-from evae_companion.analysis.trial_states import made_states
+from evae_companion.analysis.trial_states import trial_states_of
 from evae_core.annealing import Schedule, anneal, lbfgs_refine, replicas_from
 from evae_core.hamiltonian import Hamiltonian
 
@@ -96,7 +96,7 @@ class Gap:
 
 
 @dataclass(frozen=True, eq=False)
-class Certificate:
+class GroundStateCandidates:
     """Result of a search.
 
     Attributes
@@ -171,7 +171,7 @@ class _Pool:
 
 
 def certificate(H: Hamiltonian, shape: Sequence[int], search: Search | None = None, device: str = "auto",
-                report: Callable[[str], None] | None = None) -> Certificate:
+                report: Callable[[str], None] | None = None) -> GroundStateCandidates:
     """Search the lowest states of H in a box of ``shape``; periodic boxes need even sides (as :func:`anneal` does).
 
     Every candidate is relaxed to a torque below 1e-6 J, or states the torque that is left. Relaxed does not mean
@@ -187,7 +187,7 @@ def certificate(H: Hamiltonian, shape: Sequence[int], search: Search | None = No
             report(f"{part}: {len(pool.candidates)} candidates, lowest {best.energy:.8f} J ({best.kind}: "
                    f"{best.description}; charge {best.charge:.2f})")
 
-    made = made_states(H, shape, search.seed)
+    made = trial_states_of(H, shape, search.seed)
     for kind in dict.fromkeys(one.kind for one in made):
         of_kind = [one for one in made if one.kind == kind]
         spins = descended(H, torch.stack([one.spins for one in of_kind]), device)
@@ -200,7 +200,7 @@ def certificate(H: Hamiltonian, shape: Sequence[int], search: Search | None = No
     for number in range(search.rounds):
         _hop(pool, search, number, length, device)
         say(f"round {number + 1} of basin hopping")
-    return Certificate(H, [c for c, _ in pool.candidates], pool.candidates[0][1], pool.tries)
+    return GroundStateCandidates(H, [c for c, _ in pool.candidates], pool.candidates[0][1], pool.tries)
 
 
 def _hop(pool: _Pool, search: Search, number: int, length: float, device: str) -> None:

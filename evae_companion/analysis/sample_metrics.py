@@ -72,7 +72,7 @@ def _correlations(first: Tensor, second: Tensor, shape: torch.Size) -> Tensor:
     return torch.fft.irfft2(waves, s=shape).div_(shape.numel()).flatten(-2)
 
 
-def moved(a: Tensor, b: Tensor) -> Tensor:
+def displacement(a: Tensor, b: Tensor) -> Tensor:
     """Return the distance d between a[i] and b[i], (n,) float64; raises as :func:`pairs`."""
     first, second = _waves(a, "a"), _waves(b, "b")
     if a.shape != b.shape:
@@ -189,6 +189,6 @@ def settled(H: Hamiltonian, spins: Tensor, tolerance: float = 1e-4, device: str 
     rest = relax(H, double, tolerance=tolerance, device=device)
     measures = {"energy": H.energy_per_spin(double), "energy_at_rest": H.energy_per_spin(rest),
                 "charge": topological_charge(double), "charge_at_rest": topological_charge(rest),
-                "moved": moved(double, rest)}
+                "moved": displacement(double, rest)}
     measures["lost"] = measures["energy"] - measures["energy_at_rest"]
     return rest.to(spins), {name: values.cpu().numpy() for name, values in measures.items()}

@@ -1,8 +1,8 @@
 """Standard samplers on a measured budget: annealing, annealing with a descent, and parallel tempering.
 
-A :class:`Trace` holds the energies that independent runs of a method reach, and the cost of one run: wall time on one
-thread and spin updates. Runs are computed in batches, and a run is charged its share of the time. Updates are those of
-Monte Carlo sweeps, reflections included; descents count in the time alone.
+A :class:`EnergyTrace` holds the energies that independent runs of a method reach, and the cost of one run: wall time
+on one thread and spin updates. Runs are computed in batches, and a run is charged its share of the time. Updates are
+those of Monte Carlo sweeps, reflections included; descents count in the time alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ QUANTILES = (0.16, 0.5, 0.84)
 
 
 @dataclass(frozen=True)
-class Trace:
+class EnergyTrace:
     """Energies that a method reached, and their cost.
 
     Attributes
@@ -69,7 +69,7 @@ class Trace:
 
 
 def annealings(H: Hamiltonian, shape: Sequence[int], runs: int, schedule: Schedule, name: str, seed: int = 0,
-               device: str = "auto") -> list[Trace]:
+               device: str = "auto") -> list[EnergyTrace]:
     """Anneal ``runs`` random states; return two traces, of the states at T_end and after the descent."""
     with one_thread():
         begin = time.perf_counter()
@@ -79,12 +79,13 @@ def annealings(H: Hamiltonian, shape: Sequence[int], runs: int, schedule: Schedu
         cold = descended(H, warm, device)
         rested = time.perf_counter() - begin
     updates = schedule.sweeps * (1 + schedule.overrelax) * H.sites(shape)
-    return [Trace(name, np.array([cooled]) / runs, np.array([updates]), energies(H, warm).numpy()[None]),
-            Trace(f"{name} + descent", np.array([rested]) / runs, np.array([updates]), energies(H, cold).numpy()[None])]
+    return [EnergyTrace(name, np.array([cooled]) / runs, np.array([updates]), energies(H, warm).numpy()[None]),
+            EnergyTrace(f"{name} + descent", np.array([rested]) / runs, np.array([updates]),
+                        energies(H, cold).numpy()[None])]
 
 
 def tempering(H: Hamiltonian, shape: Sequence[int], runs: int, sweeps: int, T: tuple[float, float], seed: int = 0,
-              checkpoints: int = 6, device: str = "auto") -> tuple[Trace, dict[str, Any]]:
+              checkpoints: int = 6, device: str = "auto") -> tuple[EnergyTrace, dict[str, Any]]:
     """Run ``runs`` parallel temperings between temperatures T (J/k_B); at each checkpoint the coldest states descend.
 
     The descents at earlier checkpoints do not count in the time of later ones, because a run of known length does not
@@ -109,15 +110,15 @@ def tempering(H: Hamiltonian, shape: Sequence[int], runs: int, sweeps: int, T: t
             seconds.append((spent + time.perf_counter() - begin) / runs)
             updates.append(chain.updates / runs)
             reached.append(energies(H, cold).numpy())
-    trace = Trace("parallel tempering + descent", np.array(seconds), np.array(updates), np.stack(reached))
+    trace = EnergyTrace("parallel tempering + descent", np.array(seconds), np.array(updates), np.stack(reached))
     return trace, {"temperatures": ladder, "rates": chain.rates}
 
 
 def decoded(H: Hamiltonian, generate: Callable[[int], Tensor], runs: int, once: tuple[float, float],
-            name: str = "E-VAE", device: str = "auto") -> list[Trace]:
+            name: str = "E-VAE", device: str = "auto") -> list[EnergyTrace]:
     """Return two traces of ``runs`` states from ``generate(n)``: as generated and after the descent.
 
-    ``once`` is that of :class:`Trace`.
+    ``once`` is that of :class:`EnergyTrace`.
     """
     with one_thread():
         begin = time.perf_counter()
@@ -125,5 +126,5 @@ def decoded(H: Hamiltonian, generate: Callable[[int], Tensor], runs: int, once: 
         made = (time.perf_counter() - begin) / runs
         cold = descended(H, raw, device)
         rested = (time.perf_counter() - begin) / runs
-    return [Trace(label, np.array([each]), np.zeros(1), energies(H, spins).numpy()[None], once)
+    return [EnergyTrace(label, np.array([each]), np.zeros(1), energies(H, spins).numpy()[None], once)
             for label, each, spins in ((name, made, raw), (f"{name} + descent", rested, cold))]

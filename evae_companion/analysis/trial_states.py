@@ -40,7 +40,7 @@ Wave = tuple[float, tuple[int, int], np.ndarray]  # an item of wave_vectors
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class TrialState:
     """A trial state, not relaxed; ``kind`` names the family, ``description`` the member."""
 
     kind: str
@@ -92,25 +92,25 @@ def _amplitudes(vectors: np.ndarray) -> list[np.ndarray]:
     return [real[:, a] + 1j * real[:, b] for a, b in itertools.combinations(range(real.shape[1]), 2)]
 
 
-def _uniform(H: Hamiltonian, shape: Sequence[int]) -> Iterator[Made]:
+def _uniform(H: Hamiltonian, shape: Sequence[int]) -> Iterator[TrialState]:
     for name, angles in DIRECTIONS.items():
         polar, azimuth = np.radians(angles)
         direction = [math.sin(polar) * math.cos(azimuth), math.sin(polar) * math.sin(azimuth), math.cos(polar)]
-        yield Made("uniform", f"begun along {name}", _unit(H, np.broadcast_to(
+        yield TrialState("uniform", f"begun along {name}", _unit(H, np.broadcast_to(
             np.array(direction)[:, None, None], (3, *shape))))
 
 
-def _helices(H: Hamiltonian, shape: Sequence[int], waves: list[Wave]) -> Iterator[Made]:
+def _helices(H: Hamiltonian, shape: Sequence[int], waves: list[Wave]) -> Iterator[TrialState]:
     up = np.array([0, 0, math.copysign(1.0, H.B)])[:, None, None]
     once = {round(value, 9): (turns, vectors) for value, turns, vectors in reversed(waves)}  # one of all mirror images
     for _, (turns, vectors) in sorted(once.items(), reverse=True)[:HELICES]:
         wave = _phase(shape, turns)
         for v, cone in itertools.product(_amplitudes(vectors), CONES if H.B else CONES[:1]):
             name = f"{turns[1]} x {turns[0]} turns" + (f", cone {cone:g}" if cone else "")
-            yield Made("helix", name, _unit(H, (v[:, None, None] * wave).real + cone * up))
+            yield TrialState("helix", name, _unit(H, (v[:, None, None] * wave).real + cone * up))
 
 
-def _multi_q(H: Hamiltonian, shape: Sequence[int], waves: list[Wave]) -> Iterator[Made]:
+def _multi_q(H: Hamiltonian, shape: Sequence[int], waves: list[Wave]) -> Iterator[TrialState]:
     """Yield sums of two or three waves at wide angles, among them the skyrmion lattice."""
     ny, nx = shape
     known = {turns: (value, vectors) for value, turns, vectors in waves}
@@ -144,10 +144,10 @@ def _multi_q(H: Hamiltonian, shape: Sequence[int], waves: list[Wave]) -> Iterato
             for background in BACKGROUNDS:
                 spins = total + up * background * np.array([0, 0, 1.0])[:, None, None]
                 places = ", ".join(f"({x} {y})" for y, x in group)
-                yield Made(f"{count}-q", f"turns {places}, background {background:g}", _unit(H, spins))
+                yield TrialState(f"{count}-q", f"turns {places}, background {background:g}", _unit(H, spins))
 
 
-def _lattices(H: Hamiltonian, shape: Sequence[int]) -> Iterator[Made]:
+def _lattices(H: Hamiltonian, shape: Sequence[int]) -> Iterator[TrialState]:
     """Yield every commensurate skyrmion lattice, in any orientation, that is less strained than the square one."""
     ny, nx = shape
     period = helix_period(H)
@@ -160,10 +160,10 @@ def _lattices(H: Hamiltonian, shape: Sequence[int]) -> Iterator[Made]:
                 break
             angle = math.degrees(math.atan2(cell[0][1], cell[0][0])) % 180
             name = f"{count} skyrmions, strain {strain:.3f}, at {angle:.0f} degrees"
-            yield Made("lattice", name, skyrmions(H, shape, points, radius=radius))
+            yield TrialState("lattice", name, skyrmions(H, shape, points, radius=radius))
 
 
-def _cut_lattices(H: Hamiltonian, shape: Sequence[int], rng: np.random.Generator) -> Iterator[Made]:
+def _cut_lattices(H: Hamiltonian, shape: Sequence[int], rng: np.random.Generator) -> Iterator[TrialState]:
     """Yield triangular lattices of about the bulk spacing in a sample with edges, at several angles and shifts."""
     ny, nx = shape
     inside = np.pad(np.ones(shape, bool) if H.mask is None else H.mask, 1)
@@ -184,10 +184,10 @@ def _cut_lattices(H: Hamiltonian, shape: Sequence[int], rng: np.random.Generator
             fits[fits] = depth[y[fits], x[fits]] > CUT_MARGIN * spacing
             if fits.any():
                 name = f"{fits.sum()} skyrmions {spacing:.1f} sites apart, at {degrees} degrees, place {number}"
-                yield Made("cut lattice", name, skyrmions(H, shape, centres[fits], radius=0.25 * spacing))
+                yield TrialState("cut lattice", name, skyrmions(H, shape, centres[fits], radius=0.25 * spacing))
 
 
-def made_states(H: Hamiltonian, shape: Sequence[int], seed: int = 0) -> list[Made]:
+def trial_states_of(H: Hamiltonian, shape: Sequence[int], seed: int = 0) -> list[TrialState]:
     """Return all trial states of a box: uniform states, helices, multi-q states, skyrmion lattices.
 
     Skyrmion lattices need J > 0 and D != 0; otherwise the 2-q and 3-q states stand for crystals. Samples with edges

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from evae_companion.claims.result import CLAIMS, Check, Result
-from evae_companion.store.serialization import read_sealed, write_sealed
+from evae_companion.store.serialization import read_checksummed, write_checksummed
 from evae_core.validation import check_is, check_path
 
 
@@ -21,7 +21,7 @@ def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
     _results("results", results)
     path = check_path("folder", folder) / "claims" / f"{check_path('notebook', notebook)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_sealed(path, [asdict(result) for result in results])
+    write_checksummed(path, [asdict(result) for result in results])
     return table(results)
 
 
@@ -36,7 +36,7 @@ def load(folder: str | Path, where: str = "claims") -> dict[str, Result]:
     results = {}
     for path in sorted((check_path("folder", folder) / check_path("where", where)).glob("*.json")):
         try:
-            for one in read_sealed(path):
+            for one in read_checksummed(path):
                 results[one["id"]] = Result(one["id"], tuple(Check(**check) for check in one["checks"]))
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} does not hold claims as they were measured; delete it and run its notebook "

@@ -31,7 +31,7 @@ from evae_companion import places
 from evae_companion.cli import cluster as many
 from evae_companion.cli import figures as showing
 from evae_companion.cli import maintenance, publishing, training
-from evae_companion.cli.errors import Failure, plainly
+from evae_companion.cli.errors import Failure, user_errors
 
 # torch, papermill and the like are imported by the command that needs them, so that --help answers at once.
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         if root is None:
-            with plainly():
+            with user_errors():
                 root = (places.need_repository(f"evae {arguments.command}") if arguments.command in OF_THE_REPOSITORY
                         else places.repository() or Path.cwd())
         return int(arguments.run(arguments, root))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evae_companion.cli import notebook_runner
-from evae_companion.cli.errors import TIME_IS_OVER, Failure, chosen_preset, deadline_in, plainly
+from evae_companion.cli.errors import TIME_IS_OVER, Failure, chosen_preset, deadline_in, user_errors
 from evae_companion.store import deadline
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def ensemble(arguments: Namespace, root: Path) -> int:
           f"{kinds['Climb']} climbs, {kinds['Summary']} summaries", flush=True)
     place = StoreLocation(arguments.store, arguments.url)
     folder = Path(arguments.output) if arguments.output else root / "build" / name / "ensemble"
-    with notebook_runner.environment({deadline.ENV: deadline_in(arguments.minutes)}), plainly():
+    with notebook_runner.environment({deadline.ENV: deadline_in(arguments.minutes)}), user_errors():
         if arguments.list:
             cached = present(place)(spec for unit in units for spec in unit.specs())
             print(f"{len(cached)} of {sum(len(unit.specs()) for unit in units)} artefacts are complete")

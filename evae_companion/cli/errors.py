@@ -27,7 +27,7 @@ class Failure(Exception):
 
 
 @contextmanager
-def plainly() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """Turn RuntimeError and ValueError into :class:`Failure`: their messages are sentences for the user."""
     try:
         yield

@@ -17,8 +17,8 @@ from evae_companion.cli.errors import (
     Failure,
     chosen_preset,
     deadline_in,
-    plainly,
     say_what_was_done,
+    user_errors,
 )
 from evae_companion.store import deadline
 
@@ -52,7 +52,7 @@ def figures(arguments: Namespace, root: Path) -> int:
 def _thin(preset: str) -> None:
     from evae_companion import bundle
 
-    with plainly():
+    with user_errors():
         bundle.thin_preset(preset)
 
 
@@ -63,7 +63,7 @@ def _records(preset: str) -> str:
     """Return the folder of recorded results, for EVAE_RECORDED, after checking that it holds ``preset``."""
     from evae_companion import published
 
-    with plainly():
+    with user_errors():
         folder = places.record_folder(preset)
     if folder is None or not (folder / published.INDEX).is_file():
         raise Failure(f"there are no recorded results of preset {preset!r}" + (f" in {folder}" if folder else "")
@@ -79,7 +79,7 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
     from evae_companion.store.serialization import read_json, write_json
     from evae_companion.store.store import Store
 
-    with plainly():
+    with user_errors():
         store = Store()
     before = store.names()
     code = _digest(*sorted((Path(__file__).parents[1]).rglob("*.py"))) + f" {store.root} {_folder(preset)} "
@@ -164,14 +164,14 @@ def _folder(preset: str) -> Path:
 
 def _print_card(folder: Path) -> int:
     from evae_companion import claims
-    from evae_companion.store.serialization import write_whole
+    from evae_companion.store.serialization import atomic_write
 
     try:
         card = claims.card(folder)
     except ValueError as error:  # a damaged record of claims
         raise Failure(str(error)) from error
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "claims.md", card.encode())
+    atomic_write(folder / "claims.md", card.encode())
     print(card)
     print(f"written to {folder / 'claims.md'}")
     return 0

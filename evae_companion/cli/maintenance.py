@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from evae_companion.cli.errors import COMPLETE, DEFAULT_PRESET, Failure, chosen_preset, human_size, plainly
+from evae_companion.cli.errors import COMPLETE, DEFAULT_PRESET, Failure, chosen_preset, human_size, user_errors
 
 
 def pack(arguments: Namespace, root: Path) -> int:
@@ -16,7 +16,7 @@ def pack(arguments: Namespace, root: Path) -> int:
     from evae_companion.presets import PRESETS
     from evae_companion.store.store import Store
 
-    with plainly():
+    with user_errors():
         for line in bundle.pack(PRESETS[chosen_preset(arguments.preset)], Store(), Path(arguments.folder)):
             print(line)
     return 0
@@ -27,7 +27,7 @@ def unpack(arguments: Namespace, root: Path) -> int:
     from evae_companion import bundle
     from evae_companion.store.store import Store
 
-    with plainly():
+    with user_errors():
         for line in bundle.unpack(Path(arguments.folder), Store()):
             print(line)
     return 0
@@ -43,7 +43,7 @@ def certify(arguments: Namespace, root: Path) -> int:
 
     preset = PRESETS[chosen_preset(arguments.preset)]
     data = data_spec(preset)
-    with plainly():
+    with user_errors():
         result = certified(data.hamiltonian, data.shape, search_of(preset), report=print)
         for number, c in enumerate(result.candidates, 1):
             print(f"{number:3d}  {c.energy:.9f} J  charge {round(c.charge, 2) + 0.0:7.2f}  torque {c.torque:.1e} J  "
@@ -57,7 +57,7 @@ def clean(arguments: Namespace, root: Path) -> int:
     """Remove every artifact of the store, after asking."""
     from evae_companion.store.store import Store
 
-    with plainly():
+    with user_errors():
         store = Store()
     size = store.size()
     if not size:
@@ -70,7 +70,7 @@ def clean(arguments: Namespace, root: Path) -> int:
         if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
             print("nothing removed")
             return 0
-    with plainly():
+    with user_errors():
         removed = store.clean()
     for box in (root / "build").glob(f"*/{COMPLETE}"):  # without artifacts no notebook is complete
         box.unlink()
@@ -102,7 +102,7 @@ def info(arguments: Namespace, root: Path) -> int:
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
     print(f"{'device':<16}{device}, {torch.get_num_threads()} CPU threads")
     print(f"{'preset':<16}{os.environ.get('EVAE_PRESET') or DEFAULT_PRESET}")
-    with plainly():
+    with user_errors():
         store = Store()
     print(f"{'store':<16}{store.root}, {human_size(store.size())}")
     return 0

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from evae_companion.cli import notebook_runner
-from evae_companion.cli.errors import Failure, chosen_preset, plainly
+from evae_companion.cli.errors import Failure, chosen_preset, user_errors
 
 # The figures that a notebook's source saves; one within an "if" (indented) is not made in every run.
 _FIGURE = re.compile(r'^( *)plotting\.save\(\w+, figures, "([^"]+)"', re.MULTILINE)
@@ -24,14 +24,14 @@ def publish(arguments: Namespace, root: Path) -> int:
 
     preset = PRESETS[chosen_preset(arguments.preset)]
     if arguments.stages:
-        with plainly():
+        with user_errors():
             print(*publish.record_stages(preset, Store()), sep="\n")
         return 0
     made, target = figures_folder(preset), root / "figures" / preset.name
     if made.resolve() == target.resolve():
         raise Failure(f"EVAE_FIGURES puts the run's figures into {target}, where they are published; "
                       "unset it, and run figures again")
-    with plainly():
+    with user_errors():
         contents, unchanged = _contents(preset.name, root, made, target)
         for line in publish.record(preset, Store(), made):
             print(line)

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from evae_companion.cli import notebook_runner
-from evae_companion.cli.errors import TIME_IS_OVER, chosen_preset, deadline_in, plainly, say_what_was_done
+from evae_companion.cli.errors import TIME_IS_OVER, chosen_preset, deadline_in, say_what_was_done, user_errors
 from evae_companion.store import deadline
 
 
@@ -21,7 +21,7 @@ def train(arguments: Namespace, root: Path) -> int:
     name = chosen_preset(arguments.preset)
     settings = {deadline.ENV: deadline_in(arguments.minutes)}
     ladders = plans.ladders(PRESETS[name]).values()
-    with notebook_runner.environment(settings), plainly():
+    with notebook_runner.environment(settings), user_errors():
         store = Store()
         before, code = store.names(), 0
 

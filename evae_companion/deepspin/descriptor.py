@@ -54,7 +54,7 @@ def rows(displacement: Tensor, smooth_from: float, cutoff: float, protection: fl
     return torch.cat([s, s * inverse * displacement], -1)
 
 
-def arrows(row: Tensor, arrow: Tensor) -> Tensor:
+def spin_channels(row: Tensor, arrow: Tensor) -> Tensor:
     """(..., 4): s x.a/rho and s a of neighbours with ``rows`` (..., 4) and arrows a (..., 3) from them."""
     return torch.cat([(row[..., 1:] * arrow).sum(-1, keepdim=True), row[..., :1] * arrow], -1)
 

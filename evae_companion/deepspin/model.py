@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from evae_companion.deepspin.data import Frames
-from evae_companion.deepspin.descriptor import Embedding, arrows, contract, layers, residual, rows
+from evae_companion.deepspin.descriptor import Embedding, contract, layers, residual, rows, spin_channels
 from evae_companion.deepspin.neighbours import Neighbours, Section, displacements
 from evae_companion.deepspin.potential import derive
 from evae_core.validation import check_count, check_is, check_number, check_numbers
@@ -185,7 +185,7 @@ class DeepSpin(nn.Module):
                 virtual = rows(found + arrow, *limits)
                 yield name + "*", virtual, virtual[..., :1]
                 if section.real:
-                    yield name + "^", arrows(real, arrow[:, :, :section.real]), real[..., :1]
+                    yield name + "^", spin_channels(real, arrow[:, :, :section.real]), real[..., :1]
         if spec.scales[a]:
             own = rows(spec.scales[a] * spins.index_select(1, sections[0].atoms)[:, :, None], *limits)
             yield f"{self.names[a]}-{OWN}", own, own[..., :1]

@@ -148,7 +148,7 @@ def linear_modes(potential: Potential, state: State, q: Tensor) -> Modes:
                  np.sign(turning) * GYRO * np.sqrt(np.abs(turning)) / (2 * pi))
 
 
-def shaken(state: State, temperature: float, tilt: float, generator: torch.Generator) -> State:
+def thermally_displaced(state: State, temperature: float, tilt: float, generator: torch.Generator) -> State:
     """A crystal set in motion: velocities of twice ``temperature`` (half of it goes into the bonds), and moments tilted
     at random by ``tilt`` radians in each of two directions."""
     frames = state.frames

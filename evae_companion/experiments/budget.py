@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from evae_companion import training_plans as plans
-from evae_companion.analysis.samplers import Trace, annealings, decoded, tempering
+from evae_companion.analysis.samplers import EnergyTrace, annealings, decoded, tempering
 from evae_companion.data_specs import DataSpec, confined_spec, data_spec, ordered_schedule
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import best_stage, certified, search_of
@@ -70,7 +70,8 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
     {sample: namespace} with
 
     best : E/N (J) of the lowest state that the search knows.
-    traces : list of :class:`~evae_companion.analysis.samplers.Trace`; the E-VAE once per training, from its best stage.
+    traces : list of :class:`~evae_companion.analysis.samplers.EnergyTrace`; the E-VAE once per training, from its best
+        stage.
     ladder : {"temperatures" (J/k_B), "rates"} of the parallel tempering.
     training : {name: seconds}.
     """
@@ -114,7 +115,7 @@ def _one(p: RunPreset, name: str, data: DataSpec, ladders: dict[str, list[Stage]
         report(f"{name}: rivals measured in {time.perf_counter() - begin:.0f} s")
 
     numbers = read_json(store.get(spec, make) / "budget.json")
-    traces = [Trace(t["method"], np.array(t["seconds"]), np.array(t["updates"]), np.array(t["energies"]),
+    traces = [EnergyTrace(t["method"], np.array(t["seconds"]), np.array(t["updates"]), np.array(t["energies"]),
                     tuple(t["once"])) for t in numbers["traces"]]
     return SimpleNamespace(best=best, traces=traces, training=numbers["training"],
                            ladder={key: np.array(value) for key, value in numbers["ladder"].items()})

@@ -14,7 +14,7 @@ import torch
 from evae_companion import published
 from evae_companion import training_plans as plans
 from evae_companion.analysis.descent import at_rest, descended, energies
-from evae_companion.analysis.ground_state_search import Candidate, Certificate, Search, certificate
+from evae_companion.analysis.ground_state_search import Candidate, GroundStateCandidates, Search, certificate
 from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
@@ -45,7 +45,7 @@ def spec(H: Hamiltonian, shape: Sequence[int], search: Search) -> dict[str, Any]
 
 
 def certified(H: Hamiltonian, shape: Sequence[int], search: Search, device: str = "auto",
-              report: result_cache.Report | None = None) -> Certificate:
+              report: result_cache.Report | None = None) -> GroundStateCandidates:
     """Return :func:`~evae_companion.analysis.ground_state_search.certificate`, cached in the store."""
     def make(folder: Path) -> None:
         result = certificate(H, shape, search, device, report)
@@ -56,13 +56,13 @@ def certified(H: Hamiltonian, shape: Sequence[int], search: Search, device: str 
     return _load(H, Store().get(spec(H, shape, search), make))
 
 
-def _load(H: Hamiltonian, folder: Path) -> Certificate:
+def _load(H: Hamiltonian, folder: Path) -> GroundStateCandidates:
     table = read_json(folder / "certificate.json")
-    return Certificate(H, [Candidate(**row) for row in table["candidates"]],
+    return GroundStateCandidates(H, [Candidate(**row) for row in table["candidates"]],
                        torch.from_numpy(load_arrays(folder / "certificate_state.npy")), table["tries"])
 
 
-def known_best(p: RunPreset) -> tuple[Certificate, str] | None:
+def known_best(p: RunPreset) -> tuple[GroundStateCandidates, str] | None:
     """Return the published search of a preset's periodic box (data/known) and a line about it, or None without one.
 
     The search may have had another length or used older code: the line names its date and versions.

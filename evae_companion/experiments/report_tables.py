@@ -7,7 +7,7 @@ from math import isfinite
 from types import SimpleNamespace
 from typing import Any
 
-from evae_companion.analysis.ground_state_search import Certificate
+from evae_companion.analysis.ground_state_search import GroundStateCandidates
 from evae_companion.experiments.budget import FOUND, arrival, curves
 from evae_companion.experiments.size_scan import Sample
 
@@ -25,7 +25,7 @@ def _seconds(value: float) -> str:
     return "not reached" if not isfinite(value) else f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"
 
 
-def certificate_table(found: Certificate, most: int = 12) -> str:
+def certificate_table(found: GroundStateCandidates, most: int = 12) -> str:
     """Return a table of the ``most`` lowest candidates, and of the best of every kind that is not among them."""
     lowest = found.candidates[:most]
     others = [next((c for c in found.candidates[most:] if c.kind == kind), None) for kind in found.tries

@@ -40,7 +40,7 @@ RING = 1.0  # pixels, the width of a ring
 
 
 @dataclass(frozen=True)
-class Found:
+class Calibration:
     """``scale``: true q over assumed q, with its standard error; ``height``: the autocorrelation beside lag 0 is so
     many times the law's, with its standard error; ``frames``: that the noise amounts to; ``misfit``: mean squared
     whitened residual a ring, 1 where all of it is noise."""
@@ -53,7 +53,7 @@ class Found:
     misfit: float
 
 
-class Gauge:
+class ScaleCalibration:
     """The rings of an image of side ``crop``, or the points of a cut at ``lags``, for one optics."""
 
     def __init__(self, optics: Optics, crop: int | None = None, lags: np.ndarray | None = None):
@@ -88,7 +88,7 @@ class Gauge:
         terms = self._functions(scale * self._unique)[self._where]
         return self.rows @ (self.beam2(scale)[:, None] * np.hstack((np.ones((len(terms), 1)), terms)))
 
-    def fit(self, values: Any, *, frames: float | None, grains: float, trust: float, free_height: bool) -> Found:
+    def fit(self, values: Any, *, frames: float | None, grains: float, trust: float, free_height: bool) -> Calibration:
         """The best scale, height and number of frames for an autocorrelation with 1 at lag 0.
 
         Parameters
@@ -132,7 +132,7 @@ class Gauge:
         noise = np.sqrt(np.diag(covariance) + 1e-14)
         misfit = float(np.mean((apart / noise) ** 2))
         height = (float(1 + z[0]), float(height_error)) if free_height else (1.0, 0.0)
-        return Found(scale, error, *height, count, misfit)
+        return Calibration(scale, error, *height, count, misfit)
 
 
 def _peak(function: Any, start: float, step: float) -> tuple[float, float]:

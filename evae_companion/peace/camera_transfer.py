@@ -30,7 +30,7 @@ RIDGE = 1e-3  # of the noise's variance, taken for independent
 FRAMES, GRAINS = 200.0, 1e6  # of the networks' camera, for the shape of its noise
 
 
-def seen_by(optics: Optics, data: Measured, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+def resample_for(optics: Optics, data: Measured, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     """(P^2, its standard deviation) (nodes,) for networks of a shape: trained with a pixel of the wave number
     ``shape.node`` and a clear beam of diameter ``shape.beam`` (None: with the beam of these optics)."""
     beam_alike = shape.beam is None or optics.mask is None and abs(optics.beam_diameter / shape.beam - 1) < ALIKE

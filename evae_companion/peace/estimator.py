@@ -23,7 +23,7 @@ from evae_companion.peace.grain_number import PASSES, Crowd
 from evae_companion.peace.measured import PACKED, Measured, measure
 from evae_companion.peace.network import Shape, SizeNet
 from evae_companion.peace.optics import RADIUS, Optics
-from evae_companion.store.serialization import write_whole
+from evae_companion.store.serialization import atomic_write
 from evae_companion.store.weights import halved
 from evae_core.training import checkpoint
 from evae_core.validation import check_choice, check_count, check_device, check_flag, check_is, check_number, check_path
@@ -81,7 +81,7 @@ def save(nets: Sequence[SizeNet], path: Any) -> None:
     tensors = {f"{i}.{name}": value.clone() for i, net in enumerate(nets)
                for name, value in halved(net.state_dict()).items()}
     header = {"shape": json.dumps(nets[0].shape.dictionary()), "members": str(len(nets))}
-    write_whole(path, safetensors.torch.save(tensors, header | {"sha256": _digest(tensors, header)}))
+    atomic_write(path, safetensors.torch.save(tensors, header | {"sha256": _digest(tensors, header)}))
 
 
 def _digest(tensors: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> str:
@@ -266,7 +266,7 @@ def _taken(autocorrelation: Any, optics: Optics, nodes: np.ndarray, crowd: Crowd
         if turn == PASSES:
             break
         data = measure(autocorrelation, optics, nodes, **known, **options)
-        _, found, _, _ = predict(nets, *camera_transfer.seen_by(optics, data, nets[0].shape), data.doubt)
+        _, found, _, _ = predict(nets, *camera_transfer.resample_for(optics, data, nets[0].shape), data.doubt)
         if not crowd.better(optics, data, number, found, radii):
             break
         number = found
@@ -282,7 +282,7 @@ def _solved(data: Measured, optics: Optics, method: str, radii: np.ndarray,
             inverse.nonnegative(data.squared, data.nodes, data.covariance, radii, smooth=None)
         found = fit.numbers
         return found, s.weighted(found, radii, s.VOLUME), np.full((2, len(radii)), np.nan)
-    squared, spread = camera_transfer.seen_by(optics, data, networks[0].shape)
+    squared, spread = camera_transfer.resample_for(optics, data, networks[0].shape)
     if tune:
         networks = learning.fine_tune(networks, squared[None], spread[None], data.beam2, data.doubt[None], steps=tune)
     _, number, volume, errors = predict(networks, squared, spread, data.doubt)

@@ -10,7 +10,7 @@ import numpy as np
 
 from evae_companion.peace import inverse
 from evae_companion.peace import sizes as s
-from evae_companion.peace.calibration import Found, Gauge, rescaled
+from evae_companion.peace.calibration import Calibration, ScaleCalibration, rescaled
 from evae_companion.peace.images import Autocorrelation
 from evae_companion.peace.law import beam
 from evae_companion.peace.optics import MOST_CROP, Optics
@@ -37,7 +37,7 @@ class Measured:
     doubt: np.ndarray
     beam2: np.ndarray
     seen: np.ndarray
-    found: Found
+    found: Calibration
     notes: tuple[str, ...]
     crop: int | None
     lags: tuple[float, ...] | None
@@ -52,9 +52,9 @@ def reduction_of(optics: Optics, crop: int | None, lags: tuple[float, ...] | Non
 
 
 @lru_cache(8)
-def gauge_of(optics: Optics, crop: int | None, lags: tuple[float, ...] | None) -> Gauge:
+def gauge_of(optics: Optics, crop: int | None, lags: tuple[float, ...] | None) -> ScaleCalibration:
     """Kept likewise."""
-    return Gauge(optics, crop, None if lags is None else np.array(lags))
+    return ScaleCalibration(optics, crop, None if lags is None else np.array(lags))
 
 
 def measure(autocorrelation: Any, optics: Optics, nodes: np.ndarray, *, lags: Any = None, unit: str = "pixels",
@@ -78,11 +78,11 @@ def measure(autocorrelation: Any, optics: Optics, nodes: np.ndarray, *, lags: An
     frames = counted if frames is None else frames
     has_zero = cut is None or min(abs(x) for x in cut) < 1e-9
     grains = _grains(reduction(values), reduction, frames, optics) if grains is None else grains
-    found, notes = Found(1.0, 0.0, 1.0, 0.0, frames or 0.0, np.nan), []
+    found, notes = Calibration(1.0, 0.0, 1.0, 0.0, frames or 0.0, np.nan), []
     if frames is None or calibration > 0 or lag_zero is not False or not has_zero:
         gauge = gauge_of(optics, crop, cut)
 
-        def fit(free: bool) -> Found:
+        def fit(free: bool) -> Calibration:
             return gauge.fit(values, frames=frames, grains=grains, trust=calibration, free_height=free)
 
         free = fit(True) if not has_zero or lag_zero is not False else None

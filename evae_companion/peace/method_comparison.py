@@ -12,7 +12,7 @@ from scipy import fft
 
 from evae_companion.peace import camera_transfer, inverse
 from evae_companion.peace import sizes as s
-from evae_companion.peace.calibration import Found, Gauge
+from evae_companion.peace.calibration import Calibration, ScaleCalibration
 from evae_companion.peace.estimator import COARSE, predict
 from evae_companion.peace.law import Law, amplitude
 from evae_companion.peace.learning import factor, fine_tune
@@ -55,9 +55,9 @@ class Data(NamedTuple):
         squared, spread, doubt, covariance = (np.stack([getattr(x, name) for x in each]) for name in cls._fields[:-1])
         return cls(squared, spread, doubt, covariance, tuple(each))
 
-    def seen_by(self, optics: Optics, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    def resample_for(self, optics: Optics, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
         """(P^2, its standard deviation), (count, nodes) each, as networks of a shape are shown them."""
-        squared, spread = zip(*(camera_transfer.seen_by(optics, one, shape) for one in self.each), strict=True)
+        squared, spread = zip(*(camera_transfer.resample_for(optics, one, shape) for one in self.each), strict=True)
         return np.stack(squared), np.stack(spread)
 
 
@@ -95,7 +95,7 @@ def make(case: Case, optics: Optics, made: Reduction, radii: np.ndarray) -> tupl
     covariance = made.covariance(case.frames, case.frames * case.grains)
     if case.calibration == 0:
         squared = made(clean) + rng.standard_normal((case.count, len(made.nodes))) @ factor(covariance).T
-        found = Found(1.0, 0.0, 1.0, 0.0, case.frames, np.nan)
+        found = Calibration(1.0, 0.0, 1.0, 0.0, case.frames, np.nan)
         spread = np.sqrt(np.diag(covariance).clip(0))
         return p, Data.of([Measured(made.nodes, y, spread, covariance, covariance, np.zeros(2), made.beam2, made.seen,
                                     found, (), crop, cut, 1.0) for y in squared])
@@ -108,7 +108,7 @@ def make(case: Case, optics: Optics, made: Reduction, radii: np.ndarray) -> tupl
     return p, Data.of(each)
 
 
-def noise_of(gauge: Gauge, case: Case, rng: np.random.Generator) -> np.ndarray:
+def noise_of(gauge: ScaleCalibration, case: Case, rng: np.random.Generator) -> np.ndarray:
     """One draw (points,) of the noise of an autocorrelation in a case."""
     optics = gauge.optics
     if gauge.lags is not None:
@@ -157,7 +157,7 @@ def compare(case: Case, networks: Mapping[str, Sequence[SizeNet]], optics: Optic
     radii = first.radii.numpy()
     made = made or reduction_of(optics, case.cut, first.shape)
     p, data = make(case, optics, made, radii)
-    squared, spread = data.seen_by(optics, first.shape)
+    squared, spread = data.resample_for(optics, first.shape)
     scores = []
     if tune:
         tuned = fine_tune(networks["peace"], squared, spread, made.beam2, data.doubt, steps=tune)

@@ -19,7 +19,7 @@ import matplotlib.figure
 import matplotlib.style
 from matplotlib.figure import Figure as MplFigure
 
-from evae_companion.store.serialization import write_whole
+from evae_companion.store.serialization import atomic_write
 
 # Full text width of a two-column page is 7 inches; curves at 5 inches are read on a phone held upright.
 FULL, NARROW = 7.0, 5.0
@@ -159,7 +159,7 @@ def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int 
         path = folder / f"{name}.{suffix}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_whole(path, content)
+            atomic_write(path, content)
         except OSError as error:
             raise OSError(f"cannot write figure {path}: {error.strerror or error}; "
                           "choose a folder that can be written and has room") from error

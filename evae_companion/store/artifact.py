@@ -75,7 +75,7 @@ def kept_meta(folder: Path) -> dict[str, Any]:
     return body
 
 
-def fault(folder: Path, spec: dict[str, Any]) -> str | None:
+def integrity_error(folder: Path, spec: dict[str, Any]) -> str | None:
     """Return why ``folder`` fails verification as the artifact of ``spec``, naming the file; None if it is intact."""
     try:
         body = read_meta(folder / META)
@@ -85,15 +85,15 @@ def fault(folder: Path, spec: dict[str, Any]) -> str | None:
         return f"{META} is not readable"
     if canonical(body["spec"]) != canonical(spec):
         return f"{META} holds another spec"
-    return files_fault(folder, body["files"])
+    return files_integrity_error(folder, body["files"])
 
 
-def described(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+def manifest(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     """Return {name: size and SHA-256} of the files {name: path}, as meta.json holds them."""
     return {name: {"size": path.stat().st_size, "sha256": sha256(path)} for name, path in files.items()}
 
 
-def files_fault(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
+def files_integrity_error(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Return why the first changed file of ``files`` (see :func:`described`) fails verification, or None.
 
     Hashes are computed once per process. Afterwards sizes and time stamps tell whether a file was written.

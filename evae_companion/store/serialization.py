@@ -82,7 +82,7 @@ def _alive(process: int) -> bool:
     return True
 
 
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+def atomic_write(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file that appears whole or not at all, even if others write it too or this process is killed."""
     path = Path(path)
     partial = partial_path(path)
@@ -129,20 +129,20 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         an entry that is not plain; the message names it.
     """
     text = json.dumps(plain_values(value, "value", strict=False), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    write_whole(path, text.encode())
+    atomic_write(path, text.encode())
 
 
 def _seal(plain: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def write_sealed(path: str | os.PathLike[str], value: Any) -> None:
-    """Write ``value`` as JSON together with its SHA-256, for :func:`read_sealed`."""
+def write_checksummed(path: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` as JSON together with its SHA-256, for :func:`read_checksummed`."""
     write_json(path, {"sha256": _seal(plain_values(value, "value", strict=False)), "value": value})
 
 
-def read_sealed(path: str | os.PathLike[str]) -> Any:
-    """Read what :func:`write_sealed` wrote. Raises ValueError if the value does not match its SHA-256."""
+def read_checksummed(path: str | os.PathLike[str]) -> Any:
+    """Read what :func:`write_checksummed` wrote. Raises ValueError if the value does not match its SHA-256."""
     record = read_json(path)
     if not isinstance(record, dict) or set(record) != {"sha256", "value"} or (
             _seal(plain_values(record["value"], "value", strict=False)) != record["sha256"]):

@@ -29,16 +29,16 @@ from evae_companion.store import deadline
 from evae_companion.store.artifact import (
     META,
     NAME,
-    described,
-    fault,
     identity,
+    integrity_error,
     kept_meta,
     list_files,
+    manifest,
     meta_bytes,
     read_meta,
     versions,
 )
-from evae_companion.store.serialization import PARTIAL, partial_path, write_whole
+from evae_companion.store.serialization import PARTIAL, atomic_write, partial_path
 
 # Explanations of the system errors raised if a store cannot be written.
 _REFUSALS = {errno.EROFS: "it is read-only", errno.EACCES: "you may not write there",
@@ -92,10 +92,10 @@ class Store:
             raise TypeError(f"make must be a function of one folder, got {make!r}")
         spec, name = identity(spec)
         folder = self.root / name
-        if fault(folder, spec) is None:  # without the lock, so that a read-only store can be read
+        if integrity_error(folder, spec) is None:  # without the lock, so that a read-only store can be read
             return folder
         with self._locked(name):
-            reason = fault(folder, spec)  # another process may have made it while this one waited
+            reason = integrity_error(folder, spec)  # another process may have made it while this one waited
             if reason is not None:
                 deadline.check(name, spec, self.root)
                 with self._explained():
@@ -118,7 +118,7 @@ class Store:
         """
         spec, name = identity(spec)
         with self._locked(name):
-            reason = fault(self.root / name, spec)
+            reason = integrity_error(self.root / name, spec)
             if reason is not None:
                 with self._explained():
                     self._make_room(self.root / name, reason)
@@ -138,7 +138,7 @@ class Store:
         """
         spec, name = identity(spec)
         folder = self.root / name
-        if fault(folder, spec) is not None:
+        if integrity_error(folder, spec) is not None:
             return 0
         with self._locked(name), self._explained():
             if old not in (body := kept_meta(folder))["files"]:
@@ -152,8 +152,8 @@ class Store:
             finally:
                 partial.unlink(missing_ok=True)
             before = body["files"].pop(old)["size"]
-            body["files"] |= described({new: folder / new})
-            write_whole(folder / META, meta_bytes(body))
+            body["files"] |= manifest({new: folder / new})
+            atomic_write(folder / META, meta_bytes(body))
             (folder / old).unlink()
         return int(before - (folder / new).stat().st_size)
 
@@ -176,7 +176,7 @@ class Store:
         """Return the folder of the artifact that ``spec`` describes; None unless it is present and intact."""
         spec, name = identity(spec)
         folder = self.root / name
-        return folder if fault(folder, spec) is None else None
+        return folder if integrity_error(folder, spec) is None else None
 
     def size(self) -> int:
         """Return the bytes of all artifacts, of what was set aside as damaged and of what killed runs left."""
@@ -258,13 +258,13 @@ class Store:
             raise RuntimeError(f"cannot write to the store {self.root}: {_REFUSALS[error.errno]} ({error}); "
                                "set EVAE_STORE to a folder that you may write, with room") from error
 
-    def _make_room(self, folder: Path, fault: str) -> None:
+    def _make_room(self, folder: Path, reason: str) -> None:
         """Move a damaged folder aside and remove what killed runs left. The lock is held, so their makers are dead."""
         if os.path.lexists(folder):
             aside = self.root / "damaged" / f"{folder.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
             aside.parent.mkdir(exist_ok=True)
             folder.rename(aside)
-            _say(f"{folder} is damaged: {fault}; moved to {aside}, making it anew")
+            _say(f"{folder} is damaged: {reason}; moved to {aside}, making it anew")
         for path in self.root.iterdir():
             if path.name.startswith(folder.name + PARTIAL):
                 _remove(path)
@@ -283,7 +283,7 @@ class Store:
             (partial / META).write_bytes(meta_bytes({
                 "spec": spec, "seed": spec.get("seed"), "device": spec.get("device"), "versions": versions(),
                 "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "wall_seconds": round(seconds, 3),
-                **about, "files": described(files)}))
+                **about, "files": manifest(files)}))
             for path in (*files.values(), partial / META, *sorted({p.parent for p in files.values()} | {partial})):
                 _flush(path)
             partial.rename(folder)

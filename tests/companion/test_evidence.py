@@ -10,8 +10,8 @@ import torch
 
 from evae_companion import places, publish
 from evae_companion import training_plans as plans
-from evae_companion.analysis import Candidate, Certificate
-from evae_companion.analysis.samplers import Trace
+from evae_companion.analysis import Candidate, GroundStateCandidates
+from evae_companion.analysis.samplers import EnergyTrace
 from evae_companion.cli import main
 from evae_companion.data_specs import confined_spec, data_spec
 from evae_companion.experiments import budget, report_tables, size_scan
@@ -119,7 +119,7 @@ def test_tables_hold_what_was_found(found):
 def sample(rival, network, once=100.0):
     """A made-up sample: four runs of one rival and of the network, E/N above the best known."""
     def trace(method, above, once):
-        return Trace(method, np.array([1.0]), np.array([1e6]), np.full((1, 4), above), once)
+        return EnergyTrace(method, np.array([1.0]), np.array([1e6]), np.full((1, 4), above), once)
     return {"box": SimpleNamespace(best=0.0, traces=[
         trace("annealing", rival, (0.0, 0.0)), trace("E-VAE", network + 1e-4, (once, 1.0)),
         trace("E-VAE + descent", network, (once, 1.0))])}
@@ -164,7 +164,7 @@ def test_the_recorded_search_of_the_papers_system_holds():
     """What the repository states about 128 x 128: the state is there, at rest, and has the energy of the table."""
     known, _ = known_best(PRESETS["paper"])
     H = data_spec(PRESETS["paper"]).hamiltonian
-    assert isinstance(known, Certificate) and isinstance(known.best, Candidate)
+    assert isinstance(known, GroundStateCandidates) and isinstance(known.best, Candidate)
     assert float(H.torque(known.spins).max()) < 1e-6
     assert float(H.energy_per_spin(known.spins)) == pytest.approx(known.best.energy, abs=1e-12)
     assert known.best.energy < -2.0574842 and round(known.best.charge) == -30

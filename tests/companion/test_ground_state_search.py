@@ -10,8 +10,8 @@ from scipy.special import erfc
 from evae_companion.analysis import Search, Tempering, certificate, overlap_rate, rate, temperatures
 from evae_companion.analysis.descent import descended, energies
 from evae_companion.analysis.ground_state_search import wave_length
-from evae_companion.analysis.samplers import Trace, annealings, decoded, tempering
-from evae_companion.analysis.trial_states import coupling, made_states, wave_vectors
+from evae_companion.analysis.samplers import EnergyTrace, annealings, decoded, tempering
+from evae_companion.analysis.trial_states import coupling, trial_states_of, wave_vectors
 from evae_core import Hamiltonian, Schedule, heat_bath, topological_charge
 from evae_core.annealing import lbfgs_refine, replicas_from
 
@@ -36,7 +36,7 @@ def test_best_wave_vector_is_that_of_the_helix():
     value, turns, vectors = wave_vectors(H, (16, 16))[0]
     assert tuple(map(abs, turns)) == (2, 2) and vectors.shape == (3, 1)
     assert -value / 2 == pytest.approx(-2 * math.sqrt(1 + D * D / 2), abs=1e-12)
-    helix = next(m for m in made_states(H, (16, 16)) if m.kind == "helix")
+    helix = next(m for m in trial_states_of(H, (16, 16)) if m.kind == "helix")
     assert float(H.energy_per_spin(helix.spins.double())) == pytest.approx(-value / 2, abs=1e-6)
     assert -value / 2 < -(1 + math.sqrt(1 + D * D)) and float(H.torque(helix.spins).max()) < 1e-5
     assert wave_length(H, (16, 16)) == pytest.approx(16 / math.hypot(2, 2))
@@ -47,7 +47,7 @@ def test_waves_without_a_preferred_plane_have_unit_length():
     H = Hamiltonian(J=-1.0, D=0.0, B=0.0)
     value, turns, vectors = wave_vectors(H, (6, 6))[0]
     assert tuple(map(abs, turns)) == (3, 3) and vectors.shape == (3, 3) and -value / 2 == pytest.approx(-2)
-    helix = next(m for m in made_states(H, (6, 6)) if m.kind == "helix")
+    helix = next(m for m in trial_states_of(H, (6, 6)) if m.kind == "helix")
     assert float(H.energy_per_spin(helix.spins)) == pytest.approx(-2, abs=1e-6)
 
 
@@ -56,7 +56,7 @@ def test_waves_without_a_preferred_plane_have_unit_length():
     ("open", {"uniform", "helix", "2-q", "3-q", "cut lattice"})])
 def test_made_states_are_unit_spins_of_every_kind(boundary, kinds):
     H = Hamiltonian(D=0.6, B=0.2, boundary=boundary)
-    made = made_states(H, (32, 32))
+    made = trial_states_of(H, (32, 32))
     assert {m.kind for m in made} == kinds
     lengths = torch.stack([m.spins for m in made]).norm(dim=1)
     assert float((lengths - 1).abs().max()) < 1e-5
@@ -69,7 +69,7 @@ def test_masked_samples_are_empty_outside():
     y, x = np.mgrid[:24, :24]
     mask = np.hypot(y - 11.5, x - 11.5) < 11
     H = Hamiltonian(D=0.6, B=0.2, boundary=mask)
-    spins = torch.stack([m.spins for m in made_states(H, (24, 24))])
+    spins = torch.stack([m.spins for m in trial_states_of(H, (24, 24))])
     assert not spins[..., torch.from_numpy(~mask)].any()
     found = certificate(H, (24, 24), SMALL)
     assert found.best.torque < 1e-6 and not found.spins[:, torch.from_numpy(~mask)].any()
@@ -233,7 +233,7 @@ def test_tempering_is_deterministic_and_counts_updates():
 
 def test_best_of_k_is_the_order_statistic():
     pool = np.arange(16.0)[None]
-    trace = Trace("any", np.array([2.0]), np.array([5.0]), pool, once=(100.0, 7.0))
+    trace = EnergyTrace("any", np.array([2.0]), np.array([5.0]), pool, once=(100.0, 7.0))
     best = trace.best_of((1, 4, 16, 64))
     assert best["seconds"].tolist() == [102, 108, 132] and best["updates"].tolist() == [12, 27, 87]
     assert trace.best_of((1,), once=False)["seconds"].tolist() == [2]

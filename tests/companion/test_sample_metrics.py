@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evae_companion.analysis.sample_metrics import (
+    displacement,
     distances,
     manifold_measures,
     mmd,
-    moved,
     normalised,
     pairs,
     radial_structure_factor,
@@ -45,7 +45,7 @@ def test_distance_is_the_least_over_all_translations(seed, ny, nx):
     least = torch.stack([torch.stack([min((one - other.roll((y, x), (-2, -1))).square().sum(0).mean()
                                           for y in range(ny) for x in range(nx)) for other in b]) for one in a]).sqrt()
     torch.testing.assert_close(distances(a, b), least, atol=2e-3, rtol=1e-4)
-    torch.testing.assert_close(moved(b, shuffled(b.flip(0)).flip(0)), torch.zeros(3, dtype=torch.float64), atol=2e-3,
+    torch.testing.assert_close(displacement(b, shuffled(b.flip(0)).flip(0)), torch.zeros(3).double(), atol=2e-3,
                                rtol=0)
 
 

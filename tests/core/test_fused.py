@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from plain_step import plain
+from reference_step import plain
 from torch.nn import functional as F
 
 from evae_core import VAE, Hamiltonian

@@ -18,7 +18,7 @@ from evae_companion.deepspin.active import (
     deviations,
     kinds,
 )
-from evae_companion.deepspin.experiments.active_learning import ENGINE, crystal, met
+from evae_companion.deepspin.experiments.active_learning import ENGINE, crystal, sample_md
 from evae_companion.deepspin.model import DeepSpin, ModelSpec
 from evae_companion.deepspin.potential import evaluate, label
 
@@ -29,7 +29,7 @@ SPEC = ActiveSpec(MODEL, PLAN, committee=2, labels=3)
 
 def test_deviations_are_the_formula():
     """The largest over atoms of the spread over potentials, written out; none among equals."""
-    frames = met(300.0, 4, 0)
+    frames = sample_md(300.0, 4, 0)
     committee = [DeepSpin(MODEL, seed).double() for seed in range(3)]
     force, force_mag = deviations(committee, frames)
     found = [evaluate(potential, frames) for potential in committee]
@@ -67,7 +67,7 @@ def test_choice():
 
 def test_rounds(monkeypatch):
     """Labels are the engine's, frames grow by what was added; where no candidate is left nothing is trained anew."""
-    first = met(100.0, 2, 0)
+    first = sample_md(100.0, 2, 0)
     everything = replace(SPEC, trust=Trust((0.0, 1e9), (0.0, 1e9)))
     lines, seen = [], []
     monkeypatch.setattr(active, "label", lambda engine, frames: seen.append(label(engine, frames)) or seen[-1])
@@ -85,7 +85,7 @@ def test_rounds(monkeypatch):
 def test_a_committee_agrees_on_what_it_has_seen():
     """Members of different seeds are different potentials: near one another on the frames they were fitted to, apart
     on hotter ones, where their errors are larger, too."""
-    first, hot = met(100.0, 4, 0), met(1500.0, 4, 1)
+    first, hot = sample_md(100.0, 4, 0), sample_md(1500.0, 4, 1)
     committee = [active.fitted(first, MODEL, seed) for seed in range(3)]
     assert 0 < 2 * float(deviations(committee, first)[0].mean()) < float(deviations(committee, hot)[0].mean())
     seen, new = (active.tails(committee[0], frames)["force_rms"] for frames in (first, hot))
@@ -107,7 +107,7 @@ def test_runs_that_diverge_end_there():
 
 
 def test_tails():
-    frames = met(300.0, 4, 0)
+    frames = sample_md(300.0, 4, 0)
     assert max(active.tails(ENGINE, frames).values()) < 1e-12
     found = active.tails(DeepSpin(MODEL, 0).double(), frames)
     assert 0 < found["force_rms"] <= found["force_max"] and found["force_95"] <= found["force_max"]

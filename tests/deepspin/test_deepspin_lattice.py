@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from evae_companion import sweeps
 from evae_companion.data_specs import DataSpec
 from evae_companion.deepspin import plots
-from evae_companion.deepspin.descriptor import arrows, rows
+from evae_companion.deepspin.descriptor import rows, spin_channels
 from evae_companion.deepspin.experiments import guided
 from evae_companion.deepspin.guide import Guide
 from evae_companion.deepspin.lattice import LatticeSpec, LatticeSpin, from_neel, to_neel
@@ -70,7 +70,7 @@ def test_products_are_those_of_the_descriptor():
         for dx, dy in shell:
             place = torch.tensor([dx, dy, 0.0], dtype=torch.float64)
             row = rows(place, spec.smooth_from, spec.cutoff, spec.protection)
-            column = column + arrows(row, spec.scale * spins[1, :, (y + dy) % 8, (x + dx) % 6])
+            column = column + spin_channels(row, spec.scale * spins[1, :, (y + dy) % 8, (x + dx) % 6])
         columns.append(column)
     one, two = columns
     own = spins[1, :, y, x]

@@ -11,7 +11,7 @@ from evae_companion.deepspin import magnet
 from evae_companion.deepspin.dynamics import BOLTZMANN, GYRO, MASS
 from evae_companion.deepspin.model import DeepSpin
 from evae_companion.deepspin.potential import neighbours_of
-from evae_companion.deepspin.spectra import Spectra, linear_modes, magnetisation, peaks, shaken, spectra
+from evae_companion.deepspin.spectra import Spectra, linear_modes, magnetisation, peaks, spectra, thermally_displaced
 from evae_companion.deepspin.training import TrainSpec, train
 from evae_companion.store.store import Store
 
@@ -72,7 +72,7 @@ def test_spectra_of_small_motion_are_linear_theory():
     sin(w' dt/2) = w dt/2, the midpoint rotation at tan(w' dt/2) = w dt/2."""
     repeat, dt, steps = (3, 1, 1), 4e-3, 500
     state, (_, q) = magnet.crystal(repeat), magnet.path(repeat)
-    go = shaken(state, 0.01, 1e-3, torch.Generator().manual_seed(0))
+    go = thermally_displaced(state, 0.01, 1e-3, torch.Generator().manual_seed(0))
     found = spectra(magnet.ENGINE, go, q, dt, steps, sites=state.frames.positions[0])
     phonons, magnons = closed_forms(q.numpy())
     moments, velocities = peaks(found.frequencies, found.moments), np.sort(peaks(found.frequencies, found.velocities))
@@ -135,5 +135,5 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="forces must vanish"):
         linear_modes(magnet.ENGINE, replace(state, frames=replace(state.frames, positions=moved)), zero)
     with pytest.raises(ValueError, match="parallel moments"):
-        linear_modes(magnet.ENGINE, shaken(state, 0.0, 0.1, torch.Generator().manual_seed(0)), zero)
+        linear_modes(magnet.ENGINE, thermally_displaced(state, 0.0, 0.1, torch.Generator().manual_seed(0)), zero)
     assert isinstance(spectra(magnet.ENGINE, state, zero, 1e-3, 8), Spectra)  # at rest: zeros, not NaN

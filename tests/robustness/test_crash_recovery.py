@@ -134,8 +134,8 @@ def test_what_a_killed_write_left_goes_with_the_next(tmp_path):
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
-    serialization.write_whole(tmp_path / "a", b"one")
+    serialization.atomic_write(tmp_path / "a", b"one")
     monkeypatch.setattr(Path, "write_bytes", lambda self, content: open(self, "wb").close() or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        serialization.write_whole(tmp_path / "a", b"two")
+        serialization.atomic_write(tmp_path / "a", b"two")
     assert (tmp_path / "a").read_bytes() == b"one" and len(list(tmp_path.iterdir())) == 1

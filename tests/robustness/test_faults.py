@@ -1,4 +1,4 @@
-"""Short forms of benchmarks/faults.py: kills, damages, nonsense, several at once, memory. Nothing may be lost."""
+"""Short forms of benchmarks/faults.py: kills, damages, argument_fuzz, several at once, memory. Nothing may be lost."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nonsense
+import argument_fuzz
 import pytest
 from call import Call
 from hypothesis import HealthCheck, Phase, given, settings
@@ -62,36 +62,36 @@ FEW = settings(max_examples=250, suppress_health_check=list(HealthCheck), derand
 
 
 def test_every_public_function_and_argument_is_tried():
-    assert nonsense.uncovered() == []
+    assert argument_fuzz.uncovered() == []
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch and numpy about nonsense, on its way to being refused
+@pytest.mark.filterwarnings("ignore")  # of torch and numpy about argument_fuzz, on its way to being refused
 @FEW
-@given(nonsense.examples())
+@given(argument_fuzz.examples())
 def test_wrong_arguments_are_named(example):
-    assert nonsense.wrong(*example) is None
+    assert argument_fuzz.wrong(*example) is None
 
 
 @pytest.mark.filterwarnings("ignore")
 @settings(FEW, max_examples=60)
-@given(nonsense.command_lines())
+@given(argument_fuzz.command_lines())
 def test_wrong_command_lines_are_refused_in_words(tmp_path_factory, argv):
     folder = tmp_path_factory.getbasetemp() / "no notebooks here"
     folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("EVAE_FIGURES", str(folder / "figures"))
-        assert nonsense.wrong_command(argv, folder) is None
+        assert argument_fuzz.wrong_command(argv, folder) is None
 
 
 def test_a_fault_is_seen(monkeypatch):
     """The examiner itself: another exception, an unnamed one, NaN, and time."""
     def call(function):
-        monkeypatch.setattr(nonsense, "functions", lambda: {"f": Call(function, {"size": 1})})
-        return nonsense.wrong("f", "size", -1)
+        monkeypatch.setattr(argument_fuzz, "functions", lambda: {"f": Call(function, {"size": 1})})
+        return argument_fuzz.wrong("f", "size", -1)
 
     assert call(lambda size: {}[size]).startswith("f(size=-1): KeyError")
     assert "not named" in call(lambda size: [0][:"a"])
     assert "not finite" in call(lambda size: float("nan"))
-    monkeypatch.setattr(nonsense, "SECONDS", -1)
+    monkeypatch.setattr(argument_fuzz, "SECONDS", -1)
     assert "took" in call(lambda size: 1.0)

@@ -24,15 +24,15 @@ import torch
 from test_store import Bomb
 
 from evae_companion import bundle, peace, places, published
-from evae_companion.store.artifact import described, meta_bytes, read_meta
+from evae_companion.store.artifact import manifest, meta_bytes, read_meta
 from evae_companion.store.serialization import (
     MOST,
     load_arrays,
     load_table,
+    read_checksummed,
     read_json,
-    read_sealed,
     save_arrays,
-    write_sealed,
+    write_checksummed,
 )
 from evae_companion.store.store import Store
 from evae_core import VAE
@@ -171,13 +171,13 @@ def test_sizes_are_limited(tmp_path):
 
 def test_sealed_records(tmp_path):
     path = tmp_path / "a.json"
-    write_sealed(path, value := [{"x": 0.1, "n": [1, None]}, float("inf"), "é"])
-    assert read_sealed(path) == value
+    write_checksummed(path, value := [{"x": 0.1, "n": [1, None]}, float("inf"), "é"])
+    assert read_checksummed(path) == value
     path.write_text(path.read_text().replace("0.1", "0.2"))
     for text in (path.read_text(), "[]", "{}", '{"sha256": 1, "value": 2}'):
         path.write_text(text)
         with pytest.raises(ValueError, match="damaged"):
-            read_sealed(path)
+            read_checksummed(path)
 
 
 def packed(folder: Path, **changes) -> Path:
@@ -187,7 +187,7 @@ def packed(folder: Path, **changes) -> Path:
     entry = {"spec": {"kind": "thing"}, "files": {},
              "about": {"versions": {}, "created": "", "wall_seconds": 0, "packed": {}}} | changes.pop("entry", {})
     body = {"spec": {"kind": "pack", "preset": "smoke"}, "entries": {"thing": entry},
-            "files": described({"part-000": folder / "part-000"})} | changes
+            "files": manifest({"part-000": folder / "part-000"})} | changes
     (folder / "pack.json").write_bytes(meta_bytes(body))
     return folder
 

@@ -44,7 +44,7 @@ def crystal() -> Frames:
                   positions, spins)
 
 
-def met(temperature: float, n: int, seed: int) -> Frames:
+def sample_md(temperature: float, n: int, seed: int) -> Frames:
     """Sample ``n`` labelled configurations from the dynamics of the explicit Hamiltonian at a temperature (K)."""
     plan = Exploration((temperature,), (MASS,), walkers=max(1, n // 4), steps=120, every=30)
     return label(ENGINE, explore(ENGINE, crystal(), temperature, plan, torch.Generator().manual_seed(seed))[:n])
@@ -85,9 +85,9 @@ def run(p: RunPreset, report: result_cache.Report = print) -> SimpleNamespace:
 
 def _learned(spec: ActiveSpec, tested: int, report: result_cache.Report) -> list[dict[str, Any]]:
     """Return one run as rows, one per round: round, labels, share and MEASURES."""
-    test, rows = met(TEMPERATURES[-1], tested, 99), []
+    test, rows = sample_md(TEMPERATURES[-1], tested, 99), []
     way = "active" if spec.actively else "random"
-    for number, round_ in enumerate(learn(ENGINE, met(100.0, FIRST, spec.seed), spec,
+    for number, round_ in enumerate(learn(ENGINE, sample_md(100.0, FIRST, spec.seed), spec,
                                           report=lambda line: report(f"seed {spec.seed}, {way}: {line}"))):
         wrong = [tails(potential, test) for potential in round_.committee]
         share = float((round_.kinds == CANDIDATE).double().mean()) if len(round_.kinds) else float("nan")

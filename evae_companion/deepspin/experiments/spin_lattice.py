@@ -20,7 +20,7 @@ from evae_companion.deepspin.data import Frames, read_deepmd, write_deepmd
 from evae_companion.deepspin.model import ModelSpec
 from evae_companion.deepspin.potential import Potential, evaluate
 from evae_companion.deepspin.reference import SpinLattice
-from evae_companion.deepspin.spectra import linear_modes, magnetisation, peaks, shaken, spectra
+from evae_companion.deepspin.spectra import linear_modes, magnetisation, peaks, spectra, thermally_displaced
 from evae_companion.deepspin.training import Trained, TrainSpec, artefact, train
 from evae_companion.experiments.result_cache import Report, run_jobs
 from evae_companion.presets import RunPreset
@@ -212,7 +212,7 @@ def _spectra(potential: Potential, size: Size) -> dict[str, np.ndarray]:
     """Return the arrays of :func:`motion` that belong to the spectra."""
     state, (parts, q) = magnet.crystal(size.crystal), magnet.path(size.crystal)
     linear = linear_modes(potential, state, q)
-    start = shaken(state, 5.0, 0.05, torch.Generator().manual_seed(0))
+    start = thermally_displaced(state, 5.0, 0.05, torch.Generator().manual_seed(0))
     dt, atoms = size.step, state.frames.atoms
     result = spectra(potential, start, q, dt, size.motion, sites=state.frames.positions[0], tolerance=1e-6, skin=0.3)
     return {"parts": parts, "linear_phonons": linear.phonons, "linear_magnons": linear.magnons,
