@@ -679,7 +679,7 @@ def test_a_file_is_exchanged_for_a_smaller_one(tmp_path):
     assert store.exchange(SPEC | {"seed": 8}, "big.bin", "small.bin", _halve) == 0
 
 
-@pytest.mark.parametrize("dies", ["make", "replace", "write_whole", "unlink"])
+@pytest.mark.parametrize("dies", ["make", "replace", "atomic_write", "unlink"])
 def test_an_exchange_that_is_killed_leaves_the_artefact_whole(tmp_path, monkeypatch, dies):
     """At every step of it; the same call then completes."""
     store = Store(tmp_path)
@@ -689,8 +689,8 @@ def test_an_exchange_that_is_killed_leaves_the_artefact_whole(tmp_path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        if dies == "write_whole":
-            patch.setattr(store_module, "write_whole", killed)
+        if dies == "atomic_write":
+            patch.setattr(store_module, "atomic_write", killed)
         elif dies != "make":
             patch.setattr(Path, dies, killed)
         store.exchange(SPEC, "big.bin", "small.bin", killed if dies == "make" else _halve)
