@@ -2,10 +2,8 @@
 
     python benchmarks/bench_gpu_training.py --json result.json
 
-It needs Python 3.11 or newer, torch with CUDA and numpy, and this repository beside it; nothing else. evae_core as a
-whole also imports numba, scipy, safetensors and filelock: where one of them is missing, the training's own modules,
-which need none, are loaded without the rest, and a line says so. Training states come from descending random spins
-along their field on the GPU, not from the annealer.
+It needs Python 3.11 or newer, torch with CUDA (which brings filelock) and numpy, and this repository beside it; nothing
+else. Training states come from descending random spins along their field on the GPU, not from the annealer.
 
 Measured: whether a graph's losses are those of the same steps uncaptured, whether two runs give the same bytes, losses
 after 500 steps against the plain code's in float32 with the spread of its seeds; ms a step of plain, eager, captured
@@ -20,7 +18,6 @@ import statistics
 import sys
 import time
 import traceback
-import types
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,24 +28,11 @@ from torch.nn import functional as F
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-try:
-    import evae_core
-except ImportError as error:
-    print(f"{error.name} is not installed: loading the training modules of evae_core alone", flush=True)
-    for name in [name for name in sys.modules if name.split(".")[0] == "evae_core"]:
-        del sys.modules[name]
-    evae_core = types.ModuleType("evae_core")
-    evae_core.__path__ = [str(ROOT / "evae_core")]
-    sys.modules["evae_core"] = evae_core
 
 from reference_step import PlainStep  # noqa: E402  (after the package is in place)
 
 from evae_core.hamiltonian import Hamiltonian  # noqa: E402
-from evae_core.training import (  # noqa: E402
-    Stage,  # noqa: E402
-    cuda_graph,
-    step,
-)
+from evae_core.training import Stage, cuda_graph, step  # noqa: E402
 from evae_core.training.batch_schedule import RESTARTS, batch_schedule  # noqa: E402
 from evae_core.training.cuda_graph import GraphLoop, upload  # noqa: E402
 from evae_core.training.step import make_step, new_model, numerics  # noqa: E402

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NoReturn
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -44,6 +42,8 @@ def load(model: VAE, path: Path) -> None:
 
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; ValueError where it is none, or where a number in it is not finite."""
+    import safetensors.torch  # here: a bare machine that only trains may lack it
+
     try:
         state = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
