@@ -207,10 +207,11 @@ def test_training_knows_every_term(term):
     plain, fast, without = (step.losses(batch) for step in steps)
     assert float(plain.energy.detach()) == pytest.approx(float(fast.energy.detach()), abs=1e-5)
     assert abs(float((plain.energy - without.energy).detach())) > 1e-4
-    plain.total.backward()
-    fast.total.backward()
-    one, two = (torch.cat([p.grad.flatten() for p in step.model.parameters()]) for step in steps[:2])
-    assert float((one - two).norm()) < 1e-3 * float(one.norm())  # some 2e-4: rounding, through eight batch norms
+    for losses in (plain, fast, without):
+        losses.total.backward()
+    one, two, missing = (torch.cat([p.grad.flatten() for p in step.model.parameters()]) for step in steps)
+    # Rounding, which eight batch norms amplify to 2e-4 ... 3e-3; without the term it is 0.1 and more.
+    assert float((one - two).norm()) < 0.02 * float(one.norm()) < 0.5 * float((one - missing).norm())
 
 
 def test_a_term_is_part_of_the_spec(tmp_path):
