@@ -47,9 +47,11 @@ def record_folder(preset: str) -> Path | None:
     It is None if EVAE_RECORDED is "off", or if it is not set and there is no checkout.
     """
     chosen, root = os.environ.get(RECORDED), repository()
-    if chosen == "off" or not chosen and root is None:
+    if chosen == "off":
         return None
-    return (Path(chosen) if chosen else Path(str(root)) / "data" / "recorded") / preset
+    if chosen:
+        return Path(chosen) / preset
+    return None if root is None else root / "data" / "recorded" / preset
 
 
 def known_folder(preset: str) -> Path:

@@ -8,8 +8,6 @@ loop itself is :func:`evae_core.training.train_stage`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -22,9 +20,11 @@ from typing import Any, TypeVar
 import safetensors.torch
 import torch
 
+from evae_companion import published
 from evae_companion.data_specs import DataSpec
 from evae_companion.dataset import Data, load_data
 from evae_companion.evaluation import check_measured, evaluate
+from evae_companion.presets import RunPreset
 from evae_companion.processes import one_thread, run_parallel
 from evae_companion.progress import Progress, Report
 from evae_companion.store.serialization import save_arrays, write_json
@@ -33,7 +33,7 @@ from evae_companion.store.weights import WEIGHTS_FILE
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.losses import LearnedEnergy
 from evae_core.model import VAE
-from evae_core.training import History, SpinData, train_stage, with_lr_backoff
+from evae_core.training import History, SpinData, checkpoint, seed_of, train_stage, with_lr_backoff
 from evae_core.training.checkpoint import NoEncoder
 from evae_core.training.cuda_graph import upload
 from evae_core.training.numerics import device_name, pick_device
@@ -164,12 +164,6 @@ def train_sweeps(sweeps: list[list[Stage]], data: DataSpec | list[DataSpec], sto
         loaded.clear()  # it may hold gigabytes of GPU memory
 
 
-def _seed(stage: Stage, data: DataSpec, purpose: str) -> int:
-    """Return a 63-bit seed that is specific to the stage, so that no two stages share random numbers."""
-    text = json.dumps([purpose, stage_spec(stage, data)], sort_keys=True)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
-
-
 def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinData, folder: Path, device: str,
            report: Report | None, fused: bool | None, precision: str | None, energy: LearnedEnergy | None) -> None:
     """Train one stage and write its artifact into ``folder``."""
@@ -183,7 +177,7 @@ def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinDat
         """Train the stage at this learning rate, always with the same batches and noise."""
         start = time.perf_counter()
         model, history = train_stage(replace(stage, learning_rate=rate), spins, start_from, device=device,
-                                     energy=energy, seeds=partial(_seed, stage, data.spec), fused=fused,
+                                     energy=energy, seeds=partial(seed_of, stage_spec(stage, data.spec)), fused=fused,
                                      precision=precision, report=say)
         seconds = round(time.perf_counter() - start, 3)
         measured = evaluate(model, data)
@@ -229,3 +223,24 @@ def steps_to_train(ladders: Sequence[Sequence[Stage]], data: Sequence[_Data],
 def use_fused(stage: Stage, data: DataSpec) -> bool:
     """Return whether a stage is long enough for the fused passes (FUSED_WORK)."""
     return stage.steps * stage.batch * data.shape[0] * data.shape[1] >= FUSED_WORK
+
+
+def models(p: RunPreset, stages: list[Stage], data: DataSpec, is_recorded: bool, device: str,
+           report: Report) -> list[VAE]:
+    """Return the networks of ``stages`` on the CPU: published decoders of a published result, else from the store."""
+    if is_recorded:
+        return recorded_models(p, stages, data)
+    return [trained.model() for trained in train_stages(stages, data, device=device, report=report)]
+
+
+def recorded_models(p: RunPreset, stages: list[Stage], data: DataSpec) -> list[VAE]:
+    """Return the decoders of ``stages`` from the published results of the preset, on the CPU."""
+    models = []
+    for stage in stages:
+        entry = published.find(p.name, stage_spec(stage, data))
+        if entry is None:
+            raise RuntimeError(f"the record of {p.name} holds no decoder of stage ({stage})")
+        model = VAE(data.shape, boundary=data.hamiltonian.boundary, config=stage.config)
+        checkpoint.load(model, entry[0] / next(iter(entry[1]["files"])))
+        models.append(model.eval())
+    return models

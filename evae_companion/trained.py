@@ -60,8 +60,7 @@ class TrainedStage:
 
     def model(self, device: str = "cpu") -> VAE:
         """Return the trained network in evaluation mode; of an imported stage, what ``weights`` kept of it."""
-        model = VAE(self.data.shape, boundary=self.data.hamiltonian.boundary,
-                    config=self.stage.config)
+        model = VAE(self.data.shape, boundary=self.data.hamiltonian.boundary, config=self.stage.config)
         checkpoint.load(model, weights.file_in(self.folder))
         return model.to(pick_device(device)).eval()
 

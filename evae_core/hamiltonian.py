@@ -128,7 +128,8 @@ class Hamiltonian:
         for term in self.terms:
             check_is("terms", term, Term)
         object.__setattr__(self, "terms", tuple(self.terms))
-        self.couplings  # noqa: B018  # checks the terms' numbers
+        if self.terms:
+            self.couplings  # noqa: B018  # checks their numbers
         if not isinstance(self.dmi, str) or self.dmi not in DMI_TYPES:
             raise ValueError(f"dmi must be one of {DMI_TYPES}, got {self.dmi!r}")
         if isinstance(self.boundary, str):
@@ -183,7 +184,7 @@ class Hamiltonian:
         """Whether J, D, B and K on nearest neighbours are all there is: what the specialised code knows."""
         return not self.unknown and self.couplings == couplings_of(self.nearest, self.B, self.K)
 
-    @property
+    @cached_property
     def unknown(self) -> tuple[Term, ...]:
         """The terms that are not bilinear: annealers do not know them."""
         return tuple(term for term in self.terms if not term.bilinear)
@@ -192,7 +193,7 @@ class Hamiltonian:
     def largest_coupling(self) -> float:
         """The largest magnitude among all bilinear couplings, in units of J."""
         bonds, vector, matrix = self.couplings
-        return max(abs(self.D), *(abs(c) for bond in bonds for c in (bond.J, *bond.dm, *sum(bond.gamma, ()))),
+        return max(*(abs(c) for bond in bonds for c in (bond.J, *bond.dm, *sum(bond.gamma, ()))),
                    *map(abs, vector), *map(abs, sum(matrix, ())))
 
     @cached_property
@@ -201,14 +202,14 @@ class Hamiltonian:
         bonds = self.couplings.bonds
         return tuple(bond for bond in bonds if bond not in self.nearest) if self._nearest_apart else bonds
 
-    @property
+    @cached_property
     def _nearest_apart(self) -> bool:
         return all(bond in self.couplings.bonds for bond in self.nearest)
 
     @cached_property
     def _along_z(self) -> bool:
         """Whether the energy of a single spin is that of B and K alone."""
-        return self.couplings[1:] == couplings_of((), self.B, self.K)[1:]
+        return not self.unknown and self.couplings[1:] == couplings_of((), self.B, self.K)[1:]
 
     @cached_property
     def bond_matrices(self) -> np.ndarray:
@@ -289,14 +290,20 @@ class Hamiltonian:
 
     def _own_field(self, spins: Tensor, mask: Tensor | None) -> Tensor:
         """b + 2 A S of every spin, and what terms that are not bilinear add; zero on non-magnetic sites."""
-        if self._along_z and not self.unknown:
+        if self._along_z:
             local = torch.zeros_like(spins)
             local.select(-3, 2).copy_(2 * self.K * spins.select(-3, 2) + (self.B if mask is None else self.B * mask))
             return local
-        local = spins.new_tensor(self.couplings.vector)[:, None, None] + 2 * self._turned(spins)
+        return self._own(spins, mask)[1]
+
+    def _own(self, spins: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Energy (..., Ny, Nx) and field of every spin, bonds left out, for any vector, matrix and other terms."""
+        vector, turned = spins.new_tensor(self.couplings.vector)[:, None, None], self._turned(spins)
+        density, local = -(spins * (vector + turned)).sum(-3), vector + 2 * turned
         if self.unknown:
-            local = local - self._unknown(spins)[1]
-        return local if mask is None else local * mask
+            energy, gradient = self._unknown(spins)
+            density, local = density + energy, local - gradient
+        return (density, local) if mask is None else (density * mask, local * mask)
 
     def _turned(self, spins: Tensor) -> Tensor:
         """A S of every spin."""
@@ -317,13 +324,9 @@ class Hamiltonian:
         spins, mask = self._prepare(spins)
         sz = spins.select(-3, 2)
         pair = -0.5 * (spins * self._pair_field(spins, mask)).sum(-3)
-        if self._along_z and not self.unknown:
+        if self._along_z:
             return pair - sz * (self.B + self.K * sz)
-        vector = spins.new_tensor(self.couplings.vector)[:, None, None]
-        density = pair - (spins * (vector + self._turned(spins))).sum(-3)
-        if self.unknown:
-            density = density + self._unknown(spins)[0]
-        return density if mask is None else density * mask
+        return pair + self._own(spins, mask)[0]
 
     def energy(self, spins: Tensor, *, check: bool = True) -> Tensor:
         """Total energy E, (...,) in units of J; formula above (module docstring).
@@ -394,17 +397,12 @@ class _Energy(torch.autograd.Function):
         field = hamiltonian._pair_field(inside, mask)
         sz, h_z = inside.select(-3, 2), field.select(-3, 2)
         pair = torch.linalg.vecdot(inside.flatten(-3), field.flatten(-3))
-        if hamiltonian._along_z and not hamiltonian.unknown:
+        if hamiltonian._along_z:
             own = hamiltonian.B * sz.sum((-2, -1)) + hamiltonian.K * sz.square().sum((-2, -1))
             h_z.add_(hamiltonian.B if mask is None else hamiltonian.B * mask).add_(sz, alpha=2 * hamiltonian.K)
         else:
-            local = hamiltonian._own_field(inside, mask)
-            vector = inside.new_tensor(hamiltonian.couplings.vector)[:, None, None]
-            own = (inside * (vector + hamiltonian._turned(inside))).sum((-3, -2, -1))
-            if hamiltonian.unknown:
-                density = hamiltonian._unknown(inside)[0]
-                own = own - (density if mask is None else density * mask).sum((-2, -1))
-            field = field + local
+            density, local = hamiltonian._own(inside, mask)
+            own, field = -density.sum((-2, -1)), field + local
         ctx.hamiltonian = hamiltonian
         ctx.save_for_backward(spins, field)
         return -0.5 * pair - own

@@ -52,6 +52,11 @@ def check_count(name: str, value: Any, least: int = 0, most: int | None = None) 
     return number
 
 
+def check_seed(seed: Any) -> int:
+    """Return ``seed`` as an int; raise unless it is an integer of 64 bits."""
+    return check_count("seed", seed, 0, 2**64 - 1)
+
+
 def check_flag(name: str, value: Any) -> bool:
     """Return ``value`` as a bool; raise TypeError unless it is one."""
     if not isinstance(value, (bool, np.bool_)):

@@ -16,7 +16,7 @@ from evae_companion.experiments import result_cache, stage_table
 from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.store.store import Store
-from evae_companion.sweeps import train_stages, train_sweeps
+from evae_companion.sweeps import models, train_sweeps
 from evae_companion.trained import TrainedStage, history_table, stage_spec
 from evae_core.observables import defects, kspace_mse, skyrmion_centres, topological_charge
 from evae_core.textures import relax, skyrmion_lattice
@@ -99,8 +99,7 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
         runs={name: {key: columns[key][columns["run"] == name] for key in MEASURES} for name in ladders},
         states=dict(zip(twins, result_cache.as_spins(states["states"]), strict=True)),
         last=dict(zip((*ladders, "best commensurate lattice"), result_cache.as_spins(states["last"]), strict=True)),
-        model=(result_cache.recorded_models(p, [first], data)[0] if is_recorded
-               else train_stages([first], data, device=device, report=report)[0].model()))
+        model=models(p, [first], data, is_recorded, device, report)[0])
 
 
 def _final(p: RunPreset, trained: TrainedStage, device: str) -> tuple[dict[str, Any], torch.Tensor]:

@@ -19,7 +19,7 @@ from evae_companion.experiments import result_cache
 from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.store.store import Store
-from evae_companion.sweeps import train_stages
+from evae_companion.sweeps import models, train_stages
 from evae_companion.trained import stage_spec
 from evae_core.latent import K_STEPS, interpolate, inverse_map
 from evae_core.observables import topological_charge
@@ -134,16 +134,14 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
     by_gamma = {name: dict(zip(gammas, numbers.pop(name), strict=True))
                 for name in ("place", "error", "steps", "saturated")}
     framed = [stage for stage in stages if stage.gamma in FRAMED]
-    decoders = (result_cache.recorded_models(p, framed, data) if is_recorded else
-                [one.model() for one in train_stages(framed, data, device=device, report=report)])
-    models = dict(zip(FRAMED, decoders, strict=True))
+    decoders = dict(zip(FRAMED, models(p, framed, data, is_recorded, device, report), strict=True))
     z = dict(zip(gammas, torch.from_numpy(states.pop("z")), strict=True))
     ends = dict(zip(gammas, result_cache.as_spins(states.pop("ends")), strict=True))
     paths: dict[float, torch.Tensor] = {}
 
     def frame(gamma: float, k: int) -> torch.Tensor:
         if gamma not in paths:
-            paths[gamma] = interpolate(models[gamma], *z[gamma])
+            paths[gamma] = interpolate(decoders[gamma], *z[gamma])
         return paths[gamma][k].roll([-d for d in by_gamma["place"][gamma]], (-2, -1))
 
     return SimpleNamespace(

@@ -16,7 +16,7 @@ from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
-from evae_companion.sweeps import train_stages
+from evae_companion.sweeps import models, train_stages
 from evae_companion.trained import stage_spec
 from evae_core.observables import theta
 
@@ -81,5 +81,4 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
         **read_json(folder / "theta.json"), **states,
         edges=np.append(table["theta from (rad)"], table["theta to (rad)"][-1]),
         density={name: [table[column] for other, _, column in columns if other == name] for name in NAMES},
-        models=(result_cache.recorded_models(p, stages, data) if is_recorded else
-                [one.model() for one in train_stages(stages, data, device=device, report=report)]))
+        models=models(p, stages, data, is_recorded, device, report))

@@ -16,10 +16,7 @@ from evae_companion.data_specs import DataSpec
 from evae_companion.presets import RunPreset
 from evae_companion.processes import run_parallel
 from evae_companion.store.store import Store
-from evae_companion.trained import stage_spec
 from evae_core.model import VAE
-from evae_core.training import checkpoint
-from evae_core.training.stages import Stage
 
 VERSION = 3  # raise when what is computed changes: older results are then computed again
 Report = Callable[[str], None]
@@ -50,19 +47,6 @@ def run_jobs(p: RunPreset, jobs: Sequence[Callable[..., T]], report: Report) -> 
 def system(kind: str, data: DataSpec) -> dict[str, Any]:
     """Return the spec of a result that depends on the lattice and the Hamiltonian alone."""
     return {"kind": kind, "version": VERSION, "hamiltonian": data.hamiltonian.spec(), "shape": list(data.shape)}
-
-
-def recorded_models(p: RunPreset, stages: list[Stage], data: DataSpec) -> list[VAE]:
-    """Return the decoders of ``stages`` from the published results of the preset, on the CPU."""
-    models = []
-    for stage in stages:
-        entry = published.find(p.name, stage_spec(stage, data))
-        if entry is None:
-            raise RuntimeError(f"the record of {p.name} holds no decoder of stage ({stage})")
-        model = VAE(data.shape, boundary=data.hamiltonian.boundary, config=stage.config)
-        checkpoint.load(model, entry[0] / next(iter(entry[1]["files"])))
-        models.append(model.eval())
-    return models
 
 
 @torch.no_grad()

@@ -9,9 +9,9 @@ from evae_companion import published
 from evae_companion import training_plans as plans
 from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.dataset import load_data
-from evae_companion.experiments import result_cache
 from evae_companion.presets import RunPreset
 from evae_companion.store.store import Store
+from evae_companion.sweeps import recorded_models
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.model import VAE
 from evae_core.training.stages import Stage, stage_schedule
@@ -48,7 +48,7 @@ def network(p: RunPreset, stage: Stage, data: DataSpec) -> VAE:
     if folder := Store().find(stage_spec(stage, data)):
         return TrainedStage(stage, data, folder).model()
     if published.find(p.name, stage_spec(stage, data)):
-        return result_cache.recorded_models(p, [stage], data)[0]
+        return recorded_models(p, [stage], data)[0]
     raise RuntimeError(f"neither the store {Store().root} nor the record of preset {p.name} holds the stage ({stage}); "
                        "run notebook 3, or evae figures")
 

@@ -22,7 +22,7 @@ from evae_core.annealing import cpu, general_lattice, threads
 from evae_core.annealing.lbfgs import lbfgs_refine
 from evae_core.annealing.schedule import ALGORITHM, LEAST_T, Schedule
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
-from evae_core.validation import check_count, check_flag, check_is, check_number, say_once
+from evae_core.validation import check_count, check_flag, check_is, check_number, check_seed, say_once
 
 __all__ = ["ALGORITHM", "Annealing", "Schedule", "anneal", "heat_bath", "lbfgs_refine", "relax", "replicas_from",
            "runs_on"]
@@ -52,7 +52,7 @@ def _backend(device: str, H: Hamiltonian | None = None) -> Any:
     if general:
         if gpu.usable():
             say_once("annealing on the CPU: the GPU's kernels know J, D, B and K on nearest neighbours only, and H has "
-                 "other bonds or terms")
+                     "other bonds or terms")
         return general_lattice
     if device == "cuda":
         gpu.require()
@@ -105,7 +105,7 @@ class Annealing:
                  schedule: Schedule | None = None, first: int = 0) -> None:
         shape = _check(H, shape)
         check_is("schedule", schedule, Schedule, type(None))
-        n, seed, first = check_count("n", n, 1), check_count("seed", seed, 0, 2**64 - 1), check_count("first", first)
+        n, seed, first = check_count("n", n, 1), check_seed(seed), check_count("first", first)
         if n * shape[0] * shape[1] > MOST_SITES or first >= 2**62:
             raise ValueError(f"n must be at most {MOST_SITES // (shape[0] * shape[1])} at this shape, and first below "
                              f"2**62, got n={n}, first={first}")
@@ -241,7 +241,7 @@ def replicas_from(H: Hamiltonian, spins: Tensor, seed: int = 0, device: str = "a
     Their ``sweep(betas, overrelax)``, ``descend(tolerance, max_sweeps)``, ``load(spins)`` and ``spins()`` are those of
     ``cpu.Replicas`` and ``gpu.Replicas``; arguments and errors as for :func:`heat_bath`.
     """
-    return _load(H, spins, device, seed=check_count("seed", seed, 0, 2**64 - 1))[0]
+    return _load(H, spins, device, seed=check_seed(seed))[0]
 
 
 def relax(H: Hamiltonian, spins: Tensor, tolerance: float = 1e-5, max_sweeps: int = 50_000,
@@ -305,6 +305,6 @@ def heat_bath(H: Hamiltonian, spins: Tensor, T: float, sweeps: int, seed: int = 
     if not (isinstance(T, float) and T == float("inf")):
         T = check_number("T", T, LEAST_T)
     sweeps, overrelax = check_count("sweeps", sweeps, 0, MOST_SWEEPS), check_count("overrelax", overrelax, 0, 10**4)
-    replicas, result = _load(H, spins, device, seed=check_count("seed", seed, 0, 2**64 - 1))
+    replicas, result = _load(H, spins, device, seed=check_seed(seed))
     replicas.sweep(np.full(sweeps, 1 / T), overrelax)
     return result()

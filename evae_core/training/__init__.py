@@ -11,7 +11,7 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -103,7 +103,7 @@ def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, devi
     torch.Size([3, 4])
     """
     shape = (int(data.spins.shape[-2]), int(data.spins.shape[-1]))
-    seeds = seeds or partial(_seed, stage)
+    seeds = seeds or partial(seed_of, stage.spec())
     if stage.translate and data.hamiltonian.boundary != "periodic":
         raise ValueError("translate needs a periodic sample; an open one has no translations")
     if parent is not None and isinstance(parent.encoder, NoEncoder):
@@ -122,8 +122,9 @@ def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, devi
     return step.model.eval(), History(losses, starts, mode, step.precision)
 
 
-def _seed(stage: Stage, purpose: str) -> int:
-    digest = hashlib.sha256(json.dumps([purpose, stage.spec()], sort_keys=True).encode()).digest()
+def seed_of(spec: Mapping[str, Any], purpose: str) -> int:
+    """A 63-bit seed that is specific to a spec and a purpose, so that no two stages share random numbers."""
+    digest = hashlib.sha256(json.dumps([purpose, spec], sort_keys=True).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 

@@ -13,7 +13,7 @@ from evae_core.model import VAE, check_size
 from evae_core.presets import VAEConfig
 from evae_core.training import fused as passes
 from evae_core.training.numerics import numerics, pick_device
-from evae_core.validation import check_choice, check_count, check_is, check_number, say_once
+from evae_core.validation import check_choice, check_is, check_number, check_seed, say_once
 
 # float32 everywhere but in a GPU's matrix products and convolutions, where TF32 (10 bits of mantissa) is torch's own
 # choice for convolutions too. bfloat16 is faster and coarser: ask for it. The losses are float32 in every case.
@@ -105,7 +105,7 @@ def make_step(size: Any, hamiltonian: EnergyModel, beta: float, gamma: float, de
     where = pick_device(device)
     check_is("fused", fused, bool, type(None))
     check_is("model", model, VAE, type(None))
-    check_count("seed", seed, 0, 2**64 - 1)
+    check_seed(seed)
     precision = PRECISION[where.type] if precision is None else precision
     check_choice("precision", precision, PRECISIONS[where.type])
     if fused and where.type == "cuda":

@@ -1,13 +1,16 @@
 """Further bonds: energies, fields and their annealer against a double loop, closed forms, and nearest neighbours."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
+import test_hamiltonian
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from test_hamiltonian import BOUNDARIES, random_spins
 
 from evae_companion.analysis.luttinger_tisza import lower_bound, spirals
 from evae_companion.data_specs import DataSpec
@@ -16,20 +19,8 @@ from evae_core.annealing import Annealing, Schedule, _backend, general_lattice, 
 from evae_core.bonds import Bond, check_bonds, shell
 from evae_core.textures import helix_period
 
-F64 = torch.float64
-BOUNDARIES = ["periodic", "open", "mask"]
+make = partial(test_hamiltonian.make, ny=5, nx=7)
 SPIRAL = (*shell(1, 1, -0.25), *shell(0, 2, -0.2))
-
-
-def random_spins(*shape, seed=0, dtype=F64):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.nn.functional.normalize(torch.randn(*shape, generator=generator, dtype=F64), dim=-3).to(dtype)
-
-
-def make(boundary, ny=5, nx=7, seed=0, **kw):
-    if boundary == "mask":
-        boundary = np.random.default_rng(seed).random((ny, nx)) < 0.7
-    return Hamiltonian(boundary=boundary, **kw)
 
 
 def energy_by_loop(H, spins):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from test_hamiltonian import random_spins
 
 from evae_companion.analysis.luttinger_tisza import lower_bound
 from evae_companion.data_specs import DataSpec
@@ -19,8 +20,6 @@ from evae_core.annealing import cpu, general_lattice, gpu, lbfgs_refine
 from evae_core.bonds import Bond, Term, bond_matrix, bond_of
 from evae_core.training import fused, make_step
 from evae_core.training.step import new_model
-
-F64 = torch.float64
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,6 @@ class Cubic(Term):
 
 TERMS = [Kitaev(0.4), Diagonal(), Tilted(0.5), Tilted(-0.7)]
 QUARTIC = Cubic(0.5)
-
-
-def random_spins(*shape, seed=0, dtype=F64):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.nn.functional.normalize(torch.randn(*shape, generator=generator, dtype=F64), dim=-3).to(dtype)
 
 
 def energy_by_loop(H, spins):
