@@ -48,10 +48,11 @@ class Library:
     ----------
     name : of the file in the cache, before the hash.
     sources, headers : paths.
+    flags : of the compiler, after FLAGS.
     """
 
-    def __init__(self, name: str, sources: Sequence[Path], headers: Sequence[Path] = ()):
-        self.name, self.sources, self.headers = name, sources, headers
+    def __init__(self, name: str, sources: Sequence[Path], headers: Sequence[Path] = (), flags: Sequence[str] = ()):
+        self.name, self.sources, self.headers, self.flags = name, sources, headers, (*FLAGS, *flags)
         self._found: ctypes.CDLL | str | None = None
         self._loading = threading.Lock()  # threads that come together wait for one compilation
 
@@ -74,13 +75,13 @@ class Library:
         if command is None:
             return f"no C++ compiler ({os.environ.get('CXX') or 'c++, g++, clang++'} not found)"
         try:
-            macros = subprocess.run([*command, *FLAGS, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True,
+            macros = subprocess.run([*command, *self.flags, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True,
                                     check=True).stdout
             text = [path.read_bytes() for path in (*self.sources, *self.headers)]
-            key = hashlib.sha256(b"\0".join([*text, " ".join(FLAGS).encode(), macros])).hexdigest()[:16]
+            key = hashlib.sha256(b"\0".join([*text, " ".join(self.flags).encode(), macros])).hexdigest()[:16]
             path = cache_folder() / f"{self.name}-{key}.so"
             if not _whole(path):
-                _make(path, [*command, *FLAGS, *map(str, self.sources)])
+                _make(path, [*command, *self.flags, *map(str, self.sources)])
             # Its OpenMP runtime is the one that torch has loaded: the loader goes by the library's name.
             return ctypes.CDLL(str(path))
         except subprocess.CalledProcessError as error:

@@ -50,7 +50,7 @@ def test_ladders_of_the_paper():
 
 def test_step_is_adam_on_the_loss():
     """One make_step step equals the plain loop written out: loss, backward, torch's Adam."""
-    torch.manual_seed(3)
+    torch.manual_seed(6)  # no maximum of the pooling is near enough to another for rounding to exchange them
     model = VAE(32)
     twin = VAE(32)
     twin.load_state_dict(model.state_dict())

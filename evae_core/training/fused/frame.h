@@ -1,30 +1,35 @@
-// Maps of a training step: (n, height, width, channels) in memory, float or bfloat16, with margins; included once by
-// each of the sources. Samples are divided among the threads and every sum is taken sample by sample and then in
-// order, so that results do not depend on the number of threads.
+// Maps of a training step: float (n, height, width, channels) in memory, with margins; included by each source.
+// Samples are divided among the threads and every sum is taken over the same groups of samples and then in order, so
+// that results do not depend on the number of threads.
 
 #pragma once
 
 #include <cmath>
-#include <cstdint>
 #include <cstring>
 
 namespace {
 
-struct bfloat { uint16_t bits; };
+// L floats at any address, in one register where the processor has them that wide.
+template <int L> struct Lanes { typedef float V __attribute__((vector_size(4 * L), aligned(4))); };
+template <int L> using Vector = typename Lanes<L>::V;
 
-inline float value(float x) { return x; }
-inline float value(bfloat x) {
-    uint32_t bits = uint32_t(x.bits) << 16;
-    float y;
-    std::memcpy(&y, &bits, 4);
-    return y;
-}
-inline void set(float& to, float x) { to = x; }
-inline void set(bfloat& to, float x) {  // round to nearest, ties to even; NaN stays NaN
-    uint32_t bits;
-    std::memcpy(&bits, &x, 4);
-    uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    to.bits = uint16_t((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+template <int L> inline Vector<L> load(const float* from) { return *(const Vector<L>*)from; }
+template <int L> inline void store(float* to, Vector<L> v) { *(Vector<L>*)to = v; }
+
+// Store the first N of the L lanes.
+template <int L, int N> inline void store_first(float* to, Vector<L> v) {
+    if constexpr (N == L) store<L>(to, v);
+    else if constexpr (N == 2) store<2>(to, __builtin_shufflevector(v, v, 0, 1));
+    else if constexpr (N == 4) store<4>(to, __builtin_shufflevector(v, v, 0, 1, 2, 3));
+    else if constexpr (N == 8) store<8>(to, __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7));
+    else if constexpr (N == 6) {
+        store_first<L, 4>(to, v);
+        store<2>(to + 4, __builtin_shufflevector(v, v, 4, 5));
+    } else {
+        static_assert(N == 12 && L == 16);
+        store_first<L, 8>(to, v);
+        store<4>(to + 8, __builtin_shufflevector(v, v, 8, 9, 10, 11));
+    }
 }
 
 // A sample with a margin of r pixels around: (height + 2r, width + 2r, channels).
@@ -36,44 +41,20 @@ struct Frame {
 };
 
 // Fill the margin: what lies on the other side of a periodic sample, zeros beyond an open edge.
-template <class T> void fill(T* p, const Frame& f) {
+inline void fill(float* p, const Frame& f) {
     const long side = long(f.r) * f.channels, row = f.stride();
     if (!side) return;
+    auto copy = [&](float* to, const float* from, long n) {
+        if (f.periodic) std::memcpy(to, from, n * sizeof(float));
+        else std::memset(to, 0, n * sizeof(float));
+    };
     for (int y = 0; y < f.height; y++) {
-        T* line = p + (y + f.r) * row;
-        if (f.periodic) {
-            std::memcpy(line, line + long(f.width) * f.channels, side * sizeof(T));
-            std::memcpy(line + row - side, line + side, side * sizeof(T));
-        } else {
-            std::memset(line, 0, side * sizeof(T));
-            std::memset(line + row - side, 0, side * sizeof(T));
-        }
+        float* line = p + (y + f.r) * row;
+        copy(line, line + long(f.width) * f.channels, side);
+        copy(line + row - side, line + side, side);
     }
-    T *below = p + (f.height + f.r) * row;
-    if (f.periodic) {
-        std::memcpy(p, p + f.height * row, f.r * row * sizeof(T));
-        std::memcpy(below, p + f.r * row, f.r * row * sizeof(T));
-    } else {
-        std::memset(p, 0, f.r * row * sizeof(T));
-        std::memset(below, 0, f.r * row * sizeof(T));
-    }
-}
-
-template <class T> void add(T* to, const T* from, long n) {
-    for (long i = 0; i < n; i++) set(to[i], value(to[i]) + value(from[i]));
-}
-
-// The adjoint of fill: the gradients of the margin's copies are added to those of the pixels they were copied from.
-template <class T> void fold(T* g, const Frame& f) {
-    const long side = long(f.r) * f.channels, row = f.stride();
-    if (!side || !f.periodic) return;
-    add(g + f.height * row, g, f.r * row);
-    add(g + f.r * row, g + (f.height + f.r) * row, f.r * row);
-    for (int y = 0; y < f.height; y++) {
-        T* line = g + (y + f.r) * row;
-        add(line + long(f.width) * f.channels, line, side);
-        add(line + side, line + row - side, side);
-    }
+    copy(p, p + f.height * row, f.r * row);
+    copy(p + (f.height + f.r) * row, p + f.r * row, f.r * row);
 }
 
 }  // namespace
