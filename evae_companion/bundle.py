@@ -35,7 +35,7 @@ from evae_companion.experiments import (
 from evae_companion.presets import PRESETS, RunPreset
 from evae_companion.store import archive, weights
 from evae_companion.store.archive import Artifact
-from evae_companion.store.artifact import files_integrity_error, identity, kept_meta, manifest, meta_bytes, read_meta
+from evae_companion.store.artifact import files_integrity_error, identity, manifest, meta_bytes, read_meta, require_meta
 from evae_companion.store.serialization import PARTIAL, atomic_write, load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.store.weights import DECODER, DECODER_FILE, NONE, WEIGHTS_FILE, WHOLE
@@ -124,7 +124,7 @@ def unpack(folder: Path, store: Store) -> Iterator[str]:
     except ValueError as error:
         raise ValueError(f"{folder} is damaged: {error}; carry it here again") from error
     taken = sum(archive.import_into(store, artifact) for artifact in artifacts.values())
-    yield f"{taken} artefacts taken into {store.root}, {len(artifacts) - taken} were there already"
+    yield f"{taken} artifacts taken into {store.root}, {len(artifacts) - taken} were there already"
 
 
 def needs(p: RunPreset, store: Store) -> dict[str, str]:
@@ -203,7 +203,7 @@ def _results(p: RunPreset) -> list[dict[str, Any]]:
 
 def _packed_stage(source: Path, level: str) -> Artifact:
     """Return a finished stage as it is bundled; "packed" says what is left of its weights and its history."""
-    body = kept_meta(source)
+    body = require_meta(source)
     weights_file = weights.file_in(source)
     state = {}
     if level != NONE and weights_file.is_file():  # an imported stage may have no weights

@@ -61,10 +61,10 @@ def clean(arguments: Namespace, root: Path) -> int:
         store = Store()
     size = store.size()
     if not size:
-        print(f"{store.root} holds no artefacts")
+        print(f"{store.root} holds no artifacts")
         return 0
     if not arguments.yes:
-        question = f"remove every artefact, {human_size(size)}, from {store.root}?"
+        question = f"remove every artifact, {human_size(size)}, from {store.root}?"
         if not sys.stdin.isatty():
             raise Failure(f"{question} Say so with --yes", code=2)
         if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):

@@ -17,7 +17,7 @@ from evae_companion.data_specs import DataSpec, confined_spec, data_spec, ordere
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import best_stage, certified, search_of
 from evae_companion.presets import RunPreset
-from evae_companion.store.artifact import kept_meta
+from evae_companion.store.artifact import require_meta
 from evae_companion.store.serialization import read_json, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_sweeps
@@ -57,7 +57,7 @@ def _spent(trained: TrainedStage, store: Store) -> tuple[float, float]:
     while stage is not None:
         seconds += TrainedStage(stage, data, store.held(stage_spec(stage, data))).measured["seconds"]
         stage = stage.parent
-    seconds += sum(kept_meta(store.held(shard))["wall_seconds"] for shard in data.shards())
+    seconds += sum(require_meta(store.held(shard))["wall_seconds"] for shard in data.shards())
     sweeps = data.schedule.sweeps * (1 + data.schedule.overrelax) + data.schedule.quench
     return seconds, float(sweeps * data.hamiltonian.sites(data.shape) * (data.train + data.validation + data.test))
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from evae_companion.store.artifact import META, identity, kept_meta, meta_bytes, parse_meta
+from evae_companion.store.artifact import META, identity, meta_bytes, parse_meta, require_meta
 from evae_companion.store.store import Store
 
 Artifact = tuple[dict[str, Any], dict[str, bytes]]  # the body of meta.json, and {file: content}
@@ -28,7 +28,7 @@ _ABOUT = {"versions": (dict,), "created": (str,), "wall_seconds": (int, float)} 
 
 def load(folder: Path) -> Artifact:
     """Return the artifact in a folder of the store. Raises RuntimeError if its meta.json is damaged."""
-    body = kept_meta(folder)
+    body = require_meta(folder)
     return body, {file: (folder / file).read_bytes() for file in body["files"]}
 
 

@@ -74,11 +74,11 @@ def read_meta(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def kept_meta(folder: Path) -> dict[str, Any]:
+def require_meta(folder: Path) -> dict[str, Any]:
     """Return the body of an artifact's meta.json. Raises RuntimeError if it is damaged."""
     body = read_meta(folder / META)
     if body is None:
-        raise RuntimeError(f"{folder / META} is damaged; run the same command again, which makes the artefact anew")
+        raise RuntimeError(f"{folder / META} is damaged; run the same command again, which makes the artifact anew")
     return body
 
 
@@ -133,7 +133,7 @@ def list_files(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise RuntimeError(f"make wrote {name}, which is not a plain file; an artefact holds plain files only")
+            raise RuntimeError(f"make wrote {name}, which is not a plain file; an artifact holds plain files only")
         if path.is_file():
             files[name] = path
     if META in files:

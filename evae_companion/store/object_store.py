@@ -34,7 +34,7 @@ class Remote:
         try:
             self.fs, self.root = fsspec.core.url_to_fs(url)
         except (ValueError, ImportError) as error:
-            raise ValueError(f"the address of shared artefacts must be one that fsspec opens, as file:///shared/evae "
+            raise ValueError(f"the address of shared artifacts must be one that fsspec opens, as file:///shared/evae "
                              f"or s3://bucket/evae, got {url!r} ({error})") from error
         self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
 

@@ -228,7 +228,7 @@ def test_what_is_there_stays(run, tmp_path):
     stage = stage_schedule(TINY)[0]
     before = run.meta(spec(stage))
     (line,) = bundle.unpack(tmp_path / "pack", run)
-    assert line.startswith("0 artefacts taken") and run.meta(spec(stage)) == before
+    assert line.startswith("0 artifacts taken") and run.meta(spec(stage)) == before
 
 
 def test_carried_twice_is_carried_once(run, tmp_path):

@@ -207,7 +207,7 @@ def test_no_minutes_make_nothing_and_the_next_call_goes_on(root, figures, capsys
 
 
 def test_a_box_ends_within_a_notebook(root, monkeypatch, capsys):
-    """The second notebook's first artefact outlasts the box: it is kept, what follows is left to the next call."""
+    """The second notebook's first artifact outlasts the box: it is kept, what follows is left to the next call."""
     monkeypatch.setattr(deadline, "opened", lambda minutes: f"{time.time()!r}+{seconds!r}")
     notebook(root, "01_first", LOOK.format(name="01_first"))
     notebook(root, "02_second", "import time\nfrom evae_companion.store import deadline\n"
@@ -285,19 +285,19 @@ def test_claims(root, figures, capsys):
 
 
 def test_clean_and_info(root, capsys, monkeypatch):
-    artefacts = Store()
-    folder = artefacts.get({"kind": "thing"}, lambda folder: (folder / "a").write_bytes(bytes(5000)))
+    artifacts = Store()
+    folder = artifacts.get({"kind": "thing"}, lambda folder: (folder / "a").write_bytes(bytes(5000)))
     assert command.main(["info"], root) == 0
     said = capsys.readouterr().out
-    assert str(artefacts.root) in said and "KiB" in said and "torch" in said and "preset          laptop" in said
+    assert str(artifacts.root) in said and "KiB" in said and "torch" in said and "preset          laptop" in said
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda question: "" if str(artefacts.root) in question else "y")
+    monkeypatch.setattr("builtins.input", lambda question: "" if str(artifacts.root) in question else "y")
     assert command.main(["clean"], root) == 0 and "nothing removed" in capsys.readouterr().out
-    assert artefacts.find({"kind": "thing"}) == folder
+    assert artifacts.find({"kind": "thing"}) == folder
     assert command.main(["clean", "--yes"], root) == 0
     said = capsys.readouterr().out
-    assert folder.name in said and "removed from" in said and artefacts.size() == 0
-    assert command.main(["clean", "--yes"], root) == 0 and "holds no artefacts" in capsys.readouterr().out
+    assert folder.name in said and "removed from" in said and artifacts.size() == 0
+    assert command.main(["clean", "--yes"], root) == 0 and "holds no artifacts" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("argv", [["figures"], ["notebooks"], ["publish"], ["certify"]])

@@ -1,4 +1,4 @@
-"""Artefacts behind a URL: whole or not there, checked before they are taken, first come, first kept."""
+"""Artifacts behind a URL: whole or not there, checked before they are taken, first come, first kept."""
 
 import io
 import tarfile
