@@ -18,7 +18,7 @@ from evae_companion.analysis.sample_metrics import pairs
 from evae_companion.data_specs import DataSpec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
-from evae_companion.experiments.ground_state import certified
+from evae_companion.experiments.ground_state import cached_candidates
 from evae_companion.experiments.ground_state import spec as certified_spec
 from evae_companion.experiments.systems import specs, way_to_collapse
 from evae_companion.presets import RunPreset
@@ -101,7 +101,7 @@ def _system(p: RunPreset, data: DataSpec, climbed: list[TrainedStage], device: s
     raw = H.energy_per_spin(generated.double())
     median = int(raw.argsort()[len(raw) // 2])
     rest, best = at_rest(H, generated[median], device)[0], train[int(energy.argmin())]
-    known = certified(H, shape, search_of(p), device)
+    known = cached_candidates(H, shape, search_of(p), device)
     candidates = [(f"{one.kind}: {one.description}", one.energy) for one in known.candidates]
     lowest = at_rest(H, best, device)[0]
     candidates.append(("the lowest training state at rest", float(H.energy_per_spin(lowest))))

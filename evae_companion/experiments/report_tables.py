@@ -25,7 +25,7 @@ def _seconds(value: float) -> str:
     return "not reached" if not isfinite(value) else f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"
 
 
-def certificate_table(found: GroundStateCandidates, most: int = 12) -> str:
+def candidates_table(found: GroundStateCandidates, most: int = 12) -> str:
     """Return a table of the ``most`` lowest candidates, and of the best of every kind that is not among them."""
     lowest = found.candidates[:most]
     others = [next((c for c in found.candidates[most:] if c.kind == kind), None) for kind in found.tries
