@@ -72,8 +72,8 @@ def clean(arguments: Namespace, root: Path) -> int:
             return 0
     with user_errors():
         removed = store.clean()
-    for box in (root / "build").glob(f"*/{COMPLETE}"):  # without artifacts no notebook is complete
-        box.unlink()
+    for mark in (root / "build").glob(f"*/{COMPLETE}"):  # without artifacts no notebook is complete
+        mark.unlink()
     for name, bytes_ in removed.items():
         print(f"{human_size(bytes_):>10}  {name}")
     print(f"{human_size(sum(removed.values())):>10}  removed from {store.root}")

@@ -105,7 +105,7 @@ def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: St
         while waiting or running:
             broken = False
             for unit in [unit for unit, needs in waiting.items() if not needs]:
-                if deadline.over():
+                if deadline.passed():
                     outcome.over = f"{len(waiting)} units are left"
                     waiting.clear()
                     break

@@ -26,7 +26,7 @@ from test_store import Bomb
 from evae_companion import bundle, peace, places, published
 from evae_companion.store.artifact import manifest, meta_bytes, read_meta
 from evae_companion.store.serialization import (
-    MOST,
+    MAX_BYTES,
     load_arrays,
     load_table,
     read_checksummed,
@@ -161,11 +161,11 @@ def test_images_that_are_none_or_claim_too_much(tmp_path, content, suffix):
 def test_sizes_are_limited(tmp_path):
     for name, read in (("a.json", read_json), ("a.csv", load_table)):
         with (tmp_path / name).open("wb") as file:
-            file.truncate(MOST + 1)  # takes no room on the disk
+            file.truncate(MAX_BYTES + 1)  # takes no room on the disk
         with pytest.raises(ValueError, match="max_bytes"):
             read(tmp_path / name)
     with (tmp_path / "meta.json").open("wb") as file:
-        file.truncate(MOST + 1)
+        file.truncate(MAX_BYTES + 1)
     assert read_meta(tmp_path / "meta.json") is None
 
 
