@@ -8,7 +8,7 @@
 # make notebooks   the .ipynb anew from the .py, executed at the laptop preset
 # make book        the executed notebooks and the package's documentation as a static site, build/book/index.html
 # make bench       the measurements in benchmarks/, written to benchmarks/RESULTS.md
-# make clean       remove build/ and, after asking (or with YES=1), every artefact of the store
+# make clean       remove build/ and, after asking (or with YES=1), every artifact of the store
 # make .venv       the environment alone: exactly requirements.lock, and this package from its folder
 #
 # Each target first builds .venv where it is missing, was interrupted, or is older than the lock.

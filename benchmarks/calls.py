@@ -81,7 +81,7 @@ def core() -> dict[str, Call]:
         data_specs.DataSpec: Call(data_specs.DataSpec, data),
         commensurate_lattices.commensurate_cells: Call(commensurate_lattices.commensurate_cells,
                                                        {"shape": (16, 16), "count": 3}, {"shape": "sites"}),
-        deadline.opened: Call(deadline.opened, {"minutes": 1.0}),
+        deadline.after: Call(deadline.after, {"minutes": 1.0}),
     }
     for name, more in {"charge_density": {"mask": None, "periodic": None}, "kspace": {"complex": False, "shift": False},
                        "structure_factor": {"shift": False},

@@ -105,7 +105,7 @@ def predicted(unit: float, points: int = 10, seeds: int = 10) -> tuple[str, int]
             limits.append(f"shards {shards}, {stage:g} s a stage: " + (f"from {full} GPUs on" if full else "nowhere"))
     head = ("| shards | seconds a stage (assumed) | GPUs | time, in stages | hours | over the ideal | GPUs busy | "
             "scheduler busy | store busy | TB moved |\n" + "|---" * 10 + "|\n")
-    return (f"{len(plan) // 2} gamma ladders and as many of beta, {len(units)} units of work; a stage's artefact "
+    return (f"{len(plan) // 2} gamma ladders and as many of beta, {len(units)} units of work; a stage's artifact "
             f"{weights / 1e6:.0f} MB, a shard {shard / 1e6:.0f} MB.\n\n" + head + "\n".join(rows) + "\n\n"
             f"Where is the limit? The scheduler is busy {scheduler:.0%} of the time at most. The store is busy nine "
             f"tenths of it or more with {'; '.join(limits)}. More GPUs bring nothing there.\n"), len(units)
@@ -130,7 +130,7 @@ not those of the clock, so that other work counts only as far as it shares the c
 ## Predicted, not measured
 
 A simulation (`evae_companion/cluster/cost.py`) of the paper's preset. Its inputs: one scheduler that serves {count}
-units one by one, the {ms} above each; a store that serves one after the other at {rate} (assumed); artefacts of the
+units one by one, the {ms} above each; a store that serves one after the other at {rate} (assumed); artifacts of the
 sizes below; a shard and an ending that take 0.02 of a stage (assumed); and the seconds of a stage on a GPU, which
 nobody has measured: a free parameter. "The ideal" is all work over the number of GPUs, or the longest ladder. "Read":
 shards are made once and read from the store by whoever trains on them; "made again": every worker makes those of a data

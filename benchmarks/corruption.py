@@ -1,8 +1,8 @@
 """Damage files at random, one at a time, and see whether it is noticed before they are used.
 
 Damages: cut short anywhere, one bit flipped, emptied, removed; of meta.json also another valid one in its place. Files:
-every one in every artefact of a finished run's store, what was measured for the score card, a packed folder, and the
-library of compiled passes. Noticed means: an artefact is named on standard error, moved aside and made anew; another
+every one in every artifact of a finished run's store, what was measured for the score card, a packed folder, and the
+library of compiled passes. Noticed means: an artifact is named on standard error, moved aside and made anew; another
 file is named in a ValueError, or made anew.
 """
 
@@ -51,8 +51,8 @@ def damage(path: Path, how: str, rng: random.Random, others: list[Path]) -> str:
     return how
 
 
-def artefacts(store: Store, spare: Path, count: int, rng: random.Random) -> dict:
-    """Damages in the store; ``spare`` is an intact copy, from which artefacts are made anew. A row of the table."""
+def artifacts(store: Store, spare: Path, count: int, rng: random.Random) -> dict:
+    """Damages in the store; ``spare`` is an intact copy, from which artifacts are made anew. A row of the table."""
     names = sorted(path.name for path in store.root.iterdir() if NAME.fullmatch(path.name))
     row = dict.fromkeys(("tried", *DAMAGES, "unnoticed", "unnamed", "not moved aside", "not made anew"), 0)
     for _ in range(count):

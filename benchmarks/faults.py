@@ -75,7 +75,7 @@ def damages(count: int) -> dict[str, dict]:
         store = Store(folder / "store")
         sweeps.train_stages(stage_schedule(small), data_spec(small), store, "cpu")
         shutil.copytree(folder / "store", folder / "spare")
-        rows["one file of the store damaged"] = corruption.artefacts(store, folder / "spare", count, rng)
+        rows["one file of the store damaged"] = corruption.artifacts(store, folder / "spare", count, rng)
         list(bundle.pack(small, store, folder / "pack"))
         rows["one file of a pack damaged"] = corruption.packed(folder / "pack", folder / "unpacked", count // 10, rng)
         os.environ["EVAE_CACHE"] = str(folder / "cache")

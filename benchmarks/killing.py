@@ -128,9 +128,9 @@ def untimed(value):
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    """{file: SHA-256} of a finished run's artefacts and figures; measured times left out.
+    """{file: SHA-256} of a finished run's artifacts and figures; measured times left out.
 
-    meta.json holds when an artefact was made and for how long; the files it describes are all here. budget plots
+    meta.json holds when an artifact was made and for how long; the files it describes are all here. budget plots
     energies against measured seconds, and no two runs draw the same one; the energies are compared, in budget.json.
     """
     found = {}
@@ -145,7 +145,7 @@ def fingerprint(folder: Path) -> dict[str, str]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Names of temporary files, artefacts set aside as damaged, and locks that are held, after a run is done."""
+    """Names of temporary files, artifacts set aside as damaged, and locks that are held, after a run is done."""
     found = [str(path.relative_to(folder)) for path in folder.rglob("*")
              if "partial" in path.name or path.name.endswith((".tmp", "~")) or path.parent.name == "damaged"]
     for path in (folder / "store" / "locks").glob("*.lock"):

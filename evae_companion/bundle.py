@@ -13,9 +13,9 @@ weights are left.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,9 @@ from evae_companion.experiments import (
     result_cache,
 )
 from evae_companion.presets import PRESETS, RunPreset
-from evae_companion.store import weights
-from evae_companion.store.artifact import files_integrity_error, identity, kept_meta, manifest, meta_bytes, read_meta
+from evae_companion.store import archive, weights
+from evae_companion.store.archive import Artifact
+from evae_companion.store.artifact import files_integrity_error, identity, manifest, meta_bytes, read_meta, require_meta
 from evae_companion.store.serialization import PARTIAL, atomic_write, load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.store.weights import DECODER, DECODER_FILE, NONE, WEIGHTS_FILE, WHOLE
@@ -43,14 +44,17 @@ from evae_core.training import checkpoint
 from evae_core.training.stages import Stage, stage_schedule
 
 INDEX = "pack.json"
-MOST = 16_000_000  # bytes per file
-_PART = re.compile(rf"part-\d{{3,}}|{re.escape(INDEX + PARTIAL)}.*")
-_FILE = re.compile(r"\w+\.\w+")  # plain file names only, so that nothing is written outside the folder
-_ABOUT = ("versions", "created", "wall_seconds")  # entries copied from the original meta.json
+FORMAT = 2  # 1, before version 0.2: an index with the place of every file
+MAX_BYTES = 16_000_000  # per file
+_PART = re.compile(r"part-\d{3,}")
+_LEFT = re.compile(rf"{_PART.pattern}|{re.escape(INDEX + PARTIAL)}.*")  # names that a killed pack may leave
 
 
 def pack(p: RunPreset, store: Store, folder: Path) -> Iterator[str]:
     """Export what a later run at preset ``p`` needs from ``store`` into ``folder``; yield lines about it.
+
+    The bundle is an archive (:mod:`evae_companion.store.archive`), cut into files part-000, part-001, ..., and an
+    index with their SHA-256.
 
     Raises
     ------
@@ -58,43 +62,38 @@ def pack(p: RunPreset, store: Store, folder: Path) -> Iterator[str]:
         a folder with files that are not left from a killed ``pack``, nothing to pack, or weights that half precision
         cannot represent.
     """
-    if folder.exists() and not (folder.is_dir() and all(_PART.fullmatch(path.name) for path in folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and all(_LEFT.fullmatch(path.name) for path in folder.iterdir())):
         raise ValueError(f"folder must be new or empty, got {folder}")
     levels = needs(p, store)
     specs = [*(stage_spec(*stage) for stage in _stages(p).values()), *_results(p)]
-    artefacts = {identity(spec)[1]: (spec, here) for spec in specs if (here := store.find(spec)) is not None}
-    if not artefacts:
+    sources = {identity(spec)[1]: source for spec in specs if (source := store.find(spec)) is not None}
+    if not sources:
         raise ValueError(f"the store {store.root} holds nothing of preset {p.name} that is worth carrying")
+    counts: Counter[str] = Counter()
+
+    def artifacts() -> Iterator[Artifact]:
+        for name, source in sources.items():
+            if name.startswith("stage-"):
+                artifact = _packed_stage(source, levels.get(name, NONE))
+                counts[artifact[0]["packed"]["weights"]] += 1
+            else:
+                artifact = archive.load(source)
+                artifact[0]["packed"] = {}  # made on another machine
+            yield artifact
+
+    content = archive.write(artifacts())
     folder.mkdir(parents=True, exist_ok=True)
-    entries: dict[str, dict[str, Any]] = {}
-    contents, size = [], 0
-    for name, (spec, source) in artefacts.items():
-        body = kept_meta(source)
-        about = {key: body[key] for key in _ABOUT}
-        if spec["kind"] == "stage":
-            files, packed = _packed_stage(spec["steps"], source, levels.get(name, NONE))
-        else:
-            files, packed = {file: (source / file).read_bytes() for file in body["files"]}, {}
-        entries[name] = {"spec": body["spec"], "about": about | {"packed": packed}, "files": {}}
-        for file, content in files.items():
-            entries[name]["files"][file] = {"first": size, "size": len(content),
-                                            "sha256": hashlib.sha256(content).hexdigest()}
-            contents.append(content)
-            size += len(content)
-    stream = b"".join(contents)  # all files in one stream, which is cut into parts
-    parts = {f"part-{k:03d}": stream[first:first + MOST] for k, first in enumerate(range(0, size, MOST))}
     for left in folder.iterdir():
         left.unlink()
-    for part, content in parts.items():
-        (folder / part).write_bytes(content)
+    parts = {f"part-{k:03d}": first for k, first in enumerate(range(0, len(content), MAX_BYTES))}
+    for part, first in parts.items():
+        (folder / part).write_bytes(content[first:first + MAX_BYTES])
     # Written last: without the index the folder is no bundle, and the next pack starts over.
-    atomic_write(folder / INDEX, meta_bytes({"spec": {"kind": "pack", "preset": p.name}, "entries": entries,
+    atomic_write(folder / INDEX, meta_bytes({"spec": {"kind": "pack", "format": FORMAT, "preset": p.name},
                                             "files": manifest({part: folder / part for part in parts})}))
     size = sum(path.stat().st_size for path in folder.iterdir())
-    counts = {level: sum(entry["about"]["packed"].get("weights") == level for entry in entries.values())
-              for level in (WHOLE, DECODER, NONE)}
-    yield (f"{sum(counts.values())} stages ({counts[WHOLE]} with the whole network, {counts[DECODER]} with the decoder)"
-           f" and {len(entries) - sum(counts.values())} results")
+    yield (f"{counts.total()} stages ({counts[WHOLE]} with the whole network, {counts[DECODER]} with the decoder)"
+           f" and {len(sources) - counts.total()} results")
     yield f"{len(parts) + 1} files, {size / 1e6:.1f} MB, in {folder}"
 
 
@@ -109,40 +108,23 @@ def unpack(folder: Path, store: Store) -> Iterator[str]:
     index = read_meta(folder / INDEX) if (folder / INDEX).is_file() else None
     if index is None or index["spec"].get("kind") != "pack":
         raise ValueError(f"{folder} is not a packed folder: its {INDEX} is missing or damaged")
+    if index["spec"].get("format") != FORMAT:
+        raise ValueError(f"{folder} was packed by another version of evae; unpack it with that version, or pack again "
+                         "with this one")
+    if foreign := [part for part in index["files"] if not _PART.fullmatch(part)]:
+        raise ValueError(f"{folder} is not a packed folder: {foreign[0]!r} is none of its files")
     try:
-        for files in (index["files"], *(entry["files"] for entry in index["entries"].values())):
-            _check_names(folder, files)
-        if fault := files_integrity_error(folder, index["files"]):
-            raise ValueError(f"{folder} is damaged: {fault}; carry it here again")
-        stream = b"".join((folder / part).read_bytes() for part in sorted(index["files"]))
-        for entry in index["entries"].values():
-            kind = identity(entry["spec"])[1].rsplit("-", 1)[0]  # raises if the spec is not valid
-            if not entry["files"]:
-                raise ValueError(f"{folder} is not a packed folder: its {kind} has no files")
-            for key in (*_ABOUT, "packed"):
-                entry["about"][key]
-            for file, told in entry["files"].items():
-                if hashlib.sha256(_cut(stream, told)).hexdigest() != told["sha256"]:
-                    raise ValueError(f"{folder} is damaged: {file} of {kind} has another SHA-256")
-    except (KeyError, TypeError, AttributeError) as error:  # a foreign index with a valid checksum
+        reason = files_integrity_error(folder, index["files"])
+    except (KeyError, TypeError) as error:  # a foreign index with a valid checksum
         raise ValueError(f"{folder} is not a packed folder: {INDEX} has not the entries of one ({error!r})") from error
-    taken = 0
-    for entry in index["entries"].values():
-        def make(target: Path, files: Any = entry["files"]) -> None:
-            for file, told in files.items():
-                (target / file).write_bytes(_cut(stream, told))
-        taken += store.put(entry["spec"], make, {key: entry["about"][key] for key in (*_ABOUT, "packed")})
-    yield f"{taken} artefacts taken into {store.root}, {len(index['entries']) - taken} were there already"
-
-
-def _check_names(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        if not (_FILE.fullmatch(name) or _PART.fullmatch(name)):
-            raise ValueError(f"{folder} is not a packed folder: {name!r} is no plain file name")
-
-
-def _cut(stream: bytes, told: dict[str, Any]) -> bytes:
-    return stream[told["first"]:told["first"] + told["size"]]
+    try:
+        if reason:
+            raise ValueError(reason)
+        artifacts = archive.read(b"".join((folder / part).read_bytes() for part in index["files"]))
+    except ValueError as error:
+        raise ValueError(f"{folder} is damaged: {error}; carry it here again") from error
+    taken = sum(archive.import_into(store, artifact) for artifact in artifacts.values())
+    yield f"{taken} artifacts taken into {store.root}, {len(artifacts) - taken} were there already"
 
 
 def needs(p: RunPreset, store: Store) -> dict[str, str]:
@@ -219,19 +201,22 @@ def _results(p: RunPreset) -> list[dict[str, Any]]:
             result_cache.system("pair", data), result_cache.system("lattice", data)]
 
 
-def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """Return the bundled files of a finished stage, and what is left of its weights and its history."""
+def _packed_stage(source: Path, level: str) -> Artifact:
+    """Return a finished stage as it is bundled; "packed" says what is left of its weights and its history."""
+    body = require_meta(source)
     weights_file = weights.file_in(source)
     state = {}
     if level != NONE and weights_file.is_file():  # an imported stage may have no weights
         state = weights.halved(checkpoint.read(weights_file), decoder_only=level == DECODER)
-    level = weights.extent(state)
-    last, means = block_means(load_arrays(source / "history.npy"), steps)
-    packed = {"weights": level, "precision": "float16" if state else None, "history_block": int(last[0])}
+    last, means = block_means(load_arrays(source / "history.npy"), body["spec"]["steps"])
+    packed = {"weights": weights.extent(state), "precision": "float16" if state else None,
+              "history_block": int(last[0])}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if state:
             safetensors.torch.save_file(state, folder / WEIGHTS_FILE)
         save_arrays(folder / "history.npy", means)
         write_json(folder / "measured.json", read_json(source / "measured.json") | {"weights": packed})
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}, packed
+        files = {path.name: path for path in sorted(folder.iterdir())}
+        return (body | {"packed": packed, "files": manifest(files)},
+                {name: path.read_bytes() for name, path in files.items()})

@@ -27,7 +27,7 @@ from evae_companion.experiments import (
 )
 from evae_companion.presets import RunPreset
 from evae_companion.store import weights
-from evae_companion.store.artifact import files_integrity_error, identity, kept_meta, manifest, meta_bytes, read_meta
+from evae_companion.store.artifact import files_integrity_error, identity, manifest, meta_bytes, read_meta, require_meta
 from evae_companion.store.serialization import load_table, replaced_folder, save_table, write_json
 from evae_companion.store.store import Store
 from evae_companion.trained import TrainedStage, block_means, stage_spec
@@ -128,7 +128,7 @@ def record_known(p: RunPreset, store: Store) -> Iterator[str]:
         raise ValueError(f"the store {store.root} does not hold the search of preset {p.name}; "
                          f"run evae certify --preset {p.name}")
     with replaced_folder(target) as partial:
-        body = kept_meta(source)
+        body = require_meta(source)
         for file in body["files"]:
             shutil.copyfile(source / file, partial / file)
         entry = {key: body[key] for key in ("spec", "created", "versions", "wall_seconds", "files")}
@@ -169,7 +169,7 @@ def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], l
     entries: dict[str, dict[str, Any]] = {}
 
     def add(spec: dict[str, Any], files: dict[str, Path], stages: list[TrainedStage]) -> None:
-        body = kept_meta(store.held(spec))
+        body = require_meta(store.held(spec))
         entries[identity(spec)[1]] = {
             "spec": body["spec"], "created": body["created"], "versions": body["versions"],
             "wall_seconds": body["wall_seconds"], "on": ", ".join(sorted({t.measured["device"] for t in stages})),
@@ -178,7 +178,7 @@ def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], l
     noise, collapsing = plans.compared(p, plans.BETA, plans.NOISE), plans.collapsing(p)
     for spec, stages in results:
         source = store.held(spec)
-        for file in (names := kept_meta(source)["files"]):
+        for file in (names := require_meta(source)["files"]):
             shutil.copyfile(source / file, folder / file)
         add(spec, {file: folder / file for file in names}, [_trained(stage, of, store) for stage, of in stages])
     decoders = {f"decoder_gamma_{stage.gamma:g}": stage for stage in noise}
@@ -197,7 +197,7 @@ def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], l
 def _compare(target: Path, results: list[Path]) -> None:
     """Raise RuntimeError if the record ``target`` is damaged, or its files differ from the artifacts ``results``."""
     body = read_meta(target / published.INDEX)
-    described_files = [{} if body is None else body["files"], *(kept_meta(source)["files"] for source in results)]
+    described_files = [{} if body is None else body["files"], *(require_meta(source)["files"] for source in results)]
     for files in described_files:
         if fault := files_integrity_error(target, files):
             raise RuntimeError(f"{target} is not what was recorded: {fault}; run the same command again")

@@ -77,10 +77,10 @@ def train_stages(stages: list[Stage], data: DataSpec, store: Store | None = None
 def _progress(report: Report | None, sweeps: list[list[Stage]], specs: list[DataSpec], store: Store,
               guides: Sequence[LearnedEnergy | None]) -> Progress:
     """``report`` with the time left of the stages that the store does not hold."""
-    def kept(stage: Stage, of: tuple[DataSpec, LearnedEnergy | None]) -> bool:
+    def is_trained(stage: Stage, of: tuple[DataSpec, LearnedEnergy | None]) -> bool:
         return store.find(stage_spec(stage, *of)) is not None
 
-    return Progress(report, steps_to_train(sweeps, list(zip(specs, guides, strict=True)), kept), "step")
+    return Progress(report, steps_to_train(sweeps, list(zip(specs, guides, strict=True)), is_trained), "step")
 
 
 def _train_stages(stages: list[Stage], data: DataSpec, store: Store, device: str, report: Report | None,
@@ -202,19 +202,19 @@ def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinDat
 
 
 def steps_to_train(ladders: Sequence[Sequence[Stage]], data: Sequence[_Data],
-                   kept: Callable[[Stage, _Data], bool]) -> int:
-    """Return the optimiser steps of all stages, and of their parents, that are not ``kept``, each counted once.
+                   is_trained: Callable[[Stage, _Data], bool]) -> int:
+    """Return the optimiser steps of all stages, and of their parents, that are still to be trained, each counted once.
 
     Parameters
     ----------
     ladders, data : the sweeps, and what each of them is trained on.
-    kept : whether a stage with this data is already trained.
+    is_trained : whether a stage with this data is already trained.
     """
     todo: set[tuple[Stage, _Data]] = set()
     for stages, own in zip(ladders, data, strict=True):
         for stage in stages:
             ancestor: Stage | None = stage
-            while ancestor is not None and (ancestor, own) not in todo and not kept(ancestor, own):
+            while ancestor is not None and (ancestor, own) not in todo and not is_trained(ancestor, own):
                 todo.add((ancestor, own))
                 ancestor = ancestor.parent
     return sum(stage.steps for stage, _ in todo)

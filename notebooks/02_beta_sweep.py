@@ -91,4 +91,4 @@ Markdown(claims.save(figures, "02_beta_sweep", results))
 # aligned, the colours of Fig. 3A).
 
 # %%
-widgets.LadderExplorer({f"seed {k}": run for k, run in enumerate(runs)}, "beta")
+widgets.SweepExplorer({f"seed {k}": run for k, run in enumerate(runs)}, "beta")

@@ -72,4 +72,4 @@ Markdown(claims.save(figures, "03_gamma_sweep", results))
 # field (pale: aligned). The latent vectors stay the same along the ladder.
 
 # %%
-widgets.LadderExplorer({f"β = {beta:g}": run for beta, run in zip(p.gamma_betas, runs, strict=True)}, "gamma")
+widgets.SweepExplorer({f"β = {beta:g}": run for beta, run in zip(p.gamma_betas, runs, strict=True)}, "gamma")

@@ -124,7 +124,7 @@ Markdown(claims.save(figures, "05_latent_interpolation", results))
 # Slide R over the barrier of Fig. 4B: the frames of both networks, each beside its angles between spin and field.
 
 # %%
-widgets.InterpolationExplorer(found, H, shown)
+widgets.LatentInterpolationExplorer(found, H, shown)
 
 # %% [markdown]
 # And the latent space of the model of γ = 100 as a whole. The figure moves from the mean of the encoder's μ along its leading

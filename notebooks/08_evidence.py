@@ -56,7 +56,7 @@ print(f"parallel tempering of 48 x 48 spins from 0.15 to 0.7 J/k_B: {len(ladder)
 
 # %%
 found = gaps(p, device=device)
-Markdown(report_tables.certificate_table(found.certificate))
+Markdown(report_tables.candidates_table(found.candidates))
 
 # %% [markdown]
 # The collapsed networks measured by it, "last" at the largest γ, "best" where their generated states are lowest:
@@ -67,7 +67,7 @@ Markdown(report_tables.gap_table(found.rows))
 
 # %%
 names = ["best of the search", *found.state]
-fig = plotting.gallery(np.stack([found.certificate.spins.float().numpy(), *(s.numpy() for s in found.state.values())]),
+fig = plotting.gallery(np.stack([found.candidates.spins.float().numpy(), *(s.numpy() for s in found.state.values())]),
                        names, columns=4)
 plotting.save(fig, figures, "ground_state_candidates")
 fig
@@ -79,7 +79,7 @@ fig
 # %%
 known = known_best(PRESETS["paper"])
 print(known[1] if known else "no search of the paper's system is recorded")
-Markdown(report_tables.certificate_table(known[0]) if known else "")
+Markdown(report_tables.candidates_table(known[0]) if known else "")
 
 # %% [markdown]
 # ## 2 · At what budget
@@ -266,7 +266,7 @@ fig
 # * **stripes**: $J_1$-$J_2$ exchange without DM, $J_2=-J_1$;
 # * **spirals**: $J_2=-0.4\,J_1$ and $J_3=-0.15\,J_1$ ($J_1$-$J_2$ alone has no spiral on the square lattice).
 #
-# *Lowest known*: the certificate of section 1 for each (uniform states, helices and their sums, lattices, anneals, basin hopping),
+# *Lowest known*: the search of section 1 for each (uniform states, helices and their sums, lattices, anneals, basin hopping),
 # or the lowest training state, all at rest. On a periodic box Luttinger and Tisza's argument gives a bound that no state lies
 # below; where a wave has that energy, it is a ground state and no search could find better.
 

@@ -43,7 +43,7 @@ print(f"the uniform state is lower than every helix from B J/D^2 = {SATURATION:.
 # %% [markdown]
 # ## What is trained
 # At every point some thousand annealed states of a small periodic square and two short ladders from one first stage: γ at β = 10⁻³, and β
-# at γ = 0. Every shard and stage is an artefact of the store; stop at any time and run again.
+# at γ = 0. Every shard and stage is an artifact of the store; stop at any time and run again.
 
 # %%
 plan = ensemble(p)

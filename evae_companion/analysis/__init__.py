@@ -1,12 +1,18 @@
 """Reference methods for low-energy states, by which the E-VAE is judged: a ground-state search and rival samplers.
 
-:func:`certificate` searches a box independently of any network and lists what it found. :class:`Tempering` and
-:mod:`~evae_companion.analysis.samplers` are measured on the same budget.
+:func:`ground_state_candidates` searches a box independently of any network and lists what it found. :class:`Tempering`
+and :mod:`~evae_companion.analysis.samplers` are measured on the same budget.
 """
 
 from evae_companion.analysis.descent import at_rest, descended
-from evae_companion.analysis.ground_state_search import Candidate, Gap, GroundStateCandidates, Search, certificate
+from evae_companion.analysis.ground_state_search import (
+    Candidate,
+    Gap,
+    GroundStateCandidates,
+    Search,
+    ground_state_candidates,
+)
 from evae_companion.analysis.tempering import Tempering, overlap_rate, rate, temperatures
 
-__all__ = ["Candidate", "Gap", "GroundStateCandidates", "Search", "Tempering", "at_rest", "certificate", "descended",
-           "overlap_rate", "rate", "temperatures"]
+__all__ = ["Candidate", "Gap", "GroundStateCandidates", "Search", "Tempering", "at_rest", "descended",
+           "ground_state_candidates", "overlap_rate", "rate", "temperatures"]

@@ -170,8 +170,8 @@ class _Pool:
         return abs(energy - other_energy) < tolerance and abs(q - other_q) < SAME_CHARGE
 
 
-def certificate(H: Hamiltonian, shape: Sequence[int], search: Search | None = None, device: str = "auto",
-                report: Callable[[str], None] | None = None) -> GroundStateCandidates:
+def ground_state_candidates(H: Hamiltonian, shape: Sequence[int], search: Search | None = None, device: str = "auto",
+                            report: Callable[[str], None] | None = None) -> GroundStateCandidates:
     """Search the lowest states of H in a box of ``shape``; periodic boxes need even sides (as :func:`anneal` does).
 
     Every candidate is relaxed to a torque below 1e-6 J, or states the torque that is left. Relaxed does not mean

@@ -12,7 +12,7 @@ from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import theta
 from evae_core.validation import check_flag, finite_array
 
-MOST_BINS = 10**6
+MAX_BINS = 10**6
 
 
 def theta_density(H: Hamiltonian, spins: Tensor, bins: Any = 200, log: bool = False,
@@ -37,8 +37,8 @@ def theta_density(H: Hamiltonian, spins: Tensor, bins: Any = 200, log: bool = Fa
     """
     log = check_flag("log", log)
     if np.ndim(bins) == 0:
-        if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or not 2 <= bins <= MOST_BINS:
-            raise ValueError(f"bins must be an integer from 2 to {MOST_BINS} or an array of edges, got {bins!r}")
+        if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or not 2 <= bins <= MAX_BINS:
+            raise ValueError(f"bins must be an integer from 2 to {MAX_BINS} or an array of edges, got {bins!r}")
         if log and (not isinstance(lowest, (int, float, np.number)) or not 0 < lowest < math.pi):
             raise ValueError(f"lowest must lie between 0 and pi, got {lowest!r}")
         edges = np.concatenate(([0.0], np.geomspace(lowest, np.pi, bins))) if log else np.linspace(0, np.pi, bins + 1)

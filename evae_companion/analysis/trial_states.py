@@ -20,7 +20,7 @@ from torch import Tensor
 
 from evae_companion.analysis.luttinger_tisza import coupling
 from evae_core.hamiltonian import Hamiltonian
-from evae_core.textures import MOST_STRAIN, SPACINGS, helix_period, skyrmions
+from evae_core.textures import MAX_STRAIN, SPACINGS, helix_period, skyrmions
 from evae_core.textures.commensurate_lattices import commensurate_cells
 
 HELICES = 24  # wave vectors tried, from the most favourable on
@@ -156,7 +156,7 @@ def _lattices(H: Hamiltonian, shape: Sequence[int]) -> Iterator[TrialState]:
     for count in range(least, most + 1):
         radius = 0.3 * period * min(1.0, 0.85 * math.sqrt(area / count))
         for strain, cell, points in commensurate_cells(shape, count):
-            if strain >= MOST_STRAIN:
+            if strain >= MAX_STRAIN:
                 break
             angle = math.degrees(math.atan2(cell[0][1], cell[0][0])) % 180
             name = f"{count} skyrmions, strain {strain:.3f}, at {angle:.0f} degrees"

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
               file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("evae: stopped; the next run goes on from the artefacts that are complete", file=sys.stderr)
+        print("evae: stopped; the next run goes on from the artifacts that are complete", file=sys.stderr)
         return 130
 
 
@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     notebooks.add_argument("--preset", help="at which they are executed (default: laptop, whatever EVAE_PRESET says)")
     notebooks.set_defaults(run=showing.notebooks)
 
-    clean = commands.add_parser("clean", help="remove every artefact of the store")
+    clean = commands.add_parser("clean", help="remove every artifact of the store")
     clean.add_argument("--yes", action="store_true", help="do not ask")
     clean.set_defaults(run=maintenance.clean)
 

@@ -36,7 +36,7 @@ def options(parser: ArgumentParser) -> None:
                         'were started with --resources "GPU=1"')
     parser.add_argument("--store", metavar="FOLDER", help="the workers' store; default: EVAE_STORE as each worker has "
                         "it. Without --url it is one folder that all of them see")
-    parser.add_argument("--url", help="where workers share artefacts, anything fsspec opens: file:///shared/evae, "
+    parser.add_argument("--url", help="where workers share artifacts, anything fsspec opens: file:///shared/evae, "
                         "s3://bucket/evae; each keeps its own store as a cache")
     parser.add_argument("--output", metavar="FOLDER", help="where the tables go (default: build/PRESET/ensemble)")
     parser.add_argument("--list", action="store_true", help="say what there is to do, and do nothing")
@@ -64,7 +64,7 @@ def ensemble(arguments: Namespace, root: Path) -> int:
     with notebook_runner.environment({deadline.ENV: deadline_in(arguments.minutes)}), user_errors():
         if arguments.list:
             cached = present(place)(spec for unit in units for spec in unit.specs())
-            print(f"{len(cached)} of {sum(len(unit.specs()) for unit in units)} artefacts are complete")
+            print(f"{len(cached)} of {sum(len(unit.specs()) for unit in units)} artifacts are complete")
             return 0
         if arguments.scheduler:
             start = dask(arguments.scheduler, arguments.gpus)

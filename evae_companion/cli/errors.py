@@ -52,7 +52,7 @@ def chosen_preset(chosen: str | None) -> str:
 def deadline_in(minutes: float | None) -> str | None:
     """Return the deadline that --minutes sets, for ``deadline.ENV``; None if it was not given."""
     try:
-        return None if minutes is None else deadline.opened(minutes)
+        return None if minutes is None else deadline.after(minutes)
     except ValueError as error:
         raise Failure(f"--{error}", code=2) from error
 

@@ -95,7 +95,7 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
             print(f"{path.stem} is complete", flush=True)
             continue
         try:
-            if deadline.over():
+            if deadline.passed():
                 raise deadline.DeadlineExceeded(f"next is {path.stem}")
             notebook_runner.run(path, built / path.name, root, {"preset": preset})
             _thin(preset)

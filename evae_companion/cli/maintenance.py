@@ -37,14 +37,14 @@ def certify(arguments: Namespace, root: Path) -> int:
     """Search for the lowest-energy state of a preset's periodic box; print the candidates and write data/known."""
     from evae_companion import publish
     from evae_companion.data_specs import data_spec
-    from evae_companion.experiments.ground_state import certified, search_of
+    from evae_companion.experiments.ground_state import cached_candidates, search_of
     from evae_companion.presets import PRESETS
     from evae_companion.store.store import Store
 
     preset = PRESETS[chosen_preset(arguments.preset)]
     data = data_spec(preset)
     with user_errors():
-        result = certified(data.hamiltonian, data.shape, search_of(preset), report=print)
+        result = cached_candidates(data.hamiltonian, data.shape, search_of(preset), report=print)
         for number, c in enumerate(result.candidates, 1):
             print(f"{number:3d}  {c.energy:.9f} J  charge {round(c.charge, 2) + 0.0:7.2f}  torque {c.torque:.1e} J  "
                   f"found {c.found:4d} times  {c.kind}: {c.description}")
@@ -61,10 +61,10 @@ def clean(arguments: Namespace, root: Path) -> int:
         store = Store()
     size = store.size()
     if not size:
-        print(f"{store.root} holds no artefacts")
+        print(f"{store.root} holds no artifacts")
         return 0
     if not arguments.yes:
-        question = f"remove every artefact, {human_size(size)}, from {store.root}?"
+        question = f"remove every artifact, {human_size(size)}, from {store.root}?"
         if not sys.stdin.isatty():
             raise Failure(f"{question} Say so with --yes", code=2)
         if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
@@ -72,8 +72,8 @@ def clean(arguments: Namespace, root: Path) -> int:
             return 0
     with user_errors():
         removed = store.clean()
-    for box in (root / "build").glob(f"*/{COMPLETE}"):  # without artifacts no notebook is complete
-        box.unlink()
+    for mark in (root / "build").glob(f"*/{COMPLETE}"):  # without artifacts no notebook is complete
+        mark.unlink()
     for name, bytes_ in removed.items():
         print(f"{human_size(bytes_):>10}  {name}")
     print(f"{human_size(sum(removed.values())):>10}  removed from {store.root}")

@@ -73,22 +73,22 @@ def run_task(unit: Unit, place: StoreLocation, device: str = "auto", until: str 
 
 def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: StoreLocation, device: str = "auto",
               report: Report | None = None, done: Callable[[Unit], None] | None = None,
-              kept: Callable[[Iterable[Spec]], set[str]] | None = None) -> RunReport:
+              cached: Callable[[Iterable[Spec]], set[str]] | None = None) -> RunReport:
     """Run all tasks in the order of their dependencies, as many at a time as the executor takes.
 
     Parameters
     ----------
     executor : makes an executor; called again after that broke (a killed process, a lost scheduler).
     done : called with every task that is done, now or before.
-    kept : returns the names of those artifacts of given specs that are present; by default asks ``place``.
+    cached : returns the names of those artifacts of given specs that are present; by default asks ``place``.
 
     The error of a task is recorded as a message, also for the tasks that need it; the others go on. The deadline
     (:mod:`evae_companion.store.deadline`) ends the run between tasks, and within a task between artifacts.
     """
-    say, place_kept = report or (lambda line: None), kept or present(place)
+    say, place_cached = report or (lambda line: None), cached or present(place)
     names = {unit: [identity(spec)[1] for spec in unit.specs()] for unit in units}
     makers = {key: unit for unit in units for key in unit.makes()}
-    there = place_kept(spec for unit in units for spec in unit.specs())
+    there = place_cached(spec for unit in units for spec in unit.specs())
     outcome, tries = RunReport(), dict.fromkeys(units, 0)
     waiting: dict[Unit, set[Unit]] = {}
     for unit in units:
@@ -105,7 +105,7 @@ def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: St
         while waiting or running:
             broken = False
             for unit in [unit for unit, needs in waiting.items() if not needs]:
-                if deadline.over():
+                if deadline.passed():
                     outcome.over = f"{len(waiting)} units are left"
                     waiting.clear()
                     break
@@ -136,7 +136,7 @@ def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: St
                     if tries[unit] >= TRIES:
                         _fail(outcome, waiting, unit, f"its worker was lost {TRIES} times, last {error!r:.200}")
                     else:
-                        say(f"lost {_words(unit)} with its worker or scheduler ({type(error).__name__}); sent again")
+                        say(f"lost {_summary(unit)} with its worker or scheduler ({type(error).__name__}); sent again")
                         waiting[unit] = set()
                 else:
                     for needs in waiting.values():
@@ -161,15 +161,15 @@ def _lost(error: BaseException) -> bool:
     return isinstance(error, LOST) or type(error).__module__.startswith("distributed.")
 
 
-def _fail(outcome: RunReport, waiting: dict[Unit, set[Unit]], unit: Unit, words: str) -> None:
+def _fail(outcome: RunReport, waiting: dict[Unit, set[Unit]], unit: Unit, message: str) -> None:
     """Record the error of a task, and of all tasks that depend on it."""
-    outcome.errors[unit] = words
+    outcome.errors[unit] = message
     for other in [other for other, needs in waiting.items() if unit in needs]:
         if waiting.pop(other, None) is not None:
-            _fail(outcome, waiting, other, f"it needs {_words(unit)}, which failed: {words}")
+            _fail(outcome, waiting, other, f"it needs {_summary(unit)}, which failed: {message}")
 
 
-def _words(unit: Unit) -> str:
+def _summary(unit: Unit) -> str:
     return deadline.describe(unit.specs()[-1])
 
 
@@ -178,10 +178,10 @@ def present(place: StoreLocation) -> Callable[[Iterable[Spec]], set[str]]:
 
     They are intact in the store, or stored behind the url.
     """
-    def kept(specs: Iterable[Spec]) -> set[str]:
+    def cached(specs: Iterable[Spec]) -> set[str]:
         if place.url:
             return Remote(place.url).names() & {identity(spec)[1] for spec in specs}
         store = place.store()
         return {identity(spec)[1] for spec in specs if store.find(spec) is not None}
 
-    return kept
+    return cached

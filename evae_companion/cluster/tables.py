@@ -47,13 +47,13 @@ def states(chain: Sweep, place: StoreLocation) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def by_stage(found: dict[Sweep, dict[str, Any]]) -> dict[str, np.ndarray]:
+def by_stage(results: dict[Sweep, dict[str, Any]]) -> dict[str, np.ndarray]:
     """Return the columns of a table with one row per stage.
 
     They are the point, ``ladder`` ("beta" or "gamma") and the measurements (see
     :func:`evae_companion.trained.history_table`).
     """
-    rows = [(chain, end["ladder"]) for chain, end in found.items()]
+    rows = [(chain, end["ladder"]) for chain, end in results.items()]
     columns: dict[str, np.ndarray] = {
         name: np.concatenate([[getattr(chain, name)] * len(columns["gamma"]) for chain, columns in rows])
         for name in POINT}
@@ -77,7 +77,7 @@ def phase(H: Hamiltonian, sites: int, charge: float, order: float) -> str:
     return "uniform" if order >= UNIFORM else "helix"
 
 
-def by_chain(found: dict[Sweep, dict[str, Any]], criticals: Callable[..., dict[str, float]]) -> list[dict[str, Any]]:
+def by_chain(results: dict[Sweep, dict[str, Any]], criticals: Callable[..., dict[str, float]]) -> list[dict[str, Any]]:
     """Return one row per gamma sweep.
 
     A row holds the point (``field``: B J/D^2) and what ``criticals`` (:func:`evae_companion.claims.criticals`) finds
@@ -85,9 +85,9 @@ def by_chain(found: dict[Sweep, dict[str, Any]], criticals: Callable[..., dict[s
     MSE divided by that of the data, and END. Last are the phases of the lowest generated and of the lowest annealed
     state, both relaxed.
     """
-    of_beta = {(chain.data, chain.seed): end["ladder"] for chain, end in found.items() if chain.beta is None}
+    of_beta = {(chain.data, chain.seed): end["ladder"] for chain, end in results.items() if chain.beta is None}
     rows = []
-    for chain, end in found.items():
+    for chain, end in results.items():
         if chain.beta is None:
             continue
         up = end["ladder"]

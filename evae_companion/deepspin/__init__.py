@@ -8,7 +8,7 @@
     reference    SpinLattice: an explicit Hamiltonian for labels
     lammps       the same Hamiltonian by LAMMPS' SPIN package, to check it (optional)
     leastsquares the linear part of a potential, fitted to all labels at once
-    training     TrainSpec, train(), errors(): trainings as artefacts of the store
+    training     TrainSpec, train(), errors(): trainings as artifacts of the store
     dynamics     Integrator: atoms and moments moving together, Langevin's thermostat
     spectra      magnons and phonons by motion and by linear theory, magnetisation against temperature
     magnet       a small ferromagnet to try everything on, its crystal and labelled frames

@@ -109,7 +109,7 @@ class Frames:
         return tuple(sorted({int(t) for t in self.types[carrying]}))
 
     def digest(self) -> str:
-        """SHA-256 of everything here: what a training artefact is named by."""
+        """SHA-256 of everything here: what a training artifact is named by."""
         found = hashlib.sha256(repr((self.names, self.types.tolist(), tuple(self.positions.shape))).encode())
         for name, _ in _LAYOUT.values():
             value = getattr(self, name)

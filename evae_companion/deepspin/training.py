@@ -10,7 +10,7 @@ its start to its limit, :math:`p = p_1 + (p_0 - p_1)\,\eta/\eta_0`, as in deepmd
 Three stages: the linear part is fitted to all labels at once (:mod:`.leastsquares`), which alone comes close to the
 final errors; Adam, the rate falling exponentially, trains all weights from there; the linear part is fitted once more,
 to the columns that Adam has found. The first fit also finds frames whose labels stand out, and they count less in all
-stages. A training is a chain of segments, each an artefact in the store with weights, the optimiser's state and errors:
+stages. A training is a chain of segments, each an artifact in the store with weights, the optimiser's state and errors:
 killed, it goes on from the last, to the same bytes.
 """
 
@@ -50,7 +50,7 @@ class TrainSpec:
     rate, last_rate : learning rates of the first and the last step.
     energy, force, force_mag, virial : (start, limit) of the prefactors, in 1/eV^2 and so on. (0, 0) leaves a label out.
     reversal : every frame is shown with S -> -S, F_mag -> -F_mag half of the time: right where there is no field.
-    segments : artefacts the training is divided into (one where there are no steps); the result does not depend on it.
+    segments : artifacts the training is divided into (one where there are no steps); the result does not depend on it.
     seed : of weights, batches and signs.
     """
 
@@ -229,14 +229,14 @@ def train(frames: Frames, validation: Frames | None, model: ModelSpec, spec: Tra
     for segment in range(spec.segments):
         def make(new: Path, segment: int = segment, before: Path | None = folder) -> None:
             _segment(new, before, segment, frames, validation, model, spec, device, report)
-        folder = store.get(artefact(frames, validation, model, spec, segment), make)
+        folder = store.get(artifact(frames, validation, model, spec, segment), make)
     assert folder is not None  # there is at least one segment
     return Trained(model, folder)
 
 
-def artefact(frames: Frames, validation: Frames | None, model: ModelSpec, spec: TrainSpec,
+def artifact(frames: Frames, validation: Frames | None, model: ModelSpec, spec: TrainSpec,
              segment: int = -1) -> dict[str, Any]:
-    """What the artefact of a segment of a training (by default the last) depends on: its spec in the store."""
+    """What the artifact of a segment of a training (by default the last) depends on: its spec in the store."""
     return {"kind": "deepspin", "network": NETWORK, "model": model.spec(), "train": spec.spec(),
             "data": frames.digest(), "validation": validation and validation.digest(),
             "segment": segment % spec.segments}

@@ -15,9 +15,9 @@ from evae_companion import training_plans as plans
 from evae_companion.analysis.samplers import EnergyTrace, annealings, decoded, tempering
 from evae_companion.data_specs import DataSpec, confined_spec, data_spec, ordered_schedule
 from evae_companion.experiments import result_cache
-from evae_companion.experiments.ground_state import best_stage, certified, search_of
+from evae_companion.experiments.ground_state import best_stage, cached_candidates, search_of
 from evae_companion.presets import RunPreset
-from evae_companion.store.artifact import kept_meta
+from evae_companion.store.artifact import require_meta
 from evae_companion.store.serialization import read_json, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_sweeps
@@ -57,7 +57,7 @@ def _spent(trained: TrainedStage, store: Store) -> tuple[float, float]:
     while stage is not None:
         seconds += TrainedStage(stage, data, store.held(stage_spec(stage, data))).measured["seconds"]
         stage = stage.parent
-    seconds += sum(kept_meta(store.held(shard))["wall_seconds"] for shard in data.shards())
+    seconds += sum(require_meta(store.held(shard))["wall_seconds"] for shard in data.shards())
     sweeps = data.schedule.sweeps * (1 + data.schedule.overrelax) + data.schedule.quench
     return seconds, float(sweeps * data.hamiltonian.sites(data.shape) * (data.train + data.validation + data.test))
 
@@ -81,7 +81,7 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
 def _one(p: RunPreset, name: str, data: DataSpec, ladders: dict[str, list[Stage]], device: str,
          report: result_cache.Report) -> SimpleNamespace:
     H, shape, store = data.hamiltonian, data.shape, Store()
-    best = certified(H, shape, search_of(p, H.periodic), device).best.energy
+    best = cached_candidates(H, shape, search_of(p, H.periodic), device).best.energy
     fast = replace(ordered_schedule(p), T_start=1.0)
     slow = Schedule(T_start=1.0, sweeps=p.rival_sweeps)
     spec = {"kind": "budget", "version": VERSION, "annealer": ALGORITHM, "device": device, "samples": p.samples,

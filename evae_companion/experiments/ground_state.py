@@ -14,7 +14,12 @@ import torch
 from evae_companion import published
 from evae_companion import training_plans as plans
 from evae_companion.analysis.descent import at_rest, descended, energies
-from evae_companion.analysis.ground_state_search import Candidate, GroundStateCandidates, Search, certificate
+from evae_companion.analysis.ground_state_search import (
+    Candidate,
+    GroundStateCandidates,
+    Search,
+    ground_state_candidates,
+)
 from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
@@ -39,16 +44,16 @@ def search_of(p: RunPreset, periodic: bool = True) -> Search:
 
 
 def spec(H: Hamiltonian, shape: Sequence[int], search: Search) -> dict[str, Any]:
-    """Return the cache key of :func:`certified`."""
+    """Return the cache key of :func:`cached_candidates`."""
     return {"kind": "certificate", "version": VERSION, "annealer": ALGORITHM, "hamiltonian": H.spec(),
             "shape": list(shape), "search": search.spec()}
 
 
-def certified(H: Hamiltonian, shape: Sequence[int], search: Search, device: str = "auto",
-              report: result_cache.Report | None = None) -> GroundStateCandidates:
-    """Return :func:`~evae_companion.analysis.ground_state_search.certificate`, cached in the store."""
+def cached_candidates(H: Hamiltonian, shape: Sequence[int], search: Search, device: str = "auto",
+                      report: result_cache.Report | None = None) -> GroundStateCandidates:
+    """Return :func:`~evae_companion.analysis.ground_state_search.ground_state_candidates`, cached in the store."""
     def make(folder: Path) -> None:
-        result = certificate(H, shape, search, device, report)
+        result = ground_state_candidates(H, shape, search, device, report)
         write_json(folder / "certificate.json", {"candidates": [asdict(c) for c in result.candidates],
                                                  "tries": result.tries})
         save_arrays(folder / "certificate_state.npy", result.spins.numpy())
@@ -99,7 +104,7 @@ def gaps(p: RunPreset, device: str = "auto", report: result_cache.Report = print
 
     Returns
     -------
-    certificate : the search in the periodic box.
+    candidates : the search in the periodic box.
     rows : one dict per training and stage (its last, and its best: :func:`best_stage`) with
 
         * run, stage, gamma;
@@ -113,7 +118,7 @@ def gaps(p: RunPreset, device: str = "auto", report: result_cache.Report = print
     """
     data, ladders = data_spec(p), plans.collapsing(p)
     H, shape = data.hamiltonian, data.shape
-    known = certified(H, shape, search_of(p), device, report)
+    known = cached_candidates(H, shape, search_of(p), device, report)
 
     def make(folder: Path) -> None:
         climbed = train_sweeps(list(ladders.values()), data, device=device, report=report)
@@ -141,5 +146,5 @@ def gaps(p: RunPreset, device: str = "auto", report: result_cache.Report = print
     folder = Store().get({"kind": "gaps", "version": VERSION, "last": last, "samples": p.samples,
                           "certificate": spec(H, shape, search_of(p))}, make)
     states = result_cache.as_spins(np.asarray(load_arrays(folder / "gaps_states.npy")))
-    return SimpleNamespace(certificate=known, **read_json(folder / "gaps.json"),
+    return SimpleNamespace(candidates=known, **read_json(folder / "gaps.json"),
                            state=dict(zip(ladders, states, strict=True)))

@@ -151,15 +151,15 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
         **{name: result_cache.as_spins(half) for name, half in states.items()})
 
 
-def measures(found: SimpleNamespace) -> dict[str, Any]:
+def measures(result: SimpleNamespace) -> dict[str, Any]:
     """Return the arguments of ``claims.latent_interpolation`` from the result of :func:`run`."""
-    read = {g: barrier(found.profile[g]) for g in found.gammas}
+    read = {g: barrier(result.profile[g]) for g in result.gammas}
 
     def extra(g: float, R: float) -> float:
         k = int(R - read[g].R[0])
-        charge = np.abs(found.charges[g])
+        charge = np.abs(result.charges[g])
         return float(charge[k] - charge[-1]) if 0 <= k <= K_STEPS else float("nan")
 
-    return {"gammas": found.gammas, **{key: [getattr(read[g], key) for g in found.gammas]
+    return {"gammas": result.gammas, **{key: [getattr(read[g], key) for g in result.gammas]
                                        for key in ("height", "width", "start", "end")},
             "extra": {g: (extra(g, 2), extra(g, read[g].R[0])) for g in FRAMED}}

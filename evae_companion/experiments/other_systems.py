@@ -18,7 +18,7 @@ from evae_companion.analysis.sample_metrics import pairs
 from evae_companion.data_specs import DataSpec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
-from evae_companion.experiments.ground_state import certified
+from evae_companion.experiments.ground_state import cached_candidates
 from evae_companion.experiments.ground_state import spec as certified_spec
 from evae_companion.experiments.systems import specs, way_to_collapse
 from evae_companion.presets import RunPreset
@@ -101,7 +101,7 @@ def _system(p: RunPreset, data: DataSpec, climbed: list[TrainedStage], device: s
     raw = H.energy_per_spin(generated.double())
     median = int(raw.argsort()[len(raw) // 2])
     rest, best = at_rest(H, generated[median], device)[0], train[int(energy.argmin())]
-    known = certified(H, shape, search_of(p), device)
+    known = cached_candidates(H, shape, search_of(p), device)
     candidates = [(f"{one.kind}: {one.description}", one.energy) for one in known.candidates]
     lowest = at_rest(H, best, device)[0]
     candidates.append(("the lowest training state at rest", float(H.energy_per_spin(lowest))))
@@ -136,19 +136,19 @@ def _merons(spins: Tensor) -> dict[str, float]:
     return {kind: float(count.double().mean()) for kind, count in meron_counts(spins).items()}
 
 
-def reading(name: str, found: dict[str, Any], ladder: dict[str, Any], one_state: float) -> str:
+def reading(name: str, numbers: dict[str, Any], ladder: dict[str, Any], one_state: float) -> str:
     """Return the outcome of one system as a sentence, from its numbers.
 
     Generated states count as one state if their k-space MSE is below the share ``one_state`` of that of the data.
     """
-    share, gap = ladder["kspace_mse"][-1], found["relaxed"] - found["best"]
-    proof = ("a ground state: it has the energy of the lower bound" if found["best"] - found["bound"] < SAME else
-             f"{found['best'] - found['bound']:.4f} J above a bound that no state need reach")
-    below = found["relaxed"] - found["data"]["energy_min"]
+    share, gap = ladder["kspace_mse"][-1], numbers["relaxed"] - numbers["best"]
+    proof = ("a ground state: it has the energy of the lower bound" if numbers["best"] - numbers["bound"] < SAME else
+             f"{numbers['best'] - numbers['bound']:.4f} J above a bound that no state need reach")
+    below = numbers["relaxed"] - numbers["data"]["energy_min"]
     clauses = [f"{name}: " + ("one state" if share < one_state else "no collapse")
                + f" at gamma = {ladder['gamma'][-1]:g} (k-space MSE {share:.2g} of the data's)",
-               f"E/N = {found['raw']:.6f} J as generated, {found['relaxed']:.6f} J at rest",
-               f"lowest known {found['best']:.6f} J ({found['what']}), {proof}",
+               f"E/N = {numbers['raw']:.6f} J as generated, {numbers['relaxed']:.6f} J at rest",
+               f"lowest known {numbers['best']:.6f} J ({numbers['what']}), {proof}",
                "at rest it is " + ("lower than every other state known to us" if gap < -SAME else
                                    "the lowest state known" if gap < SAME else f"{gap:.2g} J above it") + " and "
                + ("as low as" if abs(below) < SAME else f"{abs(below):.2g} J {'above' if below > 0 else 'below'}")

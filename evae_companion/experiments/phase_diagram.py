@@ -19,7 +19,7 @@ from evae_companion.cluster.scheduler import run_tasks
 from evae_companion.cluster.tables import endings, phase, states
 from evae_companion.cluster.tasks import work
 from evae_companion.experiments import result_cache
-from evae_companion.experiments.ground_state import SAME, certified
+from evae_companion.experiments.ground_state import SAME, cached_candidates
 from evae_companion.presets import RunPreset
 from evae_companion.store.deadline import DeadlineExceeded
 from evae_companion.store.object_store import StoreLocation
@@ -74,7 +74,8 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print,
     complete = endings(plan, place)
     ends = [chain for chain in plan if chain.beta is not None]
     with (executor or local())() as pool:
-        searches = [pool.submit(certified, chain.data.hamiltonian, chain.data.shape, MADE, device) for chain in ends]
+        searches = [pool.submit(cached_candidates, chain.data.hamiltonian, chain.data.shape, MADE, device)
+                    for chain in ends]
         made = {(chain.D, field(chain)): _by_phase(chain.data.hamiltonian, chain.size**2, one.result().candidates)
                 for chain, one in zip(ends, searches, strict=True)}
     return SimpleNamespace(endings=complete, made=made, errors=list(outcome.errors.values()), states={

@@ -25,18 +25,18 @@ def _seconds(value: float) -> str:
     return "not reached" if not isfinite(value) else f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"
 
 
-def certificate_table(found: GroundStateCandidates, most: int = 12) -> str:
+def candidates_table(search: GroundStateCandidates, most: int = 12) -> str:
     """Return a table of the ``most`` lowest candidates, and of the best of every kind that is not among them."""
-    lowest = found.candidates[:most]
-    others = [next((c for c in found.candidates[most:] if c.kind == kind), None) for kind in found.tries
+    lowest = search.candidates[:most]
+    others = [next((c for c in search.candidates[most:] if c.kind == kind), None) for kind in search.tries
               if kind not in {c.kind for c in lowest}]
-    rows = [[str(found.candidates.index(c) + 1), f"{c.kind}: {c.description}", f"{c.energy:.8f}",
-             f"{c.energy - found.best.energy:.1e}", f"{round(c.charge, 2) + 0.0:.2f}", f"{c.torque:.0e}",
+    rows = [[str(search.candidates.index(c) + 1), f"{c.kind}: {c.description}", f"{c.energy:.8f}",
+             f"{c.energy - search.best.energy:.1e}", f"{round(c.charge, 2) + 0.0:.2f}", f"{c.torque:.0e}",
              ", ".join(f"{number} {kind}" for kind, number in c.origins.items())]
             for c in [*lowest, *(c for c in others if c is not None)]]
-    tries = ", ".join(f"{number} {kind}" for kind, number in found.tries.items())
+    tries = ", ".join(f"{number} {kind}" for kind, number in search.tries.items())
     head = ["", "first found as", "E/N (J)", "above the best (J)", "charge", "torque (J)", "came down to it"]
-    return (f"{_table(head, rows)}\n\n{len(found.candidates)} different states at rest were kept, of {tries} tries. "
+    return (f"{_table(head, rows)}\n\n{len(search.candidates)} different states at rest were kept, of {tries} tries. "
             "The first is lower than every other state known to us; that it is the ground state is not proven.")
 
 

@@ -15,7 +15,7 @@ from evae_companion import training_plans as plans
 from evae_companion.analysis.descent import at_rest, descended, energies
 from evae_companion.data_specs import DataSpec, confined_spec, data_spec
 from evae_companion.experiments import result_cache
-from evae_companion.experiments.ground_state import VERSION, best_stage, certified, search_of
+from evae_companion.experiments.ground_state import VERSION, best_stage, cached_candidates, search_of
 from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
@@ -74,7 +74,7 @@ def spacing(p: RunPreset, device: str = "auto", report: result_cache.Report | No
     If that state holds no skyrmion, it is the helix period.
     """
     data = data_spec(p)
-    best = certified(data.hamiltonian, data.shape, search_of(p), device, report).best
+    best = cached_candidates(data.hamiltonian, data.shape, search_of(p), device, report).best
     count = abs(round(best.charge))
     if count == 0:
         return helix_period(data.hamiltonian)
@@ -101,7 +101,7 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
     samples = []
     for kind, shape in shapes(p, unit):
         H = confined_spec(p, shape).hamiltonian
-        known = certified(H, shape, search, device)
+        known = cached_candidates(H, shape, search, device)
         best = known.best
         network = {}
         if shape in by_shape:

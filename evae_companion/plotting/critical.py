@@ -25,7 +25,7 @@ def critical_gammas(panels: Any) -> Figure:
 
     Parameters
     ----------
-    panels : list of (words, table), ``words`` the label of the x axis. table is a dict of ``x`` (m,), ``kspace`` and
+    panels : list of (label, table), ``label`` the label of the x axis. table is a dict of ``x`` (m,), ``kspace`` and
         ``kl``, each (m, seeds), and ``expected`` (m, 2), the two values of linear theory. NaN stands where a sweep was
         not trained or did not reach gamma_c.
 
@@ -34,7 +34,7 @@ def critical_gammas(panels: Any) -> Figure:
     TypeError, ValueError
         an empty list, missing keys, or unequal lengths.
     """
-    panels = [members(one, f"panels[{i}]", "words, table") for i, one in enumerate(items(panels, "panels", "pairs"))]
+    panels = [members(one, f"panels[{i}]", "label, table") for i, one in enumerate(items(panels, "panels", "pairs"))]
     fig = Figure(figsize=(FULL, 3.0), layout="constrained")
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (xlabel, table) in zip(axes, panels, strict=True):

@@ -86,8 +86,8 @@ def phase_strip(rows: Any, *, largest: float = 1.1) -> Figure:
 
     Parameters
     ----------
-    rows : list of (title, samples), such as squares and wires; samples is a list of (spins (3, Ny, Nx), words), drawn
-        in order, with the words below, in as many lines as needed.
+    rows : list of (title, samples), such as squares and wires; samples is a list of (spins (3, Ny, Nx), caption), drawn
+        in order, with the caption below, in as many lines as needed.
     largest : the longest side of all samples, in inches.
 
     Raises
@@ -98,20 +98,20 @@ def phase_strip(rows: Any, *, largest: float = 1.1) -> Figure:
     named = []
     for i, row in enumerate(items(rows, "rows", "(title, samples)")):
         title, samples = members(row, f"rows[{i}]", "title, samples")
-        samples = [members(s, f"samples of {title}", "spins, words")
-                   for s in items(samples, f"samples of {title}", "(spins, words)")]
-        named.append((title, [(as_spins(spins, f"spins of {title}", 3), words) for spins, words in samples]))
+        samples = [members(s, f"samples of {title}", "spins, caption")
+                   for s in items(samples, f"samples of {title}", "(spins, caption)")]
+        named.append((title, [(as_spins(spins, f"spins of {title}", 3), caption) for spins, caption in samples]))
     scale = largest / max(max(spins.shape[-2:]) for _, maps in named for spins, _ in maps)  # inches per site
     room, gap, least = FULL - KEY - 0.1, 0.14, 0.36
     lines: list[tuple[str | None, list[Any]]] = []
     for title, maps in named:
         used = room + 1
-        for spins, words in maps:
+        for spins, caption in maps:
             width = max(spins.shape[-1] * scale, least) + gap
             if used + width > room + gap:
                 lines.append((title, []))
                 title, used = None, 0.0
-            lines[-1][1].append((spins, words))
+            lines[-1][1].append((spins, caption))
             used += width
     tall = [max(spins.shape[-2] for spins, _ in maps) * scale for _, maps in lines]
     panels = Panels([room], tall, 0.06, [0.64 if title else 0.4 for title, _ in lines[1:]], left=0.1, top=0.3,
@@ -120,14 +120,14 @@ def phase_strip(rows: Any, *, largest: float = 1.1) -> Figure:
         x = panels.x[0]
         if title:
             panels.text(x, panels.y[row] - 0.06, title, ha="left", va="bottom")
-        for spins, words in maps:
+        for spins, caption in maps:
             ny, nx = (n * scale for n in spins.shape[-2:])
             wide = max(nx, least)
             ax = panels.place(x + (wide - nx) / 2, panels.y[row] + tall[row] - ny, nx, ny)
             spin_map(ax, spins, axes="none")
             if row == len(lines) - 1 and spins is maps[0][0]:
                 scale_bar(ax, spins.shape[-1], 28)
-            panels.text(x + wide / 2, panels.y[row] + tall[row] + 0.04, minus(str(words)), ha="center", va="top",
+            panels.text(x + wide / 2, panels.y[row] + tall[row] + 0.04, minus(str(caption)), ha="center", va="top",
                         fontsize=7, linespacing=1.2)
             x += wide + gap
     panels.wheel()

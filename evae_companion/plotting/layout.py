@@ -57,23 +57,23 @@ class Panels:
         return self.figure.add_axes(
             (x / self.width, 1 - (y + height) / self.height, width / self.width, height / self.height))
 
-    def text(self, x: Any, y: Any, words: str, **keywords: Any) -> Any:
+    def text(self, x: Any, y: Any, text: str, **keywords: Any) -> Any:
         """Write at (x, y) inches from the upper left corner of the figure."""
-        return self.figure.text(x / self.width, 1 - y / self.height, words, **({"fontsize": FONT} | keywords))
+        return self.figure.text(x / self.width, 1 - y / self.height, text, **({"fontsize": FONT} | keywords))
 
-    def row_label(self, row: int, words: str, offset: float = 0.06) -> None:
-        """Write ``words`` upright, left of ``row``."""
-        self.text(self.x[0] - offset, self.y[row] + self.heights[row] / 2, words, rotation=90, ha="right", va="center")
+    def row_label(self, row: int, text: str, offset: float = 0.06) -> None:
+        """Write ``text`` upright, left of ``row``."""
+        self.text(self.x[0] - offset, self.y[row] + self.heights[row] / 2, text, rotation=90, ha="right", va="center")
 
-    def column_label(self, column: int, words: str, row: int = 0, span: int = 1, offset: float = 0.04) -> None:
-        """Write ``words`` above ``span`` columns from ``column`` on, over ``row``."""
+    def column_label(self, column: int, text: str, row: int = 0, span: int = 1, offset: float = 0.04) -> None:
+        """Write ``text`` above ``span`` columns from ``column`` on, over ``row``."""
         last = column + span - 1
         middle = (self.x[column] + self.x[last] + self.widths[last]) / 2
-        self.text(middle, self.y[row] - offset, words, ha="center", va="bottom", linespacing=1.3)
+        self.text(middle, self.y[row] - offset, text, ha="center", va="bottom", linespacing=1.3)
 
-    def under(self, row: int, column: int, words: str) -> None:
-        """Write ``words`` below a panel."""
-        self.text(self.x[column] + self.widths[column] / 2, self.y[row] + self.heights[row] + 0.04, words, ha="center",
+    def under(self, row: int, column: int, text: str) -> None:
+        """Write ``text`` below a panel."""
+        self.text(self.x[column] + self.widths[column] / 2, self.y[row] + self.heights[row] + 0.04, text, ha="center",
                   va="top", fontsize=FONT - 1, linespacing=1.3)
 
     def wheel(self, x: Any = None, y: Any = None, note: bool = True, size: Any = WHEEL) -> None:

@@ -97,9 +97,9 @@ def decade(exponent: int) -> str:
     return {0: "1", 1: "10"}.get(int(exponent), rf"$10^{{{int(exponent)}}}$")
 
 
-def minus(words: str) -> str:
-    """Return ``words`` with true minus signs, as long as those of the tick labels."""
-    return words.replace("-", "\N{MINUS SIGN}")
+def minus(text: str) -> str:
+    """Return ``text`` with true minus signs, as long as those of the tick labels."""
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def power(value: float) -> str:

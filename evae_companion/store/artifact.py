@@ -1,7 +1,7 @@
 """Artifacts of the store: folders of plain files with a manifest, ``meta.json``.
 
 ``meta.json`` holds the spec (everything the artifact depends on), versions, times, and the size and SHA-256 of every
-file. An artifact's name is its kind and a hash of its spec. :func:`fault` verifies a folder against a spec.
+file. An artifact's name is its kind and a hash of its spec. :func:`integrity_error` verifies a folder against a spec.
 """
 
 from __future__ import annotations
@@ -55,23 +55,30 @@ def meta_bytes(body: dict[str, Any]) -> bytes:
     return (json.dumps({**body, "sha256": hashlib.sha256(canonical(body)).hexdigest()}, indent=1) + "\n").encode()
 
 
-def read_meta(path: Path) -> dict[str, Any] | None:
-    """Return the body of a meta.json, or None unless it is byte for byte what this module writes."""
+def parse_meta(raw: bytes) -> dict[str, Any] | None:
+    """Return the body of a meta.json's content, or None unless it is byte for byte what this module writes."""
     try:
-        raw = read_limited(path)
         body = json.loads(raw)
         del body["sha256"]
         whole = meta_bytes(body) == raw and isinstance(body["spec"], dict) and isinstance(body["files"], dict)
         return body if whole else None
-    except (ValueError, KeyError, TypeError, RecursionError):  # too large, not UTF-8, not JSON, not a dict, too deep
+    except (ValueError, KeyError, TypeError, RecursionError):  # not UTF-8, not JSON, not a dict, too deep
         return None
 
 
-def kept_meta(folder: Path) -> dict[str, Any]:
+def read_meta(path: Path) -> dict[str, Any] | None:
+    """Return the body of a meta.json, or None unless it is byte for byte what this module writes."""
+    try:
+        return parse_meta(read_limited(path))
+    except ValueError:  # too large
+        return None
+
+
+def require_meta(folder: Path) -> dict[str, Any]:
     """Return the body of an artifact's meta.json. Raises RuntimeError if it is damaged."""
     body = read_meta(folder / META)
     if body is None:
-        raise RuntimeError(f"{folder / META} is damaged; run the same command again, which makes the artefact anew")
+        raise RuntimeError(f"{folder / META} is damaged; run the same command again, which makes the artifact anew")
     return body
 
 
@@ -94,7 +101,7 @@ def manifest(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
 
 
 def files_integrity_error(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Return why the first changed file of ``files`` (see :func:`described`) fails verification, or None.
+    """Return why the first changed file of ``files`` (see :func:`manifest`) fails verification, or None.
 
     Hashes are computed once per process. Afterwards sizes and time stamps tell whether a file was written.
     """
@@ -126,7 +133,7 @@ def list_files(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise RuntimeError(f"make wrote {name}, which is not a plain file; an artefact holds plain files only")
+            raise RuntimeError(f"make wrote {name}, which is not a plain file; an artifact holds plain files only")
         if path.is_file():
             files[name] = path
     if META in files:

@@ -21,7 +21,7 @@ class DeadlineExceeded(Exception):
     """The deadline has passed, or is too near for the next artifact; the message names that artifact."""
 
 
-def opened(minutes: float) -> str:
+def after(minutes: float) -> str:
     """Return the value of EVAE_DEADLINE for a run of ``minutes`` that starts now.
 
     Raises
@@ -36,7 +36,7 @@ def opened(minutes: float) -> str:
     return f"{time.time()!r}+{60.0 * minutes!r}"
 
 
-def box() -> tuple[float, float] | None:
+def interval() -> tuple[float, float] | None:
     """Return start and end of the run, in seconds since 1970, or None without a deadline.
 
     Raises
@@ -54,9 +54,9 @@ def box() -> tuple[float, float] | None:
     return start, start + seconds
 
 
-def over() -> bool:
+def passed() -> bool:
     """Return whether a deadline is set and has passed."""
-    limits = box()
+    limits = interval()
     return limits is not None and time.time() >= limits[1]
 
 
@@ -67,7 +67,7 @@ def check(name: str, spec: dict[str, Any], root: Path) -> None:
     artifact took longer than the time left. Before the deadline the first artifact of a run is started in any case.
     Otherwise too short a run would make no progress.
     """
-    limits = box()
+    limits = interval()
     if limits is None:
         return
     start, end = limits

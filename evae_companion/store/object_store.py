@@ -1,8 +1,8 @@
-"""Artifacts shared between machines: each is one tar behind a URL, uploaded whole or not at all.
+"""Artifacts shared between machines: each is an archive behind a URL, uploaded whole or not at all.
 
 The URL is anything that fsspec opens: a folder of a network file system (``file:///shared/evae``) or an object store
-(``s3://bucket/evae``). A worker keeps a store of its own and pulls from the URL what it lacks. A tar holds the
-artifact's files with its ``meta.json``. The store takes it in only if every SHA-256 is right.
+(``s3://bucket/evae``). A worker keeps a store of its own and pulls from the URL what it lacks. ``NAME.tar``
+is an archive (:mod:`evae_companion.store.archive`) of the one artifact NAME.
 
 First writer wins; later uploads are discarded. On an object store a tar appears when its PUT is complete, and only if
 no object has its name yet (If-None-Match). On a file system it is written under another name, then linked.
@@ -10,24 +10,18 @@ no object has its name yet (If-None-Match). On a file system it is written under
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
-import re
 import secrets
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evae_companion.store.artifact import META, NAME, canonical, identity, meta_bytes
+from evae_companion.store import archive
+from evae_companion.store.artifact import NAME, identity
 from evae_companion.store.serialization import PARTIAL
 from evae_companion.store.store import Store
 
 SUFFIX = ".tar"
-MOST = 2**20  # bytes; the largest meta.json that is read
-_FILE = re.compile(r"[\w.-]+(/[\w.-]+)*")
 
 
 class Remote:
@@ -40,7 +34,7 @@ class Remote:
         try:
             self.fs, self.root = fsspec.core.url_to_fs(url)
         except (ValueError, ImportError) as error:
-            raise ValueError(f"the address of shared artefacts must be one that fsspec opens, as file:///shared/evae "
+            raise ValueError(f"the address of shared artifacts must be one that fsspec opens, as file:///shared/evae "
                              f"or s3://bucket/evae, got {url!r} ({error})") from error
         self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
 
@@ -73,7 +67,7 @@ class Remote:
         self.fs.invalidate_cache()
         if self.fs.exists(path):
             return 0
-        content = sealed(folder)
+        content = archive.write([archive.load(folder)])
         if self.local:
             self._link(Path(path), content)
         else:
@@ -112,86 +106,33 @@ class Remote:
         -------
         int
             bytes received; 0 if ``store`` holds it already, or if it is not there.
+
+        Raises
+        ------
+        ValueError
+            a version of evae before 0.2 wrote it.
         """
         if store.find(spec) is not None:
             return 0
-        plain, name = identity(spec)
+        name = identity(spec)[1]
         try:
             self.fs.invalidate_cache()
             content = self.fs.cat_file(self._path(name))
         except FileNotFoundError:
             return 0
+        if content[257:262] == b"ustar" and not any(content[345:500]):  # the first file lies in no folder
+            raise ValueError(f"{self._path(name)} was written by evae before version 0.2, in another format; give "
+                             "another address, or empty this one, and the artifacts are made anew")
         try:
-            meta, files = opened(content, plain)
+            artifacts = archive.read(content)
+            if list(artifacts) != [name]:
+                raise ValueError(f"it holds {', '.join(artifacts)}")
         except ValueError as error:
             print(f"{self._path(name)} is damaged: {error}; removed, to be made anew", flush=True)
             self.fs.rm_file(self._path(name))
             return 0
-
-        def make(folder: Path) -> None:
-            for file, bytes_ in files.items():
-                (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                (folder / file).write_bytes(bytes_)
-
-        store.put(plain, make, {key: meta[key] for key in ("versions", "created", "wall_seconds")})
+        archive.import_into(store, artifacts[name])
         return len(content)
-
-
-def sealed(folder: Path) -> bytes:
-    """Return an artifact's folder as a tar: its files in order, without times and owners, meta.json last."""
-    buffer = io.BytesIO()
-    body = json.loads((folder / META).read_bytes())
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name in (*sorted(body["files"]), META):
-            entry = tarfile.TarInfo(name)
-            entry.size = (folder / name).stat().st_size
-            with (folder / name).open("rb") as file:
-                tar.addfile(entry, file)
-    return buffer.getvalue()
-
-
-def opened(content: bytes, spec: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Read a tar, verified byte for byte as the artifact of ``spec``.
-
-    Nothing is unpacked by name: only files that meta.json lists, with its sizes and hashes, are read.
-
-    Returns
-    -------
-    meta, files : versions, created and wall_seconds of meta.json; {name: bytes}.
-
-    Raises
-    ------
-    ValueError
-        the tar is not the artifact of ``spec``.
-    """
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-            members = {entry.name: entry for entry in tar.getmembers() if entry.isreg()}
-            if META not in members or members[META].size > MOST:
-                raise ValueError(f"it has no {META}")
-            raw = _read(tar, members[META])
-            body = json.loads(raw)
-            del body["sha256"]
-            if meta_bytes(body) != raw or canonical(body["spec"]) != canonical(spec):
-                raise ValueError(f"its {META} is not that of this artefact")
-            files = {}
-            for name, told in body["files"].items():
-                if not _FILE.fullmatch(name) or ".." in name.split("/"):
-                    raise ValueError(f"{name!r} is no plain file name")
-                files[name] = _read(tar, members[name])
-                if len(files[name]) != told["size"] or hashlib.sha256(files[name]).hexdigest() != told["sha256"]:
-                    raise ValueError(f"{name} has another SHA-256 than when it was made")
-            if not files:
-                raise ValueError("it holds no file")
-            return {key: body[key] for key in ("versions", "created", "wall_seconds")}, files
-    except (tarfile.TarError, KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError) as error:
-        raise ValueError(f"it is no sealed artefact ({error!r:.100})") from error
-
-
-def _read(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(entry)
-    assert file is not None  # it is a regular file
-    return file.read()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
-MOST = 64 * 2**20  # bytes; the default limit for a record or table that is read
+MAX_BYTES = 64 * 2**20  # bytes; the default limit for a record or table that is read
 PARTIAL = ".partial-"  # stands between a file name and the id of the process still writing it
 _FLOAT = "__float__"  # {"__float__": "inf"} stands for a float that JSON cannot express
 
@@ -150,14 +150,14 @@ def read_checksummed(path: str | os.PathLike[str]) -> Any:
     return record["value"]
 
 
-def read_limited(path: Path, max_bytes: int = MOST) -> bytes:
+def read_limited(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the bytes of a file. Raises ValueError if it has more than ``max_bytes``."""
     if (size := path.stat().st_size) > max_bytes:
         raise ValueError(f"{path} has {size} bytes, more than max_bytes = {max_bytes}; raise max_bytes if you trust it")
     return path.read_bytes()
 
 
-def read_json(path: str | os.PathLike[str], max_bytes: int = MOST) -> Any:
+def read_json(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Any:
     """Read what :func:`write_json` wrote.
 
     Raises
@@ -292,7 +292,7 @@ def save_table(path: str | os.PathLike[str], columns: Mapping[str, Any]) -> None
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def load_table(path: str | os.PathLike[str], max_bytes: int = MOST) -> dict[str, np.ndarray]:
+def load_table(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
     """Read what :func:`save_table` wrote: float64 columns, and str for columns that hold words.
 
     Raises

@@ -31,11 +31,11 @@ from evae_companion.store.artifact import (
     NAME,
     identity,
     integrity_error,
-    kept_meta,
     list_files,
     manifest,
     meta_bytes,
     read_meta,
+    require_meta,
     versions,
 )
 from evae_companion.store.serialization import PARTIAL, atomic_write, partial_path
@@ -141,7 +141,7 @@ class Store:
         if integrity_error(folder, spec) is not None:
             return 0
         with self._locked(name), self._explained():
-            if old not in (body := kept_meta(folder))["files"]:
+            if old not in (body := require_meta(folder))["files"]:
                 (folder / old).unlink(missing_ok=True)  # a killed exchange may have left it
                 return 0
             partial = partial_path(folder / new)
@@ -226,7 +226,7 @@ class Store:
         key = (str(self.root), name)
         if key in mine:
             raise RuntimeError(f"the making of {name} asks the store for {name} itself; "
-                               "make must ask only for artefacts with another spec")
+                               "make must ask only for artifacts with another spec")
         with self._explained():
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.root / "locks" / f"{name}.lock")

@@ -11,9 +11,9 @@ from evae_companion.widgets.collapse import CollapseExplorer
 from evae_companion.widgets.confined import ConfinedExplorer
 from evae_companion.widgets.explorer import explorer
 from evae_companion.widgets.latent import LatentExplorer
-from evae_companion.widgets.latent_interpolation import InterpolationExplorer
-from evae_companion.widgets.loaders import climbed, latent_network
-from evae_companion.widgets.stages import LadderExplorer
+from evae_companion.widgets.latent_interpolation import LatentInterpolationExplorer
+from evae_companion.widgets.loaders import finished_sweeps, latent_network
+from evae_companion.widgets.sweeps import SweepExplorer
 
-__all__ = ["AnnealingExplorer", "CollapseExplorer", "ConfinedExplorer", "InterpolationExplorer", "LadderExplorer",
-           "LatentExplorer", "along", "axes_of", "climbed", "explorer", "latent_network"]
+__all__ = ["AnnealingExplorer", "CollapseExplorer", "ConfinedExplorer", "LatentInterpolationExplorer", "SweepExplorer",
+           "LatentExplorer", "along", "axes_of", "finished_sweeps", "explorer", "latent_network"]

@@ -45,13 +45,13 @@ class AnnealingExplorer(Explorer):
             "grid_template_columns": f"repeat({CELLS}, 26px)", "grid_gap": "1px", "margin": "4px 0 4px 90px"})
         self.grid = ipywidgets.VBox([ipywidgets.HTML("click squares in and out of the sample"), grid],
                                     layout={"display": "none"})
-        self.image, self.words = pixels(448), ipywidgets.HTML()
+        self.image, self.caption = pixels(448), ipywidgets.HTML()
         controls = [*self.couplings.values(), self.dmi, self.boundary, self.sweeps, self.seed]
         self.on_change([*controls, *(square for row in self.squares for square in row)], self.restart)
         buttons = [self.button("run", self.run), self.button("pause", self.pause), self.button("step", self.step),
                    self.button("from random spins", self.restart)]
         left = ipywidgets.VBox([*controls, self.grid, ipywidgets.HBox(buttons)])
-        self.show(ipywidgets.HBox([left, ipywidgets.VBox([self.image, self.words])], layout={"flex_flow": "wrap"}))
+        self.show(ipywidgets.HBox([left, ipywidgets.VBox([self.image, self.caption])], layout={"flex_flow": "wrap"}))
         self.do(self.restart)
 
     def settings(self) -> Settings:
@@ -92,11 +92,11 @@ class AnnealingExplorer(Explorer):
                 await asyncio.sleep(max(BREATH, 1 / RATE - (time.perf_counter() - now)))
         finally:
             self.playing = False
-            self.words.value += f"<br>{frames / (time.perf_counter() - begin):.0f} frames a second"
+            self.caption.value += f"<br>{frames / (time.perf_counter() - begin):.0f} frames a second"
 
     def _draw(self, frame: Frame) -> None:
         self.image.value = png(spin_picture(frame.spins))
         T = "∞" if np.isinf(frame.temperature) else f"{frame.temperature:.3f}"
         state = "at rest" if frame.done else f"sweep {frame.sweep} of {self.cooling.sweeps}"
-        self.words.value = (f"T = {T} J/k<sub>B</sub>, {state}<br>E/N = {minus(f'{frame.energy:.4f}')} J, "
+        self.caption.value = (f"T = {T} J/k<sub>B</sub>, {state}<br>E/N = {minus(f'{frame.energy:.4f}')} J, "
                             f"charge {minus(f'{frame.charge:z.1f}')}")

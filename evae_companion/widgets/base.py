@@ -41,9 +41,9 @@ class Explorer:
         for control in controls:
             control.observe(lambda _change: self.do(action), "value")
 
-    def button(self, words: str, action: Callable[[], None], tip: str = "") -> Any:
+    def button(self, label: str, action: Callable[[], None], tip: str = "") -> Any:
         """Return a button that runs ``action``."""
-        made = ipywidgets.Button(description=words, tooltip=tip, layout={"width": "auto"})
+        made = ipywidgets.Button(description=label, tooltip=tip, layout={"width": "auto"})
         made.on_click(lambda _button: self.do(action))
         return made
 

@@ -20,36 +20,36 @@ class CollapseExplorer(Explorer):
 
     Parameters
     ----------
-    found : what :func:`evae_companion.experiments.collapse.run` returned.
+    result : what :func:`evae_companion.experiments.collapse.run` returned.
     H : for energies.
     figure : of :func:`evae_companion.plotting.collapse_measure`, the same that the notebook shows before.
     """
 
-    def __init__(self, found: SimpleNamespace, H: Hamiltonian, figure: Any):
+    def __init__(self, result: SimpleNamespace, H: Hamiltonian, figure: Any):
         super().__init__()
-        self.found, self.H, self.plot = found, H, CursorPlot(figure, (0, 1))
-        self.gamma = chooser("gamma", found.shown)
+        self.result, self.H, self.plot = result, H, CursorPlot(figure, (0, 1))
+        self.gamma = chooser("gamma", result.shown)
         self.curves = ipywidgets.Image(format="png", layout={"width": "420px", "object_fit": "contain"})
-        self.image, self.words = pixels(150 * len(found.twins)), ipywidgets.HTML()
+        self.image, self.caption = pixels(150 * len(result.twins)), ipywidgets.HTML()
         self.on_change([self.gamma], self.redraw)
-        self.show(self.gamma, ipywidgets.HBox([self.curves, ipywidgets.VBox([self.image, self.words])],
+        self.show(self.gamma, ipywidgets.HBox([self.curves, ipywidgets.VBox([self.image, self.caption])],
                                               layout={"flex_flow": "wrap"}))
         self.do(self.redraw)
 
     def redraw(self) -> None:
         """Show the states at gamma, one column per training, and what was measured there."""
-        number = self.found.shown.index(self.gamma.value)
+        number = self.result.shown.index(self.gamma.value)
         self.curves.value = self.plot.at(self.gamma.value)
-        pairs = [self.found.states[name][number] for name in self.found.twins]
+        pairs = [self.result.states[name][number] for name in self.result.twins]
         self.image.value = png(sheet([[spin_picture(pair[row]) for pair in pairs] for row in (0, 1)]))
-        self.words.value = "".join(f"<div>{line}</div>" for line in self.lines(pairs))
+        self.caption.value = "".join(f"<div>{line}</div>" for line in self.lines(pairs))
 
     def lines(self, pairs: Sequence[Any]) -> list[str]:
         """Return one line per training: E/N of its two states, k-space MSE of all its samples."""
-        result = []
-        for name, pair in zip(self.found.twins, pairs, strict=True):
-            run = self.found.runs[name]
+        lines = []
+        for name, pair in zip(self.result.twins, pairs, strict=True):
+            run = self.result.runs[name]
             mse = float(run["kspace_mse"][run["gamma"] == self.gamma.value][0])
             low, high = (minus(f"{e:.5f}") for e in self.H.energy_per_spin(pair.double()).tolist())
-            result.append(f"{name}: E/N = {low} and {high} J, k-space MSE {mse:.2g}")
-        return result
+            lines.append(f"{name}: E/N = {low} and {high} J, k-space MSE {mse:.2g}")
+        return lines

@@ -29,10 +29,10 @@ class ConfinedExplorer(Explorer):
         self.samples = samples
         self.kind = ipywidgets.ToggleButtons(options=list(dict.fromkeys(sample.kind for sample in samples)))
         self.size = ipywidgets.SelectionSlider(options=self.sizes(), description="size", layout={"width": "420px"})
-        self.image, self.words = pixels(100), ipywidgets.HTML()
+        self.image, self.caption = pixels(100), ipywidgets.HTML()
         self.on_change([self.kind], self._picked)
         self.on_change([self.size], self.redraw)
-        self.show(self.kind, self.size, self.image, self.words)
+        self.show(self.kind, self.size, self.image, self.caption)
         self.do(self.redraw)
 
     def sizes(self) -> list[tuple[str, int]]:
@@ -53,10 +53,10 @@ class ConfinedExplorer(Explorer):
         whole = sheet([[picture] for picture in pictures] if tall else [pictures], gap=3)
         self.image.layout.width = f"{SCALE * whole.shape[1]}px"
         self.image.value = png(whole)
-        self.words.value = in_words(sample)
+        self.caption.value = summary_line(sample)
 
 
-def in_words(sample: Sample) -> str:
+def summary_line(sample: Sample) -> str:
     """Return what is known of a sample, in lines of HTML."""
     charge, energy = minus(f"{sample.charge:z.2f}"), minus(f"{sample.energy:.6f}")
     lines = [f"{sample.kind} {sample.shape[0]} x {sample.shape[1]} sites, {sample.size:.2f} spacings a of the bulk",

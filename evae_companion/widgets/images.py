@@ -63,7 +63,7 @@ def png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def described(H: Hamiltonian, spins: Tensor) -> dict[str, float]:
+def summary(H: Hamiltonian, spins: Tensor) -> dict[str, float]:
     """Return energy (E/N, J), charge, and angle (mean angle between spin and field, degrees) of one configuration."""
     spins = spins.double()
     cosines = H.alignment(spins).clamp(-1, 1)
@@ -78,7 +78,7 @@ def np_mask(H: Hamiltonian) -> np.ndarray:
     return np.array(H.mask)
 
 
-def in_words(numbers: dict[str, float]) -> str:
-    """Return the result of :func:`described` as one line of text."""
+def summary_line(numbers: dict[str, float]) -> str:
+    """Return the result of :func:`summary` as one line of text."""
     return minus(f"E/N = {numbers['energy']:.5f} J, charge {numbers['charge']:z.1f}, mean angle to the field "
                  f"{numbers['angle']:.2f}°")

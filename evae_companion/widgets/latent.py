@@ -11,7 +11,7 @@ from torch import Tensor
 from evae_companion.widgets.axes import axes_of
 from evae_companion.widgets.base import Explorer, number, pixels
 from evae_companion.widgets.download import links
-from evae_companion.widgets.images import angle_picture, described, in_words, png, sheet, spin_picture
+from evae_companion.widgets.images import angle_picture, png, sheet, spin_picture, summary, summary_line
 from evae_core.annealing import relax
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.model import VAE
@@ -49,7 +49,7 @@ class LatentExplorer(Explorer):
         self.sliders = [number(f"{name} {k + 1}", 0.0, -REACH, REACH, STEP) for k in range(axes)]
         self.between = ipywidgets.FloatSlider(value=0.0, min=0.0, max=1.0, step=0.01, description="A to B",
                                               disabled=True)
-        self.image, self.words, self.files = pixels(640), ipywidgets.HTML(), ipywidgets.HTML()
+        self.image, self.caption, self.files = pixels(640), ipywidgets.HTML(), ipywidgets.HTML()
         self.strip = pixels(640)
         self.strip.layout.display = "none"
         for k, slider in enumerate(self.sliders):
@@ -60,7 +60,7 @@ class LatentExplorer(Explorer):
                    self.button("relax it", self.relax, "to the nearest state at rest"),
                    self.button("keep it", self.keep, "below, with links to save it")]
         left = ipywidgets.VBox([*self.sliders, self.between])
-        right = ipywidgets.VBox([self.image, self.words])
+        right = ipywidgets.VBox([self.image, self.caption])
         self.show(ipywidgets.HTML(about), ipywidgets.HBox(buttons),
                   ipywidgets.HBox([left, right], layout={"flex_flow": "wrap"}), self.strip, self.files)
         self.do(self.sample)
@@ -113,4 +113,4 @@ class LatentExplorer(Explorer):
     def _draw(self, state: Tensor, before: str) -> None:
         self.state = state
         self.image.value = png(sheet([[spin_picture(state), angle_picture(self.H, state)]]))
-        self.words.value = before + in_words(described(self.H, state))
+        self.caption.value = before + summary_line(summary(self.H, state))

@@ -17,7 +17,7 @@ from evae_core.model import VAE
 from evae_core.training.stages import Stage, stage_schedule
 
 
-def climbed(p: RunPreset) -> dict[str, list[TrainedStage]]:
+def finished_sweeps(p: RunPreset) -> dict[str, list[TrainedStage]]:
     """Return the gamma sweeps of ``p``, as far as the store holds them, by name; nothing is trained.
 
     Raises
@@ -32,7 +32,7 @@ def climbed(p: RunPreset) -> dict[str, list[TrainedStage]]:
         if here := [TrainedStage(stage, data, folder) for stage, folder in stages if folder]:
             result[f"β = {beta:g}"] = here
     if not result:
-        raise RuntimeError(f"the store {store.root} holds no stage of the gamma ladders of preset {p.name}; run "
+        raise RuntimeError(f"the store {store.root} holds no stage of the gamma sweeps of preset {p.name}; run "
                            "notebook 3, or evae figures")
     return result
 

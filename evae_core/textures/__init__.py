@@ -172,7 +172,7 @@ class LatticeState:
 # Spacings searched by default, in helix periods, from the fewest skyrmions to the most. Wide on purpose: at
 # B J/D^2 = 0.5556 the best density lies well below that of the nicest triangular lattice one period wide.
 SPACINGS = (1.8, 0.85)
-MOST_STRAIN = 0.3   # beyond the square lattice nothing is worth a try
+MAX_STRAIN = 0.3   # beyond the square lattice nothing is worth a try
 TRIES = 4           # lattices tried at each count, the least strained ones
 STAYS = 0.15        # a skyrmion that moves farther, in units of the spacing, has left the lattice
 LOOSE = 0.02        # torque, in units of D, at which candidates are compared: energies off by less than 1e-6 J per spin
@@ -249,7 +249,7 @@ def skyrmion_lattices(H: Hamiltonian, shape: Sequence[int], counts: Any = None, 
     states: list[LatticeState] = []
     while search:
         for count in search:
-            cells = [cell for cell in commensurate_cells(shape, count)[:TRIES] if cell[0] < MOST_STRAIN]
+            cells = [cell for cell in commensurate_cells(shape, count)[:TRIES] if cell[0] < MAX_STRAIN]
             radius = 0.3 * helix_period(H) * min(1.0, 0.85 * math.sqrt(area / count))
             trials = [(count, *cell, _from_plane(H, _poles(H, shape, cell[-1], radius))) for cell in cells]
             states = _best(states + _relaxed(H, trials, LOOSE * abs(H.D), device))[:keep]

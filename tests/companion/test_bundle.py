@@ -11,7 +11,7 @@ from evae_companion import training_plans as plans
 from evae_companion.data_specs import data_spec
 from evae_companion.presets import PRESETS
 from evae_companion.store import weights
-from evae_companion.store.artifact import identity, meta_bytes, read_meta
+from evae_companion.store.artifact import identity, manifest, meta_bytes, read_meta
 from evae_companion.store.store import Store
 from evae_core.training.stages import stage_schedule
 
@@ -126,7 +126,7 @@ def test_the_run_goes_on_from_what_was_carried(run, tmp_path):
 
 
 def test_files_are_small_whatever_they_hold(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(bundle, "MOST", 50_000)
+    monkeypatch.setattr(bundle, "MAX_BYTES", 50_000)
     other = carried(run, tmp_path)
     sizes = [path.stat().st_size for path in (tmp_path / "pack").glob("part-*")]
     assert len(sizes) > 3 and max(sizes) <= 50_000 and sizes.count(50_000) >= len(sizes) - 1
@@ -139,40 +139,88 @@ def test_the_networks_of_the_paper_are_halved_and_cut(tmp_path):
 
     state = weights.halved(VAE(128).state_dict())
     size = sum(value.numel() * value.element_size() for value in state.values())
-    assert bundle.MOST < size < 2 * bundle.MOST
+    assert bundle.MAX_BYTES < size < 2 * bundle.MAX_BYTES
     decoder = weights.halved(VAE(128).state_dict(), decoder_only=True)
     assert sum(value.numel() * value.element_size() for value in decoder.values()) < 3.5e6
 
 
-@pytest.mark.parametrize("damage, words", [
-    (lambda f: (f / "part-000").write_bytes(b"x" + (f / "part-000").read_bytes()[1:]), "part-000 has another SHA-256"),
+def flipped(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def indexed(folder, change=lambda body: None):
+    """Write the index anew, with right sums of whatever the parts hold now, and a change of its body."""
+    body = read_meta(folder / "pack.json")
+    body["files"] = manifest({part: folder / part for part in body["files"]})
+    change(body)
+    (folder / "pack.json").write_bytes(meta_bytes(body))
+
+
+def harmed(folder, place):
+    """Flip a bit of the archive, and make the index agree with it."""
+    flipped(folder / "part-000", place)
+    indexed(folder)
+
+
+def renamed(folder):
+    """Another file name inside, of the same length, with all sums right but that of the header."""
+    part = folder / "part-000"
+    part.write_bytes(part.read_bytes().replace(b"measured.json", b"../../escaped"))
+    indexed(folder)
+
+
+def doubled(folder):
+    """Every artifact twice."""
+    part = folder / "part-000"
+    part.write_bytes(part.read_bytes()[:-1024] + part.read_bytes())  # without the end of the first
+    indexed(folder)
+
+
+@pytest.mark.parametrize("damage, message", [
+    (lambda f: flipped(f / "part-000", 0), "part-000 has another SHA-256"),
+    (lambda f: flipped(f / "part-000", -1), "part-000 has another SHA-256"),
+    (lambda f: (f / "part-000").write_bytes((f / "part-000").read_bytes()[:-1]), "part-000 has .* bytes instead of"),
     (lambda f: (f / "part-000").unlink(), "part-000 is missing"),
-    (lambda f: (f / "pack.json").write_text((f / "pack.json").read_text().replace("whole", "trunk")), "pack.json"),
+    (lambda f: (f / "pack.json").write_text((f / "pack.json").read_text().replace("smoke", "spoke")), "pack.json"),
     (lambda f: (f / "pack.json").unlink(), "pack.json"),
-    (lambda f: rewrite(f, "measured.json", "../../escaped"), "no plain file name"),
-    (lambda f: rewrite(f, "measured.json", ".."), "damaged|no plain file name"),
-    (lambda f: cut(f), "another SHA-256"),
+    (lambda f: harmed(f, 0), "no plain file name|no header"),
+    (lambda f: harmed(f, 150), "no header"),
+    (lambda f: harmed(f, 156), "no header"),
+    (lambda f: harmed(f, 600), "has another SHA-256 than when it was made"),
+    (lambda f: harmed(f, -1), "does not end where it should"),
+    (renamed, "no plain file name"),
+    (doubled, "there twice"),
+    (lambda f: indexed(f, lambda body: body["files"].update({"../outside": body["files"]["part-000"]})), "outside"),
+    (lambda f: indexed(f, lambda body: body["files"].update({"pack.json": body["files"]["part-000"]})), "pack.json"),
+    (lambda f: indexed(f, lambda body: body["files"].clear()), "no file of it is named"),
+    (lambda f: indexed(f, lambda body: body["spec"].pop("format")), "another version of evae.* pack again"),
 ])
-def test_a_damaged_pack_is_refused_whole(run, tmp_path, damage, words):
+def test_a_damaged_pack_is_refused_whole(run, tmp_path, damage, message):
     list(bundle.pack(TINY, run, tmp_path / "pack"))
     damage(tmp_path / "pack")
     other = Store(tmp_path / "other")
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         list(bundle.unpack(tmp_path / "pack", other))
-    assert other.names() == set() and not (tmp_path / "escaped").exists()
+    assert other.names() == set() and not list(tmp_path.rglob("*escaped*"))
 
 
-def rewrite(folder, name, other):
-    body = read_meta(folder / "pack.json")
-    entry = next(iter(body["entries"].values()))
-    entry["files"][other] = entry["files"].pop(name)
-    (folder / "pack.json").write_bytes(meta_bytes(body))
-
-
-def cut(folder):
-    body = read_meta(folder / "pack.json")
-    next(iter(next(iter(body["entries"].values()))["files"].values()))["first"] += 1
-    (folder / "pack.json").write_bytes(meta_bytes(body))
+def test_a_killed_pack_starts_over(run, tmp_path, monkeypatch):
+    """Parts without an index are no bundle; the next pack replaces them, and a finished bundle is not overwritten."""
+    folder = tmp_path / "pack"
+    with monkeypatch.context() as patch:
+        patch.setattr(bundle, "MAX_BYTES", 50_000)
+        patch.setattr(bundle, "atomic_write", lambda path, content: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            list(bundle.pack(TINY, run, folder))
+    assert len(list(folder.glob("part-*"))) > 3
+    with pytest.raises(ValueError, match="pack.json is missing"):
+        list(bundle.unpack(folder, Store(tmp_path / "other")))
+    list(bundle.pack(TINY, run, folder))
+    assert sorted(path.name for path in folder.iterdir()) == ["pack.json", "part-000"]
+    with pytest.raises(ValueError, match="new or empty"):
+        list(bundle.pack(TINY, run, folder))
 
 
 def test_what_is_there_stays(run, tmp_path):
@@ -180,7 +228,7 @@ def test_what_is_there_stays(run, tmp_path):
     stage = stage_schedule(TINY)[0]
     before = run.meta(spec(stage))
     (line,) = bundle.unpack(tmp_path / "pack", run)
-    assert line.startswith("0 artefacts taken") and run.meta(spec(stage)) == before
+    assert line.startswith("0 artifacts taken") and run.meta(spec(stage)) == before
 
 
 def test_carried_twice_is_carried_once(run, tmp_path):

@@ -176,7 +176,7 @@ def test_stopped_by_hand(root, monkeypatch, capsys):
     assert command.main(["figures"], root) == 130 and "stopped" in capsys.readouterr().err
 
 
-# Time boxes ---------------------------------------------------------------------------------------------------------
+# Deadlines ----------------------------------------------------------------------------------------------------------
 
 CLIMB = """import sys, time
 from evae_companion.store.store import Store
@@ -207,13 +207,13 @@ def test_no_minutes_make_nothing_and_the_next_call_goes_on(root, figures, capsys
 
 
 def test_a_box_ends_within_a_notebook(root, monkeypatch, capsys):
-    """The second notebook's first artefact outlasts the box: it is kept, what follows is left to the next call."""
-    monkeypatch.setattr(deadline, "opened", lambda minutes: f"{time.time()!r}+{seconds!r}")
+    """The second notebook's first artifact outlasts the deadline: it is kept, what follows is left to the next call."""
+    monkeypatch.setattr(deadline, "after", lambda minutes: f"{time.time()!r}+{seconds!r}")
     notebook(root, "01_first", LOOK.format(name="01_first"))
     notebook(root, "02_second", "import time\nfrom evae_companion.store import deadline\n"
              "from evae_companion.store.store import Store\n"
              "Store().get({'kind': 'thing', 'seed': 0}, lambda f: "
-             "(time.sleep(max(0, deadline.box()[1] - time.time()) + 0.1), (f / 'a').write_text('a')))",
+             "(time.sleep(max(0, deadline.interval()[1] - time.time()) + 0.1), (f / 'a').write_text('a')))",
              CLIMB.format(first=1, seconds=0))
     notebook(root, "03_third")
     seconds = 20.0
@@ -250,7 +250,7 @@ def test_kernels_know_no_record_unless_asked(root, tmp_path, monkeypatch, capsys
     for name in ("03_third", "04_fourth", "05_fifth", "06_sixth"):
         notebook(root, name, look)
     monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
-    monkeypatch.setenv("EVAE_DEADLINE", deadline.opened(0))
+    monkeypatch.setenv("EVAE_DEADLINE", deadline.after(0))
     assert command.main(["figures", "--preset", "smoke", "--only", "04"], root) == 0
     assert outputs(root / "build" / "smoke" / "04_fourth.ipynb") == "off None\n"
     argv = ["figures", "--preset", "smoke", "--recorded"]
@@ -285,19 +285,19 @@ def test_claims(root, figures, capsys):
 
 
 def test_clean_and_info(root, capsys, monkeypatch):
-    artefacts = Store()
-    folder = artefacts.get({"kind": "thing"}, lambda folder: (folder / "a").write_bytes(bytes(5000)))
+    artifacts = Store()
+    folder = artifacts.get({"kind": "thing"}, lambda folder: (folder / "a").write_bytes(bytes(5000)))
     assert command.main(["info"], root) == 0
     said = capsys.readouterr().out
-    assert str(artefacts.root) in said and "KiB" in said and "torch" in said and "preset          laptop" in said
+    assert str(artifacts.root) in said and "KiB" in said and "torch" in said and "preset          laptop" in said
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda question: "" if str(artefacts.root) in question else "y")
+    monkeypatch.setattr("builtins.input", lambda question: "" if str(artifacts.root) in question else "y")
     assert command.main(["clean"], root) == 0 and "nothing removed" in capsys.readouterr().out
-    assert artefacts.find({"kind": "thing"}) == folder
+    assert artifacts.find({"kind": "thing"}) == folder
     assert command.main(["clean", "--yes"], root) == 0
     said = capsys.readouterr().out
-    assert folder.name in said and "removed from" in said and artefacts.size() == 0
-    assert command.main(["clean", "--yes"], root) == 0 and "holds no artefacts" in capsys.readouterr().out
+    assert folder.name in said and "removed from" in said and artifacts.size() == 0
+    assert command.main(["clean", "--yes"], root) == 0 and "holds no artifacts" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("argv", [["figures"], ["notebooks"], ["publish"], ["certify"]])
@@ -389,7 +389,7 @@ def test_python_dash_m():
 
 
 def test_train_makes_every_stage_in_boxes_and_without_notebooks(root, monkeypatch, tmp_path, capsys):
-    """No box: all stages; a box without minutes: none, and exit code 3; again: nothing is left to do."""
+    """No deadline: all stages; one of no minutes: none, and exit code 3; again: nothing is left to do."""
     tiny = dataclasses.replace(PRESETS["smoke"], size=16, train=24, validation=4, test=4, sweeps=5, batch=8,
                                first_steps=2, beta_steps=2, gamma_steps=2, collapse_steps=2, betas=(1e-4, 1e-3),
                                gammas=(1.0, 1e3), confined=((16, 16),), confined_train=10, confined_steps=2)

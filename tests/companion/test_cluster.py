@@ -136,7 +136,7 @@ def bucket():
         patch.setitem(fsspec.config.conf, "s3", {})
         fsspec.config.set_conf_env(fsspec.config.conf)
         fsspec.filesystem("s3").mkdir("evae")
-        yield "s3://evae/artefacts"
+        yield "s3://evae/artifacts"
         running.stop()
 
 
@@ -148,7 +148,7 @@ def test_an_object_store_gives_the_serial_tables(tmp_path, bucket, serial):
 
 
 def test_an_object_store_keeps_the_first(tmp_path, bucket, monkeypatch):
-    """Two that found nothing there put the same artefact: one object, the first one's; damaged, it is made anew."""
+    """Two that found nothing there put the same artifact: one object, the first one's; damaged, it is made anew."""
     stores, spec = [Store(tmp_path / name) for name in "ab"], {"kind": "thing", "number": 1}
     for number, store in enumerate(stores):
         store.get(spec, lambda folder, number=number: (folder / "a.txt").write_text(f"{number}"))

@@ -143,11 +143,11 @@ def test_lost_again_and_again_is_an_error(tmp_path, monkeypatch):
 
 
 def test_the_time_box_ends_it(tmp_path, monkeypatch):
-    monkeypatch.setenv(deadline.ENV, deadline.opened(0))
+    monkeypatch.setenv(deadline.ENV, deadline.after(0))
     outcome = run_tasks(work(tiny()), Refuses, StoreLocation(str(tmp_path)), "cpu")
     assert outcome.over and not outcome.receipts and not outcome.errors
     with pytest.raises(deadline.DeadlineExceeded):
-        run_task(work(tiny())[0], StoreLocation(str(tmp_path)), "cpu", deadline.opened(0))
+        run_task(work(tiny())[0], StoreLocation(str(tmp_path)), "cpu", deadline.after(0))
 
 
 def test_phases():

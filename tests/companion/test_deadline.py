@@ -1,4 +1,4 @@
-"""The time box: nothing is begun after its end, what was begun is finished, and the next call goes on."""
+"""The deadline: nothing is begun after its end, what was begun is finished, and the next call goes on."""
 
 import dataclasses
 import json
@@ -28,11 +28,11 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def box(monkeypatch):
-    """Opens a box that began so many seconds ago and ends in so many."""
-    def opened(ago: float, left: float):
+def set_deadline(monkeypatch):
+    """Set the deadline of a run that began so many seconds ago and ends in so many."""
+    def set_to(ago: float, left: float):
         monkeypatch.setenv(deadline.ENV, f"{time.time() - ago:.3f}+{ago + left:.3f}")
-    return opened
+    return set_to
 
 
 def write(folder):
@@ -44,40 +44,40 @@ def thing(number, **more):
 
 
 def test_the_environment_holds_the_box(monkeypatch):
-    assert deadline.box() is None and not deadline.over()
-    monkeypatch.setenv(deadline.ENV, deadline.opened(2))
-    start, end = deadline.box()
-    assert abs(start - time.time()) < 5 and end - start == pytest.approx(120) and not deadline.over()
-    monkeypatch.setenv(deadline.ENV, deadline.opened(0))
-    assert deadline.over()
+    assert deadline.interval() is None and not deadline.passed()
+    monkeypatch.setenv(deadline.ENV, deadline.after(2))
+    start, end = deadline.interval()
+    assert abs(start - time.time()) < 5 and end - start == pytest.approx(120) and not deadline.passed()
+    monkeypatch.setenv(deadline.ENV, deadline.after(0))
+    assert deadline.passed()
     monkeypatch.setenv(deadline.ENV, "tomorrow")
     with pytest.raises(ValueError, match="EVAE_DEADLINE.*tomorrow"):
-        deadline.box()
+        deadline.interval()
     for bad in (-1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="minutes"):
-            deadline.opened(bad)
+            deadline.after(bad)
 
 
-def test_nothing_is_begun_after_the_end(store, box):
+def test_nothing_is_begun_after_the_end(store, set_deadline):
     here = store.get(thing(1), write)
-    box(10, -0.01)
+    set_deadline(10, -0.01)
     with pytest.raises(DeadlineExceeded, match=r"thing-[0-9a-f]{16} \(thing\)"):
         store.get(thing(2), write)
     assert store.get(thing(1), write) == here  # what is there is read
     assert store.names() == {here.name}
 
 
-def test_what_was_begun_is_finished(store, box):
+def test_what_was_begun_is_finished(store, set_deadline):
     def slowly(folder):
         time.sleep(0.3)
         write(folder)
 
-    box(0, 0.2)
-    assert (store.get(thing(1), slowly) / "a").is_file() and deadline.over()
+    set_deadline(0, 0.2)
+    assert (store.get(thing(1), slowly) / "a").is_file() and deadline.passed()
 
 
-def test_parents_are_units_of_their_own(store, box):
-    """The box ends between two parents: the first is kept, the child's own work has not begun."""
+def test_parents_are_units_of_their_own(store, set_deadline):
+    """The deadline passes between two parents: the first is kept, the child's own work has not begun."""
     begun = []
 
     def child(folder):
@@ -86,12 +86,12 @@ def test_parents_are_units_of_their_own(store, box):
         begun.append(True)
         write(folder)
 
-    box(0, 0.2)
+    set_deadline(0, 0.2)
     with pytest.raises(DeadlineExceeded):
         store.get(thing("child"), child)
     assert store.find(thing("first")) and not begun
     assert [p.name for p in store.root.iterdir() if "partial" in p.name] == []
-    box(0, 60)
+    set_deadline(0, 60)
     assert store.get(thing("child"), child) and begun == [True]
 
 
@@ -114,20 +114,20 @@ def lasted(store, spec, seconds):
     store.put(spec, write, {"wall_seconds": seconds})
 
 
-def test_what_will_not_fit_is_left_to_the_next_box(store, box):
+def test_what_will_not_fit_is_left_to_the_next_run(store, set_deadline):
     lasted(store, thing(1, steps=100), 30.0)
     lasted(store, thing(2, steps=10), 0.1)
-    box(5, 10)
+    set_deadline(5, 10)
     time.sleep(0.01)
     assert store.get(thing(3, steps=10), write)  # the most similar one was fast
     with pytest.raises(DeadlineExceeded, match="steps 100.*about 0.5 minutes; 0.17 are left"):
         store.get(thing(4, steps=100), write)
 
 
-def test_the_first_of_a_box_is_begun_whatever_it_takes(store, box):
+def test_the_first_of_a_run_is_begun_whatever_it_takes(store, set_deadline):
     lasted(store, thing(1), 1e5)
     time.sleep(0.1)
-    box(0, 10)
+    set_deadline(0, 10)
     assert store.get(thing(2), write)
     with pytest.raises(DeadlineExceeded):
         lasted(store, thing(3), 1e5) or store.get(thing(4), write)
@@ -148,13 +148,13 @@ def test_put_keeps_what_is_there(store):
     assert json.loads((store.find(thing(1)) / "meta.json").read_text())["more"] == [1]
 
 
-def test_the_end_comes_through_worker_processes(store, box, monkeypatch):
-    """Ladders side by side: the box ends, every worker stops between stages, and the next call ends in the same."""
+def test_the_end_comes_through_worker_processes(store, set_deadline, monkeypatch):
+    """Sweeps side by side: at the deadline every worker stops between stages, and the next call ends in the same."""
     monkeypatch.setattr(sweeps, "FEW_STEPS", 0)
     ladders = [stage_schedule(TINY, 1e-3), stage_schedule(TINY, 1e-4)]
     load_data(SMALL, store, "cpu")
     before = store.names()
-    box(10, -0.01)
+    set_deadline(10, -0.01)
     with pytest.raises(DeadlineExceeded, match=r"stage-[0-9a-f]{16} \(stage seed 0 beta 0.0001 gamma 0 steps 4\)"):
         sweeps.train_sweeps(ladders, SMALL, store, "cpu", workers=2)
     assert store.names() == before

@@ -16,7 +16,7 @@ from evae_companion.cli import main
 from evae_companion.data_specs import confined_spec, data_spec
 from evae_companion.experiments import budget, report_tables, size_scan
 from evae_companion.experiments.budget import arrival, curves, samples
-from evae_companion.experiments.ground_state import certified, gaps, known_best, search_of
+from evae_companion.experiments.ground_state import cached_candidates, gaps, known_best, search_of
 from evae_companion.experiments.size_scan import shapes, spacing
 from evae_companion.presets import PRESETS
 from evae_companion.store.store import Store
@@ -56,7 +56,7 @@ def test_gaps_measure_every_training_at_its_last_and_best_stage(found):
         assert row["relaxed_mean"] >= row["relaxed_lowest"] - 1e-6 and 0 <= row["share"] <= 1
     assert set(found.gaps.state) == set(plans.collapsing(TINY))
     H = data_spec(TINY).hamiltonian
-    best = rows[1]["relaxed_lowest"] + found.gaps.certificate.best.energy
+    best = rows[1]["relaxed_lowest"] + found.gaps.candidates.best.energy
     assert float(H.energy_per_spin(next(iter(found.gaps.state.values())))) == pytest.approx(best, abs=1e-5)
 
 
@@ -107,8 +107,8 @@ def test_networks_of_the_strip_belong_to_the_run():
 # Words --------------------------------------------------------------------------------------------------------------
 
 def test_tables_hold_what_was_found(found):
-    table = report_tables.certificate_table(found.gaps.certificate, most=2)
-    best = found.gaps.certificate.best
+    table = report_tables.candidates_table(found.gaps.candidates, most=2)
+    best = found.gaps.candidates.best
     assert f"{best.energy:.8f}" in table and "not proven" in table and "| uniform: begun along" in table
     assert report_tables.gap_table(found.gaps.rows).count("\n") == 1 + 6
     assert report_tables.strip_table(found.size_scan).count("\n") == 1 + len(found.size_scan)
@@ -152,7 +152,7 @@ def test_a_search_is_recorded_and_read_back(tmp_path, monkeypatch, capsys):
     assert "written to" in capsys.readouterr().out
     known, line = known_best(p)
     data = data_spec(p)
-    here = certified(data.hamiltonian, data.shape, search_of(p), report=pytest.fail)
+    here = cached_candidates(data.hamiltonian, data.shape, search_of(p), report=pytest.fail)
     assert known.candidates == here.candidates and torch.equal(known.spins, here.spins)
     assert line.startswith("RECORDED") and "certify --preset smoke" in line
     (tmp_path / "known" / "smoke" / "certificate.json").write_text("{}")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import erfc
 
-from evae_companion.analysis import Search, Tempering, certificate, overlap_rate, rate, temperatures
+from evae_companion.analysis import Search, Tempering, ground_state_candidates, overlap_rate, rate, temperatures
 from evae_companion.analysis.descent import descended, energies
 from evae_companion.analysis.ground_state_search import wave_length
 from evae_companion.analysis.samplers import EnergyTrace, annealings, decoded, tempering
@@ -71,7 +71,7 @@ def test_masked_samples_are_empty_outside():
     H = Hamiltonian(D=0.6, B=0.2, boundary=mask)
     spins = torch.stack([m.spins for m in trial_states_of(H, (24, 24))])
     assert not spins[..., torch.from_numpy(~mask)].any()
-    found = certificate(H, (24, 24), SMALL)
+    found = ground_state_candidates(H, (24, 24), SMALL)
     assert found.best.torque < 1e-6 and not found.spins[:, torch.from_numpy(~mask)].any()
     assert found.best.energy == pytest.approx(float(H.energy_per_spin(found.spins)), abs=1e-12)
 
@@ -94,10 +94,10 @@ def test_settle_arrives_and_never_climbs(boundary):
 
 @pytest.fixture(scope="module")
 def found():
-    return certificate(Hamiltonian(D=0.6, B=0.2), (32, 32), SMALL)
+    return ground_state_candidates(Hamiltonian(D=0.6, B=0.2), (32, 32), SMALL)
 
 
-def test_certificate_is_ordered_at_rest_and_holds_every_kind(found):
+def test_search_is_ordered_at_rest_and_holds_every_kind(found):
     E = [c.energy for c in found.candidates]
     assert E == sorted(E) and max(c.torque for c in found.candidates) < 1e-6
     assert {"uniform", "helix", "2-q"} <= {c.kind for c in found.candidates}
@@ -130,12 +130,12 @@ def test_gap_before_and_after_rest(found):
 
 
 def test_search_is_deterministic(found):
-    again = certificate(Hamiltonian(D=0.6, B=0.2), (32, 32), SMALL)
+    again = ground_state_candidates(Hamiltonian(D=0.6, B=0.2), (32, 32), SMALL)
     assert again.candidates == found.candidates and torch.equal(again.spins, found.spins)
 
 
 def test_the_helix_wins_without_a_field():
-    found = certificate(Hamiltonian(D=0.6, B=0.0), (16, 16), SMALL)
+    found = ground_state_candidates(Hamiltonian(D=0.6, B=0.0), (16, 16), SMALL)
     assert found.best.kind == "helix" and abs(found.best.charge) < 1e-6
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evae_companion.analysis import certificate
+from evae_companion.analysis import ground_state_candidates
 from evae_companion.analysis.luttinger_tisza import lower_bound
 from evae_companion.experiments import other_systems, sample_quality, systems
 from evae_companion.experiments.other_systems import SMOKE as QUICK
@@ -30,7 +30,7 @@ def test_systems_scale_with_the_preset(preset):
 def test_the_search_finds_what_is_proven():
     """Helices, stripes and spirals reach the bound, and nothing lies below it."""
     for name, H in hamiltonians(SMOKE).items():
-        best, bound = certificate(H, (12, 12), QUICK, device="cpu").best, lower_bound(H, (12, 12))
+        best, bound = ground_state_candidates(H, (12, 12), QUICK, device="cpu").best, lower_bound(H, (12, 12))
         assert best.energy > bound - 1e-9 and best.torque < 1e-6
         if name != "merons":
             assert best.energy == pytest.approx(bound, abs=1e-9), name

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evae_companion import places
-from evae_companion.store import artifact as artefact_module
+from evae_companion.store import artifact as artifact_module
 from evae_companion.store import store as store_module
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.store.store import Store
@@ -57,7 +57,7 @@ def contents(root: Path):
     return sorted(p.name for p in root.iterdir() if p.name != "locks")
 
 
-# What an artefact is ------------------------------------------------------------------------------------------------
+# What an artifact is ------------------------------------------------------------------------------------------------
 
 def test_made_once_then_found(store, make):
     assert store.find(SPEC) is None and store.size() == 0 and not store.root.exists()
@@ -81,8 +81,8 @@ def test_meta_says_what_it_is(store, make):
 
 @given(st.permutations(list(SPEC)))
 def test_key_order_does_not_matter(keys):
-    name = artefact_module.identity(SPEC)[1]
-    assert artefact_module.identity({key: SPEC[key] for key in keys})[1] == name
+    name = artifact_module.identity(SPEC)[1]
+    assert artifact_module.identity({key: SPEC[key] for key in keys})[1] == name
 
 
 @pytest.mark.parametrize("a, b, same", [
@@ -91,20 +91,20 @@ def test_key_order_does_not_matter(keys):
     (True, 1, False), (None, 0, False), ("1", 1, False), ((1, 2), [1, 2], True), ([1, 2], [2, 1], False),
     (np.int64(3), 3, True), (np.float64(0.1), 0.1, True), ({"a": 1, "b": 2}, {"b": 2.0, "a": 1}, True),
 ])
-def test_equal_specs_are_one_artefact(a, b, same):
-    names = {artefact_module.identity({"kind": "k", "value": value})[1] for value in (a, b)}
+def test_equal_specs_are_one_artifact(a, b, same):
+    names = {artifact_module.identity({"kind": "k", "value": value})[1] for value in (a, b)}
     assert (len(names) == 1) is same
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))
 def test_floats_are_told_apart_to_the_last_bit(a, b):
-    names = {artefact_module.identity({"kind": "k", "value": value})[1] for value in (a, b)}
+    names = {artifact_module.identity({"kind": "k", "value": value})[1] for value in (a, b)}
     assert (len(names) == 1) is (a == b)
 
 
 def test_the_name_is_stable():
-    """A change here would orphan every artefact that readers have made."""
-    assert artefact_module.identity({"kind": "thing", "x": [1, 2.5, None, "é"]})[1] == "thing-96e64cb155aeb4df"
+    """A change here would orphan every artifact that readers have made."""
+    assert artifact_module.identity({"kind": "thing", "x": [1, 2.5, None, "é"]})[1] == "thing-96e64cb155aeb4df"
 
 
 @pytest.mark.parametrize("spec, error, word", [
@@ -164,16 +164,16 @@ def edit_meta(path: Path, **changes):
     """Change meta.json the way a program would: valid JSON, the rest and even its hash kept right."""
     body = json.loads(path.read_text())
     del body["sha256"]
-    path.write_bytes(artefact_module.meta_bytes({**body, **changes}))
+    path.write_bytes(artifact_module.meta_bytes({**body, **changes}))
 
 
 def checked_folders() -> set[str]:
-    return {folder for folder, *_ in artefact_module._verified}
+    return {folder for folder, *_ in artifact_module._verified}
 
 
 def remember(store: Store, folder: Path, monkeypatch):
     """Let this process check the hashes and trust the time stamps, at once instead of after two seconds."""
-    monkeypatch.setattr(artefact_module, "_RECENT_NS", 20_000_000)
+    monkeypatch.setattr(artifact_module, "_RECENT_NS", 20_000_000)
     time.sleep(0.05)
     assert store.find(SPEC) == folder and str(folder) in checked_folders()
 
@@ -223,8 +223,8 @@ def test_hashes_are_read_once_a_process(store, make, monkeypatch):
     folder = store.get(SPEC, make)
     remember(store, folder, monkeypatch)
     hashed = []
-    monkeypatch.setattr(artefact_module, "sha256",
-                        lambda path, real=artefact_module.sha256: hashed.append(path) or real(path))
+    monkeypatch.setattr(artifact_module, "sha256",
+                        lambda path, real=artifact_module.sha256: hashed.append(path) or real(path))
     assert store.get(SPEC, make) == folder and hashed == []
     (folder / "record.json").touch()
     assert store.get(SPEC, make) == folder and len(hashed) == 2 and make.calls == 1
@@ -241,21 +241,21 @@ def test_a_flip_that_restores_the_time_is_seen(store, make, monkeypatch):
 
 
 def test_fresh_stamps_are_not_trusted(store, make):
-    """Two writes within a tick of the file system's clock look alike; a just made artefact is hashed again."""
+    """Two writes within a tick of the file system's clock look alike; a just made artifact is hashed again."""
     folder = store.get(SPEC, make)
     assert store.find(SPEC) == folder and str(folder) not in checked_folders()
 
 
 @pytest.fixture(scope="module")
-def artefact(tmp_path_factory):
+def artifact(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("bytes"))
     return store, store.get(SPEC, Maker())
 
 
 @given(name=st.sampled_from(["meta.json", "record.json", "weights/a.npy"]), where=st.floats(0, 1, exclude_max=True),
        change=st.integers(1, 255), how=st.sampled_from(["flip", "insert", "delete", "swap"]))
-def test_any_changed_byte_is_seen(artefact, name, where, change, how):
-    store, folder = artefact
+def test_any_changed_byte_is_seen(artifact, name, where, change, how):
+    store, folder = artifact
     path = folder / name
     intact = path.read_bytes()
     at = int(where * len(intact))
@@ -316,13 +316,13 @@ def link(folder: Path):
     (lambda folder: (folder / "meta.json").write_text("{}"), "meta.json"), (link, "b, which is not a plain file"),
     (lambda folder: os.mkfifo(folder / "pipe"), "pipe, which is not a plain file"),
 ])
-def test_what_is_no_artefact(store, wrong, words):
+def test_what_is_no_artifact(store, wrong, words):
     with pytest.raises(RuntimeError, match=words):
         store.get(SPEC, wrong)
     assert contents(store.root) == []
 
 
-def test_makers_may_ask_for_other_artefacts_but_not_their_own(store, make):
+def test_makers_may_ask_for_other_artifacts_but_not_their_own(store, make):
     other = {**SPEC, "seed": 8}
 
     def nested(folder):
@@ -410,13 +410,13 @@ def test_threads_make_once(store, tmp_path):
 
 
 def test_what_a_killed_run_left_goes_with_the_next_get(store, make):
-    name = artefact_module.identity(SPEC)[1]
+    name = artifact_module.identity(SPEC)[1]
     ours, other = store.root / f"{name}.partial-1-ab", store.root / "thing-0123456789abcdef.partial-1-ab"
     for folder in (ours, other):
         folder.mkdir(parents=True)
         (folder / "half").write_text("half")
     store.get(SPEC, make)
-    assert not ours.exists() and other.exists()  # another artefact's maker may be alive
+    assert not ours.exists() and other.exists()  # another artifact's maker may be alive
     assert set(store.clean()) == {name, other.name}
 
 
@@ -680,7 +680,7 @@ def test_a_file_is_exchanged_for_a_smaller_one(tmp_path):
 
 
 @pytest.mark.parametrize("dies", ["make", "replace", "atomic_write", "unlink"])
-def test_an_exchange_that_is_killed_leaves_the_artefact_whole(tmp_path, monkeypatch, dies):
+def test_an_exchange_that_is_killed_leaves_the_artifact_whole(tmp_path, monkeypatch, dies):
     """At every step of it; the same call then completes."""
     store = Store(tmp_path)
     folder = store.get(SPEC, lambda folder: (folder / "big.bin").write_bytes(bytes(1000)))

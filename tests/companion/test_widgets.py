@@ -147,18 +147,18 @@ def test_sheet_sets_pictures_on_white():
 
 def test_described_is_the_core():
     spins = random_spins(3, 16, 16)
-    found = images.described(H, spins)
+    found = images.summary(H, spins)
     assert found["energy"] == pytest.approx(float(H.energy_per_spin(spins.double())), abs=1e-12)
     assert found["charge"] == pytest.approx(float(topological_charge(spins)), abs=1e-9)
-    up = images.described(H, uniform((8, 8)))
+    up = images.summary(H, uniform((8, 8)))
     assert up["energy"] == pytest.approx(-2.2) and up["charge"] == 0 and up["angle"] == pytest.approx(0, abs=1e-4)
-    assert "−2.20000 J" in images.in_words(up)
+    assert "−2.20000 J" in images.summary_line(up)
     mask = np.zeros((8, 8), bool)
     mask[:4] = True
     half = Hamiltonian(D=0.0, B=0.2, boundary=mask)
     tilted = torch.zeros(3, 8, 8)
     tilted[0, :4] = 1.0  # in the plane, across the field: every angle is that between x and J sum + B z
-    angle = images.described(half, tilted)["angle"]
+    angle = images.summary(half, tilted)["angle"]
     number = (np.pad(mask, 1)[2:, 1:-1] + np.pad(mask, 1)[:-2, 1:-1].astype(int) + np.pad(mask, 1)[1:-1, 2:]
               + np.pad(mask, 1)[1:-1, :-2])[mask]
     assert angle == pytest.approx(np.degrees(np.arctan2(0.2, number)).mean(), abs=1e-4)
@@ -246,7 +246,7 @@ def test_annealing_explorer_steps_runs_and_pauses():
         await explorer.task
 
     asyncio.run(watch())
-    assert "frames a second" in explorer.words.value and not explorer.errors.outputs
+    assert "frames a second" in explorer.caption.value and not explorer.errors.outputs
 
 
 def test_annealing_explorer_draws_a_mask_and_shows_errors():
@@ -326,7 +326,7 @@ def test_latent_sliders_move_the_state(latent, model):
         assert torch.allclose(now[rest], others[rest], atol=1e-3)
     with torch.no_grad():
         assert torch.equal(latent.state, model.decode(latent.z[None])[0])
-    assert images.in_words(images.described(H, latent.state)) in latent.words.value
+    assert images.summary_line(images.summary(H, latent.state)) in latent.caption.value
     assert latent.image.value == images.png(images.sheet([[images.spin_picture(latent.state),
                                                                images.angle_picture(H, latent.state)]]))
 
@@ -363,7 +363,7 @@ def test_between_two_states(latent):
 
 def test_relaxed_states_are_at_rest(latent):
     latent.relax()
-    assert float(H.torque(latent.state.double()).max()) < 2e-4 and latent.words.value.startswith("relaxed")
+    assert float(H.torque(latent.state.double()).max()) < 2e-4 and latent.caption.value.startswith("relaxed")
 
 
 def test_kept_states_can_be_saved(latent, tmp_path):
@@ -384,7 +384,7 @@ def test_kept_states_can_be_saved(latent, tmp_path):
 def test_nothing_at_hand_is_said(monkeypatch):
     monkeypatch.setenv("EVAE_RECORDED", "off")
     p = PRESETS["smoke"]
-    for ask in (loaders.climbed, loaders.latent_network):
+    for ask in (loaders.finished_sweeps, loaders.latent_network):
         with pytest.raises(RuntimeError, match="notebook 3"):
             ask(p)
     with pytest.raises(ValueError, match="gamma must be"):
@@ -398,19 +398,19 @@ def tiny():
                    beta_steps=1, gamma_steps=1, collapse_steps=1, samples=4, gammas=(1.0, 100.0, 1e4), seeds=1)
 
 
-def test_the_ladder_explorer_shows_what_was_trained(tiny):
+def test_the_sweep_explorer_shows_what_was_trained(tiny):
     from evae_companion.data_specs import data_spec
     from evae_companion.sweeps import train_sweeps
     from evae_core.training.stages import stage_schedule
     plans = [stage_schedule(tiny, beta) for beta in tiny.gamma_betas]
     runs = train_sweeps(plans, data_spec(tiny), device="cpu", workers=1)
-    found = widgets.climbed(tiny)
+    found = widgets.finished_sweeps(tiny)
     assert list(found) == ["β = 0.001", "β = 0.0001"] and [len(run) for run in found.values()] == [3, 3]
-    explorer = widgets.LadderExplorer(found)
+    explorer = widgets.SweepExplorer(found)
     assert explorer.places() == [1.0, 100.0, 1e4]
     drawn, losses = explorer.image.value, explorer.losses.value
     explorer.place.value = 100.0
-    assert explorer.image.value != drawn and explorer.losses.value != losses and "gamma = 100" in explorer.words.value
+    assert explorer.image.value != drawn and explorer.losses.value != losses and "gamma = 100" in explorer.caption.value
     drawn = explorer.image.value
     explorer.name.value = "β = 0.0001"
     assert explorer.image.value != drawn and explorer.place.value == 100.0
@@ -424,12 +424,12 @@ def test_the_ladder_explorer_shows_what_was_trained(tiny):
     model, spins = widgets.latent_network(tiny)
     assert spins.shape == (20, 3, 16, 16) and not model.training
     (run,) = train_sweeps([stage_schedule(tiny)], data_spec(tiny), device="cpu")
-    beta = widgets.LadderExplorer({"seed 0": run}, "beta")
+    beta = widgets.SweepExplorer({"seed 0": run}, "beta")
     assert beta.places() == list(tiny.betas)
     with pytest.raises(ValueError, match="along"):
-        widgets.LadderExplorer(found, "delta")
-    with pytest.raises(ValueError, match="ladders"):
-        widgets.LadderExplorer({})
+        widgets.SweepExplorer(found, "delta")
+    with pytest.raises(ValueError, match="sweeps"):
+        widgets.SweepExplorer({})
 
 
 def test_the_interpolation_explorer_walks_both_networks():
@@ -442,13 +442,13 @@ def test_the_interpolation_explorer_walks_both_networks():
         asked.append((gamma, step))
         return random_spins(3, 16, 16, seed=step)
     found = SimpleNamespace(profile=profile, energy={"lattice": -2.1}, frame=state)
-    explorer = widgets.InterpolationExplorer(found, H)
+    explorer = widgets.LatentInterpolationExplorer(found, H)
     assert asked == [(0.0, 80), (100.0, 120)] and (explorer.R.min, explorer.R.max) == (-80, 80)
     before = [image.value for image in (*explorer.images, explorer.energies)]
     explorer.R.value = 7
     assert asked[2:] == [(0.0, 87), (100.0, 127)]
     assert all(a != b.value for a, b in zip(before, (*explorer.images, explorer.energies), strict=True))
-    assert "γ = 100" in explorer.words[1].value
+    assert "γ = 100" in explorer.captions[1].value
 
 
 def test_the_collapse_explorer_sets_seeds_side_by_side():
@@ -463,10 +463,10 @@ def test_the_collapse_explorer_sets_seeds_side_by_side():
     explorer = widgets.CollapseExplorer(found, H, fig)
     assert pixels_of(explorer.image).shape[:2] == (34, 34)
     before = explorer.image.value, explorer.curves.value
-    assert "MSE 0.01" in explorer.words.value
+    assert "MSE 0.01" in explorer.caption.value
     explorer.gamma.value = 1e4
     assert explorer.image.value != before[0] and explorer.curves.value != before[1]
-    assert explorer.words.value.count("MSE 1e-07") == 2
+    assert explorer.caption.value.count("MSE 1e-07") == 2
 
 
 def test_the_confined_explorer_shows_size_and_shape():
@@ -478,10 +478,10 @@ def test_the_confined_explorer_shows_size_and_shape():
                sample("wire", (8, 32), 1.0, raw=-2.1, relaxed=-2.1, relaxed_skyrmions=2,
                       state=random_spins(3, 8, 32, seed=1))]
     explorer = widgets.ConfinedExplorer(samples)
-    assert pixels_of(explorer.image).shape[:2] == (16, 35) and "the same state" in explorer.words.value
+    assert pixels_of(explorer.image).shape[:2] == (16, 35) and "the same state" in explorer.caption.value
     explorer.size.value = 0
-    assert pixels_of(explorer.image).shape[:2] == (20, 20) and "no E-VAE" in explorer.words.value
+    assert pixels_of(explorer.image).shape[:2] == (20, 20) and "no E-VAE" in explorer.caption.value
     explorer.kind.value = "wire"
-    assert pixels_of(explorer.image).shape[:2] == (19, 32) and "another state" in explorer.words.value
+    assert pixels_of(explorer.image).shape[:2] == (19, 32) and "another state" in explorer.caption.value
     with pytest.raises(ValueError, match="samples"):
         widgets.ConfinedExplorer([])

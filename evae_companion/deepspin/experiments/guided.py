@@ -19,7 +19,7 @@ from evae_companion.deepspin.guide import Guide
 from evae_companion.deepspin.lattice import LatticeSpin
 from evae_companion.deepspin.lattice_training import LatticeTraining, disturbed, errors, label, pieces
 from evae_companion.experiments import result_cache
-from evae_companion.experiments.ground_state import SAME, certified, search_of
+from evae_companion.experiments.ground_state import SAME, cached_candidates, search_of
 from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.store.store import Store
@@ -95,7 +95,7 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
     states : {name: (3, N, N)}, the relaxed state of median energy of the first seed, and "lowest known".
     """
     data = data_spec(p)
-    best = certified(data.hamiltonian, data.shape, search_of(p), device)
+    best = cached_candidates(data.hamiltonian, data.shape, search_of(p), device)
     trainings = {f"{steps} steps": LatticeTraining(steps=steps) for steps in STEPS[p.name]}
     names, climbers = ["start", *trainings, "explicit"], [*trainings, "explicit"]
     plans = {seed: stages(p, seed) for seed in SEEDS}

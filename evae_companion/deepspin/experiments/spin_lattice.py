@@ -21,7 +21,7 @@ from evae_companion.deepspin.model import ModelSpec
 from evae_companion.deepspin.potential import Potential, evaluate
 from evae_companion.deepspin.reference import SpinLattice
 from evae_companion.deepspin.spectra import linear_modes, magnetisation, peaks, spectra, thermally_displaced
-from evae_companion.deepspin.training import Trained, TrainSpec, artefact, train
+from evae_companion.deepspin.training import Trained, TrainSpec, artifact, train
 from evae_companion.experiments.result_cache import Report, run_jobs
 from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, save_arrays
@@ -86,7 +86,7 @@ def learning(p: RunPreset, device: str = "cpu", report: Report = print) -> dict[
     spec = TrainSpec(steps=size.steps, segments=1, force_mag=FORCE_MAG)
     shown = {count: frames[order[:count]] for count in size.counts}
     missing = [few for few in reversed(shown.values())  # longest job first
-               if Store().find(artefact(few, validation, magnet.MODEL, spec)) is None]
+               if Store().find(artifact(few, validation, magnet.MODEL, spec)) is None]
     run_jobs(p, [partial(_learned, few, validation, spec, device) for few in missing], report)
     return {count: _learned(few, validation, spec, device, report) for count, few in shown.items()}
 

@@ -14,44 +14,44 @@ from evae_companion.plotting.style import minus
 from evae_companion.trained import TrainedStage, history_table
 from evae_companion.widgets.base import Explorer, chooser, pixels
 from evae_companion.widgets.cursor import CursorPlot
-from evae_companion.widgets.images import angle_picture, described, png, sheet, spin_picture
+from evae_companion.widgets.images import angle_picture, png, sheet, spin_picture, summary
 
 SAMPLES = 4
 
 
-class LadderExplorer(Explorer):
+class SweepExplorer(Explorer):
     """Explorer along the stages of a sweep: losses with a cursor, generated states and their angles to the field.
 
     Parameters
     ----------
-    ladders : name -> trained stages.
+    sweeps : name -> trained stages.
     along : "beta" or "gamma", in which the stages differ.
     """
 
-    def __init__(self, ladders: dict[str, list[TrainedStage]], along: str = "gamma"):
+    def __init__(self, sweeps: dict[str, list[TrainedStage]], along: str = "gamma"):
         super().__init__()
         if along not in ("beta", "gamma"):
             raise ValueError(f'along must be "beta" or "gamma", got {along!r}')
-        if not ladders or not all(ladders.values()):
-            raise ValueError("ladders must hold at least one ladder of at least one stage")
-        self.ladders, self.along = ladders, along
+        if not sweeps or not all(sweeps.values()):
+            raise ValueError("sweeps must hold at least one sweep of at least one stage")
+        self.sweeps, self.along = sweeps, along
         self.curves = lru_cache(maxsize=None)(self._curves)
         self.samples = lru_cache(maxsize=64)(self._samples)
-        self.name = ipywidgets.Dropdown(options=list(ladders), description="training")
+        self.name = ipywidgets.Dropdown(options=list(sweeps), description="training")
         self.place = chooser(along, self.places())
         self.seed = ipywidgets.IntSlider(value=0, min=0, max=99, description="vectors")
         self.losses = ipywidgets.Image(format="png", layout={"width": "460px", "object_fit": "contain"})
-        self.image, self.words = pixels(480), ipywidgets.HTML()
+        self.image, self.caption = pixels(480), ipywidgets.HTML()
         self.on_change([self.name], self._picked)
         self.on_change([self.place, self.seed], self.redraw)
         self.show(ipywidgets.HBox([self.name, self.place, self.seed], layout={"flex_flow": "wrap"}),
-                  ipywidgets.HBox([self.losses, ipywidgets.VBox([self.image, self.words])],
+                  ipywidgets.HBox([self.losses, ipywidgets.VBox([self.image, self.caption])],
                                   layout={"flex_flow": "wrap"}))
         self.do(self.redraw)
 
     def places(self) -> list[float]:
         """Return beta or gamma of every stage of the chosen sweep."""
-        return [getattr(trained.stage, self.along) for trained in self.ladders[self.name.value]]
+        return [getattr(trained.stage, self.along) for trained in self.sweeps[self.name.value]]
 
     def _picked(self) -> None:
         wanted, places = self.place.value, self.places()
@@ -63,24 +63,24 @@ class LadderExplorer(Explorer):
         self.redraw()
 
     def _curves(self, name: str) -> CursorPlot:
-        table = history_table(self.ladders[name])
+        table = history_table(self.sweeps[name])
         figure = plotting.ladder_curves(table | {"label": name, "x": table[self.along]}, xlabel=self.along,
                                         data_energy=table["data_energy"], energy_label=ENERGY_LABEL)
         return CursorPlot(figure, tuple(range(len(figure.axes))))
 
     def _samples(self, name: str, number: int, seed: int) -> Tensor:
-        return result_cache.generate(self.ladders[name][number].model(), SAMPLES, seed)
+        return result_cache.generate(self.sweeps[name][number].model(), SAMPLES, seed)
 
     def redraw(self) -> None:
         """Show the losses and states that the sliders select."""
         name, number = self.name.value, self.places().index(self.place.value)
-        H = self.ladders[name][number].data.hamiltonian
+        H = self.sweeps[name][number].data.hamiltonian
         states = self.samples(name, number, self.seed.value)
         self.losses.value = self.curves(name).at(self.place.value)
         self.image.value = png(sheet([[spin_picture(state) for state in states],
                                       [angle_picture(H, state) for state in states]]))
-        numbers = [described(H, state) for state in states]
-        self.words.value = "<br>".join([f"{self.along} = {self.place.value:g}", *(
+        numbers = [summary(H, state) for state in states]
+        self.caption.value = "<br>".join([f"{self.along} = {self.place.value:g}", *(
             f"{what}: " + ", ".join(minus(form.format(one[key])) for one in numbers)
             for what, key, form in (("E/N (J)", "energy", "{:.4f}"), ("charge", "charge", "{:z.0f}"),
                                     ("mean angle to the field (degrees)", "angle", "{:.2f}")))])
