@@ -153,7 +153,7 @@ def verify() -> int:
     notes("same numbers as the CPU's kernels", against_cpu_kernels, SIZE // 2)
     notes("energies", energies, SIZE, REPLICAS, SWEEPS)
     notes("relax", torque_after_relax, SIZE)
-    notes("lattices", every_lattice, SIZE // 2 if REHEARSAL else SIZE // 4, 64)
+    notes("lattices", every_lattice, *((8, 16) if REHEARSAL else (32, 64)))
     return notes.status()
 
 

@@ -39,6 +39,11 @@ from evae_core.training import Stage
 PART = ", in part"
 
 
+def label(sweep: str) -> str:
+    """A sweep's name in a legend."""
+    return sweep.removeprefix("gamma, ").removeprefix("beta, ").replace("beta ", "β = ")
+
+
 @dataclass(frozen=True)
 class Carried:
     """A stage that was trained elsewhere: what :class:`~evae_companion.trained.TrainedStage` offers, from tables."""
@@ -96,7 +101,7 @@ def draw(there: Carriage, figures: Path) -> None:
     """Figs. 2A, 2B, S1, 5A and 5B, and some training states."""
     tables = {name: history_table(run) for name, run in there.ladders.items()}
     for kind, figure in (("beta", "fig2a_beta_sweep"), ("gamma", "fig2b_gamma_sweep")):
-        series = [t | {"label": name, "x": t[kind]} for name, t in tables.items() if name.startswith(kind)]
+        series = [t | {"label": label(name), "x": t[kind]} for name, t in tables.items() if name.startswith(kind)]
         if series:
             fig = plotting.ladder_curves(series, xlabel=kind, data_energy=series[0]["data_energy"],
                                          energy_label=ENERGY_LABEL)
@@ -109,9 +114,9 @@ def draw(there: Carriage, figures: Path) -> None:
         fig = plotting.output_ladder(as_spins(there.states["given"]).numpy(), columns)
         plotting.save(fig, figures, "figS1_outputs")
     climbed = {name: run for name, run in there.ladders.items() if name.startswith("gamma")}
-    by_gamma = {name: {one.stage.gamma: there.of(one.stage, "generated") for one in run}
-                for name, run in climbed.items()}
-    shown = [gamma for gamma in (*COLLAPSE, there.preset.gammas[-1])
+    by_gamma = {label(name): {one.stage.gamma: there.of(one.stage, "generated") for one in run}
+                for name, run in climbed.items() if run[0].stage.beta == BETA}
+    shown = [gamma for gamma in dict.fromkeys((*COLLAPSE, there.preset.gammas[-1]))
              if by_gamma and all(states.get(gamma) is not None for states in by_gamma.values())]
     if shown:
         fig = plotting.collapse_states([f"γ = {gamma:g}" for gamma in shown], {
@@ -119,7 +124,7 @@ def draw(there: Carriage, figures: Path) -> None:
         plotting.save(fig, figures, "fig5a_collapse")
     if climbed:
         H, shape, scale = there.data.hamiltonian, there.data.shape, there.found["data"]
-        series = [{"label": name, "gamma": t["gamma"], "mse": t["kspace_mse"],
+        series = [{"label": label(name), "gamma": t["gamma"], "mse": t["kspace_mse"],
                    "energy": energy_per_spin(H, t["energy_generated"], shape)}
                   for name, t in tables.items() if name in climbed]
         fig = plotting.collapse_measure(
@@ -156,14 +161,15 @@ def judge(there: Carriage, figures: Path) -> list[claims.Result]:
         ideal = float(there.data.hamiltonian.energy_per_spin(lattice.double()))
         plotting.save(plotting.gallery(
             np.stack([*(state.numpy() for _, state in final.values()), lattice.numpy()]),
-            [*(f"{name}\nrelaxed {numbers['relaxed']:.6f} J" for name, (numbers, _) in final.items()),
-             f"best commensurate lattice\n{ideal:.6f} J, Q = {float(topological_charge(lattice)):.0f}"]),
+            [*(f"{label(name)}\nrelaxed {numbers['relaxed']:.6f} J" for name, (numbers, _) in final.items()),
+             f"best lattice, Q = {float(topological_charge(lattice)):.0f}\n{ideal:.6f} J"]),
             figures, "collapsed_states")
     if {first, twin} <= final.keys():
         def measured(name: str) -> dict[str, Any]:
             sweep = {key: tables[name][key] for key in ("beta", "gamma", "kspace_mse", "data_kspace_mse")}
             return final[name][0] | sweep if name in final else sweep
 
+        # The least energy is that of all three sets, at most that of the training states.
         apart = float((final[first][1] - final[twin][1]).square().sum(0).mean())
         judged("06_collapse", claims.collapse(
             [measured(name) for name in (first, twin)], [measured(small)] if small in tables else [],
