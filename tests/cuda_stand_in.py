@@ -93,6 +93,7 @@ def build(folder):
                         f'-DKERNELS="{source}"', f"-DTRIES={tries}", "-o", made, folder / "shim.cpp"], check=True)
     library = ctypes.CDLL(str(made))
     cupy = types.ModuleType("cupy")
+    cupy.folder = folder
     for name in ("asarray", "empty", "float32", "stack", "uint32", "where", "zeros"):
         setattr(cupy, name, getattr(np, name))
     cupy.asnumpy = np.asarray

@@ -41,11 +41,10 @@ def steps_of(folder):
 
 
 @pytest.fixture(scope="module")
-def rehearsed(tmp_path_factory):
+def rehearsed(tmp_path_factory, emulated_cupy):
     """The folder of a whole rehearsal, and what it printed."""
-    if shutil.which("g++") is None:
-        pytest.skip("g++ is not installed")
     folder = tmp_path_factory.mktemp("gpu")
+    shutil.copytree(emulated_cupy.folder, folder / "work" / "stand_in")  # compiled once for all tests
     bare = folder / "bare"
     bare.mkdir()
     (bare / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({ABSENT}))\n")
