@@ -131,6 +131,13 @@ def per_site(code: Code, hot: bool) -> dict[str, float]:
     return dict(total)
 
 
+def counts(code: Code) -> dict[str, dict[str, float]]:
+    """Warp instructions a site of each kind of sweep."""
+    table = {"heat bath": per_site(code, True), "over-relaxation": per_site(code, False)}
+    return table | {"1 + 3 mixed": {name: (table["heat bath"][name] + 3 * table["over-relaxation"][name]) / 4
+                                    for name in LANES}}
+
+
 def ceiling(counts: dict[str, float], sms: int, clock: float) -> tuple[float, str]:
     """Updates a second (in units of 1e9 for a clock in GHz), and what limits them."""
     rates = {name: sms * clock * LANES[name] / counts[name] for name in LANES}
@@ -150,13 +157,11 @@ def main() -> None:
     for name, spilled, registers in re.findall(r"entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) reg",
                                                said, re.DOTALL):
         print(f"{name:32s} {registers:>3} registers, {spilled:>2} bytes spilled")
-    code = Code(sass, "sweep_shared_periodic")
-    table = {"heat bath": per_site(code, True), "over-relaxation": per_site(code, False)}
-    table["1 + 3 mixed"] = {name: (table["heat bath"][name] + 3 * table["over-relaxation"][name]) / 4 for name in LANES}
+    table = counts(Code(sass, "sweep_shared_periodic"))
     print("\nwarp instructions a site:  " + "".join(f"{name:>20}" for name in LANES) + "   ceiling, 1e9 updates/s")
-    for name, counts in table.items():
-        rate, why = ceiling(counts, chosen.sms, chosen.clock)
-        print(f"{name:27s}" + "".join(f"{counts[kind]:20.1f}" for kind in LANES) + f"   {rate:.0f} ({why})")
+    for name, one in table.items():
+        rate, why = ceiling(one, chosen.sms, chosen.clock)
+        print(f"{name:27s}" + "".join(f"{one[kind]:20.1f}" for kind in LANES) + f"   {rate:.0f} ({why})")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def evaluate(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict[
             continue
         sums, rows = torch.zeros(3), []
         for i in range(0, min(n, len(spins)), 100):
-            part = spins[i:i + 100].to(device)
+            part = spins[i:min(i + 100, n)].to(device)
             x_out, mu, logvar = model(part, generator)
             rows.append((x_out, mu, logvar))
             sums += len(part) * torch.stack(model.compute_losses(part, x_out, mu, logvar, H, 0.0, 0.0)[:3]).cpu()

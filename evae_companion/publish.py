@@ -7,7 +7,7 @@ it). It also holds the measurements after every stage, its history as block mean
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def record(p: RunPreset, store: Store, figures: Path) -> Iterator[str]:
         raise ValueError(f"the run of preset {p.name} is not complete in {store.root}: {len(missing)} missing, first "
                          f"{missing[0]}; run evae figures --preset {p.name}")
     with replaced_folder(target) as partial:
-        _tables(_complete(p, store), partial)
+        write_tables(_complete(p, store), partial)
         write_json(partial / "claims.json", [asdict(result) for result in measured.values()])
         _index(p, store, results, partial)
     _compare(target, [store.held(spec) for spec, _ in results])
@@ -90,7 +90,7 @@ def record_stages(p: RunPreset, store: Store) -> Iterator[str]:
     if lost := before - set(ladders):
         raise ValueError(f"{target} holds ladders that this store does not, first {sorted(lost)[0]}; move it aside")
     with replaced_folder(target) as partial:
-        _tables(ladders, partial)
+        write_tables(ladders, partial)
     yield f"{len(ladders)} of {len(plans.ladders(p))} ladders written to {target}: {', '.join(ladders)}"
 
 
@@ -138,7 +138,7 @@ def record_known(p: RunPreset, store: Store) -> Iterator[str]:
     yield f"written to {target}"
 
 
-def _tables(ladders: dict[str, list[TrainedStage]], folder: Path) -> None:
+def write_tables(ladders: Mapping[str, Sequence[TrainedStage]], folder: Path) -> None:
     """Write stages.csv, one row per stage, and histories.csv, block means of the losses of the batch of every step."""
     rows, histories = [], []
     for name, climbed in ladders.items():

@@ -84,14 +84,16 @@ class Kernel:
 
 def build(folder):
     """A stand-in for CuPy: numpy, and kernels.cu compiled as C++ in ``folder`` to run on the CPU."""
-    (folder / "shim.cpp").write_text(SHIM)
     source = Path(evae_core.annealing.__file__).with_name("kernels.cu")
-    tries = " ".join(f"TRY({name})" for name in gpu.KERNELS)
-    subprocess.run(["g++", "-std=c++20", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-shared", "-fPIC",
-                    f'-DKERNELS="{source}"', f"-DTRIES={tries}", "-o", folder / "kernels.so", folder / "shim.cpp"],
-                   check=True)
-    library = ctypes.CDLL(str(folder / "kernels.so"))
+    made, newest = folder / "kernels.so", max(path.stat().st_mtime for path in (source, Path(__file__)))
+    if not made.exists() or made.stat().st_mtime < newest:
+        (folder / "shim.cpp").write_text(SHIM)
+        tries = " ".join(f"TRY({name})" for name in gpu.KERNELS)
+        subprocess.run(["g++", "-std=c++20", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-shared", "-fPIC",
+                        f'-DKERNELS="{source}"', f"-DTRIES={tries}", "-o", made, folder / "shim.cpp"], check=True)
+    library = ctypes.CDLL(str(made))
     cupy = types.ModuleType("cupy")
+    cupy.folder = folder
     for name in ("asarray", "empty", "float32", "stack", "uint32", "where", "zeros"):
         setattr(cupy, name, getattr(np, name))
     cupy.asnumpy = np.asarray

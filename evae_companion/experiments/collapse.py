@@ -68,7 +68,7 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
         lattice, train = ideal_lattice(data), load_data(data, device=device, report=report).train
         energy, few = train.statistics["energy"], train[:min(100, len(train))]
         H = data.hamiltonian
-        final, last = zip(*(_final(p, run[-1], device) for run in climbed.values()), strict=True)
+        final, last = zip(*(final_state(run[-1], p.samples, device) for run in climbed.values()), strict=True)
         states = torch.stack([last[list(climbed).index(name)] for name in twins])
         distances = (states[:, None] - states).square().sum(2).mean((-2, -1))
         write_json(folder / "collapse.json", {
@@ -102,10 +102,10 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
         model=models(p, [first], data, is_recorded, device, report)[0])
 
 
-def _final(p: RunPreset, trained: TrainedStage, device: str) -> tuple[dict[str, Any], torch.Tensor]:
-    """Return numbers of the states that a network generates, and the state of median energy."""
+def final_state(trained: TrainedStage, samples: int, device: str) -> tuple[dict[str, Any], torch.Tensor]:
+    """Return numbers of so many states that a network generates, and the state of median energy."""
     H, shape = trained.data.hamiltonian, trained.data.shape
-    generated = result_cache.generate(trained.model(device), p.samples, seed=5)
+    generated = result_cache.generate(trained.model(device), samples, seed=5)
     energies = H.energy_per_spin(generated.double())
     state = generated[energies.argsort()[len(energies) // 2]]
     centres = skyrmion_centres(state)
