@@ -25,8 +25,9 @@ from evae_companion.data_specs import DataSpec
 from evae_companion.dataset import Data, load_data
 from evae_companion.evaluation import check_measured, evaluate
 from evae_companion.presets import RunPreset
-from evae_companion.processes import one_thread, run_parallel
+from evae_companion.processes import Task, one_thread, run_tasks
 from evae_companion.progress import Progress, Report
+from evae_companion.store.artifact import identity
 from evae_companion.store.serialization import save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.store.weights import WEIGHTS_FILE
@@ -115,25 +116,31 @@ def _train_stages(stages: list[Stage], data: DataSpec, store: Store, device: str
     return [trained(stage) for stage in stages]
 
 
-def _worker(stages: list[Stage], data: DataSpec, guide: LearnedEnergy | None, root: Path, device: str,
-            fused: bool | None, precision: str | None, report: Report) -> None:
-    _train_stages(stages, data, Store(root), device, report, fused, precision, {}, guide)
+_loaded: dict[DataSpec, Any] = {}  # of a worker: the data set of its last stage
+
+
+def _worker(stage: Stage, data: DataSpec, guide: LearnedEnergy | None, root: Path, device: str, fused: bool | None,
+            precision: str | None, report: Report) -> None:
+    """Train one stage, whose parents are trained, in a process of its own."""
+    if data not in _loaded:
+        _loaded.clear()
+    _train_stages([stage], data, Store(root), device, report, fused, precision, _loaded, guide)
 
 
 def train_sweeps(sweeps: list[list[Stage]], data: DataSpec | list[DataSpec], store: Store | None = None,
                  device: str = "auto", report: Callable[[str], None] | None = None,
                  workers: int | None = None, *, fused: bool | None = None, precision: str | None = None,
                  guides: Sequence[LearnedEnergy | None] | None = None) -> list[list[TrainedStage]]:
-    """Train independent sweeps in parallel, one process and one thread each; return them like :func:`train_stages`.
+    """Train sweeps in parallel, one process and one thread a stage; return them like :func:`train_stages`.
 
-    Common parents are trained once, while the other sweeps wait. One thread per sweep uses two cores better than two
-    threads for one sweep (some 30 against 50 ms per step at laptop size). It also makes the bytes independent of the
-    number of cores.
+    A stage begins as soon as its parent is trained, those first that the longest chain of steps waits for. One thread
+    per stage uses two cores better than two threads for one stage. It also makes the bytes independent of the number
+    of cores.
 
     Parameters
     ----------
     data : one data set for all sweeps, or one per sweep.
-    workers : processes at a time; by default the number of cores on a CPU (at most one per sweep), and 1 on a GPU. More
+    workers : processes at a time; by default the number of cores on a CPU, and 1 on a GPU. More
         on one GPU are processes with a copy of the data each; two captured stages at once are not tried yet.
     guides : one per sweep, or None.
 
@@ -147,21 +154,38 @@ def train_sweeps(sweeps: list[list[Stage]], data: DataSpec | list[DataSpec], sto
             if any(store.find(stage_spec(stage, spec, guide)) is None for stage in stages)]
     if workers is None:
         workers = 1 if pick_device(device).type == "cuda" else os.cpu_count() or 1
-    steps = sum(stage.steps for number in todo for stage in sweeps[number])
     say = _progress(report, sweeps, specs, store, guided)
     long = any(use_fused(stage, specs[number]) for number in todo for stage in sweeps[number])
     if fused is None and long and pick_device(device).type == "cpu" and not fused_available(say):
         fused = False  # here the kernels are compiled, or reported missing, once for all workers
-    if len(todo) > 1 and workers > 1 and steps > FEW_STEPS:
+    if len(todo) > 1 and workers > 1 and say.total > FEW_STEPS:
         for spec in {id(specs[n]): specs[n] for n in todo}.values():
             load_data(spec, store, device, say)  # once and on all cores, before the workers start
-        run_parallel([partial(_worker, *jobs[n], store.root, device, fused, precision) for n in todo], say, workers)
+        tasks: dict[Hashable, Task[None]] = {}
+        for stages, spec, guide in jobs:
+            for stage in stages:
+                _add_tasks(tasks, stage, spec, guide, store, (device, fused, precision))
+        run_tasks(tasks, say, workers)
     loaded: dict[DataSpec, Any] = {}
     try:
         return [_train_stages(stages, spec, store, device, say, fused, precision, loaded, guide)
                 for stages, spec, guide in jobs]
     finally:
         loaded.clear()  # it may hold gigabytes of GPU memory
+
+
+def _add_tasks(tasks: dict[Hashable, Task[None]], stage: Stage, data: DataSpec, guide: LearnedEnergy | None,
+               store: Store, how: tuple[Any, ...]) -> str | None:
+    """Add the stage and its parents, where the store lacks them; return its key, or None if the store has it."""
+    spec = stage_spec(stage, data, guide)
+    key = identity(spec)[1]
+    if key not in tasks:
+        if store.find(spec) is not None:
+            return None
+        parent = stage.parent and _add_tasks(tasks, stage.parent, data, guide, store, how)
+        tasks[key] = Task(partial(_worker, stage, data, guide, store.root, *how), (parent,) if parent else (),
+                          stage.steps * stage.batch * data.shape[0] * data.shape[1])
+    return key
 
 
 def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinData, folder: Path, device: str,
