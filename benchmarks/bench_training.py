@@ -1,11 +1,18 @@
 """The training step on this machine's CPU, plain against fast, in time and in losses: `make bench`.
 
 Plain is the obvious code: the paper's layers (upsample, circular padding, 5x5 convolution), channels first, Adam as
-torch has it. Quote ratios of one run. `--agreement` compares losses over 500 steps instead, with the spread of seeds
-beside them (some 15 minutes).
+torch has it. Quote ratios of one run. `--against COMMIT` compares the compiled step with that of an older state of this
+repository, in turns with a process that runs it. `--agreement` compares losses over 500 steps instead, with the spread
+of seeds beside them (some 15 minutes).
 """
 
 import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from measure import in_turns, machine, median, spread, table
@@ -18,7 +25,22 @@ from evae_core.training.batch_schedule import RESTARTS
 from evae_core.training.step import Step, make_step, new_model
 
 VARIANTS = {"torch": dict(fused=False), "compiled": dict(fused=True),
-            "compiled, bfloat16 maps": dict(fused=True, precision="bfloat16")}
+            "compiled, bfloat16 products": dict(fused=True, precision="bfloat16")}
+CASES = ((48, 32, 1), (128, 32, 1), (64, 100, 2), (128, 100, 2))  # lattice, batch, threads
+# Runs the compiled step of whatever state of the package is on its path: a step a line that it reads.
+OLD = """
+import sys, torch
+from torch.nn import functional as F
+from evae_core import Hamiltonian
+from evae_core.training import make_step
+size, batch, threads = map(int, sys.argv[1:])
+torch.set_num_threads(threads)
+spins = F.normalize(torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0)), dim=1)
+step = make_step(size, Hamiltonian(D=0.6, B=0.2), 1e-3, 1.0, "cpu", fused=True)
+for line in sys.stdin:
+    step.update(spins)
+    print(flush=True)
+"""
 
 
 def variant(name: str, size: int, H: Hamiltonian, beta: float, gamma: float, seed: int = 0,
@@ -32,16 +54,57 @@ def variant(name: str, size: int, H: Hamiltonian, beta: float, gamma: float, see
     return make_step(size, H, beta, gamma, "cpu", seed=seed, model=model, **VARIANTS[name])
 
 
-def times(size: int, batch: int, repeats: int) -> None:
+def spins_of(size: int, batch: int) -> torch.Tensor:
+    """A batch of random unit spins."""
+    return F.normalize(torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0)), dim=1)
+
+
+def times(size: int, batch: int, threads: int, repeats: int) -> None:
     """Median ms a step of every variant, in turns, so that the machine's mood is the same for all."""
-    H = Hamiltonian(D=0.6, B=0.2)
-    spins = F.normalize(torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0)), dim=1)
+    torch.set_num_threads(threads)
+    H, spins = Hamiltonian(D=0.6, B=0.2), spins_of(size, batch)
     steps = {name: variant(name, size, H, 1e-3, 1.0) for name in ("plain", *VARIANTS)}
     found = in_turns({name: lambda step=step: step.update(spins) for name, step in steps.items()}, repeats)
-    table(f"Training step, {size} x {size}, batch {batch}, {torch.get_num_threads()} threads",
+    table(f"Training step, {size} x {size}, batch {batch}, {threads} thread{'s' * (threads > 1)}",
           ("form", "ms", "times plain", "of the least times"),
           [(name, spread(took, 1e3), f"{median(found['plain']) / median(took):.1f}",
             f"{min(found['plain']) / min(took):.1f}") for name, took in found.items()])
+
+
+@contextmanager
+def state_of(commit: str):
+    """A folder with the repository as it was at ``commit``."""
+    git = ["git", "-C", str(Path(__file__).resolve().parents[1]), "worktree"]
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([*git, "add", "--quiet", "--detach", f"{folder}/old", commit], check=True)
+        try:
+            yield f"{folder}/old"
+        finally:
+            subprocess.run([*git, "remove", "--force", f"{folder}/old"], check=True)
+
+
+def against(commit: str, cases, repeats: int) -> None:
+    """Median ms of the compiled step now and at ``commit``, in turns."""
+    rows = []
+    with state_of(commit) as folder:
+        for size, batch, threads in cases:
+            torch.set_num_threads(threads)
+            H, spins = Hamiltonian(D=0.6, B=0.2), spins_of(size, batch)
+            step = variant("compiled", size, H, 1e-3, 1.0)
+            with subprocess.Popen([sys.executable, "-c", OLD, *map(str, (size, batch, threads))], text=True,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  cwd=folder, env=os.environ | {"PYTHONPATH": folder}) as old:
+                def older(old=old) -> None:
+                    print(file=old.stdin, flush=True)
+                    old.stdout.readline()
+
+                found = in_turns({"now": lambda step=step, spins=spins: step.update(spins), "old": older}, repeats)
+                old.stdin.close()
+            ratios = [f"{of(found['old']) / of(found['now']):.2f}" for of in (median, min)]
+            rows.append((f"{size} x {size}", batch, threads, *(spread(found[name], 1e3) for name in ("old", "now")),
+                         *ratios))
+    table(f"Compiled training step against {commit}: ms", ("lattice", "batch", "threads", commit, "now", "ratio",
+                                                           "of the least times"), rows)
 
 
 def losses_of(step, data: torch.Tensor, batch: int, steps: int, seed: int, restarts=()) -> torch.Tensor:
@@ -80,8 +143,8 @@ def agreement(size: int, batch: int, seeds: int, steps: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agreement", action="store_true")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128])
-    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--against", metavar="COMMIT")
+    parser.add_argument("--case", type=int, nargs=3, action="append", metavar=("SIZE", "BATCH", "THREADS"))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=500)
@@ -90,8 +153,13 @@ if __name__ == "__main__":
     if problem := fused.problem():
         VARIANTS = {"torch": VARIANTS["torch"]}
         print(f"compiled kernels: not measured, {problem}")
-    for size in chosen.sizes:
-        if chosen.agreement:
-            agreement(size, chosen.batch, chosen.seeds, chosen.steps)
-        else:
-            times(size, chosen.batch, chosen.repeats)
+    cases = chosen.case or CASES
+    if chosen.against:
+        against(chosen.against, cases, chosen.repeats)
+    else:
+        for size, batch, threads in cases:
+            if chosen.agreement:
+                torch.set_num_threads(threads)
+                agreement(size, batch, chosen.seeds, chosen.steps)
+            else:
+                times(size, batch, threads, chosen.repeats)
