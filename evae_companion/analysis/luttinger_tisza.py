@@ -22,6 +22,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from evae_core.hamiltonian import Hamiltonian
+from evae_core.validation import check_count
 
 EQUAL = 1e-9  # eigenvalues closer than this, in units of the largest, are one
 
@@ -103,8 +104,7 @@ def spirals(H: Hamiltonian, shape: Sequence[int], n: int = 4) -> list[tuple[str,
     ValueError
         a sample with edges, or n below 1.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    check_count("n", n, 1)
     q, values, vectors = _waves(H, shape)
     ny, nx = shape
     y, x = np.mgrid[:ny, :nx]

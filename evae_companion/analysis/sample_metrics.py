@@ -21,6 +21,7 @@ from torch import Tensor
 from evae_core.annealing import relax
 from evae_core.hamiltonian import Hamiltonian, check_spins
 from evae_core.observables import topological_charge
+from evae_core.validation import check_count
 
 POWER = 16  # p of the kernel: two annealed states of the laptop preset then have k near 0.1, a state with itself 1
 NEIGHBOURS = 5  # k of the nearest-neighbour balls, Naeem et al.'s choice
@@ -92,8 +93,7 @@ def normalised(kernel: Tensor, of_a: Tensor, of_b: Tensor) -> Tensor:
 
 def _radii(distance: Tensor, k: int) -> Tensor:
     """Return the distance from every state of a set (n, n) to its k-th nearest neighbour, without itself."""
-    if not 1 <= k < len(distance):
-        raise ValueError(f"k must lie between 1 and {len(distance) - 1} for {len(distance)} states, got {k!r}")
+    check_count("k", k, 1, len(distance) - 1)
     others = distance.clone().fill_diagonal_(torch.inf)
     return others.kthvalue(k, dim=1).values
 

@@ -15,6 +15,7 @@ from evae_companion.trained import TrainedStage, history_table
 from evae_companion.widgets.base import Explorer, chooser, pixels
 from evae_companion.widgets.cursor import CursorPlot
 from evae_companion.widgets.images import angle_picture, described, png, sheet, spin_picture
+from evae_core.validation import check_choice, check_keys, check_list
 
 SAMPLES = 4
 
@@ -30,10 +31,10 @@ class LadderExplorer(Explorer):
 
     def __init__(self, ladders: dict[str, list[TrainedStage]], along: str = "gamma"):
         super().__init__()
-        if along not in ("beta", "gamma"):
-            raise ValueError(f'along must be "beta" or "gamma", got {along!r}')
-        if not ladders or not all(ladders.values()):
-            raise ValueError("ladders must hold at least one ladder of at least one stage")
+        check_choice("along", along, ("beta", "gamma"))
+        check_keys("ladders", ladders)
+        for name, stages in ladders.items():
+            check_list(f"ladders[{name!r}]", stages, "stages")
         self.ladders, self.along = ladders, along
         self.curves = lru_cache(maxsize=None)(self._curves)
         self.samples = lru_cache(maxsize=64)(self._samples)

@@ -331,7 +331,7 @@ def test_budget_curves_show_arrivals_on_the_floor_and_skip_what_costs_no_updates
     assert sum(line.get_gid() == "floor" for line in time.lines) == 3
     assert sum(line.get_gid() == "floor" for line in updates.lines) == 2
     assert [line.get_xdata()[0] for line in time.lines if line.get_marker() == "x"] == [0.1, 1.0, 0.1]
-    with pytest.raises(ValueError, match=r"curve 0 of box lacks \['mean'\]"):
+    with pytest.raises(ValueError, match=r"curve 0 of box lacks mean"):
         plotting.budget_curves([("box", [{k: v for k, v in rival("a").items() if k != "mean"}])])
 
 
@@ -530,12 +530,12 @@ AX = Figure().subplots()
 @pytest.mark.parametrize("error, match, call", [
     (TypeError, "spins must be an array of floats.*int64", lambda: spin_rgb(np.zeros((3, 4, 4), np.int64))),
     (ValueError, r"spins must have shape \(..., 3, Ny, Nx\).*\(4, 4, 3\)", lambda: spin_rgb(np.zeros((4, 4, 3)))),
-    (ValueError, "spins must have shape.*at least one site", lambda: spin_rgb(np.zeros((3, 0, 4)))),
-    (ValueError, "spins holds NaN", lambda: spin_rgb(NAN)),
+    (ValueError, "spins must not be empty", lambda: spin_rgb(np.zeros((3, 0, 4)))),
+    (ValueError, "spins must be finite", lambda: spin_rgb(NAN)),
     (ValueError, "unit vectors.*off by 1", lambda: spin_rgb(2 * states())),
-    (TypeError, "spins must be a numpy array", lambda: spin_rgb([[1.0, 2.0], [3.0]])),
+    (TypeError, "spins must be an array of real", lambda: spin_rgb([[1.0, 2.0], [3.0]])),
     (ValueError, r"spins must have shape \(3, Ny, Nx\)", lambda: spin_map(AX, states(2))),
-    (TypeError, "arrows must be an int", lambda: spin_map(AX, states(), arrows=1.5)),
+    (TypeError, "arrows must be an integer", lambda: spin_map(AX, states(), arrows=1.5)),
     (ValueError, "arrows must be at least 0", lambda: spin_map(AX, states(), arrows=-1)),
     (ValueError, "axes must be", lambda: spin_map(AX, states(), axes="metres")),
     (ValueError, "cos_theta must be cosines.*1.5", lambda: alignment_map(AX, np.full((4, 4), 1.5))),
@@ -545,12 +545,12 @@ AX = Figure().subplots()
     (ValueError, "labels must be one a configuration: 2 configurations, 1", lambda: plotting.gallery(states(2), ["a"])),
     (ValueError, "columns must be at least 1", lambda: plotting.gallery(states(2), columns=0)),
     (ValueError, "temperatures must have shape", lambda: plotting.annealing_watched([1.0], states(2), {})),
-    (ValueError, "trace must be a dict with", lambda: plotting.annealing_watched([1.0], states(1), {"charge": [1]})),
+    (ValueError, "trace lacks temperature", lambda: plotting.annealing_watched([1.0], states(1), {"charge": [1]})),
     (ValueError, "charge must have shape", lambda: plotting.dataset_statistics([1.0, 2.0], [1.0], [1.0, 2.0])),
     (ValueError, "energy_per_spin must not be empty", lambda: plotting.dataset_statistics(np.zeros(0), [], [])),
-    (TypeError, "charge must hold real numbers", lambda: plotting.dataset_statistics([1.0], ["a"], [1.0])),
+    (TypeError, "charge must be an array of real", lambda: plotting.dataset_statistics([1.0], ["a"], [1.0])),
     (ValueError, "xlabel must be one of", lambda: plotting.ladder_curves(ladder(), xlabel="delta")),
-    (ValueError, r"series\[0\] lacks \['kl'\]", lambda: plotting.ladder_curves(
+    (ValueError, r"series\[0\] lacks kl", lambda: plotting.ladder_curves(
         {k: v for k, v in ladder().items() if k != "kl"}, xlabel="beta")),
     (ValueError, "ascending", lambda: plotting.ladder_curves(ladder(x=[1, 3, 2, 4, 5]), xlabel="beta")),
     (ValueError, r"'kl'\] must have shape \(5\)", lambda: plotting.ladder_curves(ladder(kl=[1.0]), xlabel="beta")),
@@ -558,10 +558,10 @@ AX = Figure().subplots()
         {k: v if k == "label" else v[:1] * 0 for k, v in ladder().items()}, xlabel="beta")),
     (ValueError, "excess=True needs data_energy", lambda: plotting.ladder_curves(ladder(), xlabel="beta", excess=True)),
     (ValueError, "validation.*lacks", lambda: plotting.ladder_curves(ladder(validation={}), xlabel="beta")),
-    (TypeError, "series must be a dict or a list", lambda: plotting.ladder_curves("abc", xlabel="beta")),
+    (TypeError, "series must be a list of dict", lambda: plotting.ladder_curves("abc", xlabel="beta")),
     (ValueError, "given and columns must all have one lattice shape", lambda: plotting.output_ladder(
         states(), [("a", states(ny=4), states())])),
-    (ValueError, "columns must hold at least one", lambda: plotting.output_ladder(states(), [])),
+    (ValueError, "columns must hold at least 1", lambda: plotting.output_ladder(states(), [])),
     (ValueError, r"columns\[0\] must be \(label, x_out, x_generated\)", lambda: plotting.output_ladder(
         states(), [("a", states())])),
     (ValueError, "given cos_theta must have shape", lambda: plotting.noise_reduction((states(), np.ones((3, 3))), [])),
@@ -570,7 +570,7 @@ AX = Figure().subplots()
     (ValueError, "edges must be at least two ascending", lambda: plotting.theta_densities([1, 0], {"a": [1]})),
     (ValueError, "scale must be", lambda: plotting.theta_densities(EDGES, {"a": DENSITY}, scale="cubic")),
     (ValueError, "density of a must not be negative", lambda: plotting.theta_densities(EDGES, {"a": -DENSITY})),
-    (ValueError, "R lacks 'b'", lambda: plotting.interpolation_energies({"a": [0, 1]}, {"b": [0, 1]})),
+    (ValueError, "R lacks b", lambda: plotting.interpolation_energies({"a": [0, 1]}, {"b": [0, 1]})),
     (ValueError, "R of a must be ascending", lambda: plotting.interpolation_energies([1, 0], {"a": [0, 1]})),
     (ValueError, "window must be", lambda: plotting.interpolation_energies([0, 1], {"a": [0, 1]}, window=0)),
     (ValueError, "labels must be one a row", lambda: plotting.interpolation_frames(states(2, 2), [0, 1], ["a"])),
@@ -579,21 +579,21 @@ AX = Figure().subplots()
     (ValueError, "one entry a label", lambda: plotting.collapse_states(["a"], {"1": states(2, 1)})),
     (ValueError, "at rest must have the labels", lambda: plotting.quality_front({"raw": FRONT, "at rest": FRONT[:2]})),
     (ValueError, "above the reference", lambda: plotting.quality_front({"raw": [*FRONT, ("γ = 2", 0.2, 50.0, 0.0)]})),
-    (ValueError, "lacks .'charge'.", lambda: plotting.quality_distributions({"a": {"energy": [1.0], "theta": [1.0]}})),
+    (ValueError, "lacks charge", lambda: plotting.quality_distributions({"a": {"energy": [1.0], "theta": [1.0]}})),
     (ValueError, "must have shape", lambda: plotting.quality_distributions({"a": SAMPLES | {"charge": [1.0]}})),
-    (ValueError, r"series\[0\] lacks \['excess'\]", lambda: plotting.systems_collapse(collapse())),
+    (ValueError, r"series\[0\] lacks excess", lambda: plotting.systems_collapse(collapse())),
     (ValueError, "data must be .lowest, mean, highest", lambda: plotting.collapse_measure(collapse(), data=(0, 1, -1))),
     (ValueError, "must have the rows", lambda: plotting.confined_states([CONFINED[0], ("b", {"x": (states(), 0.0)})])),
     (TypeError, "states of b must be a dict", lambda: plotting.confined_states([("b", [states()])])),
-    (ValueError, r"samples\[0\] lacks \['relaxed'\]", lambda: plotting.confined_energies(
+    (ValueError, r"samples\[0\] lacks relaxed", lambda: plotting.confined_energies(
         [{"label": "a", "annealed": [1.0]}])),
-    (ValueError, r"rows\[0\] lacks \['verdict'\]", lambda: plotting.score_card([{"id": "", "claim": "", "here": ""}])),
-    (ValueError, "rows must hold at least one", lambda: plotting.score_card([])),
-    (TypeError, "fig must be a matplotlib Figure", lambda: save("figure", ".", "a")),
-    (TypeError, "name must be a string", lambda: save(Figure(), ".", 3)),
+    (ValueError, r"rows\[0\] lacks verdict", lambda: plotting.score_card([{"id": "", "claim": "", "here": ""}])),
+    (ValueError, "rows must hold at least 1", lambda: plotting.score_card([])),
+    (TypeError, "fig must be Figure", lambda: save("figure", ".", "a")),
+    (TypeError, "name must be str", lambda: save(Figure(), ".", 3)),
     (ValueError, "name must be a plain file name", lambda: save(Figure(), ".", "a/b")),
     (ValueError, "name must be a plain file name", lambda: save(Figure(), ".", "")),
-    (ValueError, "dpi must be positive", lambda: save(Figure(), ".", "a", dpi=0)),
+    (ValueError, "dpi must be finite and above 0", lambda: save(Figure(), ".", "a", dpi=0)),
 ])
 def test_bad_input_is_named(error, match, call):
     with pytest.raises(error, match=match):
@@ -603,12 +603,13 @@ def test_bad_input_is_named(error, match, call):
 # ---- the house rules
 
 def test_plotting_draws_only():
-    """No torch, no pyplot, nothing of ours but itself and what writes files."""
+    """No torch, no pyplot, nothing of ours but itself, what writes files and what checks arguments."""
+    ours = ("evae_companion.store.serialization", "evae_core.validation")
     for path in PACKAGE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else (
                 [node.module] if isinstance(node, ast.ImportFrom) else [])
             for name in names:
                 assert name.split(".")[0] in sys.stdlib_module_names | {"numpy", "matplotlib"} or name.startswith(
-                    "evae_companion.plotting.") or name == "evae_companion.store.serialization", (path.name, name)
+                    "evae_companion.plotting.") or name in ours, (path.name, name)
                 assert "pyplot" not in name

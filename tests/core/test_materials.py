@@ -125,7 +125,7 @@ def test_saturation_in_closed_form():
 
 
 @pytest.mark.parametrize("change, error, words", [
-    ({"A": 0.0}, ValueError, "A must be a positive"), ({"Ms": -1.0}, ValueError, "Ms"),
+    ({"A": 0.0}, ValueError, "A must be finite and above 0"), ({"Ms": -1.0}, ValueError, "Ms"),
     ({"D": float("nan")}, ValueError, "D must be"), ({"Ku": "1"}, TypeError, "Ku"), ({"dmi": "iso"}, ValueError, "dmi"),
     ({"thin_film": 1}, TypeError, "thin_film"), ({"thickness": True}, TypeError, "thickness"),
 ])
@@ -139,5 +139,5 @@ def test_questions_without_an_answer():
         Material(A=1e-11, D=1e-3, Ms=6e5).wall_width  # noqa: B018
     with pytest.raises(ValueError, match="D must not be 0"):
         Material(A=1e-11, D=0.0, Ms=6e5).helix_period  # noqa: B018
-    with pytest.raises(ValueError, match="cell must be a positive"):
+    with pytest.raises(ValueError, match="cell must be finite and above 0"):
         FILM.hamiltonian(cell=0)

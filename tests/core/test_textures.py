@@ -277,7 +277,7 @@ OPEN = Hamiltonian(D=0.6, B=0.2, boundary="open")
     (lambda: skyrmions(PERIODIC, (16, 16), [(1, 2)], radius=0.0), ValueError, "radius"),
     (lambda: skyrmions(Hamiltonian(boundary=np.ones((4, 4), bool)), (16, 16), [(1, 2)]), ValueError, "mask"),
     (lambda: commensurate_cells((16, 16), 0), ValueError, "count"),
-    (lambda: commensurate_cells((16, 16), 2.0), ValueError, "count"),
+    (lambda: commensurate_cells((16, 16), 2.0), TypeError, "count"),
     (lambda: skyrmion_lattice(OPEN, (16, 16)), ValueError, "periodic"),
     (lambda: skyrmion_lattice(Hamiltonian(D=0.0), (16, 16)), ValueError, "D"),
     (lambda: skyrmion_lattice(PERIODIC, (16,)), ValueError, "shape"),

@@ -191,7 +191,7 @@ def test_bad_input_is_refused():
         Integrator(IRON, state, 1e-3, thermostat=Thermostat(300.0))
     with pytest.raises(ValueError, match="temperature must be finite and at least 0"):
         Thermostat(-1.0)
-    with pytest.raises(ValueError, match="masses must be one a type"):
+    with pytest.raises(ValueError, match="masses must be 1 numbers"):
         at_rest(frames, [1.0, 2.0])
     with pytest.raises(ValueError, match="masses must be positive"):
         at_rest(frames, [-1.0])
