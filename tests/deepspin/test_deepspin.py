@@ -423,7 +423,7 @@ def test_tables_of_other_atoms_are_refused():
 
 @pytest.mark.parametrize("change, message", [
     ({"scales": (0.3,)}, "scales must be 2 numbers"), ({"scales": (-0.3, 0.0)}, "scales must be finite and at least 0"),
-    ({"smooth_from": 4.0}, "smooth_from < cutoff"), ({"axis": 13}, "axis must be at most 12"), ({"axis": 0}, "axis must"),
+    ({"smooth_from": 4.0}, "smooth_from < cutoff"), ({"axis": 13}, "axis must be at most 12"), ({"axis": 0}, "axis"),
     ({"components": 0}, "components must be at least 1"),
     ({"embedding": ()}, "at least 1 of widths"), ({"cutoff": float("nan")}, "cutoff must be finite"),
 ])
