@@ -238,8 +238,7 @@ class VAE(nn.Module):
             spins that are no batch of this size, another boundary than the model's, negative beta or gamma.
         """
         self.check_batch(spins, hamiltonian)
-        for name, value in (("beta", beta), ("gamma", gamma)):
-            check_number(name, value, 0.0, equal=True)
+        beta, gamma = check_number("beta", beta, equal=True), check_number("gamma", gamma, equal=True)
         return self.losses(spins, hamiltonian, beta, gamma, generator)
 
     def losses(self, spins: Tensor, hamiltonian: EnergyModel, beta: float, gamma: float,

@@ -300,6 +300,7 @@ def collapse(runs: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any
     stages = "beta", "gamma", "kspace_mse", "data_kspace_mse"
     _measured("runs", runs, *stages, "energy", "defects", "charge")
     _measured("other", other, *stages, least=0)
+    seeds = check_list("seeds", seeds, Mapping, 0)
     _measured("seeds", seeds, *stages, least=0)
     for name, value in (("best_data", best_data), ("ideal", ideal)):
         check_array(name, value, (), finite=False)

@@ -61,9 +61,9 @@ def members(value: Any, name: str, want: str) -> tuple[Any, ...]:
     return tuple(entries)
 
 
-def tuples(name: str, values: Any, want: str) -> list[tuple[Any, ...]]:
-    """Return a list, not empty, of tuples whose members ``want`` names."""
-    return [members(one, f"{name}[{i}]", want) for i, one in enumerate(check_list(name, values, f"({want})"))]
+def tuples(name: str, values: Any, want: str, least: int = 1) -> list[tuple[Any, ...]]:
+    """Return a list of at least ``least`` tuples whose members ``want`` names."""
+    return [members(one, f"{name}[{i}]", want) for i, one in enumerate(check_list(name, values, f"({want})", least))]
 
 
 def same_shape(maps: Any, name: str) -> tuple[int, int]:

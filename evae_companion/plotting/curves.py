@@ -6,6 +6,7 @@ tick "0". Values at or below the floor of a logarithmic y axis stand on the floo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from evae_companion.plotting.style import (
     power,
     styled,
 )
-from evae_core.validation import check_array, check_choice, check_keys, check_number
+from evae_core.validation import check_array, check_choice, check_flag, check_is, check_keys, check_number
 
 SYMBOLS = {"beta": r"$\beta$", "gamma": r"$\gamma$"}
 
@@ -69,13 +70,14 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
         missing keys, unequal lengths, x not ascending, an unknown ``xlabel``, or ``excess`` without ``data_energy``.
     """
     check_choice("xlabel", xlabel, SYMBOLS)
+    check_is("marks", marks, Mapping, type(None))
     quantities = ("reconstruction", "kl", "energy")
     series = ladders(series, "series", (*quantities, "energy_generated"), "x")
     if data_energy is not None:
         data_energy = float(check_array("data_energy", data_energy, ()))
     if excess is None:
         excess = data_energy is not None and xlabel == "gamma"
-    elif excess and data_energy is None:
+    elif check_flag("excess", excess) and data_energy is None:
         raise ValueError("excess=True needs data_energy, the training data's mean L_H")
     ratios = [1, 1, 1.35] + [1.35] * excess
     fig = Figure(figsize=(NARROW, 0.9 + 1.35 * sum(ratios)), layout="constrained")
@@ -233,7 +235,9 @@ def interpolation_energies(R: Any, energies: Any, *, references: Any = None, mar
         not a dict, arrays of unequal lengths, R not ascending, or ``window`` not positive.
     """
     check_keys("energies", energies)
-    check_number("window", window)
+    check_is("references", references, Mapping, type(None))
+    marks = [] if marks is None else check_array("marks", marks, (None,), empty=True).tolist()
+    window = check_number("window", window)
     if isinstance(R, dict):
         check_keys("R", R, energies)
     fig = Figure(figsize=(FULL, 3.2), layout="constrained")
@@ -252,10 +256,10 @@ def interpolation_energies(R: Any, energies: Any, *, references: Any = None, mar
                    linestyle=("--", ":", "-.")[i % 3])
     for ax in (left, right):
         ax.axvline(0, color=GUIDE, linewidth=0.8, linestyle=":", zorder=1)
-        for mark in () if marks is None else marks:
+        for mark in marks:
             ax.plot(mark, 1.0, marker=7, color="black", markersize=5, clip_on=False, transform=ax.get_xaxis_transform(),
                     scalex=False)
-    below = "step R from the top" + ("" if marks is None else "   (\N{BLACK DOWN-POINTING TRIANGLE} frames shown)")
+    below = "step R from the top" + ("   (\N{BLACK DOWN-POINTING TRIANGLE} frames shown)" if marks else "")
     quantity, bracket, unit = energy_label.partition(" (")
     left.set(ylabel=energy_label, xlabel=below)
     right.set(ylabel=f"{quantity} above the perfect\nlattice's end{bracket}{unit}", xlabel=below)

@@ -27,6 +27,7 @@ def phase_diagram(panels: Any, lines: Any = ()) -> Figure:
         an empty list, unequal lengths, an unknown phase.
     """
     panels = tuples("panels", panels, "title, points")
+    lines = tuples("lines", lines, "label, D, field", 0)
     fig = Figure(figsize=(FULL, 3.3), layout="constrained")
     axes = fig.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (title, points) in zip(axes, panels, strict=True):

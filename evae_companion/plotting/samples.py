@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from evae_companion.plotting.checks import as_spins
 from evae_companion.plotting.layout import WHEEL, Panels
 from evae_companion.plotting.scales import symmetric_log
 from evae_companion.plotting.style import COLOURS, FULL, GUIDE, MARKERS, NARROW, Figure, minus, power, styled
-from evae_core.validation import check_array, check_keys, check_list
+from evae_core.validation import check_array, check_is, check_keys, check_list
 
 
 @styled
@@ -75,6 +76,7 @@ def dataset_statistics(energy_per_spin: Any, charge: Any, defects: Any, *, refer
     TypeError, ValueError
         arrays that are empty, not of one length, or hold NaN.
     """
+    check_is("references", references, Mapping, type(None))
     energy = check_array("energy_per_spin", energy_per_spin, (None,))
     charge = check_array("charge", charge, energy.shape)
     defects = check_array("defects", defects, energy.shape)

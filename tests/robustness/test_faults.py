@@ -65,7 +65,14 @@ def test_every_public_function_and_argument_is_tried():
     assert argument_fuzz.uncovered() == []
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch and numpy about argument_fuzz, on its way to being refused
+@pytest.mark.filterwarnings("ignore")  # of torch and numpy about a wrong argument, on its way to being refused
+def test_every_argument_of_every_function_refuses_every_wrong_kind(tmp_path, monkeypatch):
+    """The table: TypeError or ValueError that names the argument, or a result, within a second of the processor."""
+    monkeypatch.chdir(tmp_path)  # "x" is a good name of a file
+    assert [fault for name in argument_fuzz.functions() for fault in argument_fuzz.table(name)] == []
+
+
+@pytest.mark.filterwarnings("ignore")
 @FEW
 @given(argument_fuzz.examples())
 def test_wrong_arguments_are_named(example):

@@ -1,9 +1,10 @@
-"""Calls that are right, as in calls.py, of what stands beside the E-VAE: formats, claims, PEACE, DeepSPIN."""
+"""Calls that are right, as in calls.py, of what stands beside the E-VAE: formats, claims, figures, PEACE, DeepSPIN."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import tempfile
 from pathlib import Path
 
@@ -77,6 +78,49 @@ def claims() -> dict[str, Call]:
         "claims.collapse": Call(claims.collapse, {"runs": [run], "other": [run], "best_data": -1.0, "ideal": -2.0,
                                                   "distances": [0.1], "seeds": [run]}),
         "claims.confined": Call(claims.confined, {"samples": [sample]})}
+
+
+def drawn() -> dict[str, Call]:
+    """The figures: what they draw, but not how (titles, labels)."""
+    from figure_examples import FIGURES, cosines, states
+
+    from evae_companion import plotting
+    ax = plotting.Figure().subplots()
+    inside = {"magnetic": np.ones((8, 12), bool)}
+    table = {
+        "spin_rgb": Call(plotting.spin_rgb, {"spins": states()}),
+        "spin_map": Call(plotting.spin_map, {"ax": ax, "spins": states(), "arrows": 2, "axes": "bar"}),
+        "alignment_rgb": Call(plotting.alignment_rgb, {"cos_theta": cosines(), **inside}),
+        "alignment_map": Call(plotting.alignment_map, {"ax": ax, "cos_theta": cosines(), "axes": "bar", **inside}),
+        "plotting.save": Call(plotting.save, {"fig": plotting.Figure(), "folder": folder() / "figures", "name": "a",
+                                              "dpi": 20})}
+    for example in FIGURES.values():
+        right = inspect.signature(example.func).bind(*example.args, **example.keywords).arguments
+        table.setdefault(f"plotting.{example.func.__name__}", Call(example.func, {
+            name: value for name, value in right.items() if name not in ("title",)}))
+    return table
+
+
+def analysis() -> dict[str, Call]:
+    """What is measured of low states and of sets of samples."""
+    import evae_core
+    from evae_companion.analysis import luttinger_tisza, order, sample_metrics, tempering
+    H = evae_core.Hamiltonian(D=0.6, B=0.2)
+    a = torch.nn.functional.normalize(torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    between = sample_metrics.distances(a, a)
+    box = {"H": H, "shape": (8, 8)}
+    return {
+        "pairs": Call(sample_metrics.pairs, {"a": a, "b": a}),
+        "displacement": Call(sample_metrics.displacement, {"a": a, "b": a}),
+        "manifold_measures": Call(sample_metrics.manifold_measures, {"real": between, "fake": between,
+                                                                     "between": between, "k": 2}),
+        "lower_bound": Call(luttinger_tisza.lower_bound, box),
+        "spirals": Call(luttinger_tisza.spirals, {**box, "n": 2}),
+        "order": Call(order.order, {"H": H, "spins": a}, nan=True),
+        "temperatures": Call(tempering.temperatures, {"T_low": 0.1, "T_high": 1.0, "sites": 64, "swap_rate": 0.3,
+                                                      "heat_capacity": 1.0}),
+        "Tempering": Call(tempering.Tempering, {**box, "runs": 2, "temperatures": [0.5, 1.0], "seed": 0,
+                                                "overrelax": 1, "every": 2, "spins": None, "device": "cpu"})}
 
 
 def peace() -> dict[str, Call]:
