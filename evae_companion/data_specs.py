@@ -46,6 +46,7 @@ class DataSpec:
 
     def __post_init__(self) -> None:
         check_is("hamiltonian", self.hamiltonian, Hamiltonian)
+        check_is("schedule", self.schedule, Schedule)
         object.__setattr__(self, "shape", self.hamiltonian.check_shape(self.shape))
         if self.hamiltonian.periodic and self.hamiltonian.plain and any(n % 2 for n in self.shape):
             raise ValueError("shape must be even in both directions on a periodic lattice (two sublattices are "

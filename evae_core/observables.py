@@ -258,6 +258,8 @@ def kspace(spins: Tensor, complex: bool = False, shift: bool = False) -> Tensor:
     """
     check_spins(spins)
     complex, shift = check_flag("complex", complex), check_flag("shift", shift)
+    if not spins.numel():
+        raise ValueError(f"spins must hold at least one configuration, got shape {tuple(spins.shape)}")
     waves = torch.fft.fft2(spins.select(-3, 2).double(), norm="ortho")
     if shift:
         waves = torch.fft.fftshift(waves, dim=(-2, -1))

@@ -44,6 +44,8 @@ def order(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
     """
     check_hamiltonian(H)
     check_spins(spins)
+    if not len(spins):
+        raise ValueError("spins must hold at least one configuration, got none")
     if not H.periodic:
         raise ValueError("H must be periodic: skyrmions at an edge have fewer neighbours by nature")
     double = spins.double()

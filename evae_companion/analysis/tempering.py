@@ -42,7 +42,7 @@ def temperatures(T_low: float, T_high: float, sites: int, swap_rate: float = 0.2
 
     A constant C makes the rate depend on the ratio alone. Where C peaks, at a transition, the rate dips below.
     """
-    T_high = check_number("T_high", T_high)
+    T_high = check_number("T_high", T_high, most=1e6)
     T_low, swap_rate = check_number("T_low", T_low, below=T_high), check_number("swap_rate", swap_rate, below=1.0)
     check_count("sites", sites, 1, MOST_SITES)
     check_number("heat_capacity", heat_capacity, most=1e3)

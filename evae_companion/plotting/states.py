@@ -76,7 +76,7 @@ def interpolation_frames(frames: Any, R: Any, labels: Any, *, defects: Any = Non
     if len(labels) != rows:
         raise ValueError(f"labels must be one a row of frames: {rows} rows, {len(labels)} labels")
     if defects is not None:
-        defects = [check_list("defects", row, "lists of (x, y)", 0) for row in check_list("defects", defects)]
+        defects = [check_list("defects", row, "lists of (x, y)", 0) for row in check_list("defects", defects, "lists")]
     if defects is not None and (len(defects) != rows or any(len(d) != columns for d in defects)):
         raise ValueError(f"defects must be {rows} lists of {columns} lists of (x, y)")
     shape = frames.shape[-2:]

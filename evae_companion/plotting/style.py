@@ -149,7 +149,7 @@ def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int 
     check_is("name", name, str)
     if not name or name != os.path.basename(name) or name in (".", "..") or "\\" in name:
         raise ValueError(f"name must be a plain file name without folder and ending, got {name!r}")
-    check_number("dpi", dpi)
+    check_number("dpi", dpi, most=1e4)
     folder = check_path("folder", folder)
     contents = {suffix: _render(fig, suffix, dpi) for suffix in ("png", "pdf")}
     paths = []

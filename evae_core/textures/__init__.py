@@ -238,7 +238,7 @@ def skyrmion_lattices(H: Hamiltonian, shape: Sequence[int], counts: Any = None, 
         fewest, most = math.floor(area / SPACINGS[0] ** 2), math.ceil(area / SPACINGS[1] ** 2)
         search: Sequence[int] = range(max(1, fewest), most + 1)
     else:
-        search = sorted(set(np.atleast_1d(counts).tolist())) if np.asarray(counts).dtype.kind in "iu" else []
+        search = sorted(set(np.ravel(counts).tolist())) if np.asarray(counts).dtype.kind in "iu" else []
         if not search or search[0] < 1 or search[-1] > ny * nx:
             raise ValueError(f"counts must be numbers of skyrmions from 1 to {ny * nx}, got {counts!r:.60}")
     states: list[LatticeState] = []

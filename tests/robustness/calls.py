@@ -66,7 +66,7 @@ def core() -> dict[str, Call]:
         evae_core.VAEConfig: Call(evae_core.VAEConfig, {"latent": 10, "filters": (6, 12), "hidden": 20, "slope": 0.1,
                                                         "logvar_start": -6.0}),
         "VAE.loss": Call(model.loss, {"spins": spins, "hamiltonian": H, "beta": 1e-3, "gamma": 1.0}),
-        "VAE.encode": Call(model.encode, {"spins": spins}),
+        "VAE.encode": Call(model.encode, {"spins": spins}, nan=True),
         "VAE.decode": Call(model.decode, {"z": z[None]}),
         "VAE.generate": Call(model.generate, {"n": 2}),
         evae_core.topological_charge: Call(evae_core.topological_charge, {**one, "mask": None, "periodic": None}),
@@ -95,7 +95,7 @@ def core() -> dict[str, Call]:
     for name in ("coordination", "defects", "periodic_images"):
         table[name] = Call(getattr(observables, name), {"centres": centres, "shape": (16, 16)})
     table["coordination"].right["periodic"] = True
-    table["lbfgs_refine"] = Call(lbfgs_refine, {"H": H, **one, "tolerance": 1e-2})
+    table["lbfgs_refine"] = Call(lbfgs_refine, {"H": H, "spins": textures.uniform((16, 16)), "tolerance": 1e-2})
     table["replicas_from"] = Call(replicas_from, {**on, "seed": 0, "device": "cpu"})
     table["runs_on"] = Call(runs_on, {"device": "cpu"})
     table["uniform"] = Call(textures.uniform, {"shape": (16, 16), "up": True})
