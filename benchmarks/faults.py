@@ -23,7 +23,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import argument_fuzz
 import corruption
 import killing
 import memory
@@ -39,7 +38,7 @@ LOST = ("files that differ", "left behind", "unnoticed", "unnamed", "not moved a
 HEAD = """# What was tried, how often, and what was lost
 
 `benchmarks/faults.py --write` writes this table; what a row means is said where it is counted
-([killing.py](killing.py), [corruption.py](corruption.py), [argument_fuzz.py](argument_fuzz.py),
+([killing.py](killing.py), [corruption.py](corruption.py), [argument_fuzz.py](../tests/robustness/argument_fuzz.py),
 [memory.py](memory.py)). Times are
 those of a shared, busy machine; minutes those of a part's last start.
 
@@ -108,7 +107,10 @@ def together(only: Sequence[str]) -> dict[str, dict]:
 
 
 def examples(count: int) -> dict[str, dict]:
+    import sys
     import warnings
+    sys.path[:0] = [str(HERE.parent / "tests" / folder) for folder in ("robustness", "companion")]
+    import argument_fuzz
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(EVAE_STORE=f"{folder}/store", EVAE_FIGURES=f"{folder}/figures", EVAE_RECORDED="off")

@@ -6,12 +6,10 @@ from dataclasses import asdict, dataclass, field
 from math import inf
 from typing import Any
 
-import numpy as np
-
 from evae_core.annealing.schedule import ALGORITHM, Schedule
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.presets import Preset
-from evae_core.validation import check_number
+from evae_core.validation import check_count, check_is, check_number
 
 STATISTICS = 2  # raise when the statistics stored beside the spins change
 
@@ -47,18 +45,14 @@ class DataSpec:
     lowest: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.hamiltonian, Hamiltonian):
-            raise TypeError(f"hamiltonian must be a Hamiltonian, got {type(self.hamiltonian).__name__}")
+        check_is("hamiltonian", self.hamiltonian, Hamiltonian)
+        check_is("schedule", self.schedule, Schedule)
         object.__setattr__(self, "shape", self.hamiltonian.check_shape(self.shape))
         if self.hamiltonian.periodic and self.hamiltonian.plain and any(n % 2 for n in self.shape):
             raise ValueError("shape must be even in both directions on a periodic lattice (two sublattices are "
                              f"updated in turn), got {self.shape}")
         for name, least in (("train", 1), ("validation", 0), ("test", 0), ("shard", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise TypeError(f"{name} must be an integer, got {value!r}")
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+            check_count(name, getattr(self, name), least)
         if self.lowest is not None:
             object.__setattr__(self, "lowest", check_number("lowest", self.lowest, -inf))
 

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evae_core.validation import check_count, check_number, finite_array
+from evae_core.validation import check_array, check_count, check_number
 
 MOST_STEPS = 2**20  # rows or columns that a bond may span; none does that lies in a sample
 
@@ -112,10 +112,10 @@ def couplings_of(bonds: Iterable[Bond], B: float, K: float, terms: Iterable[Term
     for term in terms:
         name = type(term).__name__
         for dy, dx, M in term.bonds():
-            bond = bond_of(dy, dx, _array(f"{name}.bonds", M, (3, 3)))
+            bond = bond_of(dy, dx, check_array(f"{name}.bonds", M, (3, 3)))
             joined[bond[:2]] = _sum(joined[bond[:2]], bond) if bond[:2] in joined else bond
-        vector = vector + _array(f"{name}.vector", term.vector, (3,))
-        own = _array(f"{name}.matrix", term.matrix, (3, 3))
+        vector = vector + check_array(f"{name}.vector", term.vector, (3,))
+        own = check_array(f"{name}.matrix", term.matrix, (3, 3))
         if not np.array_equal(own, own.T):
             raise ValueError(f"{name}.matrix must be symmetric, got {own.tolist()}")
         matrix = matrix + own
@@ -139,13 +139,6 @@ def bond_of(dy: int, dx: int, M: np.ndarray) -> Bond:
 def _sum(one: Bond, other: Bond) -> Bond:
     a, b, c = (float(x + y) for x, y in zip(one.dm, other.dm, strict=True))
     return Bond(one.dy, one.dx, one.J + other.J, (a, b, c), _tuples(np.array(one.gamma) + np.array(other.gamma)))
-
-
-def _array(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    array = finite_array(name, values)
-    if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    return array
 
 
 def _tuples(matrix: np.ndarray) -> Matrix:

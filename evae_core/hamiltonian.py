@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from evae_core.bonds import Bond, Couplings, Term, bond_field, bond_matrix, check_bonds, count, couplings_of
-from evae_core.validation import check_is, check_number
+from evae_core.validation import check_choice, check_is, check_number
 
 DMI_TYPES = ("bloch", "neel")
 MOST_SITES = 2**28  # of one configuration: 3 GB
@@ -130,8 +130,7 @@ class Hamiltonian:
         object.__setattr__(self, "terms", tuple(self.terms))
         if self.terms:
             self.couplings  # noqa: B018  # checks their numbers
-        if not isinstance(self.dmi, str) or self.dmi not in DMI_TYPES:
-            raise ValueError(f"dmi must be one of {DMI_TYPES}, got {self.dmi!r}")
+        check_choice("dmi", self.dmi, DMI_TYPES)
         if isinstance(self.boundary, str):
             if self.boundary not in ("periodic", "open"):
                 raise ValueError(f'boundary must be "periodic", "open" or a bool mask (Ny, Nx), got {self.boundary!r}')

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from evae_core.hamiltonian import Hamiltonian, check_spins
 from evae_core.model import VAE
-from evae_core.validation import check_number
+from evae_core.validation import check_count, check_is, check_number
 
 K_STEPS = 200
 MOST_STEPS = 10**6
@@ -82,14 +82,10 @@ def inverse_map(model: VAE, targets: Tensor, steps: int = 1000, learning_rate: f
 
 
 def _check(model: VAE, steps: Any) -> None:
-    if not isinstance(model, VAE):
-        raise TypeError(f"model must be a VAE, got {type(model).__name__}")
+    check_is("model", model, VAE)
     if model.training:
         raise ValueError("model must be in eval mode, or a decoded state depends on its neighbours; call model.eval()")
-    if isinstance(steps, bool) or not isinstance(steps, int):
-        raise TypeError(f"steps must be an integer, got {steps!r}")
-    if not 1 <= steps <= MOST_STEPS:
-        raise ValueError(f"steps must be at least 1 and at most {MOST_STEPS}, got {steps}")
+    check_count("steps", steps, 1, MOST_STEPS)
 
 
 @torch.no_grad()
@@ -100,8 +96,7 @@ def interpolate(model: VAE, z_start: Tensor, z_end: Tensor, steps: int = K_STEPS
     """
     _check(model, steps)
     for name, z in (("z_start", z_start), ("z_end", z_end)):
-        if not isinstance(z, Tensor):
-            raise TypeError(f"{name} must be a torch.Tensor of shape ({model.latent},), got {type(z).__name__}")
+        check_is(name, z, Tensor)
         if tuple(z.shape) != (model.latent,) or not bool(torch.isfinite(z).all()):
             raise ValueError(f"{name} must be finite, of shape ({model.latent},), got shape {tuple(z.shape)}")
     share = torch.linspace(0, 1, steps + 1, device=z_start.device)[:, None]

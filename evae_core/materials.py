@@ -30,6 +30,7 @@ import numpy as np
 from scipy import integrate, optimize
 
 from evae_core.hamiltonian import DMI_TYPES, Hamiltonian
+from evae_core.validation import check_choice, check_flag, check_number
 
 MU_0 = 4e-7 * math.pi  # T m/A, to 1e-9
 K_B = 1.380649e-23  # J/K, exact
@@ -74,17 +75,13 @@ class Material:
 
     def __post_init__(self) -> None:
         for name in ("A", "D", "Ms", "Ku", "field", "thickness"):
-            _number(name, getattr(self, name), positive=name in ("A", "Ms", "thickness"))
-        if not isinstance(self.dmi, str) or self.dmi not in DMI_TYPES:
-            raise ValueError(f"dmi must be one of {DMI_TYPES}, got {self.dmi!r}")
-        if not isinstance(self.thin_film, bool):
-            raise TypeError(f"thin_film must be True or False, got {self.thin_film!r}")
+            check_number(name, getattr(self, name), 0.0 if name in ("A", "Ms", "thickness") else -math.inf)
+        check_choice("dmi", self.dmi, DMI_TYPES)
+        check_flag("thin_film", self.thin_film)
 
     def hamiltonian(self, cell: float, boundary: str | np.ndarray = "periodic") -> Hamiltonian:
         """The lattice of square cells of side ``cell`` (m), J = 1; some ten cells a helix period or wall are needed."""
-        _number("cell", cell, positive=True)
-        if cell > 1:
-            raise ValueError(f"cell must be a length of at most 1 m, got {cell!r}")
+        check_number("cell", cell, most=1.0)
         sign = -1.0 if self.dmi == "neel" else 1.0
         return Hamiltonian(J=1.0, D=sign * self.D * cell / (2 * self.A),
                            B=self.Ms * self.field * cell**2 / (2 * self.A), K=self.Keff * cell**2 / (2 * self.A),
@@ -143,11 +140,3 @@ class Material:
             return least
         most = least + (math.pi * self.D)**2 / (32 * self.A * self.Ms) + 2 * abs(self.Keff) / self.Ms
         return float(optimize.brentq(cost, least, 1.01 * most))
-
-
-def _number(name: str, value: object, *, positive: bool) -> None:
-    """Raise TypeError or ValueError unless ``value`` is a finite number, positive where it must be."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(value) or (positive and value <= 0):
-        raise ValueError(f"{name} must be a {'positive, ' if positive else ''}finite number in SI units, got {value!r}")

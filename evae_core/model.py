@@ -204,8 +204,9 @@ class VAE(nn.Module):
 
     def encode(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """mu and log sigma^2 of q(z|spins), each (n, latent); spins (n, 3, Ny, Nx) of the model's size and dtype."""
-        if not isinstance(spins, Tensor):
-            raise TypeError(f"spins must be a torch.Tensor, got {type(spins).__name__}")
+        check_is("spins", spins, Tensor)
+        if spins.dtype != (wanted := next(self.parameters()).dtype):
+            raise TypeError(f"spins must have the model's dtype {wanted}, got {spins.dtype}")
         if spins.ndim != 4 or tuple(spins.shape[1:]) != (3, *self.size):
             raise ValueError(f"spins must have shape (n, 3, {self.size[0]}, {self.size[1]}) for this model, "
                              f"got {tuple(spins.shape)}")
@@ -213,8 +214,7 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Spins (n, 3, Ny, Nx) of latent vectors (n, latent)."""
-        if not isinstance(z, Tensor):
-            raise TypeError(f"z must be a torch.Tensor, got {type(z).__name__}")
+        check_is("z", z, Tensor)
         if z.ndim != 2 or z.shape[1] != self.latent:
             raise ValueError(f"z must have shape (n, {self.latent}), got {tuple(z.shape)}")
         spins = self.decoder(z)
@@ -238,8 +238,7 @@ class VAE(nn.Module):
             spins that are no batch of this size, another boundary than the model's, negative beta or gamma.
         """
         self.check_batch(spins, hamiltonian)
-        for name, value in (("beta", beta), ("gamma", gamma)):
-            check_number(name, value, 0.0, equal=True)
+        beta, gamma = (check_number(name, x, 0.0, 1e30, equal=True) for name, x in (("beta", beta), ("gamma", gamma)))
         return self.losses(spins, hamiltonian, beta, gamma, generator)
 
     def losses(self, spins: Tensor, hamiltonian: EnergyModel, beta: float, gamma: float,

@@ -18,7 +18,7 @@ from scipy.sparse import coo_array, csgraph
 from torch import Tensor
 
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
-from evae_core.validation import check_flag, finite_array
+from evae_core.validation import check_array, check_flag, check_number
 
 MOST_SIDE, MOST_RATIO = 1e6, 1000  # of a box whose skyrmions are counted: copies fill a square around it
 
@@ -145,8 +145,7 @@ def find_skyrmions(spins: Tensor, threshold: float = 0.0, periodic: bool = True)
     TypeError, ValueError
         see :func:`~evae_core.hamiltonian.check_spins`; a batch, or a threshold out of range.
     """
-    if not isinstance(threshold, (int, float, np.number)) or not -1 < threshold < 1:
-        raise ValueError(f"threshold must lie between -1 and 1, got {threshold!r}")
+    check_number("threshold", threshold, -1.0, below=1.0)
     S, periodic = _one(spins), check_flag("periodic", periodic)
     shape = S.shape[1:]
     labels, count = ndimage.label((S[2] < threshold) & (np.abs(S).sum(0) > 0))
@@ -186,11 +185,11 @@ def find_skyrmions(spins: Tensor, threshold: float = 0.0, periodic: bool = True)
 
 
 def _check_centres(centres: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, float, float]:
-    box = finite_array("shape", shape)
-    if box.shape != (2,) or box.min() < 1 or box.max() > MOST_SIDE or box.max() > MOST_RATIO * box.min():
+    box = check_array("shape", shape, (2,))
+    if box.min() < 1 or box.max() > MOST_SIDE or box.max() > MOST_RATIO * box.min():
         raise ValueError(f"shape must be (Ny, Nx), two numbers from 1 to {MOST_SIDE:.0g}, of which none is more than "
                          f"{MOST_RATIO} times the other, got {shape!r:.60}")
-    return finite_array("centres", centres, 2), float(box[0]), float(box[1])
+    return check_array("centres", centres, (None, 2), empty=True), float(box[0]), float(box[1])
 
 
 def periodic_images(centres: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -259,6 +258,8 @@ def kspace(spins: Tensor, complex: bool = False, shift: bool = False) -> Tensor:
     """
     check_spins(spins)
     complex, shift = check_flag("complex", complex), check_flag("shift", shift)
+    if not spins.numel():
+        raise ValueError(f"spins must hold at least one configuration, got shape {tuple(spins.shape)}")
     waves = torch.fft.fft2(spins.select(-3, 2).double(), norm="ortho")
     if shift:
         waves = torch.fft.fftshift(waves, dim=(-2, -1))

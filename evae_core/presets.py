@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from evae_core.validation import check_count, check_number
+from evae_core.validation import check_count, check_is, check_number
 
 DECADES_BETA = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 DECADES_GAMMA = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e5, 1e6)
@@ -147,6 +147,7 @@ def load_preset(name: str | None = None, table: Mapping[str, P] = PRESETS) -> P:
     >>> load_preset("paper").size
     128
     """
+    check_is("table", table, Mapping)
     if name is not None and not isinstance(name, str):
         raise TypeError(f"preset must be one of {tuple(table)}, got {name!r}")
     chosen = os.environ.get("EVAE_PRESET") or name or "laptop"

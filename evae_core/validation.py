@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from math import inf, isfinite
 from numbers import Integral, Real
@@ -16,16 +16,17 @@ import numpy as np
 SHOWN = 60  # characters of a wrong value
 
 
-def check_is(name: str, value: Any, *kinds: type) -> None:
+def check_is(name: str, value: Any, *kinds: Any) -> None:
     """Raise TypeError unless ``value`` is of one of the classes ``kinds``."""
     if not isinstance(value, kinds):
         raise TypeError(f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, got "
                         f"{type(value).__name__} {value!r:.{SHOWN}}")
 
 
-def check_number(name: str, value: Any, least: float = 0.0, most: float = inf, *, equal: bool = False) -> float:
+def check_number(name: str, value: Any, least: float = 0.0, most: float = inf, *, equal: bool = False,
+                 below: float = inf) -> float:
     """Return ``value`` as a float; raise unless it is a finite real number above ``least`` (or, with ``equal``, equal
-    to it) and at most ``most``."""
+    to it), at most ``most`` and below ``below``."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r:.{SHOWN}}")
     try:
@@ -37,6 +38,8 @@ def check_number(name: str, value: Any, least: float = 0.0, most: float = inf, *
                          f"{value!r:.{SHOWN}}")
     if number > most:
         raise ValueError(f"{name} must be at most {most:g}, got {value!r:.{SHOWN}}")
+    if number >= below:
+        raise ValueError(f"{name} must be below {below:g}, got {value!r:.{SHOWN}}")
     return number
 
 
@@ -90,26 +93,67 @@ def check_path(name: str, value: Any) -> Path:
     return Path(text)
 
 
-def check_numbers(name: str, values: Any, least: float = -inf) -> tuple[float, ...]:
-    """Return a list, tuple or row of an array as floats; raise unless all are finite numbers of at least ``least``."""
+def check_numbers(name: str, values: Any, least: float = -inf, count: int | None = None) -> tuple[float, ...]:
+    """Return a list, tuple or row of an array as floats; raise unless all are finite numbers of at least ``least``, and
+    there are ``count`` of them."""
     if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)) or np.ndim(values) != 1:
         raise TypeError(f"{name} must be a sequence of numbers, got {type(values).__name__} {values!r:.{SHOWN}}")
+    if count is not None and len(values) != count:
+        raise ValueError(f"{name} must be {count} numbers, got {values!r:.{SHOWN}}")
     return tuple(check_number(name, value, least, equal=True) for value in values)
 
 
-def finite_array(name: str, values: Any, columns: int | None = None) -> np.ndarray:
-    """``values`` as a finite float64 array, (n, ``columns``) where that is given; ValueError naming it otherwise."""
+def check_array(name: str, values: Any, shape: tuple[int | None, ...] | None = None, *, finite: bool = True,
+                empty: bool = False) -> np.ndarray:
+    """Return a float64 copy of ``values``; raise TypeError unless they are real numbers.
+
+    Raise ValueError for another ``shape``, in which None stands for any length; for no values at all, unless ``empty``;
+    and for NaN or infinity, if ``finite``.
+    """
     try:
-        if np.asarray(values).dtype.kind not in "iuf":
-            raise TypeError
-        array = np.asarray(values, float)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{name} must be an array of numbers, got {values!r:.{SHOWN}}") from None
-    if columns is not None and (array.ndim != 2 or array.shape[1] != columns):
-        raise ValueError(f"{name} must have shape (n, {columns}), got {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, got {values!r:.{SHOWN}}")
+        array = np.asarray(values)
+        if array.dtype.kind not in "iuf":
+            raise TypeError(f"dtype {array.dtype}" + "; take its real part" * (array.dtype.kind == "c"))
+        array = array.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of unlike lengths, tensors with a gradient
+        raise TypeError(f"{name} must be an array of real numbers, got {type(values).__name__} {values!r:.{SHOWN}}: "
+                        f"{error}") from None
+    if shape is not None and (array.ndim != len(shape)
+                              or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True))):
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
+    if not (array.size or empty):
+        raise ValueError(f"{name} must not be empty, got shape {array.shape}")
+    if finite and not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got {np.isnan(array).sum()} NaN, {np.isinf(array).sum()} infinite")
     return array
+
+
+def check_list(name: str, values: Any, of: type | str = "entries", least: int = 1) -> list[Any]:
+    """Return an iterable as a list; raise unless it has ``least`` entries, each of the class ``of`` if that is one.
+
+    A string and a mapping are no lists. The word ``of`` says in the message what an entry is.
+    """
+    word, entries = of if isinstance(of, str) else of.__name__, None
+    if isinstance(values, Iterable) and not isinstance(values, (str, bytes, Mapping)):
+        try:
+            entries = list(values)
+        except TypeError:  # an array or a tensor without axes
+            pass
+    if entries is None or isinstance(of, type) and not all(isinstance(entry, of) for entry in entries):
+        raise TypeError(f"{name} must be a list of {word}, got {type(values).__name__} {values!r:.{SHOWN}}")
+    if len(entries) < least:
+        raise ValueError(f"{name} must hold at least {least} of {word}, got {len(entries)}")
+    return entries
+
+
+def check_keys(name: str, value: Any, keys: Collection[Any] = ()) -> None:
+    """Raise TypeError unless ``value`` is a dict or another mapping, ValueError if it is empty or lacks ``keys``."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict, got {type(value).__name__} {value!r:.{SHOWN}}")
+    missing = [key for key in keys if key not in value]
+    if missing or not value:
+        raise ValueError(f"{name} lacks {', '.join(map(str, missing)) or 'any entry'}; it has {[*value]!r:.200}")
 
 
 @cache

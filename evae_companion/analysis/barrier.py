@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evae_core.validation import finite_array
+from evae_core.validation import check_array
 
 
 class Barrier(NamedTuple):
@@ -35,10 +35,9 @@ def barrier(energy: Any) -> Barrier:
     ValueError
         fewer than 11 points, or one that is not finite.
     """
-    energy = finite_array("energy", energy)
-    if energy.ndim != 1 or len(energy) < 11:
-        raise ValueError("energy must be a finite array of at least 11 values along the path, "
-                         f"got shape {energy.shape}")
+    energy = check_array("energy", energy, (None,))
+    if len(energy) < 11:
+        raise ValueError(f"energy must be at least 11 values along the path, got {len(energy)}")
     tenth = len(energy) // 10
     top = int(energy.argmax())
     start, end = float(energy[:tenth].mean()), float(energy[-tenth:].mean())

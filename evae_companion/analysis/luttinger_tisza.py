@@ -21,7 +21,8 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from evae_core.hamiltonian import Hamiltonian
+from evae_core.hamiltonian import Hamiltonian, check_hamiltonian
+from evae_core.validation import check_count
 
 EQUAL = 1e-9  # eigenvalues closer than this, in units of the largest, are one
 
@@ -44,6 +45,7 @@ def coupling(H: Hamiltonian, shape: Sequence[int]) -> np.ndarray:
 
 def _waves(H: Hamiltonian, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return wave vectors (Ny Nx, 2), radians per site (y, x), with eigenvalues and eigenvectors of Lambda = -A/2."""
+    check_hamiltonian(H)
     if not H.periodic:
         raise ValueError('H must have boundary="periodic": at an edge waves are no solutions')
     ny, nx = H.check_shape(shape)
@@ -65,6 +67,7 @@ def lower_bound(H: Hamiltonian, shape: Sequence[int]) -> float:
     ValueError
         a sample with edges, or terms that are not bilinear.
     """
+    check_hamiltonian(H)
     if H.unknown:
         raise ValueError(f"H must be bilinear for this bound, and {type(H.unknown[0]).__name__} is not")
     lowest = float(_waves(H, shape)[1].min())
@@ -103,8 +106,7 @@ def spirals(H: Hamiltonian, shape: Sequence[int], n: int = 4) -> list[tuple[str,
     ValueError
         a sample with edges, or n below 1.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    check_count("n", n, 1)
     q, values, vectors = _waves(H, shape)
     ny, nx = shape
     y, x = np.mgrid[:ny, :nx]

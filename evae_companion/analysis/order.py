@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from evae_companion.analysis.sample_metrics import distances
-from evae_core.hamiltonian import Hamiltonian
+from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
 from evae_core.observables import coordination, find_skyrmions, structure_factor, theta, topological_charge
 
 PEAKS = 6  # Bragg peaks of a triangular lattice
@@ -42,6 +42,10 @@ def order(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
     TypeError, ValueError
         as :func:`~evae_core.observables.theta`; an open sample.
     """
+    check_hamiltonian(H)
+    check_spins(spins)
+    if not len(spins):
+        raise ValueError("spins must hold at least one configuration, got none")
     if not H.periodic:
         raise ValueError("H must be periodic: skyrmions at an edge have fewer neighbours by nature")
     double = spins.double()

@@ -21,6 +21,7 @@ from torch import Tensor
 from evae_core.annealing import relax
 from evae_core.hamiltonian import Hamiltonian, check_spins
 from evae_core.observables import topological_charge
+from evae_core.validation import check_count, check_is
 
 POWER = 16  # p of the kernel: two annealed states of the laptop preset then have k near 0.1, a state with itself 1
 NEIGHBOURS = 5  # k of the nearest-neighbour balls, Naeem et al.'s choice
@@ -92,8 +93,7 @@ def normalised(kernel: Tensor, of_a: Tensor, of_b: Tensor) -> Tensor:
 
 def _radii(distance: Tensor, k: int) -> Tensor:
     """Return the distance from every state of a set (n, n) to its k-th nearest neighbour, without itself."""
-    if not 1 <= k < len(distance):
-        raise ValueError(f"k must lie between 1 and {len(distance) - 1} for {len(distance)} states, got {k!r}")
+    check_count("k", k, 1, len(distance) - 1)
     others = distance.clone().fill_diagonal_(torch.inf)
     return others.kthvalue(k, dim=1).values
 
@@ -119,6 +119,8 @@ def manifold_measures(real: Tensor, fake: Tensor, between: Tensor, k: int = NEIG
     ValueError
         shapes that do not fit, or k outside 1 ... size of the smaller set - 1.
     """
+    for name, distance in (("real", real), ("fake", fake), ("between", between)):
+        check_is(name, distance, Tensor)
     if real.shape != (len(between),) * 2 or fake.shape != (between.shape[1],) * 2:
         raise ValueError(f"real, fake and between must be (m, m), (n, n) and (m, n), got {tuple(real.shape)}, "
                          f"{tuple(fake.shape)}, {tuple(between.shape)}")

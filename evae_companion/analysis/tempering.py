@@ -21,8 +21,8 @@ from scipy.special import erfc, erfcinv
 from torch import Tensor
 
 from evae_core.annealing import heat_bath, replicas_from
-from evae_core.hamiltonian import Hamiltonian
-from evae_core.validation import check_count, check_number
+from evae_core.hamiltonian import MOST_SITES, Hamiltonian, check_hamiltonian, check_spins
+from evae_core.validation import check_array, check_count, check_number
 
 
 def rate(ratio: float, sites: int, heat_capacity: float = 1.0) -> float:
@@ -42,11 +42,10 @@ def temperatures(T_low: float, T_high: float, sites: int, swap_rate: float = 0.2
 
     A constant C makes the rate depend on the ratio alone. Where C peaks, at a transition, the rate dips below.
     """
-    T_low, T_high = check_number("T_low", T_low), check_number("T_high", T_high)
-    if not T_low < T_high:
-        raise ValueError(f"T_low must be below T_high, got {T_low:g} and {T_high:g}")
-    if not 0 < swap_rate < 1:
-        raise ValueError(f"swap_rate must lie between 0 and 1, got {swap_rate!r}")
+    T_high = check_number("T_high", T_high, most=1e6)
+    T_low, swap_rate = check_number("T_low", T_low, below=T_high), check_number("swap_rate", swap_rate, below=1.0)
+    check_count("sites", sites, 1, MOST_SITES)
+    check_number("heat_capacity", heat_capacity, most=1e3)
     step = 2 * float(erfcinv(swap_rate)) / math.sqrt(sites * heat_capacity)
     return np.geomspace(T_low, T_high, max(2, math.ceil(math.log(T_high / T_low) / step) + 1))
 
@@ -75,11 +74,12 @@ class Tempering:
 
     def __init__(self, H: Hamiltonian, shape: Sequence[int], runs: int, temperatures: Any, seed: int = 0,
                  overrelax: int = 1, every: int = 10, spins: Tensor | None = None, device: str = "auto"):
-        self.T = np.asarray(temperatures, float)
-        if self.T.ndim != 1 or len(self.T) < 2 or not (self.T > 0).all() or not (np.diff(self.T) > 0).all():
+        check_hamiltonian(H)
+        self.T = check_array("temperatures", temperatures, (None,))
+        if len(self.T) < 2 or not (self.T > 0).all() or not (np.diff(self.T) > 0).all():
             raise ValueError(f"temperatures must be at least two ascending positive numbers, got {temperatures!r}")
         self.shape, self.H, self.device = H.check_shape(shape), H, device
-        self.runs = check_count("runs", runs, 1)
+        self.runs = check_count("runs", runs, 1, MOST_SITES)
         self.every, self.overrelax = check_count("every", every, 1), check_count("overrelax", overrelax)
         self._rng = np.random.default_rng([check_count("seed", seed), 3])
         count = len(self.T)
@@ -88,6 +88,9 @@ class Tempering:
             up[:, 2] = 1.0 if H.mask is None else torch.from_numpy(H.mask.astype(np.float32))
             spins = heat_bath(H, up, math.inf, 1, seed=seed, device=device)
             spins = spins.reshape(count, runs, 3, *self.shape)
+        check_spins(spins, unit=True, magnetic=H.mask)
+        if spins.shape != (wanted := (count, runs, 3, *self.shape)):
+            raise ValueError(f"spins must have shape {wanted}, got {tuple(spins.shape)}")
         seeds = self._rng.integers(2**62, size=count).tolist()
         self._batches = [replicas_from(H, batch, seed=s, device=device) for batch, s in zip(spins, seeds, strict=True)]
         self.sweeps = self._attempts = 0

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import theta
-from evae_core.validation import check_flag, finite_array
+from evae_core.validation import check_array, check_count, check_flag, check_number
 
 MAX_BINS = 10**6
 
@@ -37,16 +37,14 @@ def theta_density(H: Hamiltonian, spins: Tensor, bins: Any = 200, log: bool = Fa
     """
     log = check_flag("log", log)
     if np.ndim(bins) == 0:
-        if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or not 2 <= bins <= MAX_BINS:
-            raise ValueError(f"bins must be an integer from 2 to {MAX_BINS} or an array of edges, got {bins!r}")
-        if log and (not isinstance(lowest, (int, float, np.number)) or not 0 < lowest < math.pi):
-            raise ValueError(f"lowest must lie between 0 and pi, got {lowest!r}")
+        bins = check_count("bins", bins, 2, MAX_BINS)
+        lowest = check_number("lowest", lowest, below=math.pi)
         edges = np.concatenate(([0.0], np.geomspace(lowest, np.pi, bins))) if log else np.linspace(0, np.pi, bins + 1)
     else:
-        edges = finite_array("bins", bins)
+        edges = check_array("bins", bins, (None,))
         if log:
             raise ValueError("log=True needs a number of bins, got edges; leave log out")
-        if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+        if len(edges) < 2 or not (np.diff(edges) > 0).all():
             raise ValueError(f"bins must be strictly increasing edges, got {bins!r}")
     angles = theta(H, spins).detach().cpu().numpy()
     angles = angles[~np.isnan(angles)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evae_companion.claims.result import CLAIMS, Check, Result
 from evae_companion.store.serialization import read_checksummed, write_checksummed
-from evae_core.validation import check_is, check_path
+from evae_core.validation import check_is, check_list, check_path
 
 
 def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
@@ -18,7 +18,7 @@ def save(folder: str | Path, notebook: str, results: Sequence[Result]) -> str:
     A notebook in a folder of its own ("seeds/08") measures the same claims in another way: :func:`load` omits it.
     """
     check_is("notebook", notebook, str)
-    _results("results", results)
+    check_list("results", results, Result, 0)
     path = check_path("folder", folder) / "claims" / f"{check_path('notebook', notebook)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_checksummed(path, [asdict(result) for result in results])
@@ -47,23 +47,12 @@ def load(folder: str | Path, where: str = "claims") -> dict[str, Result]:
 def table(results: Sequence[Result]) -> str:
     """Return the Markdown table "claim | paper | here | verdict"."""
     lines = ["| claim | paper | here | verdict |", "|---|---|---|---|"]
-    for result in _results("results", results):
+    for result in check_list("results", results, Result, 0):
         figure, text = CLAIMS[result.id]
         here = "; ".join(f"{'+' if check.passed else '-'} {check.criterion}: {check.measured}"
                          for check in result.checks)
         lines.append(f"| {result.id} | {_escape(text)} (Fig. {figure}) | {_escape(here)} | **{result.verdict}** |")
     return "\n".join(lines).replace("Fig. Note", "Note")
-
-
-def _results(name: str, results: Iterable[Result]) -> list[Result]:
-    try:
-        checked = list(results)
-        wrong = not all(isinstance(result, Result) for result in checked)
-    except TypeError:
-        wrong = True
-    if wrong:
-        raise TypeError(f"{name} must be a list of Result, got {results!r:.60}")
-    return checked
 
 
 def _escape(text: str) -> str:
@@ -88,5 +77,5 @@ def card(folder: str | Path) -> str:
 
 def counts(results: Iterable[Result]) -> str:
     """Return the number of claims per verdict, as text."""
-    verdicts = [result.verdict for result in _results("results", results)]
+    verdicts = [result.verdict for result in check_list("results", results, Result, 0)]
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("reproduced", "partly", "not reproduced"))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from evae_companion.claims.result import Check, Result
-from evae_core.validation import check_flag, check_number
+from evae_core.validation import check_array, check_flag, check_keys, check_list, check_number
 
 COLLAPSED = 1e-2  # a k-space MSE below this share of the training data's is "one state only"
 
@@ -47,36 +47,16 @@ def _list(values: Any, form: str = ".3g") -> str:
 
 def _measured(name: str, values: Any, *keys: str, least: int = 1) -> None:
     """Raise unless ``values`` is a sequence of at least ``least`` mappings that hold ``keys``."""
-    if not isinstance(values, (list, tuple)) or not all(isinstance(one, Mapping) for one in values):
-        raise TypeError(f"{name} must be a list of dicts, got {values!r:.60}")
-    if len(values) < least:
-        raise ValueError(f"{name} must hold at least {least}, got {len(values)}")
-    for one in values:
-        if missing := [key for key in keys if key not in one]:
-            raise ValueError(f"{name} must hold {', '.join(missing)} in every dict, one has {', '.join(map(str, one))}")
+    for one in check_list(name, values, Mapping, least):
+        check_keys(name, one, keys)
 
 
 def _rows(**rows: Any) -> list[np.ndarray]:
     """Return rows of numbers, which may be NaN, as float64 arrays; raise unless all have the same length above 0."""
-    arrays = []
+    arrays: list[np.ndarray] = []
     for name, values in rows.items():
-        try:
-            if np.asarray(values).dtype.kind not in "iuf":
-                raise TypeError
-            arrays.append(np.asarray(values, float))
-        except (TypeError, ValueError, RuntimeError):
-            raise TypeError(f"{name} must be a row of numbers, got {values!r:.60}") from None
-        if arrays[-1].ndim != 1 or not len(arrays[-1]) or len(arrays[-1]) != len(arrays[0]):
-            raise ValueError(f"{name} must be a row of numbers, at least one, as many as {next(iter(rows))}, got shape "
-                             f"{arrays[-1].shape}")
+        arrays.append(check_array(name, values, arrays[0].shape if arrays else (None,), finite=False))
     return arrays
-
-
-def _number(name: str, value: Any) -> float:
-    """Return ``value`` as a float, which may be NaN; raise TypeError if it is no number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} must be a number, got {value!r:.60}")
-    return float(value)
 
 
 def critical(x: Any, kspace_mse: Any, data_kspace_mse: float, lasting: bool = False) -> float:
@@ -92,7 +72,7 @@ def critical(x: Any, kspace_mse: Any, data_kspace_mse: float, lasting: bool = Fa
     lasting : require all later stages to be below the threshold, too.
     """
     x, kspace_mse = _rows(x=x, kspace_mse=kspace_mse)
-    below = kspace_mse < COLLAPSED * _number("data_kspace_mse", data_kspace_mse)
+    below = kspace_mse < COLLAPSED * float(check_array("data_kspace_mse", data_kspace_mse, (), finite=False))
     if check_flag("lasting", lasting):
         below = np.logical_and.accumulate(below[::-1])[::-1]
     if below[0] or not below.any():
@@ -200,7 +180,7 @@ def gamma_sweep(ladders: Sequence[Mapping[str, Any]], data_energy: float) -> lis
     """
     _measured("ladders", ladders, "gamma", "reconstruction", "kl", "energy", "energy_generated", "kspace_mse", "beta",
               "data_kspace_mse")
-    _number("data_energy", data_energy)
+    check_array("data_energy", data_energy, (), finite=False)
 
     def at(s: Mapping[str, Any], key: str, gamma: float) -> float:
         return float(np.asarray(s[key])[np.argmin(np.abs(np.log(np.asarray(s["gamma"]) / gamma)))])
@@ -284,9 +264,7 @@ def latent_interpolation(gammas: Any, height: Any, width: Any, start: Any, end: 
         end of the same path. NaN if the path has no R = 2.
     """
     gammas, height, width, start, end = _rows(gammas=gammas, height=height, width=width, start=start, end=end)
-    _measured("extra", [extra])
-    if not {0, 100} <= extra.keys():
-        raise ValueError(f"extra must hold a pair for gamma = 0 and 100, got {extra!r:.60}")
+    check_keys("extra", extra, (0, 100))
     at = "gamma = " + ", ".join(f"{g:g}" for g in gammas)
     return [
         _result("L1", ("a barrier above both plateaus for every gamma", f"height {_list(height)} J per spin at {at}",
@@ -322,8 +300,10 @@ def collapse(runs: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any
     stages = "beta", "gamma", "kspace_mse", "data_kspace_mse"
     _measured("runs", runs, *stages, "energy", "defects", "charge")
     _measured("other", other, *stages, least=0)
+    seeds = check_list("seeds", seeds, Mapping, 0)
     _measured("seeds", seeds, *stages, least=0)
-    _number("best_data", best_data), _number("ideal", ideal)
+    for name, value in (("best_data", best_data), ("ideal", ideal)):
+        check_array(name, value, (), finite=False)
     (apart,) = _rows(distances=distances)
 
     def gamma_c(run: Mapping[str, Any]) -> float:

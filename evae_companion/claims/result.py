@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evae_core.validation import check_choice, check_list
+
 CLAIMS = {
     "B1": ("2A", "beta 1e-6 to 1e-4: L_RC almost zero, outputs replicate inputs"),
     "B2": ("2A", "L_RC and L_H rise with beta, L_KL falls: the standard VAE's outputs grow less stable"),
@@ -56,12 +58,8 @@ class Result:
     checks: tuple[Check, ...]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.id, str) or self.id not in CLAIMS:
-            raise ValueError(f"id must be one of {tuple(CLAIMS)}, got {self.id!r}")
-        if not isinstance(self.checks, (tuple, list)) or not all(isinstance(check, Check) for check in self.checks):
-            raise TypeError(f"checks must be a tuple of Check, got {self.checks!r:.60}")
-        if not self.checks:
-            raise ValueError(f"checks must be one at least, claim {self.id} has none")
+        check_choice("id", self.id, CLAIMS)
+        check_list("checks", self.checks, Check)
 
     @property
     def verdict(self) -> str:
@@ -80,10 +78,8 @@ def over_seeds(cards: Sequence[Sequence[Result]]) -> list[Result]:
     ValueError
         no card, or cards that do not hold the same claims and criteria.
     """
-    if not isinstance(cards, (list, tuple)) or not all(isinstance(one, (list, tuple)) and all(
-            isinstance(result, Result) for result in one) for one in cards):
-        raise TypeError(f"cards must be lists of Result, got {cards!r:.60}")
-    if not cards or len({tuple((r.id, *(c.criterion for c in r.checks)) for r in card) for card in cards}) != 1:
+    cards = [check_list("cards", card, Result, 0) for card in check_list("cards", cards)]
+    if len({tuple((r.id, *(c.criterion for c in r.checks)) for r in card) for card in cards}) != 1:
         raise ValueError("cards must be one a seed, all of the same claims and criteria")
     merged = []
     for results in zip(*cards, strict=True):

@@ -11,6 +11,7 @@ from evae_companion.cluster.phase_ladders import small_data, to_collapse, to_pos
 from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.presets import RunPreset
 from evae_core.training.stages import Stage, stage_schedule
+from evae_core.validation import check_count
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,7 @@ def chains(p: RunPreset, seeds: int, betas: Sequence[float], D: Sequence[float],
     ValueError
         no seed, a beta that the preset's sweep does not hold, or a size or D at which nothing can be annealed.
     """
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-        raise ValueError(f"seeds must be at least 1, got {seeds!r}")
+    check_count("seeds", seeds, 1)
     if B is None:
         B, reduced = [p.B * p.J / p.D**2], True
     if not all(D):

@@ -28,6 +28,7 @@ from evae_companion.deepspin.dynamics import Integrator, State, Thermostat, at_r
 from evae_companion.deepspin.model import DeepSpin, ModelSpec
 from evae_companion.deepspin.potential import Potential, evaluate, label, neighbours_of
 from evae_companion.deepspin.training import TrainSpec, begin, check_labels
+from evae_core.validation import check_count
 
 KNOWN, CANDIDATE, ASTRAY = range(3)
 TOLERANCE = 1e-4  # of the rotation of moments: what counts is which configurations are met, not a conserved energy
@@ -74,9 +75,8 @@ class ActiveSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.committee < 2 or self.labels < 1 or self.seed < 0:
-            raise ValueError("committee must be at least 2, labels at least 1 and seed not negative, got "
-                             f"{self.committee}, {self.labels}, {self.seed}")
+        for name, least in (("committee", 2), ("labels", 1), ("seed", 0)):
+            check_count(name, getattr(self, name), least)
 
     def spec(self) -> dict[str, Any]:
         """Plain values, for the store."""

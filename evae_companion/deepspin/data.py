@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from evae_companion.store.serialization import load_arrays, save_arrays
-from evae_core.validation import check_is, check_path
+from evae_core.validation import check_is, check_list, check_path
 
 # Files of the DeePMD layout: name -> (our field, shape of one frame); N stands for the number of atoms.
 _LAYOUT: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -60,10 +60,8 @@ class Frames:
     virials: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.names, (tuple, list)):
-            raise TypeError(f"names must be a tuple of words, one a type, got {self.names!r:.60}")
-        names = tuple(self.names)
-        if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
+        names = tuple(check_list("names", self.names, str))
+        if not all(names) or len(set(names)) != len(names):
             raise ValueError(f"names must be different words, one a type, got {self.names!r}")
         object.__setattr__(self, "names", names)
         try:
@@ -141,8 +139,7 @@ def check_cells(cells: Tensor) -> None:
 
 def concatenate(parts: Sequence[Frames]) -> Frames:
     """All frames of ``parts``, which must hold the same atoms and the same labels."""
-    if not isinstance(parts, (list, tuple)) or not parts or not all(isinstance(part, Frames) for part in parts):
-        raise TypeError(f"parts must be a list of Frames, at least one, got {parts!r:.60}")
+    parts = check_list("parts", parts, Frames)
     first = parts[0]
     for part in parts[1:]:
         if part.names != first.names or not torch.equal(part.types, first.types):

@@ -30,7 +30,7 @@ from torch import Tensor
 from evae_companion.deepspin.data import Frames
 from evae_companion.deepspin.neighbours import Neighbours
 from evae_companion.deepspin.potential import Potential, derive, neighbours_of
-from evae_core.validation import check_count, check_flag, check_is, check_number, check_numbers, finite_array
+from evae_core.validation import check_array, check_count, check_flag, check_is, check_number, check_numbers
 
 BOLTZMANN = 8.617333262e-5  # eV/K (CODATA 2018)
 HBAR = 6.582119569e-4  # eV ps
@@ -65,10 +65,7 @@ class State:
         if len(self.frames) != 1:
             raise ValueError(f"frames must hold one configuration, got {len(self.frames)}; take frames[k:k+1]")
         for name, shape in (("velocities", (self.frames.atoms, 3)), ("masses", (self.frames.atoms,))):
-            value = torch.as_tensor(finite_array(name, getattr(self, name)))
-            if value.shape != shape or not bool(torch.isfinite(value).all()):
-                raise ValueError(f"{name} must be finite and of shape {shape}, got {tuple(value.shape)}")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, torch.as_tensor(check_array(name, getattr(self, name), shape)))
         if not bool((self.masses > 0).all()):
             raise ValueError("masses must be positive")
 
@@ -86,9 +83,8 @@ class State:
 def at_rest(frames: Frames, masses: Sequence[float]) -> State:
     """A configuration at rest; ``masses`` (g/mol) one a type."""
     check_is("frames", frames, Frames)
-    if len(check_numbers("masses", masses)) != len(frames.names):
-        raise ValueError(f"masses must be one a type, {frames.names}, got {masses}")
-    of_atoms = torch.tensor([float(mass) for mass in masses], dtype=torch.float64)[frames.types]
+    of_types = check_numbers("masses", masses, count=len(frames.names))
+    of_atoms = torch.tensor(of_types, dtype=torch.float64)[frames.types]
     return State(frames, torch.zeros(frames.atoms, 3), of_atoms)
 
 
@@ -157,8 +153,7 @@ class Integrator:
 
     def run(self, steps: int, record: Callable[[Integrator, int], None] | None = None) -> State:
         """Take steps; ``record(self, number)`` is called after each, number from 1."""
-        if record is not None and not callable(record):
-            raise TypeError(f"record must be a callable (integrator, number) or None, got {record!r:.60}")
+        check_is("record", record, Callable, type(None))
         for number in range(1, check_count("steps", steps) + 1):
             self.step()
             if record:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from evae_companion.deepspin.lattice import LatticeSpec, LatticeSpin, to_neel
 from evae_core.hamiltonian import Hamiltonian
+from evae_core.validation import check_count, check_number
 
 VERSION = 1  # raise when model or loop change their results
 AT_ONCE = 4  # configurations whose energy and gradient are found together: their maps stay in the processor's cache
@@ -56,11 +57,9 @@ class LatticeTraining:
     model: LatticeSpec = field(default_factory=LatticeSpec)
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.pieces < 1 or self.side < 2 or self.seed < 0:
-            raise ValueError("steps and seed must not be negative, pieces at least 1 and side at least 2, got "
-                             f"{self.steps}, {self.seed}, {self.pieces}, {self.side}")
-        if not 0 <= self.energy < float("inf"):
-            raise ValueError(f"energy must be finite and not negative, got {self.energy!r}")
+        for name, least in (("steps", 0), ("pieces", 1), ("side", 2), ("seed", 0)):
+            check_count(name, getattr(self, name), least)
+        check_number("energy", self.energy, equal=True)
 
     def spec(self) -> dict[str, Any]:
         """Plain values, for the store."""

@@ -20,7 +20,7 @@ from evae_companion.deepspin.data import Frames
 from evae_companion.deepspin.descriptor import Embedding, contract, layers, residual, rows, spin_channels
 from evae_companion.deepspin.neighbours import Neighbours, Section, displacements
 from evae_companion.deepspin.potential import derive
-from evae_core.validation import check_count, check_is, check_number, check_numbers
+from evae_core.validation import check_count, check_is, check_list, check_number, check_numbers
 
 OWN = "own"
 WIDEST = 4096  # of any layer: beyond, the first forward pass would not fit into memory
@@ -63,27 +63,21 @@ class ModelSpec:
     protection: float = 0.01
 
     def __post_init__(self) -> None:
-        if not isinstance(self.names, (tuple, list)) or not all(isinstance(name, str) for name in self.names):
-            raise TypeError(f"names must be a tuple of words, one a type, got {self.names!r:.60}")
+        names = tuple(check_list("names", self.names, str))
         for name in ("embedding", "fitting"):
-            if not isinstance(getattr(self, name), (tuple, list)):
-                raise TypeError(f"{name} must be a tuple of widths, got {getattr(self, name)!r:.60}")
-            object.__setattr__(self, name, tuple(check_count(name, n, 1, WIDEST) for n in getattr(self, name)))
+            widths = check_list(name, getattr(self, name), "widths")
+            object.__setattr__(self, name, tuple(check_count(name, n, 1, WIDEST) for n in widths))
         for name in ("cutoff", "smooth_from", "protection"):
             check_number(name, getattr(self, name))
-        for name in ("axis", "components"):
-            check_count(name, getattr(self, name), 1, WIDEST)
-        object.__setattr__(self, "names", tuple(self.names))
-        object.__setattr__(self, "scales", check_numbers("scales", self.scales, 0.0))
-        if not self.names or len(set(self.names)) != len(self.names) or len(self.scales) != len(self.names):
-            raise ValueError(f"names must be different and scales one each, got {self.names} and {self.scales}")
+        check_count("axis", self.axis, 1, self.embedding[-1])
+        check_count("components", self.components, 1, WIDEST)
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "scales", check_numbers("scales", self.scales, 0.0, len(names)))
+        if len(set(names)) != len(names):
+            raise ValueError(f"names must be different, got {names}")
         if not 0 < self.protection < self.smooth_from < self.cutoff < float("inf"):
             raise ValueError("0 < protection < smooth_from < cutoff is needed, got "
                              f"{self.protection}, {self.smooth_from}, {self.cutoff}")
-        if not self.embedding or not self.fitting:
-            raise ValueError(f"embedding and fitting must be positive widths, got {self.embedding}, {self.fitting}")
-        if not 1 <= self.axis <= self.embedding[-1]:
-            raise ValueError(f"axis must be 1 to {self.embedding[-1]} (the last width of embedding), got {self.axis}")
 
     def spec(self) -> dict[str, Any]:
         """Plain values, for the store."""

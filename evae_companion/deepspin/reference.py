@@ -19,12 +19,13 @@ from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from evae_companion.deepspin.descriptor import switch
 from evae_companion.deepspin.neighbours import Neighbours, Section, displacements
-from evae_core.validation import check_number, check_numbers, finite_array
+from evae_core.validation import check_array, check_is, check_number, check_numbers
 
 
 @dataclass(frozen=True)
@@ -61,25 +62,22 @@ class SpinLattice:
 
     def __post_init__(self) -> None:
         for name in ("names", "magnetic"):
-            if not isinstance(getattr(self, name), (tuple, list)):
-                raise TypeError(f"{name} must be a tuple, one a type, got {getattr(self, name)!r:.60}")
+            check_is(name, getattr(self, name), tuple, list)
         for name in ("shape", "decay", "dm", "anisotropy", "cutoff", "smooth_from"):
             least = 0.0 if name in ("decay", "cutoff", "smooth_from") else -inf
             check_number(name, getattr(self, name), least)
         for name, length in (("axis", 3), ("film", 3), ("landau", 2), ("field", 3)):
-            if len(check_numbers(name, getattr(self, name))) != length:
-                raise ValueError(f"{name} must be {length} numbers, got {getattr(self, name)!r}")
+            check_numbers(name, getattr(self, name), count=length)
         types = len(self.names)
         if not types or len(set(self.names)) != types or not all(isinstance(name, str) for name in self.names):
             raise ValueError(f"names must be different words, one a type, got {self.names!r}")
         if len(self.magnetic) != types or not all(isinstance(one, bool) for one in self.magnetic):
             raise ValueError(f"magnetic must be one bool a type, {types}, got {self.magnetic}")
         for name in ("depth", "width", "bond", "exchange"):
-            table = torch.from_numpy(finite_array(name, getattr(self, name)))
-            if table.shape != (types, types) or not torch.equal(table, table.T):
-                raise ValueError(f"{name} must be a symmetric {types} x {types} table, got {getattr(self, name)}")
-        if not 0 < self.smooth_from <= self.cutoff:
-            raise ValueError(f"0 < smooth_from <= cutoff is needed, got {self.smooth_from} and {self.cutoff}")
+            table = check_array(name, getattr(self, name), (types, types))
+            if not np.array_equal(table, table.T):
+                raise ValueError(f"{name} must be a symmetric table, got {getattr(self, name)}")
+        check_number("smooth_from", self.smooth_from, most=self.cutoff)
         if sum(x * x for x in self.axis) == 0:
             raise ValueError("axis must not be zero")
 

@@ -76,15 +76,9 @@ class TrainSpec:
             raise ValueError(f"segments must be at most steps, got {self.segments} and {self.steps}")
         check_count("seed", self.seed, 0, 2**63 - 1)
         check_flag("reversal", self.reversal)
-        for name in ("rate", "last_rate"):
-            check_number(name, getattr(self, name))
-        if not 0 < self.last_rate <= self.rate < float("inf"):
-            raise ValueError(f"0 < last_rate <= rate is needed, got {self.last_rate} and {self.rate}")
+        check_number("last_rate", self.last_rate, most=check_number("rate", self.rate))
         for name in ("energy", "force", "force_mag", "virial"):
-            pair = check_numbers(name, getattr(self, name), 0.0)
-            object.__setattr__(self, name, pair)
-            if len(pair) != 2:
-                raise ValueError(f"{name} must be two prefactors (start, limit), not negative, got {pair}")
+            object.__setattr__(self, name, check_numbers(name, getattr(self, name), 0.0, 2))  # (start, limit)
 
     def spec(self) -> dict[str, Any]:
         """Plain values, for the store."""
@@ -222,8 +216,7 @@ def train(frames: Frames, validation: Frames | None, model: ModelSpec, spec: Tra
     check_is("spec", spec, TrainSpec)
     check_is("store", store, Store, type(None))
     check_device(device)
-    if report is not None and not callable(report):
-        raise TypeError(f"report must be a callable or None, got {report!r:.60}")
+    check_is("report", report, Callable, type(None))
     check_labels(frames, spec)
     store, folder = store or Store(), None
     for segment in range(spec.segments):

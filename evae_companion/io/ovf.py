@@ -24,7 +24,7 @@ from torch import Tensor
 
 from evae_companion.store.serialization import PARTIAL
 from evae_core.hamiltonian import check_spins
-from evae_core.validation import check_choice, check_count, check_is, check_numbers, check_path
+from evae_core.validation import check_choice, check_count, check_is, check_list, check_numbers, check_path
 
 REPRESENTATIONS = ("text", "binary 4", "binary 8")
 _BINARY: dict[str, tuple[np.dtype[Any], float]] = {"binary 4": (np.dtype("<f4"), 1234567.0),
@@ -99,12 +99,10 @@ def write_ovf(path: str | os.PathLike[str], spins: Tensor | np.ndarray, represen
         raise ValueError(f"spins must be one state (3, Ny, Nx), got {tuple(spins.shape)}; write one file a state")
     check_spins(spins, unit=True, magnetic=(spins != 0).any(0).numpy())
     check_choice("representation", representation, REPRESENTATIONS)
-    step = check_numbers("step", step, 0.0)
-    if len(step) != 3 or not all(step):
+    step = check_numbers("step", step, 0.0, 3)
+    if not all(step):
         raise ValueError(f"step must be three positive lengths in metres (x, y, z), got {step}")
-    if not isinstance(desc, (list, tuple)):
-        raise TypeError(f"desc must be a list of lines, got {desc!r:.60}")
-    for line in (title, *desc):
+    for line in (title, *check_list("desc", desc, "lines", 0)):
         if not isinstance(line, str) or not line.isprintable():
             raise ValueError(f"title and desc must be printable lines, got {line!r:.60}")
     values = np.ascontiguousarray(spins.permute(1, 2, 0).numpy())

@@ -26,7 +26,16 @@ from evae_companion.peace.optics import RADIUS, Optics
 from evae_companion.store.serialization import atomic_write
 from evae_companion.store.weights import halved
 from evae_core.training import checkpoint
-from evae_core.validation import check_choice, check_count, check_device, check_flag, check_is, check_number, check_path
+from evae_core.validation import (
+    check_choice,
+    check_count,
+    check_device,
+    check_flag,
+    check_is,
+    check_list,
+    check_number,
+    check_path,
+)
 
 METHODS = ("peace", "plain", "nnls", "tikhonov")  # plain: the network without physics
 COARSE = 64  # sizes of the estimators that learn nothing
@@ -61,8 +70,8 @@ class Estimate:
     def d(self, percent: float, by: str = "volume") -> tuple[float, float, float]:
         """(d, low, high) in m: the size below which ``percent`` of the volume (or number) lies, and where it would be
         were the cumulative curve off by its error. ValueError for another percentage or ``by``."""
-        if by not in ("volume", "number") or not 0 < percent < 100:
-            raise ValueError(f"percent must lie between 0 and 100 and by be volume or number, got {percent!r}, {by!r}")
+        check_choice("by", by, ("volume", "number"))
+        check_number("percent", percent, below=100.0)
         w, error = (self.volume, self.error_volume) if by == "volume" else (self.number, self.error_number)
         middle = np.cumsum(w) - w / 2
         level = percent / 100
@@ -95,12 +104,10 @@ def _digest(tensors: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> s
 
 def _ensemble(name: str, nets: Any) -> list[SizeNet]:
     """``nets`` as a list; TypeError unless it is a sequence of networks of one shape, at least one."""
-    if not isinstance(nets, (list, tuple)) or not nets or not all(isinstance(net, SizeNet) for net in nets):
-        raise TypeError(f"{name} must be a list of networks from peace.train() or peace.load(), at least one, got "
-                        f"{nets!r:.60}")
+    nets = check_list(name, nets, SizeNet)
     if any(net.shape != nets[0].shape for net in nets):
         raise ValueError(f"{name} must have one shape")
-    return list(nets)
+    return nets
 
 
 def load(path: Any, device: Any = "cpu") -> list[SizeNet]:

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 from scipy import fft, ndimage
 
-from evae_companion.peace.optics import MOST_CROP, whole
-from evae_core.validation import check_number, check_path
+from evae_companion.peace.optics import MOST_CROP
+from evae_core.validation import check_count, check_number, check_path
 
 SUFFIXES = (".tif", ".tiff", ".png")
 MOST_PIXELS = 2**26  # 8192 x 8192: beyond, an image is refused before it is decoded
@@ -142,8 +142,7 @@ def autocorrelation(frames: Any, crop: int = 96, *, background: float | None = N
     TypeError, ValueError
         see :func:`check_frame`, :func:`read_images`; no frame; a noise not less than the variance.
     """
-    if not whole(crop) or not 8 <= crop <= MOST_CROP:
-        raise ValueError(f"crop must be a whole number of at least 8 pixels and at most {MOST_CROP}, got {crop!r}")
+    check_count("crop", crop, 8, MOST_CROP)
     if background is not None:
         check_number("background", background, 0.0, MOST_CROP)
     if camera_noise is not None:

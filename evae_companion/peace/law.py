@@ -26,8 +26,8 @@ import torch
 from scipy.special import j0, j1
 from torch import Tensor
 
-from evae_companion.peace.optics import Optics, positive
-from evae_core.validation import check_device, check_is, finite_array
+from evae_companion.peace.optics import Optics
+from evae_core.validation import check_array, check_device, check_is, check_number
 
 
 def jinc(x: Any) -> np.ndarray:
@@ -101,18 +101,15 @@ class Law:
     def __init__(self, optics: Optics, sizes: Any, lags: Any = None, device: Any = "cpu"):
         check_is("optics", optics, Optics)
         check_device(device)
-        sizes = finite_array("sizes", sizes)
-        if sizes.ndim != 1 or len(sizes) == 0 or sizes[0] <= 0 \
-                or (np.diff(sizes) <= 0).any():
-            raise ValueError(f"sizes must be positive, finite and increasing, in metres, got shape {sizes.shape}")
+        sizes = check_array("sizes", sizes, (None,))
+        if sizes[0] <= 0 or (np.diff(sizes) <= 0).any():
+            raise ValueError(f"sizes must be positive and increasing, in metres, got {sizes!r:.60}")
         self.optics, self.radii = optics, optics.radius(sizes)
         if lags is None:
             axis = optics.lags() * optics.q_step
             self.q, self.beam2 = np.hypot(axis[:, None], axis), beam(optics, axis, axis)
         else:
-            lags = finite_array("lags", lags)
-            if lags.ndim != 1 or len(lags) == 0:
-                raise ValueError(f"lags must be a row of finite numbers of pixels, got shape {lags.shape}")
+            lags = check_array("lags", lags, (None,))
             self.q = np.abs(lags) * optics.q_step
             self.beam2 = beam(optics, lags * optics.q_step, 0.0)[0]
         self._unique, where = np.unique(self.q, return_inverse=True)  # an image has eight pixels at most radii
@@ -148,12 +145,11 @@ class Law:
     def number_term(self, p: Tensor, grains: float, coverage: float | None = None) -> tuple[Tensor, Tensor]:
         """The second term of the law at the lags, (..., *lags), and at q = 0, (...), of numbers p (..., s)."""
         p = self._numbers(p)
-        weights = p * self._r2**2 / p.sum(-1, keepdim=True) / positive(grains, "grains")
+        weights = p * self._r2**2 / p.sum(-1, keepdim=True) / check_number("grains", grains)
         weights = weights / ((p * self._r2).sum(-1, keepdim=True) / p.sum(-1, keepdim=True)) ** 2
         if coverage is None:
             return self._at(weights @ (self._kernel**2).T), weights.sum(-1)
-        if positive(coverage, "coverage") >= 1:
-            raise ValueError(f"coverage must be below 1, got {coverage!r}")
+        check_number("coverage", coverage, below=1.0)
         even = torch.from_numpy(packing(self._unique[:, None] * self.radii, coverage)).to(weights.device)
         return self._at(weights @ (even * self._kernel**2).T), weights.sum(-1) * float(packing(0.0, coverage))
 
@@ -162,7 +158,7 @@ class Law:
 
     def _numbers(self, p: Any) -> Tensor:
         if not isinstance(p, Tensor):
-            p = torch.from_numpy(finite_array("p", p))
+            p = torch.from_numpy(check_array("p", p))
         elif p.is_complex():
             raise ValueError("p must be real numbers, got complex ones")
         p = p.to(self._kernel.device, torch.float64)

@@ -12,7 +12,7 @@ less than half of the signal of a small grain. w = 0 is the network without phys
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -61,8 +61,8 @@ class Training:
         if self.labelled is not None:
             check_count("labelled", self.labelled, 1, 10**8)
         for name in ("frames", "grains"):
-            pair = check_numbers(name, getattr(self, name))
-            if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+            pair = check_numbers(name, getattr(self, name), count=2)
+            if not 0 < pair[0] <= pair[1]:
                 raise ValueError(f"{name} must be two numbers, 0 < least <= most, got {pair}")
 
 
@@ -202,8 +202,7 @@ def train(optics: Optics, training: Training | None = None, shape: Shape | None 
     check_is("shape", shape, Shape, type(None))
     check_is("start", start, SizeNet, type(None))
     check_device(device)
-    if report is not None and not callable(report):
-        raise TypeError(f"report must be a callable or None, got {report!r:.60}")
+    check_is("report", report, Callable, type(None))
     training, shape = training or Training(), shape or (start.shape if start else Shape())
     shape = replace(shape, beam=optics.beam_diameter if optics.mask is None else None)
     if start is not None and replace(shape, rounds=start.shape.rounds) != start.shape:

@@ -15,7 +15,7 @@ from evae_companion.peace.images import Autocorrelation
 from evae_companion.peace.law import beam
 from evae_companion.peace.optics import MOST_CROP, Optics
 from evae_companion.peace.reduction import Reduction, matrix_of, reduce_cut, reduce_image
-from evae_core.validation import check_choice, finite_array
+from evae_core.validation import check_array, check_choice
 
 PACKED = 4.0  # how many times their number grains without overlap count for the noise of the surface (measured: 4.7)
 SPIKE = 4.0  # standard errors by which lag 0 must stand out before it is taken for the camera's noise
@@ -154,14 +154,7 @@ def checked(autocorrelation: Any, optics: Optics, lags: Any = None, unit: str = 
     if isinstance(autocorrelation, Autocorrelation):
         frames = autocorrelation.frames * autocorrelation.pixels / optics.pixels
         autocorrelation = autocorrelation.mean
-    try:
-        values = np.asarray(autocorrelation)
-    except (TypeError, ValueError, RuntimeError) as error:  # rows of several lengths; a tensor with a gradient
-        raise TypeError(f"autocorrelation must be an array of real numbers: {error}") from error
-    if values.dtype.kind not in "uif":
-        raise TypeError(f"autocorrelation must be an array of real numbers, got dtype {values.dtype}"
-                        + ("; take its real part, the imaginary one is rounding" if values.dtype.kind == "c" else ""))
-    values = values.astype(np.float64)
+    values = check_array("autocorrelation", autocorrelation, finite=False)
     check_choice("unit", unit, UNITS)
     if values.ndim not in (1, 2) or values.ndim == 2 and lags is not None:
         raise ValueError("autocorrelation must be an image (side, side), a cut (n,) with its lags, or what "
@@ -190,7 +183,7 @@ def _image(values: np.ndarray, optics: Optics) -> tuple[np.ndarray, int, None]:
 
 
 def _cut(values: np.ndarray, lags: Any, unit: str, optics: Optics) -> tuple[np.ndarray, None, tuple[float, ...]]:
-    lags = np.arange(len(values)) if lags is None else finite_array("lags", lags) / (
+    lags = np.arange(len(values)) if lags is None else check_array("lags", lags) / (
         optics.pixel if unit == "metres" else 1.0)
     if lags.shape != values.shape or len(lags) < 8:
         raise ValueError(f"a cut needs one finite lag a value and at least 8 of them, got {values.shape} values and "

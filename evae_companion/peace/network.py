@@ -44,12 +44,9 @@ class Shape:
     rounds: int = 4  # of giving back what the forward law leaves unexplained; 0: a perceptron alone
 
     def __post_init__(self) -> None:
-        check_number("low", self.low)
-        check_number("high", self.high)
+        check_number("low", self.low, below=check_number("high", self.high))
         if self.beam is not None:
             check_number("beam", self.beam)
-        if not self.low < self.high:
-            raise ValueError(f"low must be below high, got {self.low!r} and {self.high!r}")
         check_number("node", self.node)
         for name, most in (("count", 10**4), ("nodes", 10**4), ("width", 10**4), ("blocks", 100)):
             check_count(name, getattr(self, name), 1, most)

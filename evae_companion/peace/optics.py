@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from evae_core.validation import check_choice, finite_array
+from evae_core.validation import check_array, check_choice, check_count, check_number, check_numbers
 
 # The law knows a grain's radius r. What a powder's "size" is, is a convention: r = RADIUS[convention] * size.
 # "published": the size reported (a diameter, elsewhere) stands where the law has r, as in the public code of the
@@ -46,23 +46,22 @@ class Optics:
 
     def __post_init__(self) -> None:
         for name in ("wavelength", "focal_length", "beam_diameter", "pixel"):
-            positive(getattr(self, name), name, "in metres")
+            check_number(name, getattr(self, name))
         check_choice("size", self.size, RADIUS)
-        if not isinstance(self.shape, (tuple, list)) or len(self.shape) != 2 \
-                or any(not whole(n) or not 2 <= n <= MOST_PIXELS for n in self.shape):
-            raise ValueError(f"shape must be two numbers of pixels (rows, columns), got {self.shape!r}")
-        if not whole(self.crop) or not 8 <= self.crop <= MOST_CROP:
-            raise ValueError(f"crop must be a whole number of pixels, 8 to {MOST_CROP}, got {self.crop!r}")
+        check_numbers("shape", self.shape, count=2)
+        for side in self.shape:
+            check_count("shape", side, 2, MOST_PIXELS)
+        check_count("crop", self.crop, 8, MOST_CROP)
         if self.mask is None:
             if self.mask_spacing is not None:
                 raise ValueError("mask_spacing is given without a mask")
             return
-        mask = finite_array("mask", self.mask).copy()  # the caller's array may change
-        if mask.ndim != 2 or not mask.size or mask.min() < 0 or mask.max() == 0:
+        mask = check_array("mask", self.mask, (None, None))
+        if mask.min() < 0 or mask.max() == 0:
             raise ValueError(f"mask must be a map (my, mx) of finite intensities >= 0, not all zero, got {mask.shape}")
         if self.mask_spacing is None:
             raise ValueError("mask needs mask_spacing, the side of its pixels on the powder in metres")
-        positive(self.mask_spacing, "mask_spacing", "in metres")
+        check_number("mask_spacing", self.mask_spacing)
         mask.setflags(write=False)
         object.__setattr__(self, "mask", mask)
 
@@ -92,17 +91,3 @@ class Optics:
         middle."""
         count = self.crop if count is None else count
         return np.arange(count) - count // 2
-
-
-def positive(value: Any, name: str, unit: str = "") -> float:
-    """``value`` as a float where it is a positive finite number; TypeError or ValueError naming it where not."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number {unit}, got {type(value).__name__} {value!r}")
-    if not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} must be positive and finite {unit}, got {value!r}")
-    return float(value)
-
-
-def whole(value: Any) -> bool:
-    """Whether ``value`` is a whole number (bools are not)."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from evae_companion.plotting.checks import items, members, numbers
+from evae_companion.plotting.checks import tuples
 from evae_companion.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, NARROW, Figure, styled
+from evae_core.validation import check_array
 
 
 @styled
@@ -19,14 +20,14 @@ def law_against_simulator(lags: Any, law: Any, mean: Any, error: Any, *, plain: 
     lags, law, mean, error : (m,) lag in camera pixels, the law, the mean over frames and its standard error.
     plain : (m,) the law without the term of the grains' number, dashed.
     """
-    lags = numbers(lags, "lags", shape=(None,))
-    law, mean, error = (numbers(x, name, shape=lags.shape)
+    lags = check_array("lags", lags, (None,))
+    law, mean, error = (check_array(name, x, lags.shape)
                         for x, name in ((law, "law"), (mean, "mean"), (error, "error")))
     fig = Figure(figsize=(NARROW, 4.4), layout="constrained")
     top, below = fig.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     top.plot(lags, law, color=COLOURS[0], label="law with the grains' number")
     if plain is not None:
-        top.plot(lags, numbers(plain, "plain", shape=lags.shape), color=COLOURS[0], linestyle=DASHES[1],
+        top.plot(lags, check_array("plain", plain, lags.shape), color=COLOURS[0], linestyle=DASHES[1],
                  label="published law")
     top.errorbar(lags, mean, error, color=COLOURS[1], linestyle="", marker="o", markersize=3, elinewidth=0.8,
                  label="simulated frames")
@@ -51,8 +52,7 @@ def cumulative_curves(panels: Any) -> Figure:
     ----------
     panels : list of (title, sizes (s,) in m, curves); curves is a dict label -> (s,) or, with an error, a pair of (s,).
     """
-    panels = [members(panel, f"panels[{i}]", "title, sizes, curves") for i, panel in enumerate(items(panels, "panels",
-                                                                                                     "triples"))]
+    panels = tuples("panels", panels, "title, sizes, curves")
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     fig = Figure(figsize=(FULL, 0.3 + 2.2 * rows), layout="constrained")
@@ -83,7 +83,7 @@ def score_curves(panels: Any, *, goal: float | None = None) -> Figure:
     panels : list of (label of the x axis, x (m,), dict method -> (m,)).
     goal : a value to reach, dotted.
     """
-    panels = [members(p, f"panels[{i}]", "label, x, curves") for i, p in enumerate(items(panels, "panels", "triples"))]
+    panels = tuples("panels", panels, "label, x, curves")
     fig = Figure(figsize=(FULL, 2.8), layout="constrained")
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (label, x, curves) in zip(axes, panels, strict=True):
@@ -108,8 +108,8 @@ def evolution(time: Any, truth: Any, found: Any, low: float, high: float, *, lab
     ----------
     time : (n,); truth, found, low, high : (n, 3).
     """
-    time = numbers(time, "time", shape=(None,))
-    arrays = [numbers(x, name, shape=(len(time), 3)) * 1e6
+    time = check_array("time", time, (None,))
+    arrays = [check_array(name, x, (len(time), 3)) * 1e6
               for x, name in ((truth, "truth"), (found, "found"), (low, "low"), (high, "high"))]
     fig = Figure(figsize=(NARROW, 3.2), layout="constrained")
     ax = fig.subplots()

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evae_companion.peace.optics import Optics, whole
-from evae_core.validation import check_count, check_device, check_flag, check_is, check_number, finite_array
+from evae_companion.peace.optics import Optics
+from evae_core.validation import check_array, check_count, check_device, check_flag, check_is, check_number
 
 MOST_POINTS = 2**13  # along a side of the object plane: complex numbers there take 8 bytes a point
 MOST_GRAINS = 10**7
@@ -59,8 +59,7 @@ def scatter(optics: Optics, p: Any, sizes: Any, grains: int, rng: np.random.Gene
     ValueError
         grains that is not a positive whole number; grains without overlap of which more than 2 % find no place.
     """
-    if not whole(grains) or grains < 1:
-        raise ValueError(f"grains must be a positive whole number, got {grains!r}")
+    check_count("grains", grains, 1)
     half = reach(optics)
     density = grains / (math.pi * half**2 if optics.mask is None else 4 * half**2)
     count = int(rng.poisson(density * 2 * half * (2 * half + length)))
@@ -145,10 +144,10 @@ def frames(optics: Optics, p: Any, sizes: Any, *, n: int = 512, count: int = 1, 
         if step / spacing(optics, n) * count > MOST_POINTS:
             raise ValueError(f"step must be less than {MOST_POINTS / count:g} grid points of this optics, got "
                              f"{step!r} m")
-    p, sizes = finite_array("p", p), finite_array("sizes", sizes)
-    if p.ndim != 1 or p.shape != sizes.shape or not len(p) or p.min() < 0 or not p.any():
-        raise ValueError(f"p must be shares >= 0, one for each of the sizes, not all 0, got shapes {p.shape} and "
-                         f"{sizes.shape}")
+    sizes = check_array("sizes", sizes, (None,))
+    p = check_array("p", p, sizes.shape)
+    if p.min() < 0 or not p.any():
+        raise ValueError(f"p must be shares >= 0, not all 0, got {p!r:.60}")
     if sizes.min() <= 0:
         raise ValueError(f"sizes must be positive, in metres, got {sizes.min():g}")
     rng, dx = np.random.default_rng(seed), spacing(optics, n)

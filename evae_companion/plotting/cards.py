@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.patches import FancyBboxPatch
 
 from evae_companion.plotting.style import FULL, Figure, styled
+from evae_core.validation import check_keys, check_list
 
 # (background, text), all with strong contrast. The verdict is written out; its colour only repeats it.
 VERDICTS = {"reproduced": ("#c7e9d9", "#00533b"), "partly": ("#fde3b0", "#6b4500"), "other": ("#e4e4e4", "#333333")}
@@ -27,14 +28,8 @@ def score_card(rows: Any, *, title: str = "") -> Figure:
     TypeError, ValueError
         not a list of dicts, an empty one, or a row that lacks a key.
     """
-    if not isinstance(rows, (list, tuple)) or not all(isinstance(row, dict) for row in rows):
-        raise TypeError(f"rows must be a list of dicts, got {type(rows).__name__}")
-    if not rows:
-        raise ValueError("rows must hold at least one claim")
-    for i, row in enumerate(rows):
-        missing = [key for key in ("id", "claim", "here", "verdict") if key not in row]
-        if missing:
-            raise ValueError(f"rows[{i}] lacks {missing}; it has {sorted(row)}")
+    for i, row in enumerate(check_list("rows", rows, dict)):
+        check_keys(f"rows[{i}]", row, ("id", "claim", "here", "verdict"))
     starts, wraps = (0.1, 0.5, 3.55, 5.85), (4, 50, 36, 15)  # inches; letters of 8 points that fit each column
     cells = [[textwrap.wrap(str(row[key]), wrap) or [""]
               for key, wrap in zip(("id", "claim", "here", "verdict"), wraps, strict=True)] for row in rows]

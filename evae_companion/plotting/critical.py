@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from evae_companion.plotting.checks import items, members, numbers
+from evae_companion.plotting.checks import tuples
 from evae_companion.plotting.style import COLOURS, FULL, GUIDE, MARKERS, Figure, styled
+from evae_core.validation import check_array, check_keys
 
 RULES = {"kspace": "states become one", "kl": r"$L_\mathrm{KL}$ has doubled"}
 
@@ -34,21 +35,17 @@ def critical_gammas(panels: Any) -> Figure:
     TypeError, ValueError
         an empty list, missing keys, or unequal lengths.
     """
-    panels = [members(one, f"panels[{i}]", "label, table") for i, one in enumerate(items(panels, "panels", "pairs"))]
+    panels = tuples("panels", panels, "label, table")
     fig = Figure(figsize=(FULL, 3.0), layout="constrained")
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (xlabel, table) in zip(axes, panels, strict=True):
-        missing = {"x", "expected", *RULES} - set(table)
-        if missing:
-            raise ValueError(f"the table of {xlabel} lacks {sorted(missing)}")
-        x = numbers(table["x"], f"x of {xlabel}", shape=(None,))
-        expected = np.sort(numbers(table["expected"], f"expected of {xlabel}", shape=(len(x), 2)), axis=1)
+        check_keys(f"the table of {xlabel}", table, ("x", "expected", *RULES))
+        x = check_array(f"x of {xlabel}", table["x"], (None,))
+        expected = np.sort(check_array(f"expected of {xlabel}", table["expected"], (len(x), 2)), axis=1)
         order = x.argsort()
         ax.fill_between(x[order], *expected[order].T, color=GUIDE, alpha=0.2, linewidth=0, label="linear theory")
         for k, (rule, label) in enumerate(RULES.items()):
-            values = np.asarray(table[rule], float)
-            if values.ndim != 2 or len(values) != len(x):
-                raise ValueError(f"{rule} of {xlabel} must have shape ({len(x)}, seeds), got {values.shape}")
+            values = check_array(f"{rule} of {xlabel}", table[rule], (len(x), None), finite=False)
             ax.plot(np.repeat(x, values.shape[1]), values.ravel(), linestyle="", marker=MARKERS[k],
                     color=COLOURS[k], markerfacecolor="none" if k else COLOURS[k], label=label)
         ax.set_xscale("log")

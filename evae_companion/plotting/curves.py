@@ -6,6 +6,7 @@ tick "0". Values at or below the floor of a logarithmic y axis stand on the floo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from evae_companion.plotting.checks import ladders, numbers
+from evae_companion.plotting.checks import ladders
 from evae_companion.plotting.scales import logarithmic_x, logarithmic_y, logarithmic_y_ticks, symmetric_log
 from evae_companion.plotting.style import (
     COLOURS,
@@ -31,6 +32,7 @@ from evae_companion.plotting.style import (
     power,
     styled,
 )
+from evae_core.validation import check_array, check_choice, check_flag, check_is, check_keys, check_number
 
 SYMBOLS = {"beta": r"$\beta$", "gamma": r"$\gamma$"}
 
@@ -67,15 +69,15 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
     TypeError, ValueError
         missing keys, unequal lengths, x not ascending, an unknown ``xlabel``, or ``excess`` without ``data_energy``.
     """
-    if xlabel not in SYMBOLS:
-        raise ValueError(f"xlabel must be one of {sorted(SYMBOLS)}, got {xlabel!r}")
+    check_choice("xlabel", xlabel, SYMBOLS)
+    check_is("marks", marks, Mapping, type(None))
     quantities = ("reconstruction", "kl", "energy")
     series = ladders(series, "series", (*quantities, "energy_generated"), "x")
     if data_energy is not None:
-        data_energy = float(numbers(data_energy, "data_energy", shape=()))
+        data_energy = float(check_array("data_energy", data_energy, ()))
     if excess is None:
         excess = data_energy is not None and xlabel == "gamma"
-    elif excess and data_energy is None:
+    elif check_flag("excess", excess) and data_energy is None:
         raise ValueError("excess=True needs data_energy, the training data's mean L_H")
     ratios = [1, 1, 1.35] + [1.35] * excess
     fig = Figure(figsize=(NARROW, 0.9 + 1.35 * sum(ratios)), layout="constrained")
@@ -92,12 +94,10 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
             ax.plot(x, s["energy_generated"] - shift, **open_style)
         if s.get("validation") is not None:
             validated = True
-            missing = [q for q in quantities if q not in s["validation"]]
-            if missing:
-                raise ValueError(f"series[{i}]['validation'] lacks {missing}")
+            check_keys(f"series[{i}]['validation']", s["validation"], quantities)
             cross = {"linestyle": "", "marker": "x", "color": style["color"], "markersize": 6, "markeredgewidth": 1.0}
             for ax, q in zip(axes, quantities, strict=False):
-                y = numbers(s["validation"][q], f"series[{i}]['validation'][{q!r}]", shape=x.shape, finite=False)
+                y = check_array(f"series[{i}]['validation'][{q!r}]", s["validation"][q], x.shape, finite=False)
                 if q == "energy":
                     ax.plot(x, y, **cross)
                 else:
@@ -116,7 +116,7 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
         symmetric_log(axes[3], "y", [s[k] - data_energy for s in series for k in ("energy", "energy_generated")])
     for ax in axes:
         if critical is not None:
-            low, high = numbers(critical, "critical", shape=(2,))
+            low, high = check_array("critical", critical, (2,))
             ax.axvspan(low, high, color="0.92", zorder=0)
         for value in (marks or {}).values():
             ax.axvline(place(value), color=GUIDE, linewidth=0.8, linestyle=":")
@@ -169,13 +169,11 @@ def theta_densities(edges: Any, panels: Any, *, data: Any = None, scale: str = "
     TypeError, ValueError
         edges not ascending or negative, densities of another length or negative, or an unknown ``scale``.
     """
-    edges = numbers(edges, "edges", shape=(None,))
+    edges = check_array("edges", edges, (None,))
     if edges.size < 2 or edges[0] < 0 or (np.diff(edges) <= 0).any():
         raise ValueError("edges must be at least two ascending angles >= 0 in radians")
-    if scale not in ("linear", "log"):
-        raise ValueError(f'scale must be "linear" or "log", got {scale!r}')
-    if not isinstance(panels, dict) or not panels:
-        raise TypeError(f"panels must be a dict label -> density, got {panels!r:.80}")
+    check_choice("scale", scale, ("linear", "log"))
+    check_keys("panels", panels)
     if not all(isinstance(p, dict) for p in panels.values()):
         panels = {"": panels}
     lower, upper = edges[:-1], edges[1:]
@@ -193,7 +191,7 @@ def theta_densities(edges: Any, panels: Any, *, data: Any = None, scale: str = "
         if data is not None:
             curves.append(("training data", data, {"color": "0.35", "linestyle": "-", "linewidth": 0.9}, "|"))
         for label, density, style, mark in curves:
-            density = numbers(density, f"density of {label}", shape=middle.shape)
+            density = check_array(f"density of {label}", density, middle.shape)
             if (density < 0).any():
                 raise ValueError(f"density of {label} must not be negative, got {density.min():.3g}")
             share = density * (upper - lower)
@@ -236,32 +234,32 @@ def interpolation_energies(R: Any, energies: Any, *, references: Any = None, mar
     TypeError, ValueError
         not a dict, arrays of unequal lengths, R not ascending, or ``window`` not positive.
     """
-    if not isinstance(energies, dict) or not energies:
-        raise TypeError(f"energies must be a dict label -> array, got {energies!r:.80}")
-    if not window > 0:
-        raise ValueError(f"window must be a positive number of steps, got {window!r}")
+    check_keys("energies", energies)
+    check_is("references", references, Mapping, type(None))
+    marks = [] if marks is None else check_array("marks", marks, (None,), empty=True).tolist()
+    window = check_number("window", window)
+    if isinstance(R, dict):
+        check_keys("R", R, energies)
     fig = Figure(figsize=(FULL, 3.2), layout="constrained")
     left, right = fig.subplots(1, 2)
     for i, (label, energy) in enumerate(energies.items()):
-        if isinstance(R, dict) and label not in R:
-            raise ValueError(f"R lacks {label!r}; it has {sorted(R)}")
-        steps = numbers(R[label] if isinstance(R, dict) else R, "R", shape=(None,))
+        steps = check_array("R", R[label] if isinstance(R, dict) else R, (None,))
         if (np.diff(steps) <= 0).any():
             raise ValueError(f"R of {label} must be ascending, towards the perfect lattice")
-        energy = numbers(energy, f"energies[{label!r}]", shape=steps.shape)
+        energy = check_array(f"energies[{label!r}]", energy, steps.shape)
         style = line_style(i) | {"markersize": 4}
         near = np.abs(steps) <= window
         left.plot(steps, energy, **style, label=label, markevery=max(1, steps.size // 8))
         right.plot(steps[near], energy[near] - energy[-1], **style, markevery=max(1, int(near.sum()) // 10))
     for i, (label, value) in enumerate((references or {}).items()):
-        _reference(left, float(numbers(value, f"references[{label!r}]", shape=())), label,
+        _reference(left, float(check_array(f"references[{label!r}]", value, ())), label,
                    linestyle=("--", ":", "-.")[i % 3])
     for ax in (left, right):
         ax.axvline(0, color=GUIDE, linewidth=0.8, linestyle=":", zorder=1)
-        for mark in () if marks is None else marks:
+        for mark in marks:
             ax.plot(mark, 1.0, marker=7, color="black", markersize=5, clip_on=False, transform=ax.get_xaxis_transform(),
                     scalex=False)
-    below = "step R from the top" + ("" if marks is None else "   (\N{BLACK DOWN-POINTING TRIANGLE} frames shown)")
+    below = "step R from the top" + ("   (\N{BLACK DOWN-POINTING TRIANGLE} frames shown)" if marks else "")
     quantity, bracket, unit = energy_label.partition(" (")
     left.set(ylabel=energy_label, xlabel=below)
     right.set(ylabel=f"{quantity} above the perfect\nlattice's end{bracket}{unit}", xlabel=below)
@@ -298,10 +296,10 @@ def collapse_measure(series: Any, *, threshold: Any = None, data: Any = None, id
     """
     series = ladders(series, "series", ("mse", "energy"), "gamma")
     if data is not None:
-        data = numbers(data, "data", shape=(3,))
+        data = check_array("data", data, (3,))
         if (np.diff(data) < 0).any():
             raise ValueError(f"data must be (lowest, mean, highest) E/N, got {data.tolist()}")
-    zero = 0.0 if ideal_energy is None else float(numbers(ideal_energy, "ideal_energy", shape=()))
+    zero = 0.0 if ideal_energy is None else float(check_array("ideal_energy", ideal_energy, ()))
     fig = Figure(figsize=(NARROW, 4.8), layout="constrained")
     upper, lower = fig.subplots(2, 1, sharex=True)
     place = logarithmic_x(lower, [s["gamma"] for s in series])
@@ -313,7 +311,7 @@ def collapse_measure(series: Any, *, threshold: Any = None, data: Any = None, id
             for ax in (upper, lower):
                 ax.axvline(s["gamma_c"], color=COLOURS[i % 7], linewidth=0.9, linestyle=":", zorder=1)
     if threshold is not None:
-        _reference(upper, float(numbers(threshold, "threshold", shape=())), "threshold of the collapse", linestyle="-.")
+        _reference(upper, float(check_array("threshold", threshold, ())), "threshold of the collapse", linestyle="-.")
     gaps = [s["energy"] - zero for s in series]
     if data is not None:
         band = lower.axhspan(data[0] - zero, data[2] - zero, color="0.88", zorder=0)

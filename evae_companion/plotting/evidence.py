@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
-from evae_companion.plotting.checks import as_spins, items, members, numbers
+from evae_companion.plotting.checks import as_spins, tuples
 from evae_companion.plotting.layout import KEY, Panels
 from evae_companion.plotting.scales import logarithmic_y, logarithmic_y_ticks
 from evae_companion.plotting.spins import scale_bar, spin_map
 from evae_companion.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, Figure, minus, styled
+from evae_core.validation import check_array, check_keys
 
 AXES = {"seconds": "wall time on one core (s)", "updates": "spin updates"}
 
@@ -34,7 +35,7 @@ def budget_curves(samples: Any, *, floor: float = 1e-6) -> Figure:
     TypeError, ValueError
         an empty list, missing keys, or unlike lengths.
     """
-    samples = [members(s, f"samples[{i}]", "label, curves") for i, s in enumerate(items(samples, "samples", "pairs"))]
+    samples = tuples("samples", samples, "label, curves")
     labels = list(dict.fromkeys(curve["label"] for _, curves in samples for curve in curves))
     style: dict[str, dict[str, Any]] = {
         label: {"color": COLOURS[i % 7], "marker": MARKERS[i % 7], "linestyle": DASHES[i % 7]}
@@ -44,14 +45,12 @@ def budget_curves(samples: Any, *, floor: float = 1e-6) -> Figure:
     for column, (title, curves) in enumerate(samples):
         for k, curve in enumerate(curves):
             name = f"curve {k} of {title}"
-            missing = [key for key in ("label", "seconds", "updates", "lowest", "mean") if key not in curve]
-            if missing:
-                raise ValueError(f"{name} lacks {missing}; it has {sorted(curve)}")
-            seconds = numbers(curve["seconds"], f"seconds of {name}", shape=(None,))
-            lowest = np.maximum(numbers(curve["lowest"], f"lowest of {name}", shape=(len(seconds), 3)), floor)
-            mean = max(float(numbers(curve["mean"], f"mean of {name}", shape=())), floor)
+            check_keys(name, curve, ("label", "seconds", "updates", "lowest", "mean"))
+            seconds = check_array(f"seconds of {name}", curve["seconds"], (None,))
+            lowest = np.maximum(check_array(f"lowest of {name}", curve["lowest"], (len(seconds), 3)), floor)
+            mean = max(float(check_array(f"mean of {name}", curve["mean"], ())), floor)
             for ax, key in zip(axes[:, column], AXES, strict=True):
-                x = numbers(curve[key], f"{key} of {name}", shape=seconds.shape)
+                x = check_array(f"{key} of {name}", curve[key], seconds.shape)
                 if not (x > 0).all():  # a trained network makes no updates of its own
                     continue
                 own = style[curve["label"]] | {"markersize": 3.5, "linewidth": 1.1}
@@ -96,10 +95,8 @@ def phase_strip(rows: Any, *, largest: float = 1.1) -> Figure:
         bad configurations or an empty list.
     """
     named = []
-    for i, row in enumerate(items(rows, "rows", "(title, samples)")):
-        title, samples = members(row, f"rows[{i}]", "title, samples")
-        samples = [members(s, f"samples of {title}", "spins, caption")
-                   for s in items(samples, f"samples of {title}", "(spins, caption)")]
+    for title, samples in tuples("rows", rows, "title, samples"):
+        samples = tuples(f"samples of {title}", samples, "spins, caption")
         named.append((title, [(as_spins(spins, f"spins of {title}", 3), caption) for spins, caption in samples]))
     scale = largest / max(max(spins.shape[-2:]) for _, maps in named for spins, _ in maps)  # inches per site
     room, gap, least = FULL - KEY - 0.1, 0.14, 0.36
@@ -149,19 +146,19 @@ def strip_curves(samples: Any) -> Figure:
     TypeError, ValueError
         an empty list, missing keys, or unlike lengths.
     """
-    samples = [members(s, f"samples[{i}]", "title, table") for i, s in enumerate(items(samples, "samples", "pairs"))]
+    samples = tuples("samples", samples, "title, table")
     fig = Figure(figsize=(FULL, 4.2), layout="constrained")
     axes = fig.subplots(2, len(samples), sharex="col", squeeze=False)
     for column, (title, table) in enumerate(samples):
-        size = numbers(table["size"], f"size of {title}", shape=(None,))
+        size = check_array(f"size of {title}", table["size"], (None,))
         agrees = np.asarray(table["agrees"], bool)
         for ax, key, label in ((axes[0, column], "skyrmions", "skyrmions"), (axes[1, column], "energy", "$E/N$ (J)")):
-            y = numbers(table[key], f"{key} of {title}", shape=size.shape)
+            y = check_array(f"{key} of {title}", table[key], size.shape)
             ax.plot(size, y, color=COLOURS[0], marker=MARKERS[0], linestyle="-", linewidth=0.8,
                     label="lowest state of the search")
             if len(agrees):
-                x = numbers(table["trained_size"], f"trained_size of {title}", shape=agrees.shape)
-                z = numbers(table[f"trained_{key}"], f"trained_{key} of {title}", shape=agrees.shape)
+                x = check_array(f"trained_size of {title}", table["trained_size"], agrees.shape)
+                z = check_array(f"trained_{key} of {title}", table[f"trained_{key}"], agrees.shape)
                 for same, face, legend in ((True, COLOURS[1], "E-VAE, relaxed: the same state"),
                                           (False, "white", "E-VAE, relaxed: a higher state")):
                     ax.plot(x[agrees == same], z[agrees == same], linestyle="", marker="D", markersize=7,

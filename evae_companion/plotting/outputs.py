@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from evae_companion.plotting.checks import as_spins, items, members, pair_of, same_shape, whole
+from evae_companion.plotting.checks import as_spins, pair_of, same_shape, tuples
 from evae_companion.plotting.layout import KEY, KEYS, WHEEL, Panels, map_size
 from evae_companion.plotting.spins import alignment_map
 from evae_companion.plotting.style import FULL, GENERATED, OUT, Figure, styled
+from evae_core.validation import check_count
 
 
 def _draw_pair(panels: Any, place: Any, correlation_place: Any, pair: Any) -> Any:
@@ -37,12 +38,11 @@ def output_ladder(given: Any, columns: Any, *, wrap: int = 7) -> Figure:
         configurations of unequal or wrong shapes, or an empty list.
     """
     given = as_spins(given, "given", ndim=3)
-    columns = [members(c, f"columns[{i}]", "label, x_out, x_generated")
-               for i, c in enumerate(items(columns, "columns", "(label, x_out, x_generated)"))]
+    columns = tuples("columns", columns, "label, x_out, x_generated")
     columns = [(label, as_spins(a, f"x_out of {label}", 3), as_spins(b, f"x_generated of {label}", 3))
                for label, a, b in columns]
     shape = same_shape([given] + [m for _, *pair in columns for m in pair], "given and columns")
-    wide = min(whole(wrap, "wrap", 1), len(columns))
+    wide = min(check_count("wrap", wrap, 1), len(columns))
     blocks = -(-len(columns) // wide)
     width, height = map_size(shape, wide + 1, FULL - 0.5, 1.5)
     panels = Panels([width] * (wide + 1), [height] * (2 * blocks), [0.38] + [0.05] * (wide - 1),
@@ -78,8 +78,7 @@ def noise_reduction(given: Any, columns: Any) -> Figure:
         maps of unequal or wrong shapes, cosines beyond [-1, 1], or an empty list.
     """
     given = pair_of(given, "given")
-    columns = [members(c, f"columns[{i}]", "label, x_out, x_generated")
-               for i, c in enumerate(items(columns, "columns", "(label, x_out, x_generated)"))]
+    columns = tuples("columns", columns, "label, x_out, x_generated")
     columns = [(label, pair_of(out, f"x_out of {label}"), pair_of(generated, f"x_generated of {label}"))
                for label, out, generated in columns]
     shape = same_shape([given[0]] + [p[0] for _, *pairs in columns for p in pairs], "given and columns")
@@ -127,10 +126,8 @@ def reconstruction_pairs(targets: Any) -> Figure:
         maps of unequal or wrong shapes, cosines beyond [-1, 1], unequal numbers of reconstructions, or an empty list.
     """
     rows = []
-    for i, row in enumerate(items(targets, "targets", "(label, (spins, cos_theta), reconstructions)")):
-        label, target, results = members(row, f"targets[{i}]", "label, target, reconstructions")
-        results = [members(f, f"reconstructions of {label}", "label, pair")
-                   for f in items(results, f"reconstructions of {label}", "(label, (spins, cos_theta))")]
+    for label, target, results in tuples("targets", targets, "label, target, reconstructions"):
+        results = tuples(f"reconstructions of {label}", results, "label, pair")
         rows.append((label, [("target", pair_of(target, f"target {label}"))]
                      + [(name, pair_of(pair, f"{name} of {label}")) for name, pair in results]))
     if len({len(cells) for _, cells in rows}) > 1:

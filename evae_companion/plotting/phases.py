@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from evae_companion.plotting.checks import items, members, numbers
+from evae_companion.plotting.checks import tuples
 from evae_companion.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, Figure, line_style, styled
+from evae_core.validation import check_array, check_choice, check_list
 
 PHASES = {"helix": 0, "skyrmions": 1, "uniform": 2}  # indices of their colours and markers
 
@@ -25,19 +26,18 @@ def phase_diagram(panels: Any, lines: Any = ()) -> Figure:
     TypeError, ValueError
         an empty list, unequal lengths, an unknown phase.
     """
-    panels = [members(one, f"panels[{i}]", "title, points") for i, one in enumerate(items(panels, "panels", "pairs"))]
+    panels = tuples("panels", panels, "title, points")
+    lines = tuples("lines", lines, "label, D, field", 0)
     fig = Figure(figsize=(FULL, 3.3), layout="constrained")
     axes = fig.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (title, points) in zip(axes, panels, strict=True):
-        for D, field, phase, sure in items(points, f"points of {title}", "(D, field, phase, sure)"):
-            if phase not in PHASES:
-                raise ValueError(f"phase must be one of {tuple(PHASES)}, got {phase!r}")
-            k = PHASES[phase]
+        for D, field, phase, sure in check_list(f"points of {title}", points, "(D, field, phase, sure)"):
+            k = PHASES[check_choice("phase", phase, PHASES)]
             ax.plot(D, field, linestyle="", marker=MARKERS[k], color=COLOURS[k], markersize=8,
                     markerfacecolor=COLOURS[k] if sure else "white", zorder=3)
         for k, (label, D, field) in enumerate(lines):
-            x = numbers(D, f"D of {label}", shape=(None,))
-            y = numbers(field, f"field of {label}", shape=(len(x),))
+            x = check_array(f"D of {label}", D, (None,))
+            y = check_array(f"field of {label}", field, (len(x),))
             style: dict[str, Any] = {"color": GUIDE, "linestyle": DASHES[k % 7], "linewidth": 1, "label": label}
             if len(x) == 1:
                 ax.axhline(y[0], **style)
@@ -61,14 +61,14 @@ def critical_fields(panels: Any) -> Figure:
     ----------
     panels : list of (label of the y axis, curves); curves is a list of (label, field (n,), value (n,), NaN for none).
     """
-    panels = [members(one, f"panels[{i}]", "label, curves") for i, one in enumerate(items(panels, "panels", "pairs"))]
+    panels = tuples("panels", panels, "label, curves")
     fig = Figure(figsize=(FULL, 2.8), layout="constrained")
     axes = fig.subplots(1, len(panels), sharex=True, squeeze=False)[0]
     for ax, (ylabel, curves) in zip(axes, panels, strict=True):
         marked = False
-        for k, (label, field, value) in enumerate(items(curves, f"curves of {ylabel}", "(label, field, value)")):
-            x = numbers(field, f"field of {label}", shape=(None,))
-            y = numbers(value, f"value of {label}", shape=(len(x),), finite=False)
+        for k, (label, field, value) in enumerate(check_list(f"curves of {ylabel}", curves, "(label, field, value)")):
+            x = check_array(f"field of {label}", field, (None,))
+            y = check_array(f"value of {label}", value, (len(x),), finite=False)
             ax.plot(x, y, label=label, **line_style(k))
             marked |= bool((y > 0).any())
         fields = [value for _, field, _ in curves for value in field]

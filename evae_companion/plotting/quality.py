@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from evae_companion.plotting.checks import items, ladders, numbers
+from evae_companion.plotting.checks import ladders
 from evae_companion.plotting.scales import logarithmic_x, logarithmic_y, logarithmic_y_ticks
 from evae_companion.plotting.style import FULL, GUIDE, NARROW, Figure, line_style, power, styled
+from evae_core.validation import check_array, check_keys, check_list
 
 LEAST = 1e-5  # J per spin; states nearer to the lattice stand at the left edge
 
@@ -30,19 +31,16 @@ def quality_front(rows: Any, *, labels: Sequence[str] = ("coverage of the data",
     TypeError, ValueError
         no rows, fewer than two entries, unequal labels, or energies that are not above the reference.
     """
-    if not isinstance(rows, dict) or not rows:
-        raise TypeError(f"rows must be a dict title -> list, got {rows!r:.80}")
+    check_keys("rows", rows)
     fig = Figure(figsize=(FULL, 0.6 + 2.4 * len(rows)), layout="constrained")
     axes = fig.subplots(len(rows), 2, squeeze=False, sharex="col", sharey="row")
     seen: list[str] = []
     for row, (title, points) in zip(axes, rows.items(), strict=True):
-        points = items(points, title, "(label, first, second, excess)")
-        if len(points) < 2:
-            raise ValueError(f"{title} must hold the data and at least one set of samples")
+        points = check_list(title, points, "(label, first, second, excess)", 2)  # the data, and samples
         names = [point[0] for point in points]
         if names != (seen := seen or names):
             raise ValueError(f"{title} must have the labels {seen}, got {names}")
-        values = numbers([point[1:] for point in points], f"values of {title}", shape=(len(points), 3))
+        values = check_array(f"values of {title}", [point[1:] for point in points], (len(points), 3))
         if (values[:, 2] <= 0).any():
             raise ValueError(f"{title} must lie above the reference energy, got {values[:, 2].min():g}")
         for ax, x in zip(row, values.T, strict=False):
@@ -79,18 +77,15 @@ def quality_distributions(sets: Any) -> Figure:
     TypeError, ValueError
         no sets, or members that are missing or not numbers.
     """
-    if not isinstance(sets, dict) or not sets:
-        raise TypeError(f"sets must be a dict label -> dict, got {sets!r:.80}")
+    check_keys("sets", sets)
     fig = Figure(figsize=(FULL, 2.9), layout="constrained")
     axes = fig.subplots(1, 3, sharey=True)
     for i, (label, values) in enumerate(sets.items()):
         style = ({"color": "0.35", "linewidth": 2.2} if i == 0 else line_style(i - 1) | {"marker": None})
-        missing = [key for key in ("energy", "theta", "charge") if key not in values]
-        if missing:
-            raise ValueError(f"sets[{label!r}] lacks {missing}; it has {sorted(values)}")
-        energy, theta = (np.sort(numbers(values[key], f"{key} of {label}", shape=(None,)))
+        check_keys(f"sets[{label!r}]", values, ("energy", "theta", "charge"))
+        energy, theta = (np.sort(check_array(f"{key} of {label}", values[key], (None,)))
                          for key in ("energy", "theta"))
-        charge = np.sort(numbers(values["charge"], f"charge of {label}", shape=energy.shape))
+        charge = np.sort(check_array(f"charge of {label}", values["charge"], energy.shape))
         share = np.arange(1, len(energy) + 1) / len(energy)
         axes[0].step(np.maximum(energy, LEAST / 10), share, where="post", label=label, **style)
         axes[1].plot(np.degrees(np.maximum(theta, 1e-8)), np.linspace(0, 1, len(theta)), **style)
@@ -131,12 +126,12 @@ def systems_collapse(series: Any, *, threshold: float | None = None, floor: floa
         x, style = place(one["gamma"]), line_style(i)
         logarithmic_y(upper, x, one["mse"], 1e-9, **style, label=one["label"])
         logarithmic_y(lower, x, one["excess"], floor, **style)
-        low, mean = numbers(one["data"], f"data of {one['label']}", shape=(2,))
+        low, mean = check_array(f"data of {one['label']}", one["data"], (2,))
         lower.plot([right[i]] * 2, [max(low, floor), max(mean, floor)], color=style["color"], linewidth=3,
                    solid_capstyle="butt")
         lower.plot(right[i], max(mean, floor), marker="_", markersize=9, color=style["color"])
     if threshold is not None:
-        upper.axhline(float(numbers(threshold, "threshold", shape=())), color=GUIDE, linewidth=1, linestyle="--")
+        upper.axhline(float(check_array("threshold", threshold, ())), color=GUIDE, linewidth=1, linestyle="--")
     upper.set_ylabel("pairwise k-space MSE\nover the data's")
     lower.set_ylabel("$E/N$ above the lowest\nstate known (J)")
     lower.set_xlabel(r"$\gamma$ (bars: training data, lowest to mean)")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from evae_companion.plotting.checks import as_spins, numbers
+from evae_companion.plotting.checks import as_spins
 from evae_companion.plotting.layout import WHEEL, Panels
 from evae_companion.plotting.scales import symmetric_log
 from evae_companion.plotting.style import COLOURS, FULL, GUIDE, MARKERS, NARROW, Figure, minus, power, styled
+from evae_core.validation import check_array, check_is, check_keys, check_list
 
 
 @styled
@@ -29,12 +31,11 @@ def annealing_watched(temperatures: Any, frames: Any, trace: Any) -> Figure:
         bad ``frames``, missing keys, or arrays of unequal lengths.
     """
     frames = as_spins(frames, "frames", ndim=4)
-    temperatures = numbers(temperatures, "temperatures", shape=(len(frames),))
+    temperatures = check_array("temperatures", temperatures, (len(frames),))
     names = ("temperature", "energy_per_spin", "charge")
-    if not isinstance(trace, dict) or any(name not in trace for name in names):
-        raise ValueError(f"trace must be a dict with {names}, got {trace.keys() if isinstance(trace, dict) else trace}")
-    t = numbers(trace["temperature"], "trace['temperature']", shape=(None,))
-    energy, charge = (numbers(trace[name], f"trace[{name!r}]", shape=t.shape) for name in names[1:])
+    check_keys("trace", trace, names)
+    t = check_array("trace['temperature']", trace["temperature"], (None,))
+    energy, charge = (check_array(f"trace[{name!r}]", trace[name], t.shape) for name in names[1:])
     k = len(frames)
     ny, nx = frames.shape[-2:]
     width = min((FULL - WHEEL - 0.3 - 0.06 * k) / k, 1.5, 1.5 * nx / ny)
@@ -75,15 +76,16 @@ def dataset_statistics(energy_per_spin: Any, charge: Any, defects: Any, *, refer
     TypeError, ValueError
         arrays that are empty, not of one length, or hold NaN.
     """
-    energy = numbers(energy_per_spin, "energy_per_spin", shape=(None,))
-    charge = numbers(charge, "charge", shape=energy.shape)
-    defects = numbers(defects, "defects", shape=energy.shape)
+    check_is("references", references, Mapping, type(None))
+    energy = check_array("energy_per_spin", energy_per_spin, (None,))
+    charge = check_array("charge", charge, energy.shape)
+    defects = check_array("defects", defects, energy.shape)
     fig = Figure(figsize=(FULL, 2.8), layout="constrained")
     axes = fig.subplots(1, 3, width_ratios=[1.5, 1, 1], sharey=True)
     bins = int(np.clip(np.sqrt(energy.size), 8, 40))
     axes[0].hist(energy, bins=bins, color=COLOURS[0], alpha=0.75)
     for i, (label, value) in enumerate((references or {}).items()):
-        value = float(numbers(value, f"references[{label!r}]", shape=()))
+        value = float(check_array(f"references[{label!r}]", value, ()))
         axes[0].axvline(value, color=COLOURS[1] if i == 0 else GUIDE, linestyle=("--", ":", "-.")[i % 3],
                         label=minus(f"{label}: {value:.4f}"))
     for ax, values in ((axes[1], charge), (axes[2], defects)):
@@ -120,17 +122,13 @@ def confined_energies(samples: Any) -> Figure:
     TypeError, ValueError
         an empty list, missing keys, or values that are not numbers.
     """
-    samples = [samples] if isinstance(samples, dict) else samples
-    if not isinstance(samples, (list, tuple)) or not samples:
-        raise TypeError(f"samples must be a list of dicts, got {samples!r:.80}")
+    samples = check_list("samples", [samples] if isinstance(samples, dict) else samples, dict)
     fig = Figure(figsize=(NARROW, 1.35 + 0.55 * len(samples)), layout="constrained")
     ax = fig.subplots()
     everything = []
     for row, sample in enumerate(samples):
-        missing = [key for key in ("label", "annealed", "relaxed") if key not in sample]
-        if missing:
-            raise ValueError(f"samples[{row}] lacks {missing}; it has {sorted(sample)}")
-        annealed = numbers(sample["annealed"], f"samples[{row}]['annealed']", shape=(None,))
+        check_keys(f"samples[{row}]", sample, ("label", "annealed", "relaxed"))
+        annealed = check_array(f"samples[{row}]['annealed']", sample["annealed"], (None,))
         best = annealed.min()
         x = 1e3 * (annealed - best)
         spread = (np.arange(x.size) * 0.618034 % 1 - 0.5) * 0.5  # golden ratio: an even spread, the same in every run
@@ -144,7 +142,7 @@ def confined_energies(samples: Any) -> Figure:
                 ("relaxed", "D", COLOURS[0], COLOURS[0], "collapsed model, relaxed")):
             if sample.get(key) is None:
                 continue
-            value = 1e3 * (float(numbers(sample[key], f"samples[{row}][{key!r}]", shape=())) - best)
+            value = 1e3 * (float(check_array(f"samples[{row}][{key!r}]", sample[key], ())) - best)
             everything.append([value])
             ax.plot(value, row, linestyle="", marker=marker, markersize=7, color=colour, markerfacecolor=fill, zorder=3,
                     label=name)

@@ -16,8 +16,9 @@ from matplotlib.figure import Figure as MplFigure
 from matplotlib.image import AxesImage
 from matplotlib.transforms import offset_copy
 
-from evae_companion.plotting.checks import as_alignment, as_spins, whole
+from evae_companion.plotting.checks import as_alignment, as_spins
 from evae_companion.plotting.style import GUIDE, NEUTRAL, SMALL
+from evae_core.validation import check_choice, check_count, check_is
 
 THETA_RANGE = (0.1, 90.0)  # degrees; 1 - cos(theta) from 1.5e-6, about what float32 resolves, to 1
 THETA_COLOURS = colormaps["magma_r"].with_extremes(bad=NEUTRAL)  # pale is aligned, so that clean states look clean
@@ -78,8 +79,7 @@ def scale_bar(ax: Axes, sites: int, drop: float = 7.0) -> None:
 
 def _dress(ax: Axes, shape: Any, axes: str, title: str) -> None:
     ny, nx = shape
-    if axes not in ("sites", "bar", "none"):
-        raise ValueError(f'axes must be "sites", "bar" or "none", got {axes!r}')
+    check_choice("axes", axes, ("sites", "bar", "none"))
     if axes == "sites":
         ax.set(xlabel="x (lattice sites)", ylabel="y (lattice sites)")
     else:
@@ -106,8 +106,9 @@ def spin_map(ax: Axes, spins: Any, *, arrows: int = 0, axes: str = "sites", titl
     TypeError, ValueError
         bad ``spins`` (see :func:`spin_rgb`), ``arrows`` no int >= 0, or unknown ``axes``.
     """
+    check_is("ax", ax, Axes)
     array = as_spins(spins, ndim=3)
-    arrows = whole(arrows, "arrows", 0)
+    arrows = check_count("arrows", arrows, 0, 10**6)
     image = ax.imshow(spin_rgb(array), origin="lower")
     if arrows:
         ny, nx = array.shape[-2:]
@@ -157,6 +158,7 @@ def alignment_map(ax: Axes, cos_theta: Any, *, magnetic: Any = None, axes: str =
     TypeError, ValueError
         ``cos_theta`` is not an array (Ny, Nx) of cosines, ``magnetic`` of another shape, or unknown ``axes``.
     """
+    check_is("ax", ax, Axes)
     theta = _theta(cos_theta, magnetic)
     image = ax.imshow(theta, origin="lower", norm=LogNorm(*THETA_RANGE), cmap=THETA_COLOURS)
     _dress(ax, theta.shape, axes, title)

@@ -10,9 +10,10 @@ from typing import Any
 
 from matplotlib.patches import Circle
 
-from evae_companion.plotting.checks import as_spins, items, members, numbers, same_shape, whole
+from evae_companion.plotting.checks import as_spins, members, same_shape, tuples
 from evae_companion.plotting.layout import KEY, Panels, map_size
 from evae_companion.plotting.style import FULL, Figure, minus, styled
+from evae_core.validation import check_array, check_count, check_keys, check_list
 
 
 @styled
@@ -32,10 +33,10 @@ def gallery(spins: Any, labels: Any = None, columns: int = 4, *, arrows: int = 0
         bad ``spins``, another number of ``labels``, or ``columns`` below 1.
     """
     spins = as_spins(spins, ndim=4)
-    labels = [""] * len(spins) if labels is None else items(labels, "labels", "strings")
+    labels = [""] * len(spins) if labels is None else check_list("labels", labels, "strings")
     if len(labels) != len(spins):
         raise ValueError(f"labels must be one a configuration: {len(spins)} configurations, {len(labels)} labels")
-    columns = min(whole(columns, "columns", 1), len(spins))
+    columns = min(check_count("columns", columns, 1), len(spins))
     rows = -(-len(spins) // columns)
     lines = max(label.count("\n") + 1 if label else 0 for label in labels)
     width, height = map_size(spins.shape[-2:], columns, FULL - KEY - 0.1, 2.4)
@@ -70,10 +71,12 @@ def interpolation_frames(frames: Any, R: Any, labels: Any, *, defects: Any = Non
     """
     frames = as_spins(frames, "frames", ndim=5)
     rows, columns = frames.shape[:2]
-    steps = numbers(R, "R", shape=(columns,))
-    labels = items(labels, "labels", "strings")
+    steps = check_array("R", R, (columns,))
+    labels = check_list("labels", labels, "strings")
     if len(labels) != rows:
         raise ValueError(f"labels must be one a row of frames: {rows} rows, {len(labels)} labels")
+    if defects is not None:
+        defects = [check_list("defects", row, "lists of (x, y)", 0) for row in check_list("defects", defects, "lists")]
     if defects is not None and (len(defects) != rows or any(len(d) != columns for d in defects)):
         raise ValueError(f"defects must be {rows} lists of {columns} lists of (x, y)")
     shape = frames.shape[-2:]
@@ -109,9 +112,8 @@ def collapse_states(labels: Any, runs: Any) -> Figure:
     TypeError, ValueError
         bad arrays, unequal shapes, or another number of gammas than labels.
     """
-    labels = items(labels, "labels", "strings")
-    if not isinstance(runs, dict) or not runs:
-        raise TypeError(f"runs must be a dict name -> (n_gamma, m, 3, Ny, Nx), got {runs!r:.80}")
+    labels = check_list("labels", labels, "strings")
+    check_keys("runs", runs)
     runs = {name: as_spins(states, f"runs[{name!r}]", ndim=5) for name, states in runs.items()}
     for name, states in runs.items():
         if len(states) != len(labels):
@@ -153,13 +155,11 @@ def confined_states(columns: Any) -> Figure:
         bad configurations, unequal row names, or an empty list.
     """
     cells = []
-    for i, column in enumerate(items(columns, "columns", "(label, states)")):
-        label, states = members(column, f"columns[{i}]", "label, states")
-        if not isinstance(states, dict) or not states:
-            raise TypeError(f"states of {label} must be a dict name -> (spins, energy), got {states!r:.80}")
+    for label, states in tuples("columns", columns, "label, states"):
+        check_keys(f"states of {label}", states)
         states = {name: members(s, f"{name} of {label}", "spins, energy") for name, s in states.items()}
         cells.append((label, {name: (as_spins(spins, f"{name} of {label}", 3),
-                                     float(numbers(energy, f"energy of {name} of {label}", shape=())))
+                                     float(check_array(f"energy of {name} of {label}", energy, ())))
                               for name, (spins, energy) in states.items()}))
     names = list(cells[0][1])
     for label, states in cells:

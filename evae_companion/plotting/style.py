@@ -20,6 +20,7 @@ import matplotlib.style
 from matplotlib.figure import Figure as MplFigure
 
 from evae_companion.store.serialization import atomic_write
+from evae_core.validation import check_is, check_number, check_path
 
 # Full text width of a two-column page is 7 inches; curves at 5 inches are read on a phone held upright.
 FULL, NARROW = 7.0, 5.0
@@ -144,15 +145,12 @@ def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int 
     OSError
         the folder cannot be created or written; no partial file stays.
     """
-    if not isinstance(fig, matplotlib.figure.Figure):
-        raise TypeError(f"fig must be a matplotlib Figure, got {type(fig).__name__}")
-    if not isinstance(name, str):
-        raise TypeError(f"name must be a string, got {type(name).__name__}")
+    check_is("fig", fig, matplotlib.figure.Figure)
+    check_is("name", name, str)
     if not name or name != os.path.basename(name) or name in (".", "..") or "\\" in name:
         raise ValueError(f"name must be a plain file name without folder and ending, got {name!r}")
-    if not dpi > 0:
-        raise ValueError(f"dpi must be positive, got {dpi!r}")
-    folder = Path(folder)
+    check_number("dpi", dpi, most=1e4)
+    folder = check_path("folder", folder)
     contents = {suffix: _render(fig, suffix, dpi) for suffix in ("png", "pdf")}
     paths = []
     for suffix, content in contents.items():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evae_companion.store.artifact import META, NAME, read_meta
+from evae_core.validation import check_number
 
 ENV = "EVAE_DEADLINE"
 
@@ -29,11 +30,7 @@ def after(minutes: float) -> str:
     TypeError, ValueError
         ``minutes`` is not a number; it is negative or not finite.
     """
-    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
-        raise TypeError(f"minutes must be a number, got {minutes!r:.60}")
-    if not 0 <= minutes < float("inf"):
-        raise ValueError(f"minutes must be a finite number >= 0, got {minutes!r}")
-    return f"{time.time()!r}+{60.0 * minutes!r}"
+    return f"{time.time()!r}+{60.0 * check_number('minutes', minutes, most=1e9, equal=True)!r}"
 
 
 def interval() -> tuple[float, float] | None:

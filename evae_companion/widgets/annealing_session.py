@@ -11,6 +11,7 @@ from torch import Tensor
 from evae_core.annealing import Annealing, Schedule
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
+from evae_core.validation import check_choice
 
 CELLS = 8  # a mask drawn by the reader has CELLS x CELLS squares
 FRAMES = 240  # frames of a whole annealing, or one per sweep if there are fewer sweeps
@@ -55,9 +56,7 @@ class Settings:
         ValueError
             an unknown boundary, or a drawn sample without sites.
         """
-        if self.boundary not in BOUNDARIES:
-            raise ValueError(f"boundary must be one of {BOUNDARIES}, got {self.boundary!r}")
-        boundary: Any = self.boundary
+        boundary: Any = check_choice("boundary", self.boundary, BOUNDARIES)
         if self.boundary == "drawn":
             squares = np.array(self.drawn, bool)
             if not squares.any():

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from evae_core.model import VAE
 from evae_core.training.checkpoint import NoEncoder
+from evae_core.validation import check_count
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,7 @@ def principal_axes(model: VAE, spins: Tensor, n: int) -> Axes:
     ValueError
         fewer than two states, more axes than they span, or means that do not differ along them.
     """
-    if not 1 <= n <= min(len(spins) - 1, model.latent):
-        raise ValueError(f"n must be between 1 and {min(len(spins) - 1, model.latent)} axes, got {n}")
+    check_count("n", n, 1, min(len(spins) - 1, model.latent))
     mu = model.encode(spins)[0].double()
     middle = mu.mean(0)
     _, singular, directions = torch.linalg.svd(mu - middle, full_matrices=False)

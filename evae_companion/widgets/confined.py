@@ -10,6 +10,7 @@ from evae_companion.experiments.size_scan import Sample
 from evae_companion.plotting.style import minus
 from evae_companion.widgets.base import Explorer, pixels
 from evae_companion.widgets.images import png, sheet, spin_picture
+from evae_core.validation import check_list
 
 SCALE = 6  # CSS pixels per site, the same for all samples
 
@@ -24,9 +25,7 @@ class ConfinedExplorer(Explorer):
 
     def __init__(self, samples: Sequence[Sample]):
         super().__init__()
-        if not samples:
-            raise ValueError("samples must hold at least one sample, got none")
-        self.samples = samples
+        self.samples = check_list("samples", samples, "samples")
         self.kind = ipywidgets.ToggleButtons(options=list(dict.fromkeys(sample.kind for sample in samples)))
         self.size = ipywidgets.SelectionSlider(options=self.sizes(), description="size", layout={"width": "420px"})
         self.image, self.caption = pixels(100), ipywidgets.HTML()

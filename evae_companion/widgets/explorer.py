@@ -8,6 +8,7 @@ from typing import Any
 import ipywidgets
 
 from evae_companion.widgets.base import Explorer, chooser
+from evae_core.validation import check_is
 
 
 def explorer(draw: Callable[..., Any], **controls: Iterable[Any]) -> ipywidgets.VBox:
@@ -21,8 +22,7 @@ def explorer(draw: Callable[..., Any], **controls: Iterable[Any]) -> ipywidgets.
     TypeError, ValueError
         ``draw`` is not callable, no control, a control without values, or what ``draw`` raises for the first values.
     """
-    if not callable(draw):
-        raise TypeError(f"draw must be a function that returns a figure, got {draw!r}")
+    check_is("draw", draw, Callable)
     if not controls:
         raise ValueError("give at least one control, name=values")
     sliders = {name: chooser(name, list(values)) for name, values in controls.items()}

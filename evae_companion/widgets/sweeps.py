@@ -15,6 +15,7 @@ from evae_companion.trained import TrainedStage, history_table
 from evae_companion.widgets.base import Explorer, chooser, pixels
 from evae_companion.widgets.cursor import CursorPlot
 from evae_companion.widgets.images import angle_picture, png, sheet, spin_picture, summary
+from evae_core.validation import check_choice, check_keys, check_list
 
 SAMPLES = 4
 
@@ -30,10 +31,10 @@ class SweepExplorer(Explorer):
 
     def __init__(self, sweeps: dict[str, list[TrainedStage]], along: str = "gamma"):
         super().__init__()
-        if along not in ("beta", "gamma"):
-            raise ValueError(f'along must be "beta" or "gamma", got {along!r}')
-        if not sweeps or not all(sweeps.values()):
-            raise ValueError("sweeps must hold at least one sweep of at least one stage")
+        check_choice("along", along, ("beta", "gamma"))
+        check_keys("sweeps", sweeps)
+        for name, stages in sweeps.items():
+            check_list(f"sweeps[{name!r}]", stages, "stages")
         self.sweeps, self.along = sweeps, along
         self.curves = lru_cache(maxsize=None)(self._curves)
         self.samples = lru_cache(maxsize=64)(self._samples)

@@ -22,7 +22,7 @@ from evae_core.annealing import cpu, general_lattice, threads
 from evae_core.annealing.lbfgs import lbfgs_refine
 from evae_core.annealing.schedule import ALGORITHM, LEAST_T, Schedule
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
-from evae_core.validation import check_count, check_flag, check_is, check_number, check_seed, say_once
+from evae_core.validation import check_choice, check_count, check_flag, check_is, check_number, check_seed, say_once
 
 __all__ = ["ALGORITHM", "Annealing", "Schedule", "anneal", "heat_bath", "lbfgs_refine", "relax", "replicas_from",
            "runs_on"]
@@ -35,8 +35,7 @@ GLIDING = 8000  # sweeps after which a texture that still moves glides
 
 def _backend(device: str, H: Hamiltonian | None = None) -> Any:
     """The module that computes on ``device``: cpu or gpu where these support ``H``, else general_lattice."""
-    if not isinstance(device, str) or device not in DEVICES:
-        raise ValueError(f"device must be one of {DEVICES}, got {device!r}")
+    check_choice("device", device, DEVICES)
     general = H is not None and not cpu.supports(H)
     if H is not None and general and not general_lattice.supports(H):
         names = ", ".join(type(term).__name__ for term in H.unknown)
@@ -195,8 +194,7 @@ def anneal(H: Hamiltonian, shape: Sequence[int], n: int, seed: int = 0, device: 
     """
     ny, nx = _check(H, shape)
     n, first = check_count("n", n, 1), check_count("first", first)
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be a callable (done, total) or None, got {progress!r}")
+    check_is("progress", progress, Callable, type(None))
     check_flag("keep", keep)
     backend = _backend(device, H)
     if n * ny * nx > MOST_SITES:

@@ -14,7 +14,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from evae_core.hamiltonian import Hamiltonian, check_spins
+from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
+from evae_core.validation import check_number
 
 TORQUE = 9e-7  # J: below the 1e-6 J that states at rest are promised to have
 MEMORY = 10  # pairs of steps and gradients that L-BFGS remembers
@@ -36,6 +37,8 @@ def lbfgs_refine(H: Hamiltonian, spins: Tensor, tolerance: float = TORQUE) -> tu
     (3, Ny, Nx) float64 in host memory, zero on non-magnetic sites, and its largest torque in J. A torque above
     ``tolerance`` says that it did not arrive; the energy never rises by more than rounding.
     """
+    check_hamiltonian(H)
+    check_number("tolerance", tolerance)
     check_spins(spins, unit=True, magnetic=None if H.mask is None else H.mask.copy())
     S = spins.detach().cpu().double()
     if S.ndim != 3:

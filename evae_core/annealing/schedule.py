@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evae_core.validation import check_count, check_number
+from evae_core.validation import check_choice, check_count, check_number
 
 KINDS = ("linear", "geometric")
 LEAST_T = 1e-9  # 1/T must be a float32
@@ -64,8 +64,7 @@ class Schedule:
             object.__setattr__(self, name, check_count(name, getattr(self, name), least))
         if self.T_end > self.T_start:
             raise ValueError(f"T_end must not exceed T_start, got T_end={self.T_end:g} > T_start={self.T_start:g}")
-        if not isinstance(self.kind, str) or self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
+        check_choice("kind", self.kind, KINDS)
         if self.tolerance < LEAST_TOLERANCE:
             raise ValueError(f"tolerance must be at least {LEAST_TOLERANCE:g}, which float32 spins can hold, got "
                              f"{self.tolerance:g}; for less use relax() on float64 spins")

@@ -27,7 +27,7 @@ from evae_core.annealing import relax
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
 from evae_core.observables import defects, periodic_images, skyrmion_centres, topological_charge
 from evae_core.textures.commensurate_lattices import commensurate_cells
-from evae_core.validation import check_flag, finite_array
+from evae_core.validation import check_array, check_choice, check_count, check_flag
 
 __all__ = ["LatticeState", "commensurate_cells", "helix", "helix_period", "interstitial_pair", "relax",
            "skyrmion_lattice", "skyrmion_lattices", "skyrmions", "uniform", "with_interstitial"]
@@ -70,13 +70,9 @@ def helix(H: Hamiltonian, shape: Sequence[int], turns: int | None = None, axis: 
     """
     period = helix_period(H)
     ny, nx = H.check_shape(shape)
-    if not isinstance(axis, str) or axis not in ("x", "y"):
-        raise ValueError(f'axis must be "x" or "y", got {axis!r}')
+    check_choice("axis", axis, ("x", "y"))
     n = nx if axis == "x" else ny
-    if turns is None:
-        turns = max(1, round(n / period))
-    if isinstance(turns, bool) or not isinstance(turns, (int, np.integer)):
-        raise TypeError(f"turns must be an integer, got {turns!r}")
+    turns = max(1, round(n / period)) if turns is None else check_count("turns", turns, -n, n)
     angle = math.copysign(2 * math.pi * turns / n, turns * H.D) * np.arange(n)
     # Spins turn about D_ij: e_ij (Bloch) or z x e_ij (Neel). The other in-plane component moves with z.
     about_x = (H.dmi == "bloch") == (axis == "x")
@@ -146,8 +142,8 @@ def skyrmions(H: Hamiltonian, shape: Sequence[int], centres: np.ndarray, radius:
     """
     radius = 0.3 * helix_period(H) if radius is None else radius
     check_hamiltonian(H)
-    shape, centres = H.check_shape(shape), finite_array("centres", centres, 2)
-    radii = finite_array("radius", radius)
+    shape, centres = H.check_shape(shape), check_array("centres", centres, (None, 2), empty=True)
+    radii = check_array("radius", radius, empty=True)
     if radii.shape not in ((), (len(centres),)) or radii.min(initial=1) <= 0:
         raise ValueError(f"radius must be positive, one or as many as there are centres, got {radius!r:.60}")
     most = 100 * helix_period(H) / (2 * math.pi)  # 100 widths of a wall: the sinh of more overflows
@@ -236,14 +232,13 @@ def skyrmion_lattices(H: Hamiltonian, shape: Sequence[int], counts: Any = None, 
         no candidate keeps its skyrmions, or a relaxation does not converge.
     """
     ny, nx = shape = _box(H, shape)
-    if isinstance(keep, bool) or not isinstance(keep, (int, np.integer)) or keep < 1:
-        raise ValueError(f"keep must be a positive integer, got {keep!r}")
+    check_count("keep", keep, 1)
     area = nx * ny * 2 / math.sqrt(3) / helix_period(H) ** 2  # skyrmions at a spacing of one period
     if counts is None:
         fewest, most = math.floor(area / SPACINGS[0] ** 2), math.ceil(area / SPACINGS[1] ** 2)
         search: Sequence[int] = range(max(1, fewest), most + 1)
     else:
-        search = sorted(set(np.atleast_1d(counts).tolist())) if np.asarray(counts).dtype.kind in "iu" else []
+        search = sorted(set(np.ravel(counts).tolist())) if np.asarray(counts).dtype.kind in "iu" else []
         if not search or search[0] < 1 or search[-1] > ny * nx:
             raise ValueError(f"counts must be numbers of skyrmions from 1 to {ny * nx}, got {counts!r:.60}")
     states: list[LatticeState] = []

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evae_core.hamiltonian import Hamiltonian
+from evae_core.validation import check_count
 
 
 def commensurate_cells(shape: Sequence[int], count: int) -> list[tuple[float, np.ndarray, np.ndarray]]:
@@ -29,8 +30,7 @@ def commensurate_cells(shape: Sequence[int], count: int) -> list[tuple[float, np
         shape that is not (Ny, Nx), or a count below 1 or above the number of sites.
     """
     ny, nx = Hamiltonian(boundary="open").check_shape(shape)
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 1 <= count <= ny * nx:
-        raise ValueError(f"count must be a positive integer, at most the {ny * nx} sites, got {count!r:.60}")
+    check_count("count", count, 1, ny * nx)
     lattices = {}
     for a in (a for a in range(1, count + 1) if count % a == 0):
         d = count // a

@@ -142,10 +142,3 @@ def test_an_untrained_network_proves_nothing():
 def test_nan_passes_no_check():
     holes = gamma_ladder(energy=[float("nan")] * 10, reconstruction=[float("nan")] * 10, kl=[float("nan")] * 10)
     assert "reproduced" not in verdicts(claims.gamma_sweep([gamma_ladder(), holes], -0.0558)).values()
-
-
-def test_every_claim_belongs_to_a_function():
-    with pytest.raises(ValueError, match="id"):
-        claims.Result("X9", (claims.Check("a", "b", True, 1.0),))
-    with pytest.raises(ValueError, match="check"):
-        claims.Result("B1", ())

@@ -219,10 +219,7 @@ def test_presets_make_valid_specs():
     assert (paper.train, paper.validation, paper.test) == (30_000, 5_000, 4_300)
 
 
-@pytest.mark.parametrize("bad, error", [
-    (dict(train=0), ValueError), (dict(test=-1), ValueError), (dict(shard=0), ValueError),
-    (dict(train=3.0), TypeError), (dict(hamiltonian=None), TypeError), (dict(shape=(15, 16)), ValueError),
-    (dict(shape=(16,)), ValueError)])
-def test_bad_specs(bad, error):
-    with pytest.raises(error, match=next(iter(bad))):
-        dataclasses.replace(SMALL, **bad)
+def test_shapes_that_cannot_be_annealed():
+    for shape in ((15, 16), (16,)):
+        with pytest.raises(ValueError, match="shape"):
+            dataclasses.replace(SMALL, shape=shape)

@@ -11,6 +11,21 @@ import matplotlib.figure
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from figure_examples import (
+    CARD,
+    CONFINED,
+    DENSITY,
+    EDGES,
+    FIGURES,
+    FRONT,
+    SAMPLES,
+    collapse,
+    ladder,
+    pair,
+    rival,
+    states,
+    system,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.core.formatters import DisplayFormatter
@@ -29,103 +44,6 @@ def direction(polar, azimuth, dtype=np.float64):
     """One spin as a configuration (3, 1, 1)."""
     s = [np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)]
     return np.array(s, dtype).reshape(3, 1, 1)
-
-
-def states(*leading, ny=8, nx=12, seed=0):
-    spins = np.random.default_rng(seed).normal(size=(*leading, 3, ny, nx))
-    return (spins / np.linalg.norm(spins, axis=-3, keepdims=True)).astype(np.float32)
-
-
-def cosines(ny=8, nx=12, seed=0):
-    return np.cos(np.random.default_rng(seed).exponential(0.1, (ny, nx))).astype(np.float32)
-
-
-def ladder(n=5, **more):
-    x = 10.0 ** np.arange(n)
-    return {"label": "a ladder", "x": x, "reconstruction": 0.1 * x, "kl": 1 / x, "energy": -0.05 - 1e-3 * np.arange(n),
-            "energy_generated": -0.04 - 3e-3 * np.arange(n)} | more
-
-
-def collapse(**more):
-    gamma = np.array([0.0, 1.0, 100.0, 1e4])
-    return {"label": "run", "gamma": gamma, "mse": np.array([0.1, 0.1, 1e-2, 0.0]),
-            "energy": np.array([-2.1, -2.15, -2.2, -2.225])} | more
-
-
-def system(**more):
-    return {"label": "run", "gamma": np.array([0.0, 1.0, 100.0, 1e4]), "mse": np.array([1.0, 0.5, 1e-2, 1e-5]),
-            "excess": np.array([1.0, 0.1, 1e-2, 1e-4]), "data": (1e-3, 1e-2)} | more
-
-
-FRONT = [("data", 0.9, 20.0, 1e-3), ("γ = 0", 0.2, 60.0, 0.04), ("γ = 1", 0.2, 50.0, 0.03)]
-SAMPLES = {"energy": np.linspace(0, 0.1, 9), "theta": np.linspace(0, 0.1, 201), "charge": -np.arange(9.0)}
-EDGES = np.linspace(0, np.pi, 41)
-DENSITY = np.exp(-EDGES[1:]) / (np.exp(-EDGES[1:]) * np.diff(EDGES)).sum()
-CONFINED = [("square", {"best": (states(ny=8, nx=8), -2.1), "model": (states(ny=8, nx=8), -2.2)}),
-            ("wire", {"best": (states(ny=4, nx=16), -2.0), "model": (states(ny=4, nx=16), -1.9)})]
-def rival(label, **more):
-    return {"label": label, "seconds": [0.1, 1.0], "updates": [1e5, 1e6], "mean": 2e-3,
-            "lowest": [[1e-3, 2e-3, 3e-3], [0.0, 0.0, 1e-3]]} | more
-
-
-BUDGET = [("box", [rival("annealing"), rival("network", once=True, mean_at=-1),
-                   rival("network", once=False, updates=[0.0, 0.0])]), ("wire", [rival("annealing")])]
-SIZES = {"size": [1.5, 2.0, 3.0], "skyrmions": [1, 2, 5], "energy": [-2.1, -2.15, -2.2], "trained_size": [2.0, 3.0],
-         "trained_skyrmions": [2, 6], "trained_energy": [-2.15, -2.19], "agrees": [True, False]}
-CARD = [{"id": "B1", "claim": "small losses", "here": "0.01", "verdict": "reproduced"},
-        {"id": "C3", "claim": "two runs differ", "here": "one run only", "verdict": "not measured"}]
-
-
-def pair(seed=0):
-    return states(seed=seed), cosines(seed=seed)
-
-
-FIGURES = {
-    "gallery": lambda: plotting.gallery(states(5), list("abcde"), columns=3, title="five"),
-    "gallery of one": lambda: plotting.gallery(states(1), arrows=3),
-    "annealing_watched": lambda: plotting.annealing_watched([1.0, 0.5, 0.0], states(3), {
-        "temperature": np.linspace(1, 0, 9), "energy_per_spin": np.linspace(-1, -2, 9), "charge": -np.arange(9.0)}),
-    "dataset_statistics": lambda: plotting.dataset_statistics(
-        np.linspace(-2.3, -2.2, 30), -np.arange(30.0), np.linspace(0, 0.3, 30), references={"ideal": -2.31}),
-    "ladder_curves of beta": lambda: plotting.ladder_curves(ladder(), xlabel="beta", data_energy=-0.055,
-                                                            marks={"here": 10.0}, critical=(10, 100)),
-    "ladder_curves of gamma": lambda: plotting.ladder_curves(
-        [ladder(), ladder(label="another", validation={k: ladder()[k] for k in ("reconstruction", "kl", "energy")})],
-        xlabel="gamma", data_energy=-0.052),
-    "output_ladder": lambda: plotting.output_ladder(states(), [(f"{i}", states(), states()) for i in range(9)]),
-    "noise_reduction": lambda: plotting.noise_reduction(pair(), [(f"{i}", pair(i), pair(9 + i)) for i in range(3)]),
-    "noise_reduction of one": lambda: plotting.noise_reduction(pair(), [("0", pair(1), pair(2))]),
-    "theta_densities": lambda: plotting.theta_densities(EDGES, {"out": {"0": DENSITY}, "generated": {"0": DENSITY}},
-                                                        data=DENSITY),
-    "theta_densities, linear": lambda: plotting.theta_densities(EDGES, {"0": DENSITY}, scale="linear"),
-    "interpolation_energies": lambda: plotting.interpolation_energies(
-        {"a": np.arange(-9, 12), "b": np.arange(-12, 9)}, {"a": np.cos(np.arange(21.0)), "b": np.sin(np.arange(21.0))},
-        references={"ideal": -1.2}, marks=[-2, 0, 2], window=5),
-    "interpolation_frames": lambda: plotting.interpolation_frames(states(2, 3), [-2, 0, 2], ["a", "b"],
-                                                                  defects=[[[(3, 4)], [], None]] * 2),
-    "reconstruction_pairs": lambda: plotting.reconstruction_pairs(
-        [(name, pair(), [("0\nMSE 0.1", pair(1)), ("100\nMSE 0.2", pair(2))]) for name in ("ideal", "interstitial")]),
-    "collapse_states": lambda: plotting.collapse_states(["500", "5000"], {"1": states(2, 2), "2": states(2, 1)}),
-    "collapse_measure": lambda: plotting.collapse_measure(
-        [collapse(), collapse(label="other", gamma_c=50.0)], threshold=1e-3, data=(-2.21, -2.2, -2.19),
-        ideal_energy=-2.22),
-    "collapse_measure, plain": lambda: plotting.collapse_measure(collapse()),
-    "confined_states": lambda: plotting.confined_states(CONFINED),
-    "confined_energies": lambda: plotting.confined_energies(
-        [{"label": "square", "annealed": [-2.1, -2.0], "relaxed": -2.11, "collapsed": -1.9},
-         {"label": "wire", "annealed": [-2.1, -2.1], "relaxed": -2.05}]),
-    "budget_curves": lambda: plotting.budget_curves(BUDGET),
-    "phase_strip": lambda: plotting.phase_strip([
-        ("squares", [(states(ny=n, nx=n), f"{n}\n-1") for n in range(4, 24, 2)]),
-        ("wires", [(states(ny=4, nx=20), "wide")])]),
-    "strip_curves": lambda: plotting.strip_curves([("squares", SIZES), ("wires", SIZES | {
-        key: [] for key in ("trained_size", "trained_skyrmions", "trained_energy", "agrees")})]),
-    "score_card": lambda: plotting.score_card(CARD, title="claims"),
-    "quality_front": lambda: plotting.quality_front({"as generated": FRONT, "at rest": FRONT}),
-    "quality_distributions": lambda: plotting.quality_distributions({"data": SAMPLES, "gamma 1": SAMPLES}),
-    "systems_collapse": lambda: plotting.systems_collapse(
-        [system(), system(label="other", excess=[1.0, 0.1, 1e-3, 1e-9])], threshold=1e-2),
-}
 
 
 # ---- colours
@@ -331,7 +249,7 @@ def test_budget_curves_show_arrivals_on_the_floor_and_skip_what_costs_no_updates
     assert sum(line.get_gid() == "floor" for line in time.lines) == 3
     assert sum(line.get_gid() == "floor" for line in updates.lines) == 2
     assert [line.get_xdata()[0] for line in time.lines if line.get_marker() == "x"] == [0.1, 1.0, 0.1]
-    with pytest.raises(ValueError, match=r"curve 0 of box lacks \['mean'\]"):
+    with pytest.raises(ValueError, match=r"curve 0 of box lacks mean"):
         plotting.budget_curves([("box", [{k: v for k, v in rival("a").items() if k != "mean"}])])
 
 
@@ -530,27 +448,21 @@ AX = Figure().subplots()
 @pytest.mark.parametrize("error, match, call", [
     (TypeError, "spins must be an array of floats.*int64", lambda: spin_rgb(np.zeros((3, 4, 4), np.int64))),
     (ValueError, r"spins must have shape \(..., 3, Ny, Nx\).*\(4, 4, 3\)", lambda: spin_rgb(np.zeros((4, 4, 3)))),
-    (ValueError, "spins must have shape.*at least one site", lambda: spin_rgb(np.zeros((3, 0, 4)))),
-    (ValueError, "spins holds NaN", lambda: spin_rgb(NAN)),
+    (ValueError, "spins must not be empty", lambda: spin_rgb(np.zeros((3, 0, 4)))),
+    (ValueError, "spins must be finite", lambda: spin_rgb(NAN)),
     (ValueError, "unit vectors.*off by 1", lambda: spin_rgb(2 * states())),
-    (TypeError, "spins must be a numpy array", lambda: spin_rgb([[1.0, 2.0], [3.0]])),
+    (TypeError, "spins must be an array of real", lambda: spin_rgb([[1.0, 2.0], [3.0]])),
     (ValueError, r"spins must have shape \(3, Ny, Nx\)", lambda: spin_map(AX, states(2))),
-    (TypeError, "arrows must be an int", lambda: spin_map(AX, states(), arrows=1.5)),
-    (ValueError, "arrows must be at least 0", lambda: spin_map(AX, states(), arrows=-1)),
-    (ValueError, "axes must be", lambda: spin_map(AX, states(), axes="metres")),
     (ValueError, "cos_theta must be cosines.*1.5", lambda: alignment_map(AX, np.full((4, 4), 1.5))),
     (ValueError, "cos_theta must have shape", lambda: alignment_map(AX, np.zeros(4))),
     (ValueError, "magnetic must be a bool array", lambda: alignment_map(AX, np.ones((4, 4)), magnetic=np.ones((4, 4)))),
     (ValueError, r"spins must have shape \(n, 3, Ny, Nx\)", lambda: plotting.gallery(states())),
     (ValueError, "labels must be one a configuration: 2 configurations, 1", lambda: plotting.gallery(states(2), ["a"])),
-    (ValueError, "columns must be at least 1", lambda: plotting.gallery(states(2), columns=0)),
     (ValueError, "temperatures must have shape", lambda: plotting.annealing_watched([1.0], states(2), {})),
-    (ValueError, "trace must be a dict with", lambda: plotting.annealing_watched([1.0], states(1), {"charge": [1]})),
+    (ValueError, "trace lacks temperature", lambda: plotting.annealing_watched([1.0], states(1), {"charge": [1]})),
     (ValueError, "charge must have shape", lambda: plotting.dataset_statistics([1.0, 2.0], [1.0], [1.0, 2.0])),
-    (ValueError, "energy_per_spin must not be empty", lambda: plotting.dataset_statistics(np.zeros(0), [], [])),
-    (TypeError, "charge must hold real numbers", lambda: plotting.dataset_statistics([1.0], ["a"], [1.0])),
-    (ValueError, "xlabel must be one of", lambda: plotting.ladder_curves(ladder(), xlabel="delta")),
-    (ValueError, r"series\[0\] lacks \['kl'\]", lambda: plotting.ladder_curves(
+    (TypeError, "charge must be an array of real", lambda: plotting.dataset_statistics([1.0], ["a"], [1.0])),
+    (ValueError, r"series\[0\] lacks kl", lambda: plotting.ladder_curves(
         {k: v for k, v in ladder().items() if k != "kl"}, xlabel="beta")),
     (ValueError, "ascending", lambda: plotting.ladder_curves(ladder(x=[1, 3, 2, 4, 5]), xlabel="beta")),
     (ValueError, r"'kl'\] must have shape \(5\)", lambda: plotting.ladder_curves(ladder(kl=[1.0]), xlabel="beta")),
@@ -558,42 +470,35 @@ AX = Figure().subplots()
         {k: v if k == "label" else v[:1] * 0 for k, v in ladder().items()}, xlabel="beta")),
     (ValueError, "excess=True needs data_energy", lambda: plotting.ladder_curves(ladder(), xlabel="beta", excess=True)),
     (ValueError, "validation.*lacks", lambda: plotting.ladder_curves(ladder(validation={}), xlabel="beta")),
-    (TypeError, "series must be a dict or a list", lambda: plotting.ladder_curves("abc", xlabel="beta")),
     (ValueError, "given and columns must all have one lattice shape", lambda: plotting.output_ladder(
         states(), [("a", states(ny=4), states())])),
-    (ValueError, "columns must hold at least one", lambda: plotting.output_ladder(states(), [])),
+    (ValueError, "columns must hold at least 1", lambda: plotting.output_ladder(states(), [])),
     (ValueError, r"columns\[0\] must be \(label, x_out, x_generated\)", lambda: plotting.output_ladder(
         states(), [("a", states())])),
     (ValueError, "given cos_theta must have shape", lambda: plotting.noise_reduction((states(), np.ones((3, 3))), [])),
     (ValueError, "equally many reconstructions", lambda: plotting.reconstruction_pairs(
         [("a", pair(), [("0", pair())]), ("b", pair(), [("0", pair()), ("1", pair())])])),
     (ValueError, "edges must be at least two ascending", lambda: plotting.theta_densities([1, 0], {"a": [1]})),
-    (ValueError, "scale must be", lambda: plotting.theta_densities(EDGES, {"a": DENSITY}, scale="cubic")),
     (ValueError, "density of a must not be negative", lambda: plotting.theta_densities(EDGES, {"a": -DENSITY})),
-    (ValueError, "R lacks 'b'", lambda: plotting.interpolation_energies({"a": [0, 1]}, {"b": [0, 1]})),
+    (ValueError, "R lacks b", lambda: plotting.interpolation_energies({"a": [0, 1]}, {"b": [0, 1]})),
     (ValueError, "R of a must be ascending", lambda: plotting.interpolation_energies([1, 0], {"a": [0, 1]})),
-    (ValueError, "window must be", lambda: plotting.interpolation_energies([0, 1], {"a": [0, 1]}, window=0)),
     (ValueError, "labels must be one a row", lambda: plotting.interpolation_frames(states(2, 2), [0, 1], ["a"])),
     (ValueError, "defects must be", lambda: plotting.interpolation_frames(states(1, 2), [0, 1], ["a"], defects=[[]])),
-    (TypeError, "runs must be a dict", lambda: plotting.collapse_states(["a"], [states(1, 1)])),
     (ValueError, "one entry a label", lambda: plotting.collapse_states(["a"], {"1": states(2, 1)})),
     (ValueError, "at rest must have the labels", lambda: plotting.quality_front({"raw": FRONT, "at rest": FRONT[:2]})),
     (ValueError, "above the reference", lambda: plotting.quality_front({"raw": [*FRONT, ("γ = 2", 0.2, 50.0, 0.0)]})),
-    (ValueError, "lacks .'charge'.", lambda: plotting.quality_distributions({"a": {"energy": [1.0], "theta": [1.0]}})),
+    (ValueError, "lacks charge", lambda: plotting.quality_distributions({"a": {"energy": [1.0], "theta": [1.0]}})),
     (ValueError, "must have shape", lambda: plotting.quality_distributions({"a": SAMPLES | {"charge": [1.0]}})),
-    (ValueError, r"series\[0\] lacks \['excess'\]", lambda: plotting.systems_collapse(collapse())),
+    (ValueError, r"series\[0\] lacks excess", lambda: plotting.systems_collapse(collapse())),
     (ValueError, "data must be .lowest, mean, highest", lambda: plotting.collapse_measure(collapse(), data=(0, 1, -1))),
     (ValueError, "must have the rows", lambda: plotting.confined_states([CONFINED[0], ("b", {"x": (states(), 0.0)})])),
     (TypeError, "states of b must be a dict", lambda: plotting.confined_states([("b", [states()])])),
-    (ValueError, r"samples\[0\] lacks \['relaxed'\]", lambda: plotting.confined_energies(
+    (ValueError, r"samples\[0\] lacks relaxed", lambda: plotting.confined_energies(
         [{"label": "a", "annealed": [1.0]}])),
-    (ValueError, r"rows\[0\] lacks \['verdict'\]", lambda: plotting.score_card([{"id": "", "claim": "", "here": ""}])),
-    (ValueError, "rows must hold at least one", lambda: plotting.score_card([])),
-    (TypeError, "fig must be a matplotlib Figure", lambda: save("figure", ".", "a")),
-    (TypeError, "name must be a string", lambda: save(Figure(), ".", 3)),
+    (ValueError, r"rows\[0\] lacks verdict", lambda: plotting.score_card([{"id": "", "claim": "", "here": ""}])),
+    (ValueError, "rows must hold at least 1", lambda: plotting.score_card([])),
     (ValueError, "name must be a plain file name", lambda: save(Figure(), ".", "a/b")),
     (ValueError, "name must be a plain file name", lambda: save(Figure(), ".", "")),
-    (ValueError, "dpi must be positive", lambda: save(Figure(), ".", "a", dpi=0)),
 ])
 def test_bad_input_is_named(error, match, call):
     with pytest.raises(error, match=match):
@@ -603,12 +508,13 @@ def test_bad_input_is_named(error, match, call):
 # ---- the house rules
 
 def test_plotting_draws_only():
-    """No torch, no pyplot, nothing of ours but itself and what writes files."""
+    """No torch, no pyplot, nothing of ours but itself, what writes files and what checks arguments."""
+    ours = ("evae_companion.store.serialization", "evae_core.validation")
     for path in PACKAGE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else (
                 [node.module] if isinstance(node, ast.ImportFrom) else [])
             for name in names:
                 assert name.split(".")[0] in sys.stdlib_module_names | {"numpy", "matplotlib"} or name.startswith(
-                    "evae_companion.plotting.") or name == "evae_companion.store.serialization", (path.name, name)
+                    "evae_companion.plotting.") or name in ours, (path.name, name)
                 assert "pyplot" not in name

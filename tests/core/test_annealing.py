@@ -542,11 +542,8 @@ def test_temperatures():
 
 
 @pytest.mark.parametrize("bad, error", [
-    (dict(T_start=0), ValueError), (dict(T_end=-1.0), ValueError), (dict(T_start=math.inf), ValueError),
-    (dict(T_start="1"), TypeError), (dict(T_end=2.0), ValueError), (dict(sweeps=0), ValueError),
-    (dict(sweeps=1.5), TypeError), (dict(sweeps=True), TypeError), (dict(overrelax=-1), ValueError),
-    (dict(kind="log"), ValueError), (dict(tolerance=1e-7), ValueError), (dict(tolerance=math.nan), ValueError),
-    (dict(max_descent=0), ValueError),
+    (dict(T_start=0), ValueError), (dict(T_end=2.0), ValueError), (dict(sweeps=0), ValueError),
+    (dict(tolerance=1e-7), ValueError), (dict(max_descent=0), ValueError),
 ])
 def test_bad_schedule(bad, error):
     (name, value), = bad.items()
@@ -556,12 +553,9 @@ def test_bad_schedule(bad, error):
 
 
 @pytest.mark.parametrize("bad, error, word", [
-    (dict(H="H"), TypeError, "H must"), (dict(shape=(15, 16)), ValueError, "even"),
-    (dict(shape=(16, 15)), ValueError, "even"), (dict(shape=16), ValueError, "shape"),
+    (dict(shape=(15, 16)), ValueError, "even"), (dict(shape=(16, 15)), ValueError, "even"),
     (dict(shape=(0, 16)), ValueError, "shape"), (dict(n=0), ValueError, "n must"),
-    (dict(n=2.0), TypeError, "n must"), (dict(seed=-1), ValueError, "seed"), (dict(seed=2**64), ValueError, "seed"),
-    (dict(seed=None), TypeError, "seed"), (dict(device="gpu"), ValueError, "device"),
-    (dict(schedule={"sweeps": 3}), TypeError, "schedule"), (dict(first=-1), ValueError, "first"),
+    (dict(seed=2**64), ValueError, "seed"),
     (dict(H=Hamiltonian(boundary=np.ones((8, 8), bool))), ValueError, "mask"),
     (dict(H=Hamiltonian(J=1e-21, D=0.0, B=0.0)), ValueError, "unit"), (dict(H=Hamiltonian(B=1e7)), ValueError, "unit"),
 ])
@@ -572,17 +566,13 @@ def test_bad_arguments(bad, error, word):
             function(**kw)
 
 
-def test_bad_progress_and_steps():
-    with pytest.raises(TypeError, match="progress"):
-        anneal(Hamiltonian(), (16, 16), 2, progress=3)
+def test_bad_steps():
     with pytest.raises(ValueError, match="sweeps"):
         Annealing(Hamiltonian(), (16, 16), 2, device="cpu").run(-1)
 
 
 @pytest.mark.parametrize("spins, error, word", [
-    (np.zeros((3, 8, 8)), TypeError, "Tensor"), (torch.zeros(3, 8, 8, dtype=torch.float16), TypeError, "float32"),
-    (torch.zeros(2, 8, 8), ValueError, "shape"), (torch.zeros(3, 8, 8), ValueError, "unit"),
-    (torch.full((3, 8, 8), math.nan), ValueError, "NaN"), (torch.zeros(0, 3, 8, 8), ValueError, "at least one"),
+    (torch.zeros(3, 8, 8), ValueError, "unit"), (torch.zeros(0, 3, 8, 8), ValueError, "at least one"),
     (random_spins(3, 7, 8), ValueError, "even"),
 ])
 def test_bad_spins(spins, error, word):
@@ -592,30 +582,7 @@ def test_bad_spins(spins, error, word):
         heat_bath(Hamiltonian(), spins, T=1.0, sweeps=1, device="cpu")
 
 
-@pytest.mark.parametrize("bad, error", [
-    (dict(T=0.0), ValueError), (dict(T=1e-10), ValueError), (dict(T=-1.0), ValueError),
-    (dict(T=math.nan), ValueError), (dict(T="1"), TypeError),
-    (dict(sweeps=-1), ValueError), (dict(seed=1.5), TypeError), (dict(overrelax=-1), ValueError),
-    (dict(device=0), ValueError),
-])
-def test_bad_heat_bath(bad, error):
-    (name, _), = bad.items()
-    with pytest.raises(error, match=name):
-        kw = {"H": Hamiltonian(), "spins": random_spins(3, 8, 8), "T": 1.0, "sweeps": 1, "device": "cpu"}
-        heat_bath(**(kw | bad))
-
-
-@pytest.mark.parametrize("bad, error", [(dict(tolerance=0), ValueError), (dict(tolerance=None), TypeError),
-                                        (dict(max_sweeps=0), ValueError), (dict(H=3), TypeError)])
-def test_bad_relax(bad, error):
-    (name, _), = bad.items()
-    with pytest.raises(error, match=name):
-        relax(**({"H": Hamiltonian(), "spins": random_spins(3, 8, 8), "device": "cpu"} | bad))
-
-
-def test_inputs_are_not_changed():
-    H, spins = Hamiltonian(), random_spins(3, 8, 8)
-    copy = spins.clone()
-    relax(H, spins)
-    heat_bath(H, spins, T=0.5, sweeps=2)
-    assert torch.equal(spins, copy)
+@pytest.mark.parametrize("T", [0.0, 1e-10])
+def test_temperatures_that_are_too_low(T):
+    with pytest.raises(ValueError, match="T must"):
+        heat_bath(Hamiltonian(), random_spins(3, 8, 8), T, 1, device="cpu")

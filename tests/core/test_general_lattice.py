@@ -53,9 +53,9 @@ lists = st.dictionaries(st.tuples(st.integers(-3, 3), st.integers(-4, 4)).filter
                             lambda d: [(*b, *c) for b, c in d.items()])
 
 
-@settings(max_examples=25, deadline=None)
-@given(further=lists, boundary=st.sampled_from(BOUNDARIES), dmi=st.sampled_from(["bloch", "neel"]), J=numbers,
-       D=numbers, B=numbers, K=numbers, seed=st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+@given(further=st.one_of(st.just([]), lists), boundary=st.sampled_from(BOUNDARIES),
+       dmi=st.sampled_from(["bloch", "neel"]), J=numbers, D=numbers, B=numbers, K=numbers, seed=st.integers(0, 99))
 def test_energy_density_and_field_equal_the_double_loop(further, boundary, dmi, J, D, B, K, seed):
     H = make(boundary, seed=seed, J=J, D=D, B=B, K=K, dmi=dmi, further=further)
     spins = random_spins(3, 5, 7, seed=seed)

@@ -25,41 +25,6 @@ def make(boundary, ny=6, nx=8, seed=0, **kw):
     return Hamiltonian(boundary=boundary, **kw)
 
 
-def energy_by_loop(H, spins):
-    """Every bond once, straight from the definition with D_ij as a vector."""
-    S = spins.permute(1, 2, 0).numpy()
-    ny, nx = S.shape[:2]
-    mask = np.ones((ny, nx), bool) if H.mask is None else H.mask
-    energy = 0.0
-    for y in range(ny):
-        for x in range(nx):
-            if not mask[y, x]:
-                continue
-            energy -= H.B * S[y, x, 2] + H.K * S[y, x, 2] ** 2
-            for ey, ex in ((0, 1), (1, 0)):
-                v, u = y + ey, x + ex
-                if H.periodic:
-                    v, u = v % ny, u % nx
-                elif v >= ny or u >= nx:
-                    continue
-                if not mask[v, u]:
-                    continue
-                e = np.array([ex, ey, 0.0])
-                dm = H.D * (e if H.dmi == "bloch" else np.cross([0, 0, 1.0], e))
-                energy -= H.J * S[y, x] @ S[v, u] + dm @ np.cross(S[y, x], S[v, u])
-    return energy
-
-
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize("dmi", ["bloch", "neel"])
-@settings(max_examples=10, deadline=None)
-@given(J=st.floats(-2, 2), D=st.floats(-2, 2), B=st.floats(-2, 2), K=st.floats(-2, 2), seed=st.integers(0, 999))
-def test_energy_equals_the_double_loop(boundary, dmi, J, D, B, K, seed):
-    H = make(boundary, seed=seed, J=J, D=D, B=B, K=K, dmi=dmi)
-    spins = random_spins(3, 6, 8, seed=seed)
-    assert float(H.energy(spins)) == pytest.approx(energy_by_loop(H, spins), rel=1e-12, abs=1e-10)
-
-
 @pytest.mark.parametrize("dmi", ["bloch", "neel"])
 def test_pair_field_is_the_bond_matrices(dmi):
     H = Hamiltonian(J=0.7, D=0.4, B=0.0, dmi=dmi)
@@ -173,26 +138,13 @@ def test_rescaled_lattice_is_the_same_system():
 
 
 @pytest.mark.parametrize("bad, error, word", [
-    (dict(J="1"), TypeError, "J"), (dict(D=float("nan")), ValueError, "D"), (dict(B=float("inf")), ValueError, "B"),
-    (dict(K=None), TypeError, "K"), (dict(dmi="Bloch"), ValueError, "dmi"), (dict(J=True), TypeError, "J"),
-    (dict(boundary="closed"), ValueError, "boundary"), (dict(boundary=np.ones((4, 4))), TypeError, "bool"),
+    (dict(boundary=np.ones((4, 4))), TypeError, "bool"),
     (dict(boundary=np.ones(4, bool)), ValueError, "shape"),
     (dict(boundary=np.zeros((4, 4), bool)), ValueError, "magnetic"),
 ])
 def test_bad_parameters(bad, error, word):
     with pytest.raises(error, match=word):
         Hamiltonian(**bad)
-
-
-@pytest.mark.parametrize("spins, error", [
-    (np.zeros((3, 8, 8)), TypeError), (torch.zeros(3, 8, 8, dtype=torch.int32), TypeError),
-    (torch.full((3, 8, 8), float("nan")), ValueError), (torch.zeros(3, 8, 8).half(), TypeError),
-    (torch.zeros(2, 8, 8), ValueError), (torch.zeros(8, 8), ValueError), (torch.zeros(3, 1, 8), ValueError),
-])
-@pytest.mark.parametrize("method", ["energy", "energy_density", "field", "alignment"])
-def test_bad_spins(method, spins, error):
-    with pytest.raises(error, match="spins|shape"):
-        getattr(Hamiltonian(), method)(spins)
 
 
 def test_mask_of_another_shape():

@@ -75,8 +75,6 @@ def test_bad_input(model):
         inverse_map(model, torch.nn.functional.normalize(torch.ones(1, 3, 32, 32), dim=1))
     with pytest.raises(ValueError, match="z_end"):
         interpolate(model, torch.zeros(100), torch.zeros(99))
-    with pytest.raises(ValueError, match="steps"):
-        interpolate(model, torch.zeros(100), torch.zeros(100), 0)
-    for bad in (np.zeros(5), np.zeros((20, 2)), np.full(20, np.nan)):
+    for bad in (np.zeros(5), np.zeros((20, 2))):
         with pytest.raises(ValueError, match="energy"):
             barrier(bad)

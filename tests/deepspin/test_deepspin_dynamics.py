@@ -189,13 +189,11 @@ def test_bad_input_is_refused():
         Integrator(IRON, state, 0.0)
     with pytest.raises(ValueError, match="needs a generator"):
         Integrator(IRON, state, 1e-3, thermostat=Thermostat(300.0))
-    with pytest.raises(ValueError, match="temperature must be finite and at least 0"):
-        Thermostat(-1.0)
-    with pytest.raises(ValueError, match="masses must be one a type"):
+    with pytest.raises(ValueError, match="masses must be 1 numbers"):
         at_rest(frames, [1.0, 2.0])
     with pytest.raises(ValueError, match="masses must be positive"):
         at_rest(frames, [-1.0])
-    with pytest.raises(ValueError, match="velocities must be finite and of shape"):
+    with pytest.raises(ValueError, match="velocities must have shape"):
         State(frames, torch.zeros(3, 3), state.masses)
     with pytest.raises(RuntimeError, match="did not converge in 50 iterations"):
         Integrator(IRON, bcc(tilt=2.0), 1.0, lattice=False).run(1)

@@ -65,7 +65,14 @@ def test_every_public_function_and_argument_is_tried():
     assert argument_fuzz.uncovered() == []
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch and numpy about argument_fuzz, on its way to being refused
+@pytest.mark.filterwarnings("ignore")  # of torch and numpy about a wrong argument, on its way to being refused
+def test_every_argument_of_every_function_refuses_every_wrong_kind(tmp_path, monkeypatch):
+    """The table: TypeError or ValueError that names the argument, within a second of the processor."""
+    monkeypatch.chdir(tmp_path)  # a word is a good name of a file
+    assert [fault for name in argument_fuzz.functions() for fault in argument_fuzz.table(name)] == []
+
+
+@pytest.mark.filterwarnings("ignore")
 @FEW
 @given(argument_fuzz.examples())
 def test_wrong_arguments_are_named(example):
@@ -90,6 +97,8 @@ def test_a_fault_is_seen(monkeypatch):
         monkeypatch.setattr(argument_fuzz, "functions", lambda: {"f": Call(function, {"size": 1})})
         return argument_fuzz.wrong("f", "size", -1)
 
+    monkeypatch.setattr(argument_fuzz, "functions", lambda: {"f": Call(lambda size: 1.0, {"size": 1})})
+    assert argument_fuzz.table("f")[0] == "f(size=None) is not refused" and len(argument_fuzz.table("f")) == 9
     assert call(lambda size: {}[size]).startswith("f(size=-1): KeyError")
     assert "not named" in call(lambda size: [0][:"a"])
     assert "not finite" in call(lambda size: float("nan"))

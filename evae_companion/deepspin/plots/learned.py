@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import LogLocator
 
-from evae_companion.plotting.checks import as_spins, items, members, numbers
+from evae_companion.plotting.checks import as_spins, members, tuples
 from evae_companion.plotting.spins import spin_rgb
 from evae_companion.plotting.style import COLOURS, DASHES, FULL, MARKERS, Figure, styled
+from evae_core.validation import check_array
 
 LEAST = 1e-6  # J per spin: states nearer to the lowest one are that state
 
@@ -27,12 +28,12 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
     references : {words: (decoded, relaxed, share)}, drawn as level lines; two at most.
     shown : list of (title, spins (3, Ny, Nx)).
     """
-    error = numbers(error, "error", shape=(None,))
+    error = check_array("error", error, (None,))
     order = error.argsort()
-    columns = [numbers(values, name, shape=(None, len(error)))[:, order]
+    columns = [check_array(name, values, (None, len(error)))[:, order]
                for name, values in (("decoded", decoded), ("relaxed", relaxed), ("share", share))]
     columns[:2] = [np.maximum(values, LEAST) for values in columns[:2]]
-    pictures = [members(one, f"shown[{i}]", "title, spins") for i, one in enumerate(items(shown, "shown", "pairs"))]
+    pictures = tuples("shown", shown, "title, spins")
     fig = Figure(figsize=(FULL, 4.9), layout="constrained")
     halves: Any = fig.subfigures(2, 1, height_ratios=(1.7, 1))
     left, right = halves[0].subplots(1, 2)
@@ -78,15 +79,15 @@ def active_learning(labels: Any, shares: Any, errors: Any) -> Figure:
     shares : {way: (rounds,)} share of candidates among the configurations met, NaN where none were sought.
     errors : list of (label of the axis, {way: (seeds, rounds)}).
     """
-    panels = [members(one, f"errors[{i}]", "label, curves") for i, one in enumerate(items(errors, "errors", "pairs"))]
+    panels = tuples("errors", errors, "label, curves")
     fig = Figure(figsize=(FULL, 2.9), layout="constrained")
     axes = fig.subplots(1, 1 + len(panels), squeeze=False)[0]
     for k, (way, share) in enumerate(shares.items()):
-        n = numbers(labels[way], f"labels of {way}", shape=(None,))
-        share = numbers(share, f"shares of {way}", shape=n.shape, finite=False)
+        n = check_array(f"labels of {way}", labels[way], (None,))
+        share = check_array(f"shares of {way}", share, n.shape, finite=False)
         axes[0].plot(n, 100 * share, color=COLOURS[k], marker=MARKERS[k], linestyle=DASHES[k])
         for ax, (name, curves) in zip(axes[1:], panels, strict=True):
-            one = numbers(curves[way], f"{name} of {way}", shape=(None, len(n)))
+            one = check_array(f"{name} of {way}", curves[way], (None, len(n)))
             ax.plot(n, one.mean(0), color=COLOURS[k], marker=MARKERS[k], linestyle=DASHES[k], label=way)
             ax.fill_between(n, one.min(0), one.max(0), color=COLOURS[k], alpha=0.2, linewidth=0)
             ax.set_yscale("log")

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import LogLocator
 
-from evae_companion.plotting.checks import items, members, numbers
+from evae_companion.plotting.checks import tuples
 from evae_companion.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, NARROW, Figure, styled
+from evae_core.validation import check_array
 
 
 @styled
@@ -20,11 +21,11 @@ def learning_errors(counts: Any, errors: Any, *, xlabel: str = "training frames"
     counts : (n,) numbers of frames.
     errors : dict label -> (n,), root mean square errors as parts of the labels' own.
     """
-    counts = numbers(counts, "counts", shape=(None,))
+    counts = check_array("counts", counts, (None,))
     fig = Figure(figsize=(NARROW, 2.9), layout="constrained")
     ax = fig.subplots()
     for k, (label, values) in enumerate(errors.items()):
-        ax.plot(counts, 100 * numbers(values, f"errors of {label}", shape=counts.shape), color=COLOURS[k],
+        ax.plot(counts, 100 * check_array(f"errors of {label}", values, counts.shape), color=COLOURS[k],
                 linestyle=DASHES[k], marker=MARKERS[k], label=label)
     ax.set_xscale("log")
     ax.set_yscale("log")
@@ -47,12 +48,11 @@ def predictions(panels: Any) -> Figure:
     ----------
     panels : list of (words, unit, labels (n,), predictions (n,)).
     """
-    panels = [members(one, f"panels[{i}]", "words, unit, labels, predictions")
-              for i, one in enumerate(items(panels, "panels", "quadruples"))]
+    panels = tuples("panels", panels, "words, unit, labels, predictions")
     fig = Figure(figsize=(FULL, 2.6), layout="constrained")
     for ax, (words, unit, labels, found) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        labels = numbers(labels, f"labels of {words}", shape=(None,))
-        found = numbers(found, f"predictions of {words}", shape=labels.shape)
+        labels = check_array(f"labels of {words}", labels, (None,))
+        found = check_array(f"predictions of {words}", found, labels.shape)
         ends = np.array([min(labels.min(), found.min()), max(labels.max(), found.max())])
         ax.plot(ends, ends, color=GUIDE, linewidth=0.8)
         ax.plot(labels, found, color=COLOURS[0], linestyle="", marker=".", markersize=1.5, alpha=0.5, rasterized=True)
@@ -70,15 +70,14 @@ def modes(panels: Any, *, xlabel: str = r"q from $\Gamma$ to X (parts of the way
     ----------
     panels : list of (title, parts (Q,), curves); curves is a dict label -> (linear (Q, modes), peaks (Q, modes)), THz.
     """
-    panels = [members(one, f"panels[{i}]", "title, parts, curves")
-              for i, one in enumerate(items(panels, "panels", "triples"))]
+    panels = tuples("panels", panels, "title, parts, curves")
     fig = Figure(figsize=(FULL, 3.2), layout="constrained")
     axes = fig.subplots(1, len(panels), squeeze=False)[0]
     for ax, (title, parts, curves) in zip(axes, panels, strict=True):
-        parts = numbers(parts, f"parts of {title}", shape=(None,))
+        parts = check_array(f"parts of {title}", parts, (None,))
         for k, (label, (linear, found)) in enumerate(curves.items()):
-            linear = numbers(linear, f"linear of {label}", shape=(len(parts), None))
-            found = numbers(found, f"peaks of {label}", shape=linear.shape)
+            linear = check_array(f"linear of {label}", linear, (len(parts), None))
+            found = check_array(f"peaks of {label}", found, linear.shape)
             for j in range(linear.shape[1]):
                 ax.plot(parts, linear[:, j], color=COLOURS[k], linestyle=DASHES[k], marker="", linewidth=1.0,
                         label=None if j else f"{label}, linear theory")
@@ -107,12 +106,12 @@ def magnet_in_motion(curves: Any, *, free: float) -> Figure:
     left, right = fig.subplots(1, 2)
     left.axhline(free, color=GUIDE, linewidth=0.8, linestyle=":", label="free moments")
     for k, (label, found) in enumerate(curves.items()):
-        temperatures = numbers(found["temperatures"], f"temperatures of {label}", shape=(None,))
-        mean, error = numbers(found["magnetisation"], f"magnetisation of {label}", shape=(len(temperatures), 2)).T
+        temperatures = check_array(f"temperatures of {label}", found["temperatures"], (None,))
+        mean, error = check_array(f"magnetisation of {label}", found["magnetisation"], (len(temperatures), 2)).T
         left.errorbar(temperatures, mean, error, color=COLOURS[k], linestyle=DASHES[k], marker=MARKERS[k], capsize=2,
                       label=label)
-        times = numbers(found["times"], f"times of {label}", shape=(None,))
-        right.plot(times, 1e6 * numbers(found["drift"], f"drift of {label}", shape=times.shape), color=COLOURS[k],
+        times = check_array(f"times of {label}", found["times"], (None,))
+        right.plot(times, 1e6 * check_array(f"drift of {label}", found["drift"], times.shape), color=COLOURS[k],
                    linewidth=0.7, label=label)
     left.set_xlabel("temperature (K)")
     left.set_ylabel(r"magnetisation $|\sum S|\,/\,\sum |S|$")
@@ -132,15 +131,15 @@ def spectral_lines(frequencies: Any, curves: Any, lines: Any, *, title: str = ""
     frequencies : (W,) THz.
     curves, lines : dicts with the same labels, of the power (W,) in units of its mean, and of frequencies (m,), THz.
     """
-    frequencies = numbers(frequencies, "frequencies", shape=(None,))
+    frequencies = check_array("frequencies", frequencies, (None,))
     if list(curves) != list(lines):
         raise ValueError(f"curves and lines must have the same labels, got {list(curves)} and {list(lines)}")
     fig = Figure(figsize=(NARROW, 2.9), layout="constrained")
     ax = fig.subplots()
     for k, (label, values) in enumerate(curves.items()):
-        values = numbers(values, f"power of {label}", shape=frequencies.shape)
+        values = check_array(f"power of {label}", values, frequencies.shape)
         ax.plot(frequencies, values, color=COLOURS[k], linestyle=DASHES[k], linewidth=1.0, label=label)
-        for line in numbers(lines[label], f"lines of {label}", shape=(None,)):
+        for line in check_array(f"lines of {label}", lines[label], (None,)):
             ax.axvline(line, color=COLOURS[k], linestyle=DASHES[k], linewidth=0.6, alpha=0.7)
     ax.set_yscale("log")
     ax.set_ylim(bottom=1e-4)

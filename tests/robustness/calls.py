@@ -13,8 +13,8 @@ from call import Call
 @cache
 def functions() -> dict[str, Call]:
     """Every public function by name, with a small call that is right."""
-    from calls_more import claims, deepspin, formats, peace
-    found = core() | formats() | claims() | peace() | deepspin()
+    from calls_more import analysis, claims, deepspin, drawn, formats, peace
+    found = core() | analysis() | formats() | claims() | drawn() | peace() | deepspin()
     for call in found.values():
         call.function(**call.right)  # it is right; and what is compiled at the first call is compiled now
     return found
@@ -29,6 +29,7 @@ def core() -> dict[str, Call]:
     from evae_companion.presets import PRESETS
     from evae_companion.store import deadline
     from evae_core import bonds, latent, materials, observables, textures
+    from evae_core.annealing import lbfgs_refine, replicas_from, runs_on
     from evae_core.textures import commensurate_lattices
     from evae_core.training import make_step, stages
 
@@ -65,7 +66,7 @@ def core() -> dict[str, Call]:
         evae_core.VAEConfig: Call(evae_core.VAEConfig, {"latent": 10, "filters": (6, 12), "hidden": 20, "slope": 0.1,
                                                         "logvar_start": -6.0}),
         "VAE.loss": Call(model.loss, {"spins": spins, "hamiltonian": H, "beta": 1e-3, "gamma": 1.0}),
-        "VAE.encode": Call(model.encode, {"spins": spins}),
+        "VAE.encode": Call(model.encode, {"spins": spins}, nan=True),
         "VAE.decode": Call(model.decode, {"z": z[None]}),
         "VAE.generate": Call(model.generate, {"n": 2}),
         evae_core.topological_charge: Call(evae_core.topological_charge, {**one, "mask": None, "periodic": None}),
@@ -73,7 +74,7 @@ def core() -> dict[str, Call]:
                                          {"H": "D="}),
         make_step: Call(make_step, {
             "size": 16, "hamiltonian": H, "beta": 1e-3, "gamma": 1.0, "device": "cpu", "learning_rate": 1e-3, "seed": 0,
-            "model": None, "fused": False, "precision": None}),
+            "model": None, "fused": False, "precision": None}, {"size": "shape"}),
         stages.Stage: Call(stages.Stage, {**stage, "parent": None, "config": None}),
         stages.stage_schedule: Call(stages.stage_schedule, {"preset": PRESETS["smoke"], "beta": 1e-3, "seed": 0,
                                                 "gammas": (1.0, 10.0)}),
@@ -94,6 +95,9 @@ def core() -> dict[str, Call]:
     for name in ("coordination", "defects", "periodic_images"):
         table[name] = Call(getattr(observables, name), {"centres": centres, "shape": (16, 16)})
     table["coordination"].right["periodic"] = True
+    table["lbfgs_refine"] = Call(lbfgs_refine, {"H": H, "spins": textures.uniform((16, 16)), "tolerance": 1e-2})
+    table["replicas_from"] = Call(replicas_from, {**on, "seed": 0, "device": "cpu"})
+    table["runs_on"] = Call(runs_on, {"device": "cpu"})
     table["uniform"] = Call(textures.uniform, {"shape": (16, 16), "up": True})
     table["skyrmions"] = Call(textures.skyrmions, {"H": H, "shape": (16, 16), "centres": centres, "radius": 3.0})
     table["helix_period"] = Call(textures.helix_period, {"H": H})

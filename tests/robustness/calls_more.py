@@ -1,9 +1,10 @@
-"""Calls that are right, as in calls.py, of what stands beside the E-VAE: formats, claims, PEACE, DeepSPIN."""
+"""Calls that are right, as in calls.py, of what stands beside the E-VAE: formats, claims, figures, PEACE, DeepSPIN."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import tempfile
 from pathlib import Path
 
@@ -63,20 +64,64 @@ def claims() -> dict[str, Call]:
         "counts": Call(claims.counts, {"results": [result]}),
         "table": Call(claims.table, {"results": [result]}),
         "critical": Call(claims.critical, {"x": x, "kspace_mse": y, "data_kspace_mse": 1.0, "lasting": False},
-                         nan=True),
+                         {"x": "shape"}, nan=True),
         "criticals": Call(claims.criticals, {"up": climb, "beta": fall, "latents": 3}, nan=True),
-        "crossing": Call(claims.crossing, {"x": x, "y": y, "level": 0.1}, nan=True),
-        "beta_by_kl": Call(claims.beta_by_kl, {"beta": x, "kl": y, "latents": 3}, nan=True),
-        "gamma_by_kl": Call(claims.gamma_by_kl, {"gamma": x, "kl": x}, nan=True),
+        "crossing": Call(claims.crossing, {"x": x, "y": y, "level": 0.1}, {"x": "shape"}, nan=True),
+        "beta_by_kl": Call(claims.beta_by_kl, {"beta": x, "kl": y, "latents": 3}, {"beta": "shape"}, nan=True),
+        "gamma_by_kl": Call(claims.gamma_by_kl, {"gamma": x, "kl": x}, {"gamma": "shape"}, nan=True),
         "beta_sweep": Call(claims.beta_sweep, {"ladders": [beta]}),
         "gamma_sweep": Call(claims.gamma_sweep, {"ladders": [table], "data_energy": -2.0}),
         "claims.noise_reduction": Call(claims.noise_reduction, {"gammas": x, "median": falls, "peak": falls,
-                                                              "height": falls}),
+                                                              "height": falls}, {"gammas": "shape"}),
         "claims.latent_interpolation": Call(claims.latent_interpolation, {
-            "gammas": x, "height": y, "width": y, "start": y, "end": y, "extra": {0: (1.0, 1.0), 100: (0.0, 1.0)}}),
+            "gammas": x, "height": y, "width": y, "start": y, "end": y, "extra": {0: (1.0, 1.0), 100: (0.0, 1.0)}},
+                                                             {"gammas": "shape"}),
         "claims.collapse": Call(claims.collapse, {"runs": [run], "other": [run], "best_data": -1.0, "ideal": -2.0,
                                                   "distances": [0.1], "seeds": [run]}),
         "claims.confined": Call(claims.confined, {"samples": [sample]})}
+
+
+def drawn() -> dict[str, Call]:
+    """The figures: what they draw, but not how (titles, labels)."""
+    from figure_examples import FIGURES, cosines, states
+
+    from evae_companion import plotting
+    ax = plotting.Figure().subplots()
+    inside = {"magnetic": np.ones((8, 12), bool)}
+    table = {
+        "spin_rgb": Call(plotting.spin_rgb, {"spins": states()}),
+        "spin_map": Call(plotting.spin_map, {"ax": ax, "spins": states(), "arrows": 2, "axes": "bar"}),
+        "alignment_rgb": Call(plotting.alignment_rgb, {"cos_theta": cosines(), **inside}),
+        "alignment_map": Call(plotting.alignment_map, {"ax": ax, "cos_theta": cosines(), "axes": "bar", **inside}),
+        "plotting.save": Call(plotting.save, {"fig": plotting.Figure(), "folder": folder() / "figures", "name": "a",
+                                              "dpi": 20})}
+    for example in FIGURES.values():
+        right = inspect.signature(example.func).bind(*example.args, **example.keywords).arguments
+        table.setdefault(f"plotting.{example.func.__name__}", Call(example.func, {
+            name: value for name, value in right.items() if name not in ("title",)}))
+    return table
+
+
+def analysis() -> dict[str, Call]:
+    """What is measured of low states and of sets of samples."""
+    import evae_core
+    from evae_companion.analysis import luttinger_tisza, order, sample_metrics, tempering
+    H = evae_core.Hamiltonian(D=0.6, B=0.2)
+    a = torch.nn.functional.normalize(torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    between = sample_metrics.distances(a, a)
+    box = {"H": H, "shape": (8, 8)}
+    return {
+        "pairs": Call(sample_metrics.pairs, {"a": a, "b": a}),
+        "displacement": Call(sample_metrics.displacement, {"a": a, "b": a}),
+        "manifold_measures": Call(sample_metrics.manifold_measures, {"real": between, "fake": between,
+                                                                     "between": between, "k": 2}),
+        "lower_bound": Call(luttinger_tisza.lower_bound, box),
+        "spirals": Call(luttinger_tisza.spirals, {**box, "n": 2}),
+        "order": Call(order.order, {"H": H, "spins": a}, nan=True),
+        "temperatures": Call(tempering.temperatures, {"T_low": 0.1, "T_high": 1.0, "sites": 64, "swap_rate": 0.3,
+                                                      "heat_capacity": 1.0}, {"T_high": "T_low must be below"}),
+        "Tempering": Call(tempering.Tempering, {**box, "runs": 2, "temperatures": [0.5, 1.0], "seed": 0,
+                                                "overrelax": 1, "every": 2, "spins": None, "device": "cpu"})}
 
 
 def peace() -> dict[str, Call]:
@@ -115,7 +160,8 @@ def peace() -> dict[str, Call]:
                                       "seed": 0}),
         "peace.frames": Call(listed(peace.frames), {"optics": optics, "p": p, "sizes": sizes, "n": 64, "count": 1,
                                                     "grains": 50, "overlap": True, "step": None, "seed": 0,
-                                                    "device": "cpu"}, {"n": "object plane"}),
+                                                    "device": "cpu"},
+                             {"n": "object plane", "sizes": "p must have shape"}),
         "read_images": Call(listed(peace.read_images), {"folder": folder()}),
         "estimate": Call(peace.estimate, {"autocorrelation": cut, "optics": optics, "lags": np.arange(16.0),
                                           "unit": "pixels", "frames": 100.0, "grains": None, "coverage": None,
@@ -126,7 +172,7 @@ def peace() -> dict[str, Call]:
         "Tracker.update": Call(warm.update, {"frame": np.asarray(image)}),
         "peace.train": Call(train, {"optics": optics, "training": few, "shape": shape, "start": net, "device": "cpu"}),
         "Training": Call(peace.Training, dataclasses.asdict(few)),
-        "Shape": Call(peace.Shape, dataclasses.asdict(shape)),
+        "Shape": Call(peace.Shape, dataclasses.asdict(shape), {"high": "low must be below"}),
         "peace.save": Call(peace.save, {"nets": [net], "path": folder() / "net.safetensors"}),
         "peace.load": Call(peace.load, {"path": folder() / "net.safetensors", "device": "cpu"})}
 
@@ -173,7 +219,7 @@ def deepspin() -> dict[str, Call]:
         "from_dpdata": Call(data.from_dpdata, {"system": data.to_dpdata(frames)}),
         "to_dpdata": Call(data.to_dpdata, {"frames": frames}),
         "ModelSpec": Call(model.ModelSpec, {field.name: getattr(spec, field.name) for field in
-                                            dataclasses.fields(spec)}),
+                                            dataclasses.fields(spec)}, {"names": "scales"}),
         "DeepSpin": Call(model.DeepSpin, {"spec": spec, "seed": 0}),
         "TrainSpec": Call(training.TrainSpec, dataclasses.asdict(train)),
         "deepspin.train": Call(train_anew, {"frames": frames, "validation": None, "model": spec, "spec": train,
@@ -186,8 +232,9 @@ def deepspin() -> dict[str, Call]:
         "find_neighbours": Call(neighbours.find_neighbours, {"positions": frames.positions, "cells": frames.cells,
                                                              "types": frames.types, "cutoff": 4.0, "reach": (0.0,),
                                                              "skin": 0.0}, {"cutoff": "cut-off|cell"}),
-        "SpinLattice": Call(reference.SpinLattice, lattice),
-        "iron_like": Call(reference.iron_like, {"dm": 0.0, "anisotropy": 0.0, "cutoff": 4.0, "smooth_from": 3.5}),
+        "SpinLattice": Call(reference.SpinLattice, lattice, {"cutoff": "smooth_from must be"}),
+        "iron_like": Call(reference.iron_like, {"dm": 0.0, "anisotropy": 0.0, "cutoff": 4.0, "smooth_from": 3.5},
+                          {"cutoff": "smooth_from must be"}),
         "Thermostat": Call(dynamics.Thermostat, {"temperature": 10.0, "friction": 1.0, "damping": 0.1}),
         "State": Call(dynamics.State, {"frames": frames, "velocities": state.velocities, "masses": state.masses}),
         "at_rest": Call(dynamics.at_rest, {"frames": frames, "masses": [55.8]}),
