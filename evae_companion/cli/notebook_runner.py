@@ -28,11 +28,11 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 PAPER = [f"{number:02d}" for number in range(8)]  # notebooks of the paper's figures, and the one to start with
 
 
-def notebooks_of(preset: str) -> list[str]:
-    """Return the numbers of the notebooks that a preset is for; [] means all."""
+def notebooks_of(preset: str, own: bool) -> list[str]:
+    """Return the numbers of the paper's notebooks; [], which means all, with our own where the preset is for them."""
     from evae_companion.presets import PRESETS
 
-    return PAPER if PRESETS[preset].paper_only else []
+    return [] if own and not PRESETS[preset].paper_only else PAPER
 
 
 def sources(root: Path, only: Sequence[str]) -> list[Path]:

@@ -19,6 +19,7 @@ import matplotlib.figure
 import matplotlib.style
 from matplotlib.figure import Figure as MplFigure
 
+from evae_companion.store import preview
 from evae_companion.store.serialization import atomic_write
 
 # Full text width of a two-column page is 7 inches; curves at 5 inches are read on a phone held upright.
@@ -133,7 +134,7 @@ def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int 
     """Write ``fig`` to ``folder/name.png`` (``dpi`` dots per inch) and ``folder/name.pdf``; return the two paths.
 
     The folder is created. The same figure gives the same bytes in every run. Each file appears whole or
-    not at all: it is written under a temporary name and renamed.
+    not at all: it is written under a temporary name and renamed. In a preview the figure is marked as recorded first.
 
     Raises
     ------
@@ -153,6 +154,8 @@ def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int 
     if not dpi > 0:
         raise ValueError(f"dpi must be positive, got {dpi!r}")
     folder = Path(folder)
+    if mark := preview.mark():
+        fig.text(0.998, 0.002, mark, ha="right", va="bottom", fontsize=5, color="0.4")
     contents = {suffix: _render(fig, suffix, dpi) for suffix in ("png", "pdf")}
     paths = []
     for suffix, content in contents.items():
