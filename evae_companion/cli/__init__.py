@@ -30,14 +30,15 @@ from typing import Any
 from evae_companion import places
 from evae_companion.cli import cluster as many
 from evae_companion.cli import figures as showing
-from evae_companion.cli import preview as previewing
 from evae_companion.cli import maintenance, publishing, training
+from evae_companion.cli import preview as previewing
 from evae_companion.cli.errors import Failure, user_errors
 
 # torch, papermill and the like are imported by the command that needs them, so that --help answers at once.
 
 
-OF_THE_REPOSITORY = ("preview", "figures", "notebooks", "publish", "certify")  # commands that run or write files of the repository
+# Commands that run or write files of the repository.
+OF_THE_REPOSITORY = ("preview", "figures", "notebooks", "publish", "certify")
 
 
 def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:

@@ -39,7 +39,7 @@ def get(p: RunPreset, spec: Mapping[str, Any], make: Callable[[Path], None], rep
     return folder or store.get(spec, make), False
 
 
-def kept(kind: str, depends: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> SimpleNamespace:
+def cached(kind: str, depends: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> SimpleNamespace:
     """Return what a cell of a notebook computes for longer than a second, cached in the store, as attributes.
 
     Parameters
