@@ -109,8 +109,8 @@ def _set(settings: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None) -> None:
-    """Execute one notebook into ``output``.
+def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None, alone: bool = True) -> None:
+    """Execute one notebook into ``output``; with others beside (not ``alone``) its line is printed at its end.
 
     Raises
     ------
@@ -128,8 +128,10 @@ def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(output)  # a folder: papermill wants the name to end in .ipynb
     partial.mkdir()
-    terminal = sys.stderr.isatty()
-    print(f"{path.stem.removesuffix('.paired')} ...", end="\n" if terminal else " ", flush=True)
+    name, terminal = path.stem.removesuffix(".paired"), alone and sys.stderr.isatty()
+    if alone:
+        print(f"{name} ...", end="\n" if terminal else " ", flush=True)
+    again = f"{name} " if terminal or not alone else ""
     start = time.perf_counter()
     try:
         try:
@@ -142,9 +144,9 @@ def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None)
             shutil.rmtree(partial, ignore_errors=True)
     except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
         if getattr(error, "ename", "") == DeadlineExceeded.__name__:
-            print("stopped", flush=True)
+            print(f"{again}stopped", flush=True)
             raise DeadlineExceeded(getattr(error, "evalue", "")) from error
-        print("failed", flush=True)
+        print(f"{again}failed", flush=True)
         if isinstance(error, papermill.PapermillExecutionError):
             what = f"{error.ename}: {_ANSI.sub('', error.evalue)}"
         elif isinstance(error, DeadKernelError):
@@ -153,8 +155,7 @@ def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None)
             what = str(error)
         raise Failure(f"{path.name} failed in {_failed_cell(output)}: {what}\n"
                       f"the partial copy, with the whole traceback: {output}") from error
-    print(f"{path.stem.removesuffix('.paired')} {time.perf_counter() - start:.1f} s" if terminal
-          else f"{time.perf_counter() - start:.1f} s", flush=True)
+    print(f"{again}{time.perf_counter() - start:.1f} s", flush=True)
 
 
 def _failed_cell(output: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from argparse import Namespace
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from evae_companion import places
@@ -13,6 +14,7 @@ from evae_companion.cli.errors import Failure, chosen_preset, human_size, user_e
 from evae_companion.cli.figures import print_card
 from evae_companion.store import deadline, preview
 
+AT_ONCE = 2  # notebooks at a time: most of their seconds go into starting kernels and drawing, on one core each
 COPIED = "00_recorded"  # claims of notebooks that are not recorded; sorts before the notebooks' own, which replace it
 
 
@@ -30,21 +32,28 @@ def show(arguments: Namespace, root: Path) -> int:
     with user_errors():
         for preset, place in used.items():
             size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-            print(f"recorded at preset {preset} on {preview.made(place)}: {place}, {human_size(size)}", flush=True)
+            print(f"recorded at preset {preset} on {preview.made(place)}: {_short(place, root)}, {human_size(size)}",
+                  flush=True)
             _copy_claims(place, built / preset)
     for path, chosen in plan.items():
         if chosen is None:
             print(f"{path.stem} is not recorded yet; to compute it: evae figures --preset {next(iter(records))} "
                   f"--only {path.stem[:2]}", flush=True)
-            continue
-        place = used[chosen]
-        with notebook_runner.kernel_environment(chosen, {
-                preview.ENV: str(place), places.RECORDED: str(place.parent), places.FIGURES: str(built),
-                deadline.ENV: None}):
-            notebook_runner.run(path, built / chosen / path.name, root, {"preset": chosen})
     for preset, place in used.items():
-        print_card(built / preset, f"**Recorded** on {preview.made(place)} at preset {preset}, {place}: nothing was "
-                                   "trained or measured for this card.\n\n")
+        with notebook_runner.kernel_environment(preset, {
+                preview.ENV: str(place), places.RECORDED: str(place.parent), places.FIGURES: str(built),
+                deadline.ENV: None}), ThreadPoolExecutor(AT_ONCE) as pool:
+            running = [pool.submit(notebook_runner.run, path, built / preset / path.name, root, {"preset": preset},
+                                   alone=False) for path, chosen in plan.items() if chosen == preset]
+            try:
+                for one in as_completed(running):
+                    one.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    for preset, place in used.items():
+        print_card(built / preset, f"**Recorded** on {preview.made(place)} at preset {preset} ({_short(place, root)}): "
+                                   "nothing was trained or measured for this card.\n\n")
     return 0
 
 
@@ -70,6 +79,10 @@ def _records(presets: list[str] | None) -> dict[str, tuple[Path, list[str]]]:
         raise Failure(f"nothing is recorded of preset {' or '.join(wanted)} in "
                       f"{os.environ.get(places.RECORDED) or 'data/recorded'}; evae figures computes the figures")
     return result
+
+
+def _short(place: Path, root: Path) -> Path:
+    return place.relative_to(root) if place.is_relative_to(root) else place
 
 
 def _copy_claims(place: Path, folder: Path) -> None:

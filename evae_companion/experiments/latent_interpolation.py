@@ -5,6 +5,7 @@ Both textures are constructed and then mapped into latent space.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -134,14 +135,14 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
     by_gamma = {name: dict(zip(gammas, numbers.pop(name), strict=True))
                 for name in ("place", "error", "steps", "saturated")}
     framed = [stage for stage in stages if stage.gamma in FRAMED]
-    decoders = dict(zip(FRAMED, models(p, framed, data, is_recorded, device, report), strict=True))
+    decoders = cache(lambda: dict(zip(FRAMED, models(p, framed, data, is_recorded, device, report), strict=True)))
     z = dict(zip(gammas, torch.from_numpy(states.pop("z")), strict=True))
     ends = dict(zip(gammas, result_cache.as_spins(states.pop("ends")), strict=True))
     paths: dict[float, torch.Tensor] = {}
 
     def frame(gamma: float, k: int) -> torch.Tensor:
         if gamma not in paths:
-            paths[gamma] = interpolate(decoders[gamma], *z[gamma])
+            paths[gamma] = interpolate(decoders()[gamma], *z[gamma])
         return paths[gamma][k].roll([-d for d in by_gamma["place"][gamma]], (-2, -1))
 
     return SimpleNamespace(

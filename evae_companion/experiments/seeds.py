@@ -48,7 +48,7 @@ def by_seed(p: RunPreset, device: str = "auto", report: result_cache.Report = pr
     for seed in seeds:
         tables = {name: history_table(climbed[seed, name]) for name in climbs[seed]}
         twin = ends.twins[seed]
-        theta = noise_reduction.run(p, plans.BETA, device, report, seed)
+        theta = noise_reduction.run(p, plans.BETA, device, report, seed, networks=False)
         path = latent_interpolation.run(p, plans.BETA, device, report, seed, WALKED)
         result.append(SimpleNamespace(
             beta_sweep={"ladders": [tables["beta"]]},

@@ -155,7 +155,7 @@ def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int 
         raise ValueError(f"dpi must be positive, got {dpi!r}")
     folder = Path(folder)
     if mark := preview.mark():
-        fig.text(0.998, 0.002, mark, ha="right", va="bottom", fontsize=5, color="0.4")
+        fig.text(1, 0, f"\n{mark}", ha="right", va="top", fontsize=6, color="0.4")  # below the figure, which grows by it
     contents = {suffix: _render(fig, suffix, dpi) for suffix in ("png", "pdf")}
     paths = []
     for suffix, content in contents.items():

@@ -21,6 +21,8 @@ ENV, REQUESTS = "EVAE_PREVIEW", "EVAE_REQUESTS"
 ARTIFACTS = "artifacts"  # folder within a record
 INDEX = "record.json"
 
+_noted: set[tuple[str, str]] = set()  # (list, name) that this process has listed
+
 
 class NotRecorded(RuntimeError):
     """A preview was asked for what its record does not hold; the message names it and the command that makes it."""
@@ -62,7 +64,8 @@ def refuse(what: str | Mapping[str, Any]) -> None:
 def note(name: str) -> None:
     """Append ``name`` to the list of requests, if one is kept; what worker processes ask for is not listed."""
     path = os.environ.get(REQUESTS)
-    if path and multiprocessing.parent_process() is None:
+    if path and (path, name) not in _noted and multiprocessing.parent_process() is None:
+        _noted.add((path, name))
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:
             file.write(f"{name}\n")
