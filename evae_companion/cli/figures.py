@@ -26,13 +26,13 @@ from evae_companion.store import deadline, preview
 def figures(arguments: Namespace, root: Path) -> int:
     """Run the notebooks, at most until the deadline, and print the score card."""
     preset = chosen_preset(arguments.preset)
-    only = arguments.only or notebook_runner.notebooks_of(preset, arguments.all)
+    paths = (notebook_runner.sources(root, arguments.only) if arguments.only
+             else notebook_runner.notebooks_of(root, preset, arguments.all))
     if arguments.list:
-        for path in notebook_runner.sources(root, only):
+        for path in paths:
             print(f"{path.stem:<26}{notebook_runner.title(path)}".rstrip())
         return 0
     folder = _folder(preset)
-    paths = notebook_runner.sources(root, only)
     for path in paths:
         notebook_runner.check_parameter(path)
     settings = {places.RECORDED: "off", preview.ENV: None, deadline.ENV: deadline_in(arguments.minutes)}
@@ -128,7 +128,7 @@ def notebooks(arguments: Namespace, root: Path) -> int:
     preset = arguments.preset or DEFAULT_PRESET
     settings = {places.RECORDED: "off", preview.ENV: None, deadline.ENV: None}
     with notebook_runner.kernel_environment(chosen_preset(preset), settings):
-        for path in notebook_runner.sources(root, arguments.only or notebook_runner.notebooks_of(preset, True)):
+        for path in notebook_runner.sources(root, arguments.only):
             source, target = path.with_suffix(".py"), path.with_suffix(".ipynb")
             if not source.is_file():
                 raise Failure(f"{target.name} has no source {source.name} beside it; "

@@ -23,16 +23,7 @@ _NOTEBOOK = re.compile(r"\d\d_.+")
 # watch over its parent only recognises process 1 as the one that adopts orphans, hence the extension.
 KERNEL_ARGUMENTS = ["--log-level=ERROR", "--IPKernelApp.extra_extensions=evae_companion.parent_watchdog"]
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-PAPER = [f"{number:02d}" for number in range(8)]  # notebooks of the paper's figures, and the one to start with
-
-
-def notebooks_of(preset: str, own: bool) -> list[str]:
-    """Return the numbers of the paper's notebooks; [], which means all, with our own where the preset is for them."""
-    from evae_companion.presets import PRESETS
-
-    return [] if own and not PRESETS[preset].paper_only else PAPER
+LAST_OF_THE_PAPER = "07"  # 00, the one to start with, to 07 show the paper's figures; those above are our own
 
 
 def sources(root: Path, only: Sequence[str]) -> list[Path]:
@@ -48,6 +39,14 @@ def sources(root: Path, only: Sequence[str]) -> list[Path]:
         raise Failure(f"--only must be numbers among {', '.join(stem[:2] for stem in stems)}, "
                       f"got {', '.join(unknown)}", code=2)
     return [folder / f"{stem}.ipynb" for stem in stems if not numbers or stem[:2] in numbers]
+
+
+def notebooks_of(root: Path, preset: str, own: bool) -> list[Path]:
+    """Return the paper's notebooks, with our own (``own``) where the preset is for them too; paths as of `sources`."""
+    from evae_companion.presets import PRESETS
+
+    everything = own and not PRESETS[preset].paper_only
+    return [path for path in sources(root, []) if everything or path.stem[:2] <= LAST_OF_THE_PAPER]
 
 
 def title(path: Path) -> str:

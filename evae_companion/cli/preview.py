@@ -43,8 +43,8 @@ def show(arguments: Namespace, root: Path) -> int:
         with notebook_runner.kernel_environment(preset, {
                 preview.ENV: str(place), places.RECORDED: str(place.parent), places.FIGURES: str(built),
                 deadline.ENV: None}), ThreadPoolExecutor(AT_ONCE) as pool:
-            running = [pool.submit(notebook_runner.run, path, built / preset / path.name, root, {"preset": preset},
-                                   alone=False) for path, chosen in plan.items() if chosen == preset]
+            running = [pool.submit(_run, path, built / preset / path.name, root, preset)
+                       for path, chosen in plan.items() if chosen == preset]
             try:
                 for one in as_completed(running):
                     one.result()
@@ -79,6 +79,15 @@ def _records(presets: list[str] | None) -> dict[str, tuple[Path, list[str]]]:
         raise Failure(f"nothing is recorded of preset {' or '.join(wanted)} in "
                       f"{os.environ.get(places.RECORDED) or 'data/recorded'}; evae figures computes the figures")
     return result
+
+
+def _run(path: Path, output: Path, root: Path, preset: str) -> None:
+    from jupyter_core.utils import ensure_event_loop
+
+    try:
+        notebook_runner.run(path, output, root, {"preset": preset}, alone=False)
+    finally:
+        ensure_event_loop().close()  # Jupyter makes one per thread
 
 
 def _short(place: Path, root: Path) -> Path:

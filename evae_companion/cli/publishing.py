@@ -47,14 +47,14 @@ def publish(arguments: Namespace, root: Path) -> int:
 
 def _requests(root: Path, preset: str) -> dict[str, list[str]]:
     """Return {notebook: names of the artifacts it asked for} of the notebooks that a run has listed."""
-    paths = notebook_runner.sources(root, notebook_runner.notebooks_of(preset, own=True))
+    paths = notebook_runner.notebooks_of(root, preset, own=True)
     files = {path.stem: requests_file(root, preset, path.stem) for path in paths}
     return {name: file.read_text(encoding="utf-8").split() for name, file in files.items() if file.is_file()}
 
 
 def saved(root: Path, preset: str) -> tuple[dict[str, bool], list[str]]:
     """Return what a preset's notebooks save: {figure: whether every run makes it}, and the files of claims."""
-    paths = notebook_runner.sources(root, notebook_runner.notebooks_of(preset, own=True))
+    paths = notebook_runner.notebooks_of(root, preset, own=True)
     sources = [path.with_suffix(".py").read_text(encoding="utf-8") for path in paths]
     figures = {name: not indent for text in sources for indent, name in _FIGURE.findall(text)}
     return figures, [name for text in sources for name in _CLAIMS.findall(text)]

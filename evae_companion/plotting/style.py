@@ -155,7 +155,8 @@ def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int 
         raise ValueError(f"dpi must be positive, got {dpi!r}")
     folder = Path(folder)
     if mark := preview.mark():
-        fig.text(1, 0, f"\n{mark}", ha="right", va="top", fontsize=6, color="0.4")  # below the figure, which grows by it
+        # Below the figure, which grows by it.
+        fig.text(1, 0, f"\n{mark}", ha="right", va="top", fontsize=6, color="0.4")
     contents = {suffix: _render(fig, suffix, dpi) for suffix in ("png", "pdf")}
     paths = []
     for suffix, content in contents.items():

@@ -74,7 +74,7 @@ def note(name: str) -> None:
 def mark() -> str | None:
     """Return the words that mark what a preview shows, or None outside a preview."""
     folder = record()
-    return None if folder is None else f"recorded {made(folder)}, preset {folder.name}; nothing is computed here"
+    return None if folder is None else f"recorded {made(folder)}, preset {folder.name}; nothing is trained here"
 
 
 @cache
