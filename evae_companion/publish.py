@@ -91,7 +91,8 @@ def record(p: RunPreset, store: Store, figures: Path, requests: Mapping[str, Ite
         sizes = {path.name: _size(path) for path in sorted(partial.iterdir())}
         beside = sum(size for name, size in sizes.items() if not name.startswith(DECODER))
         if beside > LIMIT:
-            largest = sorted((path for path in partial.rglob("*") if path.is_file()), key=_size)[:-6:-1]
+            files = (path for path in partial.rglob("*") if path.is_file() and not path.name.startswith(DECODER))
+            largest = sorted(files, key=_size)[:-6:-1]
             raise ValueError(f"the record would hold {beside / 1e6:.1f} MB beside its decoders, at most are "
                              f"{LIMIT / 1e6:g}; the largest: "
                              + ", ".join(path.relative_to(partial).as_posix() for path in largest))
