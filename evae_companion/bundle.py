@@ -72,7 +72,7 @@ def pack(p: RunPreset, store: Store, folder: Path) -> Iterator[str]:
         body = kept_meta(source)
         about = {key: body[key] for key in _ABOUT}
         if spec["kind"] == "stage":
-            files, packed = packed_stage(spec["steps"], source, levels.get(name, NONE))
+            files, packed = _packed_stage(spec["steps"], source, levels.get(name, NONE))
         else:
             files, packed = {file: (source / file).read_bytes() for file in body["files"]}, {}
         entries[name] = {"spec": body["spec"], "about": about | {"packed": packed}, "files": {}}
@@ -219,7 +219,7 @@ def _results(p: RunPreset) -> list[dict[str, Any]]:
             result_cache.system("pair", data), result_cache.system("lattice", data)]
 
 
-def packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes], dict[str, Any]]:
+def _packed_stage(steps: int, source: Path, level: str) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the bundled files of a finished stage, and what is left of its weights and its history."""
     weights_file = weights.file_in(source)
     state = {}

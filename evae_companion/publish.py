@@ -18,7 +18,6 @@ import safetensors.torch
 
 from evae_companion import claims, places, published
 from evae_companion import training_plans as plans
-from evae_companion.bundle import packed_stage
 from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.dataset import STATISTICS
 from evae_companion.experiments import (
@@ -42,7 +41,14 @@ from evae_companion.store.artifact import (
     read_meta,
     sha256,
 )
-from evae_companion.store.serialization import load_table, replaced_folder, save_table, write_json
+from evae_companion.store.serialization import (
+    load_arrays,
+    load_table,
+    replaced_folder,
+    save_arrays,
+    save_table,
+    write_json,
+)
 from evae_companion.store.store import Store
 from evae_companion.trained import TrainedStage, block_means, stage_spec
 from evae_core.losses import LOSSES
@@ -81,7 +87,7 @@ def record(p: RunPreset, store: Store, figures: Path, requests: Mapping[str, Ite
     missing += [f"claim {claim} in {figures}" for claim in claims.CLAIMS if claim not in measured]
     if missing:
         raise ValueError(f"the run of preset {p.name} is not complete in {store.root}: {len(missing)} missing, first "
-                         f"{missing[0]}; run evae figures --preset {p.name}")
+                         f"{missing[0]}; run evae figures --all --preset {p.name}")
     with replaced_folder(target) as partial:
         _tables(_complete(p, store), partial)
         write_json(partial / published.CLAIMS, [asdict(result) for result in measured.values()])
@@ -114,8 +120,9 @@ def _artifacts(names: Iterable[str], store: Store, folder: Path) -> None:
 
         def make(target: Path, source: Path = source, body: dict[str, Any] = body) -> None:
             if body["spec"]["kind"] == "stage":
-                for file, content in packed_stage(body["spec"]["steps"], source, weights.NONE)[0].items():
-                    (target / file).write_bytes(content)
+                shutil.copyfile(source / "measured.json", target / "measured.json")
+                save_arrays(target / "history.npy", block_means(load_arrays(source / "history.npy"),
+                                                                body["spec"]["steps"])[1])
                 return
             for file in [STATISTICS] if body["spec"]["kind"] == "shard" else body["files"]:
                 (target / file).parent.mkdir(parents=True, exist_ok=True)

@@ -132,8 +132,8 @@ for trained, energy, rest in zip((plain, guided), of_both.energy, of_both.rest, 
 #
 # Each opens on its own, in any order: what it needs and does not find, it makes. **Other sizes:** set `preset` above to
 # `"smoke"` (seconds, untrained), `"desktop"` (the paper's lattice, some hours on two cores) or `"paper"` (its numbers throughout,
-# for a GPU), or run everything with `make figures
-# PRESET=...`. `evae --help` lists what else can be done.
+# for a GPU), or run everything with
+# `make figures-all PRESET=...`. `evae --help` lists what else can be done.
 #
 # ## Look around
 # Other random vectors, both networks.

@@ -17,6 +17,7 @@ from evae_companion.cli.errors import (
     Failure,
     chosen_preset,
     deadline_in,
+    print_card,
     say_what_was_done,
     user_errors,
 )
@@ -51,17 +52,12 @@ def _run(path: Path, root: Path, preset: str) -> None:
     """Run one notebook and list what it asks the store for, which ``evae publish`` records."""
     from evae_companion import bundle
 
-    requests = requests_file(root, preset, path.stem)
+    requests = notebook_runner.requests_file(root, preset, path.stem)
     requests.unlink(missing_ok=True)
     with notebook_runner.environment({preview.REQUESTS: str(requests)}):
         notebook_runner.run(path, root / "build" / preset / path.name, root, {"preset": preset})
     with user_errors():
         bundle.thin_preset(preset)
-
-
-def requests_file(root: Path, preset: str, notebook: str) -> Path:
-    """Return the file in which a run lists the artifacts that a notebook asks for."""
-    return root / "build" / preset / "requests" / f"{notebook}.txt"
 
 
 def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: float) -> int:
@@ -153,19 +149,3 @@ def _folder(preset: str) -> Path:
     from evae_companion.presets import PRESETS
 
     return figures_folder(PRESETS[preset])
-
-
-def print_card(folder: Path, head: str = "") -> int:
-    """Print the score card of the claims in ``folder`` after ``head``, and write it there."""
-    from evae_companion import claims
-    from evae_companion.store.serialization import atomic_write
-
-    try:
-        card = head + claims.card(folder)
-    except ValueError as error:  # a damaged record of claims
-        raise Failure(str(error)) from error
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic_write(folder / "claims.md", card.encode())
-    print(card)
-    print(f"written to {folder / 'claims.md'}")
-    return 0

@@ -49,6 +49,11 @@ def notebooks_of(root: Path, preset: str, own: bool) -> list[Path]:
     return [path for path in sources(root, []) if everything or path.stem[:2] <= LAST_OF_THE_PAPER]
 
 
+def requests_file(root: Path, preset: str, notebook: str) -> Path:
+    """Return the file in which a run lists the artifacts that a notebook asks for."""
+    return root / "build" / preset / "requests" / f"{notebook}.txt"
+
+
 def title(path: Path) -> str:
     """Return the heading of a notebook, from its .py; empty if it has none."""
     source = path.with_suffix(".py")

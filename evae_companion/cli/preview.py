@@ -10,8 +10,7 @@ from pathlib import Path
 
 from evae_companion import places
 from evae_companion.cli import notebook_runner
-from evae_companion.cli.errors import Failure, chosen_preset, human_size, user_errors
-from evae_companion.cli.figures import print_card
+from evae_companion.cli.errors import Failure, chosen_preset, human_size, print_card, user_errors
 from evae_companion.store import deadline, preview
 
 AT_ONCE = 2  # notebooks at a time: most of their seconds go into starting kernels and drawing, on one core each

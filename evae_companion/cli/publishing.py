@@ -8,7 +8,6 @@ from pathlib import Path
 
 from evae_companion.cli import notebook_runner
 from evae_companion.cli.errors import Failure, chosen_preset, user_errors
-from evae_companion.cli.figures import requests_file
 
 # The figures that a notebook's source saves; one within an "if" (indented) is not made in every run.
 _FIGURE = re.compile(r'^( *)plotting\.save\(\w+, figures, "([^"]+)"', re.MULTILINE)
@@ -48,7 +47,7 @@ def publish(arguments: Namespace, root: Path) -> int:
 def _requests(root: Path, preset: str) -> dict[str, list[str]]:
     """Return {notebook: names of the artifacts it asked for} of the notebooks that a run has listed."""
     paths = notebook_runner.notebooks_of(root, preset, own=True)
-    files = {path.stem: requests_file(root, preset, path.stem) for path in paths}
+    files = {path.stem: notebook_runner.requests_file(root, preset, path.stem) for path in paths}
     return {name: file.read_text(encoding="utf-8").split() for name, file in files.items() if file.is_file()}
 
 

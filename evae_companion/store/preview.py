@@ -58,7 +58,7 @@ def refuse(what: str | Mapping[str, Any]) -> None:
     if (folder := record()) is not None:
         words = what if isinstance(what, str) else describe(dict(what))
         raise NotRecorded(f"{words} is not in the record {folder}, and a preview makes nothing; "
-                          f"evae figures --preset {folder.name} computes it")
+                          f"evae figures --all --preset {folder.name} computes it")
 
 
 def note(name: str) -> None:

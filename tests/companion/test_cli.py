@@ -335,7 +335,7 @@ def test_what_is_not_recorded_is_said_in_plain_words(root, recorded, capsys):
     assert command.main(["preview"], root) == 1
     said = capsys.readouterr().err
     assert "02_second.ipynb failed in code cell 2" in said and "thing seed 5 is not in the record" in said
-    assert "evae figures --preset laptop computes it" in said
+    assert "evae figures --all --preset laptop computes it" in said
 
 
 @pytest.mark.parametrize("damage, words", [

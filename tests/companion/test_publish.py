@@ -472,7 +472,7 @@ def test_a_preview_says_what_it_lacks(run, asked, monkeypatch, tmp_path):
     list(publish.record(TINY, run[0], run[0].root.parent / "figures", lists))
     monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
     monkeypatch.setenv(preview.ENV, str(tmp_path / "records" / "tiny"))
-    ending = f"is not in the record {tmp_path}/records/tiny, and a preview makes nothing; evae figures --preset tiny"
+    ending = f"is not in the record {tmp_path}/records/tiny, and a preview makes nothing; evae figures --all"
     data = dataset.load_data(data_spec(TINY))
     assert len(data.train) == 24 and data.train.statistics["energy"].shape == (24,)
     with pytest.raises(preview.NotRecorded, match="a state of the data set.*" + ending):
