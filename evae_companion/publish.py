@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 
 from evae_companion import claims, places, published
@@ -28,6 +29,7 @@ from evae_companion.experiments import (
     latent_interpolation,
     noise_reduction,
 )
+from evae_companion.experiments.ground_state import STATE
 from evae_companion.presets import RunPreset
 from evae_companion.store import preview, weights
 from evae_companion.store.artifact import (
@@ -119,12 +121,16 @@ def _artifacts(names: Iterable[str], store: Store, folder: Path) -> None:
         about = {key: body[key] for key in ("created", "versions", "wall_seconds")}
 
         def make(target: Path, source: Path = source, body: dict[str, Any] = body) -> None:
-            if body["spec"]["kind"] == "stage":
+            kind, files = body["spec"]["kind"], list(body["files"])
+            if kind == "stage":
                 shutil.copyfile(source / "measured.json", target / "measured.json")
                 save_arrays(target / "history.npy", block_means(load_arrays(source / "history.npy"),
                                                                 body["spec"]["steps"])[1])
                 return
-            for file in [STATISTICS] if body["spec"]["kind"] == "shard" else body["files"]:
+            if kind == "certificate":  # its state in single precision, in which it is drawn
+                files.remove(STATE)
+                save_arrays(target / STATE, load_arrays(source / STATE).astype(np.float32))
+            for file in [STATISTICS] if kind == "shard" else files:
                 (target / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / file, target / file)
                 if sha256(target / file) != body["files"][file]["sha256"]:
@@ -225,7 +231,7 @@ def _tables(ladders: dict[str, list[TrainedStage]], folder: Path) -> None:
                                "weights": "float16" if "weights" in measured else "float32"})
             last, means = block_means(trained.history, stage.steps)
             histories += [{"ladder": name, "number": number, "last step": int(step),
-                           **dict(zip(LOSSES, (float(v) for v in mean), strict=True))}
+                           **dict(zip(LOSSES, (float(f"{v:.9g}") for v in mean), strict=True))}
                           for step, mean in zip(last, means, strict=True)]
     for file, table in (("stages.csv", rows), ("histories.csv", histories)):
         save_table(folder / file, {key: [row[key] for row in table] for key in table[0]})

@@ -84,12 +84,12 @@ def watch():
         states.append(spins[0].clone())
         trace["energy_per_spin"].append(float(H.energy_per_spin(spins)[0]))
         trace["charge"].append(float(topological_charge(spins)[0]))
-    return {"trace": trace, "states": torch.stack([*states[::5], watched.finish()[0]])}
+    return {"trace": trace, "states": torch.stack([*states[::10], watched.finish()[0]])}
 
 system = {"data": data_spec(p).spec(), "seed": seed}
 cooling = result_cache.cached("data-annealing", system | {"sweeps": watched_sweeps}, watch)
 trace, states = cooling.trace, cooling.states.numpy()
-temperatures = [*trace["temperature"][::5], 0.0]
+temperatures = [*trace["temperature"][::10], 0.0]
 picked = [0, len(states) // 3, 2 * len(states) // 3, len(states) - 1]
 fig = plotting.annealing_watched([temperatures[k] for k in picked], states[picked], trace)
 plotting.save(fig, figures, "data_annealing")
