@@ -36,8 +36,10 @@ def show(arguments: Namespace, root: Path) -> int:
             _copy_claims(place, built / preset)
     for path, chosen in plan.items():
         if chosen is None:
-            print(f"{path.stem} is not recorded yet; to compute it: evae figures --preset {next(iter(records))} "
-                  f"--only {path.stem[:2]}", flush=True)
+            first = next(iter(records))
+            choice = f"--preset {first} " if path in notebook_runner.notebooks_of(root, first, own=True) else ""
+            print(f"{path.stem} is not recorded yet; to compute it: evae figures {choice}--only {path.stem[:2]}",
+                  flush=True)
     for preset, place in used.items():
         with notebook_runner.kernel_environment(preset, {
                 preview.ENV: str(place), places.RECORDED: str(place.parent), places.FIGURES: str(built),
