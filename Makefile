@@ -1,5 +1,8 @@
-# make figures [PRESET=smoke|laptop|desktop|paper]   run the notebooks in order; figures and score card go to
-#                  build/PRESET/figures
+# make preview     the recorded figures and score card, in two minutes: every recorded notebook is run, nothing is trained;
+#                  they go to build/preview/PRESET
+# make figures [PRESET=smoke|laptop|desktop|paper]   run the paper's notebooks, 00 to 07, in order; figures and score card
+#                  go to build/PRESET/figures
+# make figures-all [PRESET=...]   our own notebooks, 08 to 12, too
 # make publish [PRESET=...]   check that run, then copy it to figures/PRESET and data/recorded/PRESET, which are committed
 # make test        ruff, mypy, the tests with doctests, and every notebook at the smallest preset
 # make test-portable   the tests on other processors' code paths (x86-64): AVX2 alone, and no compiled passes
@@ -23,7 +26,7 @@ TEST := build/test
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: .venv figures publish test test-portable test-browser lint types lab notebooks book bench clean
+.PHONY: .venv preview figures figures-all publish test test-portable test-browser lint types lab notebooks book bench clean
 
 .venv: $(READY)
 
@@ -43,8 +46,15 @@ $(READY): requirements.lock requirements-cpu.lock pyproject.toml
 	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[companion,deepspin,test,book]"
 	@touch $@
 
+# Without a preset that was asked for: the record of the largest lattice that holds a notebook.
+preview: $(READY)
+	$(EVAE) preview $(if $(filter command environment,$(origin PRESET)),--preset $(PRESET))
+
 figures: $(READY)
 	$(EVAE) figures --preset $(PRESET)
+
+figures-all: $(READY)
+	$(EVAE) figures --all --preset $(PRESET)
 
 publish: $(READY)
 	$(EVAE) publish --preset $(PRESET)
@@ -53,7 +63,9 @@ test: lint types
 	rm -rf $(TEST)
 	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core evae_companion
 	EVAE_PRESET=smoke EVAE_PROGRESS=lines EVAE_STORE="$(CURDIR)/$(TEST)/store" EVAE_FIGURES="$(CURDIR)/$(TEST)/figures" \
+		EVAE_REQUESTS="$(CURDIR)/$(TEST)/requests" \
 		$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
+	EVAE_TEST_RUN="$(CURDIR)/$(TEST)" $(PY) -m pytest tests/notebooks/test_preview.py
 
 # Numba, torch, oneDNN and our C++ each choose their instructions by the processor. CXX=false: no compiler works.
 AVX2 := NUMBA_CPU_NAME=haswell ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \

@@ -8,10 +8,10 @@ verified and stored: the memory this takes does not grow with the set, and a kil
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from evae_companion.data_specs import DataSpec
 from evae_companion.progress import Progress
+from evae_companion.store import preview
 from evae_companion.store.serialization import load_arrays, save_arrays
 from evae_companion.store.store import Store
 from evae_core.annealing import anneal, replicas_from, runs_on
@@ -27,12 +28,27 @@ from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import topological_charge
 
 SETS = ("train", "validation", "test")
+SPINS, STATISTICS = "spins.npy", "statistics.npz"  # files of a shard
 AT_ONCE = 4  # shards hashed, or processed on a GPU, at a time: one is annealed while others are written
 SAME = 1e-5  # E/N, J: a configuration that relaxes this close to the lowest state known counts as that state
 AT_REST, AT_REST_SWEEPS = 1e-3, 4000  # final torque (J) and most sweeps of the descent before that comparison
 ROUNDING = 1e-4  # J: rounding error of a torque from float32 spins
 WHOLE = 1e-6  # a charge this close to an integer counts as one
 PIECE = {"cpu": 2**21, "cuda": 2**25}  # bytes of float64 spins verified at a time: they fit a cache, or fill a GPU
+
+
+class NoStates:
+    """Stands for the ``n`` states of a shard of which a record keeps the statistics alone."""
+
+    def __init__(self, spec: DataSpec, n: int):
+        self.shape = (n, 3, *spec.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> NoReturn:
+        preview.refuse("a state of the data set, of which the statistics alone are recorded,")
+        raise RuntimeError("this shard came without its states")
 
 
 class SpinSet:
@@ -43,7 +59,8 @@ class SpinSet:
     S^z), torque (largest |S x h|, J) and rest_energy (per spin after relaxation, J).
     """
 
-    def __init__(self, name: str, shards: list[np.ndarray], statistics: Mapping[str, np.ndarray], numbers: np.ndarray):
+    def __init__(self, name: str, shards: Sequence[np.ndarray | NoStates], statistics: Mapping[str, np.ndarray],
+                 numbers: np.ndarray):
         self.name = name
         self._shards, self._numbers = shards, numbers
         self._starts = np.cumsum([0] + [len(shard) for shard in shards])
@@ -114,8 +131,9 @@ def load_data(spec: DataSpec, store: Store | None = None, device: str = "auto",
 
     at_once = AT_ONCE if runs_on(device) == "cuda" and spec.hamiltonian.plain else 1
     folders = in_threads(get, specs, at_once, finished)
-    shards = [load_arrays(folder / "spins.npy", mmap=True) for folder in folders]
-    statistics = [load_arrays(folder / "statistics.npz") for folder in folders]
+    statistics = [load_arrays(folder / STATISTICS) for folder in folders]
+    shards = [load_arrays(folder / SPINS, mmap=True) if (folder / SPINS).is_file()
+              else NoStates(spec, len(part["energy"])) for folder, part in zip(folders, statistics, strict=True)]
     digests = np.concatenate([part.pop("digest") for part in statistics])
     if len(np.unique(digests)) != len(digests):
         raise RuntimeError(f"{len(digests) - len(np.unique(digests))} configurations of the data set are equal to "
@@ -147,8 +165,8 @@ def make_shard(spec: DataSpec, shard: dict[str, Any], folder: Path, device: str)
                    schedule=spec.schedule, first=shard["first"], keep=True)
     statistics = verify(spec.hamiltonian, spins, spec.schedule.tolerance)
     statistics["rest_energy"] = rest_energies(spec.hamiltonian, spins, device)
-    save_arrays(folder / "spins.npy", spins.cpu().numpy())
-    save_arrays(folder / "statistics.npz", statistics)
+    save_arrays(folder / SPINS, spins.cpu().numpy())
+    save_arrays(folder / STATISTICS, statistics)
 
 
 def rest_energies(H: Hamiltonian, spins: Tensor, device: str = "auto") -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 from evae_core.presets import Preset
 
 PACKAGES = Path(__file__).resolve().parents[1]  # the folder that holds this package and the core
-RECORDED = "EVAE_RECORDED"
+RECORDED, FIGURES = "EVAE_RECORDED", "EVAE_FIGURES"
 
 
 def repository() -> Path | None:
@@ -65,6 +65,6 @@ def figures_folder(preset: Preset) -> Path:
     The latter is in the checkout, or without one in the current folder. The committed figures are in figures/<name>,
     where only ``evae publish`` writes.
     """
-    if root := os.environ.get("EVAE_FIGURES"):
+    if root := os.environ.get(FIGURES):
         return Path(root) / preset.name
     return (repository() or Path.cwd()) / "build" / preset.name / "figures"

@@ -1,22 +1,26 @@
 """Publish the results of a finished run into data/recorded/<preset>: tables to cite, states and decoders.
 
 The folder then holds everything that the figures of notebooks 2, 4, 5 and 6 need (:mod:`evae_companion.published` reads
-it). It also holds the measurements after every stage, its history as block means, and the claims.
+it). It also holds the measurements after every stage, its history as block means, and the claims. For a preview of all
+notebooks it holds, in ``artifacts``, what else they asked the store for, in small form: stages without their networks,
+shards without their states, results as they are.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 
 from evae_companion import claims, places, published
 from evae_companion import training_plans as plans
 from evae_companion.data_specs import DataSpec, data_spec
+from evae_companion.dataset import STATISTICS
 from evae_companion.experiments import (
     beta_sweep,
     collapse,
@@ -25,24 +29,51 @@ from evae_companion.experiments import (
     latent_interpolation,
     noise_reduction,
 )
+from evae_companion.experiments.ground_state import STATE
 from evae_companion.presets import RunPreset
-from evae_companion.store import weights
-from evae_companion.store.artifact import files_integrity_error, identity, manifest, meta_bytes, read_meta, require_meta
-from evae_companion.store.serialization import load_table, replaced_folder, save_table, write_json
+from evae_companion.store import preview, weights
+from evae_companion.store.artifact import (
+    META,
+    files_integrity_error,
+    identity,
+    integrity_error,
+    manifest,
+    meta_bytes,
+    read_meta,
+    require_meta,
+    sha256,
+)
+from evae_companion.store.serialization import (
+    load_arrays,
+    load_table,
+    replaced_folder,
+    save_arrays,
+    save_table,
+    write_json,
+)
 from evae_companion.store.store import Store
 from evae_companion.trained import TrainedStage, block_means, stage_spec
 from evae_core.losses import LOSSES
 from evae_core.training import checkpoint
 from evae_core.training.stages import Stage, stage_schedule
 
+DECODER = "decoder_"  # begins the names of the networks' files
+LIMIT = 15_000_000  # bytes of a record beside its decoders
 
-def record(p: RunPreset, store: Store, figures: Path) -> Iterator[str]:
+
+def record(p: RunPreset, store: Store, figures: Path, requests: Mapping[str, Iterable[str]] | None = None
+           ) -> Iterator[str]:
     """Publish a run that is complete in ``store``, with the claims in the folder ``figures``; yield lines about it.
+
+    Parameters
+    ----------
+    requests : {notebook: names of the artifacts that it asked for}, of the notebooks that a preview shall show.
 
     Raises
     ------
     ValueError
-        a run that is not complete, or EVAE_RECORDED "off", so that there is no folder to write to.
+        a run that is not complete, a record above LIMIT, or EVAE_RECORDED "off", so that there is no folder to write
+        to.
     RuntimeError
         the written files differ from those in the store.
     """
@@ -58,15 +89,59 @@ def record(p: RunPreset, store: Store, figures: Path) -> Iterator[str]:
     missing += [f"claim {claim} in {figures}" for claim in claims.CLAIMS if claim not in measured]
     if missing:
         raise ValueError(f"the run of preset {p.name} is not complete in {store.root}: {len(missing)} missing, first "
-                         f"{missing[0]}; run evae figures --preset {p.name}")
+                         f"{missing[0]}; run evae figures --all --preset {p.name}")
     with replaced_folder(target) as partial:
         write_tables(_complete(p, store), partial)
-        write_json(partial / "claims.json", [asdict(result) for result in measured.values()])
-        _index(p, store, results, partial)
+        write_json(partial / published.CLAIMS, [asdict(result) for result in measured.values()])
+        _index(p, store, results, {name: sorted(set(names)) for name, names in (requests or {}).items()}, partial)
+        kept = {identity(spec)[1] for spec, _ in results}
+        _artifacts({name for names in (requests or {}).values() for name in names} - kept, store, partial)
+        sizes = {path.name: _size(path) for path in sorted(partial.iterdir())}
+        beside = sum(size for name, size in sizes.items() if not name.startswith(DECODER))
+        if beside > LIMIT:
+            files = (path for path in partial.rglob("*") if path.is_file() and not path.name.startswith(DECODER))
+            largest = sorted(files, key=_size)[:-6:-1]
+            raise ValueError(f"the record would hold {beside / 1e6:.1f} MB beside its decoders, at most are "
+                             f"{LIMIT / 1e6:g}; the largest: "
+                             + ", ".join(path.relative_to(partial).as_posix() for path in largest))
     _compare(target, [store.held(spec) for spec, _ in results])
-    sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
     yield from (f"{size / 1e6:8.3f} MB  {name}" for name, size in sizes.items())
-    yield f"{sum(sizes.values()) / 1e6:8.3f} MB  in {target}"
+    yield f"{sum(sizes.values()) / 1e6:8.3f} MB  in {target}, {beside / 1e6:.3f} of them beside the decoders"
+
+
+def _artifacts(names: Iterable[str], store: Store, folder: Path) -> None:
+    """Copy artifacts of ``store`` in small form to the record in the making ``folder``."""
+    small = Store(folder / preview.ARTIFACTS)
+    for name in sorted(names):
+        source = store.root / name
+        body = read_meta(source / META) if (source / META).is_file() else None
+        if body is None or (fault := integrity_error(source, body["spec"])):
+            raise ValueError(f"{name}, which a notebook asked for, is not in the store {store.root}: "
+                             f"{'missing or damaged' if body is None else fault}; run evae figures again")
+        about = {key: body[key] for key in ("created", "versions", "wall_seconds")}
+
+        def make(target: Path, source: Path = source, body: dict[str, Any] = body) -> None:
+            kind, files = body["spec"]["kind"], list(body["files"])
+            if kind == "stage":
+                shutil.copyfile(source / "measured.json", target / "measured.json")
+                save_arrays(target / "history.npy", block_means(load_arrays(source / "history.npy"),
+                                                                body["spec"]["steps"])[1])
+                return
+            if kind == "certificate":  # its state in single precision, in which it is drawn
+                files.remove(STATE)
+                save_arrays(target / STATE, load_arrays(source / STATE).astype(np.float32))
+            for file in [STATISTICS] if kind == "shard" else files:
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / file, target / file)
+                if sha256(target / file) != body["files"][file]["sha256"]:
+                    raise RuntimeError(f"{target / file} is not what was recorded; run the same command again")
+
+        small.put(body["spec"], make, about)
+    shutil.rmtree(small.root / "locks", ignore_errors=True)
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
 
 
 def record_stages(p: RunPreset, store: Store) -> Iterator[str]:
@@ -81,7 +156,7 @@ def record_stages(p: RunPreset, store: Store) -> Iterator[str]:
         are published already: these are not overwritten.
     """
     target, ladders = places.record_folder(p.name), _complete(p, store)
-    if target is None or (target / published.INDEX).exists():
+    if target is None or (target / preview.INDEX).exists():
         raise ValueError(f'{places.RECORDED} is "off"' if target is None else f"{target} is the record of a whole run")
     if not ladders:
         raise ValueError(f"no ladder of preset {p.name} is complete in {store.root}; run evae train "
@@ -132,7 +207,7 @@ def record_known(p: RunPreset, store: Store) -> Iterator[str]:
         for file in body["files"]:
             shutil.copyfile(source / file, partial / file)
         entry = {key: body[key] for key in ("spec", "created", "versions", "wall_seconds", "files")}
-        (partial / published.INDEX).write_bytes(meta_bytes({"spec": {"kind": "known", "preset": p.name},
+        (partial / preview.INDEX).write_bytes(meta_bytes({"spec": {"kind": "known", "preset": p.name},
                                                            "files": body["files"],
                                                            "entries": {identity(spec)[1]: entry}}))
     yield f"written to {target}"
@@ -156,14 +231,14 @@ def write_tables(ladders: Mapping[str, Sequence[TrainedStage]], folder: Path) ->
                                "weights": "float16" if "weights" in measured else "float32"})
             last, means = block_means(trained.history, stage.steps)
             histories += [{"ladder": name, "number": number, "last step": int(step),
-                           **dict(zip(LOSSES, (float(v) for v in mean), strict=True))}
+                           **dict(zip(LOSSES, (float(f"{v:.9g}") for v in mean), strict=True))}
                           for step, mean in zip(last, means, strict=True)]
     for file, table in (("stages.csv", rows), ("histories.csv", histories)):
         save_table(folder / file, {key: [row[key] for row in table] for key in table[0]})
 
 
 def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]],
-           folder: Path) -> None:
+           notebooks: Mapping[str, list[str]], folder: Path) -> None:
     """Write the files of the results, the decoders, and record.json."""
     data = data_spec(p)
     entries: dict[str, dict[str, Any]] = {}
@@ -181,8 +256,8 @@ def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], l
         for file in (names := require_meta(source)["files"]):
             shutil.copyfile(source / file, folder / file)
         add(spec, {file: folder / file for file in names}, [_trained(stage, of, store) for stage, of in stages])
-    decoders = {f"decoder_gamma_{stage.gamma:g}": stage for stage in noise}
-    decoders["decoder_collapsed"] = next(iter(collapsing.values()))[-1]
+    decoders = {f"{DECODER}gamma_{stage.gamma:g}": stage for stage in noise}
+    decoders[f"{DECODER}collapsed"] = next(iter(collapsing.values()))[-1]
     for name, stage in decoders.items():
         trained = _trained(stage, data, store)
         state = checkpoint.read(weights.file_in(trained.folder))
@@ -190,13 +265,14 @@ def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], l
         safetensors.torch.save_file(weights.halved(state, decoder_only=True), path)
         add(stage_spec(stage, data), {path.name: path}, [trained])
     files = {path.name: path for path in sorted(folder.iterdir())}
-    (folder / published.INDEX).write_bytes(meta_bytes({
-        "spec": {"kind": "record", "preset": p.spec()}, "files": manifest(files), "entries": entries}))
+    (folder / preview.INDEX).write_bytes(meta_bytes({
+        "spec": {"kind": "record", "preset": p.spec()}, "files": manifest(files), "entries": entries,
+        "notebooks": dict(notebooks)}))
 
 
 def _compare(target: Path, results: list[Path]) -> None:
     """Raise RuntimeError if the record ``target`` is damaged, or its files differ from the artifacts ``results``."""
-    body = read_meta(target / published.INDEX)
+    body = read_meta(target / preview.INDEX)
     described_files = [{} if body is None else body["files"], *(require_meta(source)["files"] for source in results)]
     for files in described_files:
         if fault := files_integrity_error(target, files):

@@ -1,7 +1,9 @@
 """Published results of long runs, loaded from data/recorded/<preset>, for machines that cannot repeat the run.
 
 The files are tables, states and decoders. For each result, record.json holds the spec (as in the store), when, how and
-with which versions it was made, and the SHA-256 of its files. ``evae_companion.publish`` writes all this.
+with which versions it was made, and the SHA-256 of its files. It also lists which artifacts each notebook asked the
+store for: what is not among the results lies in ``artifacts``, in small form (:mod:`evae_companion.store.preview`).
+``evae_companion.publish`` writes all this.
 """
 
 from __future__ import annotations
@@ -12,8 +14,12 @@ from typing import Any
 
 from evae_companion import places
 from evae_companion.store.artifact import files_integrity_error, identity, read_meta
+from evae_companion.store.preview import ARTIFACTS, INDEX
+from evae_companion.store.serialization import read_json
 
-INDEX = "record.json"
+CLAIMS = "claims.json"
+# What records show that were made before they listed the notebooks.
+UNLISTED: dict[str, list[str]] = {"04_noise_reduction": [], "05_latent_interpolation": [], "06_collapse": []}
 
 
 def find(preset: str, spec: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
@@ -31,6 +37,30 @@ def find(preset: str, spec: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | 
         return None
     entry = _index(place)["entries"].get(identity(spec)[1])
     return None if entry is None else _intact(place, entry)
+
+
+def notebooks(place: Path) -> list[str]:
+    """Return the notebooks that the record ``place`` can show, by name without ending.
+
+    Raises
+    ------
+    ValueError
+        a damaged record.
+    """
+    index = _index(place)
+    listed = index.get("notebooks", UNLISTED)
+    for name in {name for names in listed.values() for name in names} - index["entries"].keys():
+        if not (place / ARTIFACTS / name).is_dir():
+            raise ValueError(f"the record {place} is damaged: {name} is missing; restore it from the repository")
+    return sorted(listed)
+
+
+def claims(place: Path) -> list[dict[str, Any]]:
+    """Return the recorded claims of the record ``place``; raises as :func:`notebooks`."""
+    files = {name: file for name, file in _index(place)["files"].items() if name == CLAIMS}
+    if fault := files_integrity_error(place, files):
+        raise ValueError(f"the record {place} is damaged: {CLAIMS}: {fault}; restore it from the repository")
+    return list(read_json(place / CLAIMS))
 
 
 def known(preset: str) -> tuple[Path, dict[str, Any]] | None:

@@ -27,6 +27,7 @@ from evae_companion.evaluation import check_measured, evaluate
 from evae_companion.presets import RunPreset
 from evae_companion.processes import Task, one_thread, run_tasks
 from evae_companion.progress import Progress, Report
+from evae_companion.store import preview
 from evae_companion.store.artifact import identity
 from evae_companion.store.serialization import save_arrays, write_json
 from evae_companion.store.store import Store
@@ -77,9 +78,11 @@ def train_stages(stages: list[Stage], data: DataSpec, store: Store | None = None
 
 def _progress(report: Report | None, sweeps: list[list[Stage]], specs: list[DataSpec], store: Store,
               guides: Sequence[LearnedEnergy | None]) -> Progress:
-    """``report`` with the time left of the stages that the store does not hold."""
+    """``report`` with the time left of the stages that the store does not hold. A preview ends at the first of them."""
     def is_trained(stage: Stage, of: tuple[DataSpec, LearnedEnergy | None]) -> bool:
-        return store.find(stage_spec(stage, *of)) is not None
+        if (here := store.find(spec := stage_spec(stage, *of))) is None:
+            preview.refuse(spec)
+        return here is not None
 
     return Progress(report, steps_to_train(sweeps, list(zip(specs, guides, strict=True)), is_trained), "step")
 

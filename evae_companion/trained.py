@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from evae_companion.data_specs import DataSpec
-from evae_companion.store import weights
+from evae_companion.store import preview, weights
 from evae_companion.store.serialization import load_arrays, read_json
 from evae_core.losses import LOSSES, LearnedEnergy
 from evae_core.model import VAE
@@ -59,7 +59,15 @@ class TrainedStage:
         return load_arrays(self.folder / "history.npy")
 
     def model(self, device: str = "cpu") -> VAE:
-        """Return the trained network in evaluation mode; of an imported stage, what ``weights`` kept of it."""
+        """Return the trained network in evaluation mode; of an imported stage, what ``weights`` kept of it.
+
+        Raises
+        ------
+        NotRecorded
+            in a preview: its record keeps what was measured of a stage, not the network.
+        """
+        if not weights.file_in(self.folder).is_file():
+            preview.refuse(f"the network of stage ({self.stage})")
         model = VAE(self.data.shape, boundary=self.data.hamiltonian.boundary, config=self.stage.config)
         checkpoint.load(model, weights.file_in(self.folder))
         return model.to(pick_device(device)).eval()

@@ -26,9 +26,11 @@ import torch
 from evae_companion import plotting, widgets
 from evae_companion.data_specs import data_schedule, data_spec
 from evae_companion.dataset import load_data
+from evae_companion.experiments import result_cache
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
 from evae_companion.sweeps import train_stages
+from evae_companion.trained import stage_spec
 from evae_core import Hamiltonian, anneal, relax, skyrmion_lattice
 from evae_core.observables import topological_charge
 from evae_core.textures import helix_period
@@ -61,9 +63,11 @@ print(f"all spins up: {float(H.energy_per_spin(up)) + H.B:.1f} J a spin without 
 # skyrmions, with a minus sign here.
 
 # %%
-cooled = anneal(H, shape, n=3, seed=seed, device=device, schedule=data_schedule(p))
-lattice = skyrmion_lattice(H, shape)
-states = torch.cat([cooled, lattice[None]])
+def cool():
+    cooled = anneal(H, shape, n=3, seed=seed, device=device, schedule=data_schedule(p))
+    return {"states": torch.cat([cooled, skyrmion_lattice(H, shape)[None]])}
+
+states = result_cache.cached("start-skyrmions", {"data": data_spec(p).spec(), "seed": seed}, cool).states
 labels = [f"E/N = {float(H.energy_per_spin(one.double())):.4f} J\ncharge {float(topological_charge(one)):.0f}" for one in states]
 fig = plotting.gallery(states.numpy(), [*labels[:3], "best lattice\n" + labels[3]], columns=4)
 plotting.save(fig, figures, "start_skyrmions")
@@ -88,7 +92,14 @@ plain, *_, guided = train_stages([stages[0].parent, *stages], data_spec(p), devi
 def draw(trained, n=4, start=0):
     return trained.model().generate(n, torch.Generator().manual_seed(start))
 
-fig = plotting.gallery(torch.cat([draw(plain), draw(guided)]).numpy(), ["γ = 0"] * 4 + ["γ = 100"] * 4, columns=4)
+def both():
+    many = [draw(trained, 32).double() for trained in (plain, guided)]
+    return {"states": torch.cat([draw(plain), draw(guided)]),
+            "energy": [float(H.energy_per_spin(few).mean()) for few in many],
+            "rest": [float(H.energy_per_spin(relax(H, few, tolerance=1e-3)).mean()) for few in many]}
+
+of_both = result_cache.cached("start-generated", {"stages": [stage_spec(one.stage, one.data) for one in (plain, guided)]}, both)
+fig = plotting.gallery(of_both.states.numpy(), ["γ = 0"] * 4 + ["γ = 100"] * 4, columns=4)
 plotting.save(fig, figures, "start_generated")
 fig
 
@@ -97,10 +108,8 @@ fig
 # towards its local field), and the same of the training data.
 
 # %%
-for trained in (plain, guided):
-    drawn = draw(trained, 32).double()
-    energy, rest = H.energy_per_spin(drawn).mean(), H.energy_per_spin(relax(H, drawn, tolerance=1e-3)).mean()
-    print(f"gamma = {trained.stage.gamma:3g}: drawn {float(energy):.4f} J a spin, relaxed {float(rest):.4f} J; "
+for trained, energy, rest in zip((plain, guided), of_both.energy, of_both.rest, strict=True):
+    print(f"gamma = {trained.stage.gamma:3g}: drawn {energy:.4f} J a spin, relaxed {rest:.4f} J; "
           f"training data {data.train.statistics['energy'].mean():.4f} J, relaxed {data.train.statistics['rest_energy'].mean():.4f} J")
 
 # %% [markdown]
@@ -123,8 +132,8 @@ for trained in (plain, guided):
 #
 # Each opens on its own, in any order: what it needs and does not find, it makes. **Other sizes:** set `preset` above to
 # `"smoke"` (seconds, untrained), `"desktop"` (the paper's lattice, some hours on two cores) or `"paper"` (its numbers throughout,
-# for a GPU), or run everything with `make figures
-# PRESET=...`. `evae --help` lists what else can be done.
+# for a GPU), or run everything with
+# `make figures-all PRESET=...`. `evae --help` lists what else can be done.
 #
 # ## Look around
 # Other random vectors, both networks.

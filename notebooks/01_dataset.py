@@ -41,10 +41,12 @@ from evae_companion import plotting, widgets
 from evae_companion.analysis.order import order
 from evae_companion.data_specs import data_spec, ordered_schedule
 from evae_companion.dataset import load_data
+from evae_companion.experiments import result_cache
+from evae_companion.experiments.collapse import ideal_lattice
 from evae_companion.experiments.report_tables import order_table
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
-from evae_core import Annealing, Hamiltonian, Schedule, anneal, relax, skyrmion_lattice
+from evae_core import Annealing, Hamiltonian, Schedule, anneal, relax
 from evae_core.observables import defects, skyrmion_centres, topological_charge
 
 p = load_preset(preset)
@@ -72,19 +74,24 @@ print(f"uniform state: (E + B N)/N = {float(H.energy_per_spin(up)) + p.B:.4f} J,
 # core, and below some temperature that no longer happens.
 
 # %%
-watched = Annealing(H, shape, n=1, seed=seed, schedule=Schedule(sweeps=watched_sweeps), device=device)
-trace = {"temperature": [], "energy_per_spin": [], "charge": []}
-states = []
-while not watched.done:
-    spins = watched.run(4).spins
-    trace["temperature"].append(watched.temperature)
-    states.append(spins[0].numpy().copy())
-    trace["energy_per_spin"].append(float(H.energy_per_spin(spins)[0]))
-    trace["charge"].append(float(topological_charge(spins)[0]))
-final = watched.finish()[0].numpy()
+def watch():
+    watched = Annealing(H, shape, n=1, seed=seed, schedule=Schedule(sweeps=watched_sweeps), device=device)
+    trace = {"temperature": [], "energy_per_spin": [], "charge": []}
+    states = []
+    while not watched.done:
+        spins = watched.run(4).spins
+        trace["temperature"].append(watched.temperature)
+        states.append(spins[0].clone())
+        trace["energy_per_spin"].append(float(H.energy_per_spin(spins)[0]))
+        trace["charge"].append(float(topological_charge(spins)[0]))
+    return {"trace": trace, "states": torch.stack([*states[::10], watched.finish()[0]])}
+
+system = {"data": data_spec(p).spec(), "seed": seed}
+cooling = result_cache.cached("data-annealing", system | {"sweeps": watched_sweeps}, watch)
+trace, states = cooling.trace, cooling.states.numpy()
+temperatures = [*trace["temperature"][::10], 0.0]
 picked = [0, len(states) // 3, 2 * len(states) // 3, len(states) - 1]
-fig = plotting.annealing_watched([trace["temperature"][k] for k in picked[:-1]] + [0.0],
-                                 np.stack([states[k] for k in picked[:-1]] + [final]), trace)
+fig = plotting.annealing_watched([temperatures[k] for k in picked], states[picked], trace)
 plotting.save(fig, figures, "data_annealing")
 fig
 
@@ -107,10 +114,16 @@ print(f"{data.left_out} configurations come to rest in the lowest state known ({
 # trained on such lattices has little left to stabilise (notebook 6 shows what becomes of it).
 
 # %%
-few = data.train[:min(200, len(data.train))]
-rest = relax(H, few, tolerance=1e-3, device=device)
-fig = plotting.gallery(torch.cat([few[:4], rest[:4]]).numpy(),
-                       [f"E/N = {float(e):.4f} J" for e in H.energy_per_spin(torch.cat([few[:4], rest[:4]]).double())], columns=4)
+def disorder():
+    few = data.train[:min(200, len(data.train))]
+    rest = relax(H, few, tolerance=1e-3, device=device)
+    ordered = anneal(H, shape, len(few), seed=seed + 2, device=device, schedule=ordered_schedule(p))
+    return {"states": torch.cat([few[:4], rest[:4]]),
+            "order": {"training data": order(H, few), "the same, at rest": order(H, rest), "over-relaxation, at rest": order(H, ordered)},
+            "defects": np.array([defects(c, shape) if len(c := skyrmion_centres(one)) else 0.0 for one in few])}
+
+few = result_cache.cached("data-order", system, disorder)
+fig = plotting.gallery(few.states.numpy(), [f"E/N = {float(e):.4f} J" for e in H.energy_per_spin(few.states.double())], columns=4)
 plotting.save(fig, figures, "data_gallery")
 fig
 
@@ -119,16 +132,13 @@ fig
 # over-relaxation and then brought to rest.
 
 # %%
-ordered = anneal(H, shape, len(few), seed=seed + 2, device=device, schedule=ordered_schedule(p))
-Markdown(order_table({"training data": order(H, few), "the same, at rest": order(H, rest),
-                      "over-relaxation, at rest": order(H, ordered)}, p.lowest))
+Markdown(order_table(few.order, p.lowest))
 
 # %%
-lattice = skyrmion_lattice(H, shape)
-ideal = float(H.energy_per_spin(lattice.double()))
-defect_share = np.array([defects(c, shape) if len(c := skyrmion_centres(one)) else 0.0 for one in few])
-fig = plotting.dataset_statistics(data.train.statistics["energy"][:len(few)], data.train.statistics["charge"][:len(few)],
-                                  defect_share, references={"best commensurate lattice": ideal},
+ideal = float(H.energy_per_spin(ideal_lattice(data_spec(p)).double()))
+shown = len(few.defects)
+fig = plotting.dataset_statistics(data.train.statistics["energy"][:shown], data.train.statistics["charge"][:shown],
+                                  few.defects, references={"best commensurate lattice": ideal},
                                   defect_label="share without six neighbours")
 plotting.save(fig, figures, "data_statistics")
 fig
@@ -141,12 +151,17 @@ fig
 # at 128 × 128. Where the data hold that state, no model can be *lower than every training configuration* (claim C2).
 
 # %%
-print("sweeps   mean E/N     best E/N     mean above the best lattice   anneals that reach it")
-for sweeps in (p.ordered_sweeps // 4, p.ordered_sweeps, 4 * p.ordered_sweeps):
+def ends(sweeps):
     batch = anneal(H, shape, n=32, seed=seed + 1, device=device, schedule=Schedule(sweeps=sweeps, overrelax=p.ordered_overrelax))
-    e = H.energy_per_spin(batch.cpu().double())
+    return H.energy_per_spin(batch.cpu().double()).numpy()
+
+lengths = [p.ordered_sweeps // 4, p.ordered_sweeps, 4 * p.ordered_sweeps]
+cooled = result_cache.cached("data-ends", system | {"sweeps": lengths, "overrelax": p.ordered_overrelax},
+                             lambda: {"energies": np.stack([ends(sweeps) for sweeps in lengths])})
+print("sweeps   mean E/N     best E/N     mean above the best lattice   anneals that reach it")
+for sweeps, e in zip(lengths, cooled.energies, strict=True):
     print(f"{sweeps:6d}   {float(e.mean()):.6f}   {float(e.min()):.6f}    {float(e.mean()) - ideal:.2e} J"
-          f"                    {100 * float((e < ideal + 1e-6).double().mean()):.0f} %")
+          f"                    {100 * float((e < ideal + 1e-6).mean()):.0f} %")
 
 # %% [markdown]
 # ## What the data are
@@ -158,7 +173,7 @@ for name, spins in sets.items():
     print(f"{name:10s} {len(spins):6d} configurations   E/N = {s['energy'].mean():.5f} ± {s['energy'].std():.5f} J   "
           f"charge {s['charge'].min():.0f} ... {s['charge'].max():.0f}   <S^z> = {s['magnetisation'].mean():.3f}   "
           f"largest torque {s['torque'].max():.1e} J")
-print(f"share of the first {len(few)} training configurations with a defect: {100 * (defect_share > 0).mean():.0f} %")
+print(f"share of the first {shown} training configurations with a defect: {100 * (few.defects > 0).mean():.0f} %")
 energies = data.train.statistics["energy"]
 print(f"the lowest training configuration lies {energies.min() - ideal:.1e} J per spin above the best commensurate lattice, "
       f"{data.train.statistics['rest_energy'].min() - ideal:.1e} J once at rest")
@@ -172,7 +187,7 @@ print(f"the lowest training configuration lies {energies.min() - ideal:.1e} J pe
 # Scrub through the cooling above.
 
 # %%
-widgets.explorer(lambda frame: plotting.gallery(states[frame][None], [f"T = {trace['temperature'][frame]:.3f} J/$k_B$"], columns=1),
+widgets.explorer(lambda frame: plotting.gallery(states[frame][None], [f"T = {temperatures[frame]:.3f} J/$k_B$"], columns=1),
                  frame=range(len(states)))
 
 # %% [markdown]

@@ -38,7 +38,7 @@ cell = 8e-9  # m, the side of a lattice cell
 
 # %%
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +47,15 @@ import torch
 from evae_companion import plotting, widgets
 from evae_companion.data_specs import DataSpec, ordered_schedule
 from evae_companion.dataset import load_data
+from evae_companion.experiments import result_cache
+from evae_companion.experiments.collapse import ideal_lattice
 from evae_companion.io import load_state, write_ovf
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
 from evae_companion.sweeps import train_stages
-from evae_core import anneal, skyrmion_lattice
+from evae_companion.trained import stage_spec
+from evae_core import anneal
+from evae_core.annealing import ALGORITHM
 from evae_core.bonds import shell
 from evae_core.materials import K_B, Material
 from evae_core.observables import kspace_mse, topological_charge
@@ -88,8 +92,12 @@ y, x = np.mgrid[:p.size, :p.size] - (p.size - 1) / 2
 shapes = {"film, periodic": "periodic", "square": "open", "disk": np.hypot(x, y) < p.size / 2,
           "triangle": (y > -0.45 * p.size) & (y + 3**0.5 * abs(x) < 0.45 * p.size)}
 schedule = ordered_schedule(p)  # with over-relaxation, and wholly to rest
-cut = torch.cat([anneal(film.hamiltonian(cell, edge), (p.size, p.size), n=1, seed=1, device=device, schedule=schedule)
-                 for edge in shapes.values()])
+def cooled(systems):  # one state of each Hamiltonian; kept in the store, as all that takes long
+    depends = {"systems": [one.spec() for one in systems], "size": p.size, "schedule": asdict(schedule), "annealer": ALGORITHM}
+    return result_cache.cached("own-states", depends, lambda: {"states": torch.cat([
+        anneal(one, (p.size, p.size), n=1, seed=1, device=device, schedule=schedule) for one in systems])}).states
+
+cut = cooled([film.hamiltonian(cell, edge) for edge in shapes.values()])
 fig = plotting.gallery(cut.numpy(), list(shapes), columns=4)
 plotting.save(fig, figures, "own_shapes")
 fig
@@ -104,8 +112,8 @@ fig
 weaker = [0.0, -0.1, -0.2, -0.3]
 frustrated = [replace(H, further=shell(1, 1, J2)) for J2 in weaker]
 print("of a site:", [tuple(bond) for bond in frustrated[-1].further])
-cooled = torch.cat([anneal(one, (p.size, p.size), n=1, seed=1, device=device, schedule=schedule) for one in frustrated])
-fig = plotting.gallery(cooled.numpy(), [f"$J_2$ = {J2:g} J\ncharge {float(q):.0f}" for J2, q in zip(weaker, topological_charge(cooled), strict=True)],
+states = cooled(frustrated)
+fig = plotting.gallery(states.numpy(), [f"$J_2$ = {J2:g} J\ncharge {float(q):.0f}" for J2, q in zip(weaker, topological_charge(states), strict=True)],
                        columns=4)
 plotting.save(fig, figures, "own_bonds")
 fig
@@ -118,7 +126,7 @@ fig
 shape = (p.size, p.size)
 spec = DataSpec(H, shape, train=p.confined_train, validation=max(1, p.confined_train // 10), test=0, shard=p.shard, schedule=schedule)
 data = load_data(spec, device=device, report=print)
-ideal = skyrmion_lattice(H, shape)
+ideal = ideal_lattice(spec)
 e, best = data.train.statistics["energy"], float(H.energy_per_spin(ideal.double()))
 print(f"{len(e)} annealed states: E/N = {e.mean():.5f} ± {e.std():.5f} J, lowest {e.min():.5f} J; "
       f"best commensurate lattice {best:.5f} J, charge {float(topological_charge(ideal)):.0f}; "
@@ -135,20 +143,24 @@ rungs = [(1e-4, 0.0, 5 * steps), (1e-3, 100.0, steps), (1e-3, 1e3, steps), (1e-3
 runs = train_stages(chained(rungs, p, seed=0), spec, device=device, report=print)
 
 # %%
+def measure():
+    models = [trained.model() for trained in runs]
+    drawn = [model.generate(min(100, p.samples), torch.Generator().manual_seed(0)) for model in models]
+    return {"energy": [float(H.energy_per_spin(states.double()).mean()) for states in drawn],
+            "mse": [kspace_mse(states) for states in drawn], "data_mse": kspace_mse(data.train[:100]),
+            "pairs": torch.stack([model.generate(2, torch.Generator().manual_seed(1)) for model in models])}
+
+drawn = result_cache.cached("own-collapse", {"last": stage_spec(runs[-1].stage, spec), "samples": p.samples}, measure)
 print("   gamma   generated E/N   relative to the data's mean   k-space MSE / data's")
-data_mse = kspace_mse(data.train[:100])
-for trained in runs:
-    drawn = trained.model().generate(min(100, p.samples), torch.Generator().manual_seed(0))
-    energy = float(H.energy_per_spin(drawn.double()).mean())
-    print(f"{trained.stage.gamma:8g}   {energy:10.5f} J   {energy - e.mean():+18.5f} J   {kspace_mse(drawn) / data_mse:20.3g}")
+for trained, energy, mse in zip(runs, drawn.energy, drawn.mse, strict=True):
+    print(f"{trained.stage.gamma:8g}   {energy:10.5f} J   {energy - e.mean():+18.5f} J   {mse / drawn.data_mse:20.3g}")
 
 # %% [markdown]
 # Collapsed is a network whose states are all the same: the last column, the mean squared difference of the Fourier-transformed
 # $S^z$ of two states ([notebook 6](06_collapse.ipynb)), goes to zero. Two states drawn at every γ, one column a γ:
 
 # %%
-pairs = np.stack([trained.model().generate(2, torch.Generator().manual_seed(1)).numpy() for trained in runs])
-fig = plotting.collapse_states([f"γ = {trained.stage.gamma:g}" for trained in runs], {"drawn": pairs})
+fig = plotting.collapse_states([f"γ = {trained.stage.gamma:g}" for trained in runs], {"drawn": drawn.pairs.numpy()})
 plotting.save(fig, figures, "own_collapse")
 fig
 
@@ -158,7 +170,7 @@ fig
 # program that runs ONNX. Which axis is which stands in `evae_companion.io`.
 
 # %%
-state = runs[-1].model().generate(1, torch.Generator().manual_seed(1))[0]
+state = drawn.pairs[-1, 0]
 with tempfile.TemporaryDirectory() as folder:  # a folder of your own in its place
     path = Path(folder) / "skyrmions.ovf"
     write_ovf(path, state, "binary 4", step=(cell, cell, thickness), title="m")

@@ -33,7 +33,9 @@ count = 30
 # %%
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -46,6 +48,9 @@ from evae_companion.experiments import result_cache
 from evae_companion.peace import end_to_end, images, magnetism, method_comparison, plots, sizes, tracking
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
+from evae_companion.store.artifact import sha256
+from evae_companion.trained import stage_spec
+from evae_companion.training_plans import BETA, compared
 from evae_core import Hamiltonian, textures
 
 p = load_preset(preset)
@@ -68,8 +73,9 @@ print("lag (pixels)  A: " + "  ".join(f"{lag}: {float(law(powder)[48, 48 + lag])
 # %%
 small = peace.Optics(pixel=9.6e-6, crop=64, shape=(512, 512))
 grains = sizes.lognormal(grid, 130e-6, 0.3)
-each = np.array([images.radial(peace.autocorrelation([frame.numpy()], 64).mean)[1]
-                 for frame in peace.frames(small, grains, grid, n=512, count=frames, grains=5000, seed=3)])
+each = result_cache.cached("peace-law", {"frames": frames}, lambda: {"each": np.array([
+    images.radial(peace.autocorrelation([frame.numpy()], 64).mean)[1]
+    for frame in peace.frames(small, grains, grid, n=512, count=frames, grains=5000, seed=3)])}).each
 lags, with_number, _ = images.radial(peace.Law(small, grid)(grains, grains=5000).numpy())
 plain = images.radial(peace.Law(small, grid)(grains).numpy())[1]
 mean, error = each.mean(0), each.std(0, ddof=1) / np.sqrt(frames)
@@ -109,9 +115,14 @@ shape = next(iter(networks.values()))[0].shape
 image = method_comparison.reduction_of(peace.Optics(), False, shape)
 cut = method_comparison.reduction_of(peace.Optics(), True, shape)
 
-def row(words, case):
-    scores = method_comparison.compare(case, networks, made=cut if case.cut else image)
-    return words, scores
+known = {name: sha256(peace.estimator.FOLDER / f"{name}.safetensors") for name in networks}  # what results depend on
+
+def rows(cases, nets=networks, **options):  # kept in the store, as all that takes long
+    plain = [{key: None if value is None else np.asarray(value).tolist() for key, value in asdict(case).items()} for case in cases.values()]
+    scores = result_cache.cached("peace-scores", {"cases": plain, "networks": {name: known[name] for name in nets}} | options, lambda: {
+        "rows": [[asdict(score) for score in method_comparison.compare(case, nets, made=cut if case.cut else image, **options)]
+                 for case in cases.values()]}).rows
+    return [(words, [SimpleNamespace(**score) for score in of_case]) for words, of_case in zip(cases, scores, strict=True)]
 
 def table(rows):
     names = [score.method for score in rows[0][1]]
@@ -119,7 +130,7 @@ def table(rows):
     return Markdown(head + "\n".join(f"| {words} | " + " | ".join(
         f"{x.volume:.4f} / {x.number:.4f} / {100 * x.d_volume[1]:.1f} %" for x in scores) + " |" for words, scores in rows))
 
-kinds = [row(kind, method_comparison.Case(kind=kind, count=count)) for kind in (*sizes.TRAINED, *sizes.UNSEEN)]
+kinds = rows({kind: method_comparison.Case(kind=kind, count=count) for kind in (*sizes.TRAINED, *sizes.UNSEEN)})
 table(kinds)
 
 # %% [markdown]
@@ -142,12 +153,12 @@ for words in ("posterior", "log-normal fit", "peace", "peace, no noise", "plain"
 # sizes stay wrong by as many per cent.)
 
 # %%
-by_frames = [row(f"{n} frames", method_comparison.Case(frames=n, count=count)) for n in (1, 10, 50, 200)]
-by_size = [row(f"{1e6 * m:.0f} um", method_comparison.Case(median=m, count=count)) for m in (50e-6, 100e-6, 200e-6, 400e-6, 700e-6, 1e-3)]
-others = [row("no surface noise", method_comparison.Case(grains=1e9, count=count)), row("200 grains a frame", method_comparison.Case(grains=200, count=count)),
-          row("cut", method_comparison.Case(cut=True, count=count))]
-wrong = [row(f"focal length {100 * e:+.0f} %, {words}", method_comparison.Case(focal_error=e, calibration=trust, count=count // 2))
-         for e in (0.0, 0.02, -0.02) for words, trust in (("trusted", 0.0), ("found", 0.02))]
+by_frames = rows({f"{n} frames": method_comparison.Case(frames=n, count=count) for n in (1, 10, 50, 200)})
+by_size = rows({f"{1e6 * m:.0f} um": method_comparison.Case(median=m, count=count) for m in (50e-6, 100e-6, 200e-6, 400e-6, 700e-6, 1e-3)})
+others = rows({"no surface noise": method_comparison.Case(grains=1e9, count=count), "200 grains a frame": method_comparison.Case(grains=200, count=count),
+               "cut": method_comparison.Case(cut=True, count=count)})
+wrong = rows({f"focal length {100 * e:+.0f} %, {words}": method_comparison.Case(focal_error=e, calibration=trust, count=count // 2)
+              for e in (0.0, 0.02, -0.02) for words, trust in (("trusted", 0.0), ("found", 0.02))})
 table(by_frames + by_size + others + wrong)
 
 # %%
@@ -169,10 +180,12 @@ def effective(case):
     alone = np.array([peace.inverse.effective_radius(y, image.nodes, c) for y, c in zip(data.squared, data.covariance, strict=True)])[:, 0]
     _, found, _, _ = peace.estimator.predict(networks["peace"], *data.resample_for(peace.Optics(), shape), data.doubt)
     true, of_found = (np.sqrt((np.asarray(p) @ grid**4) / (np.asarray(p) @ grid**2)) for p in (p_true, found))
-    return [100 * np.median(np.abs(x / true - 1)) for x in (alone, of_found)]
+    return [100 * float(np.median(np.abs(x / true - 1))) for x in (alone, of_found)]
 
-for n in (1, 10, 50, 200):
-    print(f"{n} frames: curvature {(two := effective(method_comparison.Case(frames=n, count=count)))[0]:.2f} %, peace {two[1]:.2f} %")
+of_frames = result_cache.cached("peace-effective", {"count": count, "networks": known}, lambda: {
+    "found": [[n, *effective(method_comparison.Case(frames=n, count=count))] for n in (1, 10, 50, 200)]}).found
+for n, alone, of_found in of_frames:
+    print(f"{n} frames: curvature {alone:.2f} %, peace {of_found:.2f} %")
 
 # %% [markdown]
 # How honest is the error that is told, the expected |error|? Share of the cumulative curve's errors within twice of it; 0.89 would be a Gaussian's:
@@ -198,8 +211,8 @@ def two_peaks(apart, share):
     one, two = (sizes.weighted(sizes.lognormal(grid, m, 0.1), grid, sizes.VOLUME) for m in (150e-6, 150e-6 * apart))
     return sizes.numbers(share * one + (1 - share) * two, grid, sizes.VOLUME)
 
-peaks = [row(f"{apart} times, {100 * share:.0f} % fine", method_comparison.Case(powder=two_peaks(apart, share), count=max(count // 4, 2)))
-         for apart in (1.5, 2, 3, 5) for share in (0.2, 0.5, 0.8)]
+peaks = rows({f"{apart} times, {100 * share:.0f} % fine": method_comparison.Case(powder=two_peaks(apart, share), count=max(count // 4, 2))
+              for apart in (1.5, 2, 3, 5) for share in (0.2, 0.5, 0.8)})
 table(peaks)
 
 # %% [markdown]
@@ -232,25 +245,28 @@ worth(recorded["labels"]["tuned"], ("network", "steps", "rate"))
 # of a noisy autocorrelation are fitted best by something else.
 
 # %%
-case = method_comparison.Case(count=3 * count)
-p_true, data = method_comparison.make(case, peace.Optics(), image, grid)
-given = (data.squared, data.spread, image.beam2)
-tuned = peace.learning.fine_tune(networks["peace"][:1], *given, data.doubt)
+def terms():
+    case = method_comparison.Case(count=3 * count)
+    p_true, data = method_comparison.make(case, peace.Optics(), image, grid)
+    given = (data.squared, data.spread, image.beam2)
+    tuned = peace.learning.fine_tune(networks["peace"][:1], *given, data.doubt)
 
-def term(area):
-    return float(peace.learning.physics_term(tuned[0], *(torch.tensor(np.array(x), dtype=torch.float32) for x in (area, *given))).mean())
+    def term(area):
+        return float(peace.learning.physics_term(tuned[0], *(torch.tensor(np.array(x), dtype=torch.float32) for x in (area, *given))).mean())
 
-print(f"physics term: truth {term(sizes.weighted(p_true, grid, sizes.AREA)):.5f}, "
-      + ", ".join(f"{words} {term(peace.estimator.predict(nets, *given[:2], data.doubt)[0]):.5f}"
-                  for words, nets in (("peace", networks["peace"][:1]), ("tuned", tuned))))
+    return {"truth": term(sizes.weighted(p_true, grid, sizes.AREA))} | {
+        words: term(peace.estimator.predict(nets, *given[:2], data.doubt)[0]) for words, nets in (("peace", networks["peace"][:1]), ("tuned", tuned))}
+
+found = result_cache.cached("peace-term", {"count": count, "networks": known}, terms)
+print("physics term: " + ", ".join(f"{words} {term:.5f}" for words, term in vars(found).items()))
 
 # %% [markdown]
 # By kind, here and now: "tuned" is "peace" after 100 steps of the term at a rate of 1e-4 on the case's own data, all at once.
 
 # %%
-unseen = [(k, method_comparison.Case(kind=k, count=count)) for k in ("lognormal", *sizes.UNSEEN)]
-strange = [("1 frame", method_comparison.Case(frames=1, count=count)), ("focal length - 2 %, trusted", method_comparison.Case(focal_error=-0.02, count=count))]
-table([(words, method_comparison.compare(case, {"peace": networks["peace"]}, made=image, least_squares=False, tune=100)) for words, case in unseen + strange])
+unseen = {k: method_comparison.Case(kind=k, count=count) for k in ("lognormal", *sizes.UNSEEN)}
+strange = {"1 frame": method_comparison.Case(frames=1, count=count), "focal length - 2 %, trusted": method_comparison.Case(focal_error=-0.02, count=count)}
+table(rows(unseen | strange, {"peace": networks["peace"]}, least_squares=False, tune=100))
 
 # %% [markdown]
 # ## 4 · From frames to sizes
@@ -265,18 +281,29 @@ table([(words, method_comparison.compare(case, {"peace": networks["peace"]}, mad
 # %%
 powders = {"150 µm": sizes.lognormal(grid, 150e-6, 0.3), "400 µm": sizes.lognormal(grid, 400e-6, 0.2), "150 and 450 µm": two_peaks(3, 0.5)}
 averaged = [n for n in (1, 10, 50, 200) if n <= frames]
-known, distances, panels = {"published law": {}, "number known": {"grains": 5000}}, {}, []
-for seed, (name, p_true) in enumerate(powders.items()):
+told, distances, panels = {"published law": {}, "number known": {"grains": 5000}}, {}, []
+
+def answers(p_true, seed):
+    for words, method, n, answer in end_to_end.rehearse(small, p_true, grid, averaged, told, seed=seed):
+        yield {"words": words, "method": method, "n": n, "distance": end_to_end.distance(answer, p_true, grid),
+               "d": [[answer.d(x)[0] * 1e6, answer.d(x, "number")[0] * 1e6] for x in (10, 50, 90)],
+               "height": float(answer.height[0]), "scale": float(answer.scale[0]), "curve": end_to_end.curve(answer, grid).tolist(),
+               "error": np.interp(grid, answer.sizes, answer.error_volume).tolist() if method == "peace" else None}
+
+found = result_cache.cached("peace-frames", {"powders": [p_true.tolist() for p_true in powders.values()], "averaged": averaged, "networks": known}, lambda: {
+    "answers": [list(answers(p_true, seed)) for seed, p_true in enumerate(powders.values())]}).answers
+for of_powder, (name, p_true) in zip(found, powders.items(), strict=True):
     by_volume = sizes.weighted(p_true, grid, sizes.VOLUME)
     shown = {"true": np.cumsum(by_volume)}
     print(f"{name}, true: " + ", ".join(f"d{x} {1e6 * sizes.quantile(by_volume, grid, x / 100):.0f} µm" for x in (10, 50, 90)))
-    for words, method, n, answer in end_to_end.rehearse(small, p_true, grid, averaged, known, seed=seed):
-        distances.setdefault((method, words), {}).setdefault(n, []).append(end_to_end.distance(answer, p_true, grid))
-        if n == averaged[-1] and words == "number known":
-            found = end_to_end.curve(answer, grid)
-            shown[method] = (found, np.interp(grid, answer.sizes, answer.error_volume)) if method == "peace" else found
-            print(f"{name}, {n} frames, {method}: " + ", ".join(f"d{x} {answer.d(x)[0] * 1e6:.0f} (number {answer.d(x, 'number')[0] * 1e6:.0f}) µm"
-                  for x in (10, 50, 90)) + f"; lag 0 high by {100 / answer.height[0] - 100:.2f} %, scale {answer.scale[0]:.4f}")
+    for answer in of_powder:
+        method, n = answer["method"], answer["n"]
+        distances.setdefault((method, answer["words"]), {}).setdefault(n, []).append(answer["distance"])
+        if n == averaged[-1] and answer["words"] == "number known":
+            curve = np.array(answer["curve"])
+            shown[method] = (curve, np.array(answer["error"])) if method == "peace" else curve
+            print(f"{name}, {n} frames, {method}: " + ", ".join(f"d{x} {volume:.0f} (number {number:.0f}) µm"
+                  for x, (volume, number) in zip((10, 50, 90), answer["d"], strict=True)) + f"; lag 0 high by {100 / answer['height'] - 100:.2f} %, scale {answer['scale']:.4f}")
     panels.append((f"{name}, {averaged[-1]} frames", grid, shown))
 for (method, words), by in distances.items():
     print(f"{method}, {words}: mean distance by volume " + ", ".join(f"{n} frames {np.mean(d):.4f}" for n, d in by.items()))
@@ -294,15 +321,19 @@ fig
 # %%
 camera = peace.Optics(shape=(1024, 1024))
 length = frames
-tracker, found, truth = peace.Tracker(camera, window=20), [], []
-seconds = []
-for k, numbers in enumerate(tracking.break_up(grid, length)):
-    (frame,) = peace.frames(camera, numbers, grid, n=1024, grains=2000, seed=100 + k)
-    start = time.perf_counter()
-    found.append([tracker.update(frame.numpy()).d(x) for x in (10, 50, 90)])
-    seconds.append(time.perf_counter() - start)
-    truth.append([sizes.quantile(sizes.weighted(numbers, grid, sizes.VOLUME), grid, x) for x in (0.1, 0.5, 0.9)])
-found, truth = np.array(found), np.array(truth)
+
+def track():
+    tracker, found, truth, seconds = peace.Tracker(camera, window=20), [], [], []
+    for k, numbers in enumerate(tracking.break_up(grid, length)):
+        (frame,) = peace.frames(camera, numbers, grid, n=1024, grains=2000, seed=100 + k)
+        start = time.perf_counter()
+        found.append([tracker.update(frame.numpy()).d(x) for x in (10, 50, 90)])
+        seconds.append(time.perf_counter() - start)
+        truth.append([sizes.quantile(sizes.weighted(numbers, grid, sizes.VOLUME), grid, x) for x in (0.1, 0.5, 0.9)])
+    return {"found": np.array(found), "truth": np.array(truth), "seconds": np.array(seconds)}
+
+drying = result_cache.cached("peace-drying", {"frames": length, "networks": known}, track)
+found, truth, seconds = drying.found, drying.truth, drying.seconds
 print(f"one image of 1024 x 1024: {np.median(seconds[1:]) * 1e3:.0f} ms from image to sizes, {1 / np.median(seconds[1:]):.1f} images a second")
 fig = plots.evolution(np.arange(length), truth, *(found[..., k] for k in range(3)))
 plotting.save(fig, figures, "peace_drying")
@@ -327,28 +358,38 @@ def gas(median, width):
     places = magnetism.places(30, side, 2.2 * median, rng)
     return textures.skyrmions(H, (side, side), places, np.clip(np.exp(rng.normal(np.log(median), width, len(places))), 2.5, 9))
 
-dense = load_data(data_spec(p)).test[:states]
-repeats = side // dense.shape[-1] + 1
-sets = {"gas, 3.5 sites": [gas(3.5, 0.1) for _ in range(states)], "gas, 5.5 sites": [gas(5.5, 0.1) for _ in range(states)],
-        "gas, broad": [gas(4.5, 0.3) for _ in range(states)],
-        "annealed": [spins.tile(1, repeats, repeats)[:, :side, :side] for spins in dense]}
-cells = {"annealed": dense}
+def looked_at(spins, cells=None):  # what scattering tells of the states, and how large their skyrmions are
+    seen = np.array([magnetism.intensity(one, waist) for one in spins])
+    envelope = magnetism.envelope(seen.mean(0))
+    return {"counted": np.concatenate([magnetism.skyrmion_radii(one)[1] for one in (spins if cells is None else cells)]).tolist(),
+            "envelope": envelope.tolist(), "found": np.cumsum(magnetism.sizes_from_envelope(H, envelope[12:110], q[12:110], radii)).tolist(),
+            "correlation": None if cells is not None else magnetism.correlation(seen, 12, 50)[16, 16:].tolist()}
+
+def scatter():
+    cells = {"annealed": load_data(data_spec(p)).test[:states]}
+    sets = {"gas, 3.5 sites": [gas(3.5, 0.1) for _ in range(states)], "gas, 5.5 sites": [gas(5.5, 0.1) for _ in range(states)],
+            "gas, broad": [gas(4.5, 0.3) for _ in range(states)]}
+    if model is not None:
+        cells["generated"] = result_cache.generate(model, states, seed=7)
+    for name, dense in cells.items():
+        repeats = side // dense.shape[-1] + 1
+        sets[name] = [spins.tile(1, repeats, repeats)[:, :side, :side] for spins in dense]
+    return {"sets": {name: looked_at(spins, cells.get(name)) for name, spins in sets.items()}}
+
+model = None
 if p.name != "smoke":  # whose networks have learned nothing
     try:
         model, _ = widgets.latent_network(p)  # gamma = 100, from the store or the record
-        cells["generated"] = result_cache.generate(model, states, seed=7)
-        sets["generated"] = [spins.tile(1, repeats, repeats)[:, :side, :side] for spins in cells["generated"]]
     except RuntimeError as error:
         print("no generated states:", error)
+network = model and stage_spec(compared(p, BETA, (100.0,))[-1], data_spec(p))
+looked = result_cache.cached("peace-skyrmions", {"data": data_spec(p).spec(), "states": states, "network": network}, scatter).sets
 correlations, envelopes, shares = {}, {}, {}
-for name, spins in sets.items():
-    seen = np.array([magnetism.intensity(one, waist) for one in spins])
-    envelopes[name] = magnetism.envelope(seen.mean(0))
-    counted = np.concatenate([magnetism.skyrmion_radii(one)[1] for one in cells.get(name, spins)])
-    found = np.cumsum(magnetism.sizes_from_envelope(H, envelopes[name][12:110], q[12:110], radii))
+for name, one in looked.items():
+    envelopes[name], found, counted = np.array(one["envelope"]), np.array(one["found"]), np.array(one["counted"])
     shares[name] = (np.mean(counted[:, None] <= radii, 0), found)
-    if name not in cells:
-        correlations[name] = magnetism.correlation(seen, 12, 50)[16, 16:]
+    if one["correlation"] is not None:
+        correlations[name] = np.array(one["correlation"])
     print(f"{name}: counted {counted.mean():.2f} +- {counted.std():.2f} sites; from the envelope "
           f"{(weights := np.diff(found, prepend=0)) @ radii:.2f} +- {np.sqrt(weights @ radii**2 - (weights @ radii) ** 2):.2f}"
           + f"; {weights[0]:.0%} of them at the edge of the sizes tried" * int(weights[0] > 0.01))

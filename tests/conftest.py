@@ -13,7 +13,8 @@ settings.load_profile("repository")
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("EVAE_STORE", str(tmp_path_factory.mktemp("evae") / "store"))
-    for name in ("EVAE_PRESET", "EVAE_FIGURES", "EVAE_RECORDED", "EVAE_DEADLINE", "EVAE_PROGRESS", "MPLBACKEND"):
+    for name in ("EVAE_PRESET", "EVAE_FIGURES", "EVAE_RECORDED", "EVAE_PREVIEW",
+                 "EVAE_REQUESTS", "EVAE_DEADLINE", "EVAE_PROGRESS", "MPLBACKEND"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -2,8 +2,8 @@
 
 ::
 
-    evae figures [--preset smoke|laptop|desktop|paper] [--only 03 06 ...] [--list] [--minutes M]
-                                [--recorded]
+    evae preview [--preset ...] [--only 03 06 ...]   figures and score card from data/recorded; nothing is computed
+    evae figures [--preset smoke|laptop|desktop|paper] [--all] [--only 03 06 ...] [--list] [--minutes M]
     evae train [--preset ...] [--minutes M]   all training stages, without notebooks and Jupyter
     evae ensemble --seeds N --D 0.2:0.4:5 [--scheduler tcp://...]   many sweeps at once, and tables
     evae claims [--preset ...]      the paper's claims, measured: the score card
@@ -31,12 +31,14 @@ from evae_companion import places
 from evae_companion.cli import cluster as many
 from evae_companion.cli import figures as showing
 from evae_companion.cli import maintenance, publishing, training
+from evae_companion.cli import preview as previewing
 from evae_companion.cli.errors import Failure, user_errors
 
 # torch, papermill and the like are imported by the command that needs them, so that --help answers at once.
 
 
-OF_THE_REPOSITORY = ("figures", "notebooks", "publish", "certify")  # commands that run or write files of the repository
+# Commands that run or write files of the repository.
+OF_THE_REPOSITORY = ("preview", "figures", "notebooks", "publish", "certify")
 
 
 def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
@@ -66,8 +68,9 @@ def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
 
 _ABOUT = "Figures, claims and store of the E-VAE companion: a VAE with the magnetic Hamiltonian in its loss."
 _BEGIN = """to begin with:
+  evae preview                   figures and score card as recorded, in two minutes
   evae figures --list            the notebooks and what they show
-  evae figures --preset smoke    all of them in a few minutes, hardly trained
+  evae figures --preset smoke    the paper's in a few minutes, hardly trained
   make lab                                      JupyterLab, on the notebook to start with
   evae COMMAND --help            a command's options
 
@@ -84,15 +87,21 @@ def _parser() -> argparse.ArgumentParser:
     only: dict[str, Any] = {"nargs": "+", "metavar": "NN", "default": [],
                             "help": "numbers of the notebooks to run (default: all)"}
 
+    preview = commands.add_parser("preview", help="show the recorded figures and score card; nothing is computed")
+    preview.add_argument("--preset", help="whose record (default: EVAE_PRESET where it is set, else every record, the "
+                         "largest lattice first)")
+    preview.add_argument("--only", **only)
+    preview.set_defaults(run=previewing.show)
+
     figures = commands.add_parser("figures", help="run the notebooks in order; figures go to build/PRESET/figures")
     figures.add_argument("--preset", **preset)
     figures.add_argument("--only", **only)
+    figures.add_argument("--all", action="store_true", help="run our own notebooks, 08 and on, too (default: 00 to 07, "
+                         "the paper's)")
     figures.add_argument("--list", action="store_true", help="list the notebooks and run none")
     minutes: dict[str, Any] = {"type": float, "metavar": "M", "help": "begin nothing after M minutes; what is finished "
                                "by then is kept, and the same command goes on (exit code 3 until all is complete)"}
     figures.add_argument("--minutes", **minutes)
-    figures.add_argument("--recorded", action="store_true", help="draw notebooks 04 to 06 from data/recorded where "
-                         "the store does not hold their results")
     figures.set_defaults(run=showing.figures)
 
     train = commands.add_parser("train", help="train all stages of a preset, without notebooks and Jupyter")

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evae_companion.store import deadline
@@ -76,3 +77,19 @@ def say_what_was_done(store: Store, before: set[str]) -> None:
     for spec in specs:
         if spec["kind"] != "shard":
             print(f"  {deadline.describe(spec)}")
+
+
+def print_card(folder: Path, head: str = "") -> int:
+    """Print the score card of the claims in ``folder`` after ``head``, and write it there."""
+    from evae_companion import claims
+    from evae_companion.store.serialization import atomic_write
+
+    try:
+        card = head + claims.card(folder)
+    except ValueError as error:  # a damaged record of claims
+        raise Failure(str(error)) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write(folder / "claims.md", card.encode())
+    print(card)
+    print(f"written to {folder / 'claims.md'}")
+    return 0

@@ -17,58 +17,47 @@ from evae_companion.cli.errors import (
     Failure,
     chosen_preset,
     deadline_in,
+    print_card,
     say_what_was_done,
     user_errors,
 )
-from evae_companion.store import deadline
+from evae_companion.store import deadline, preview
 
 
 def figures(arguments: Namespace, root: Path) -> int:
     """Run the notebooks, at most until the deadline, and print the score card."""
     preset = chosen_preset(arguments.preset)
-    only = arguments.only or (_RECORDED if arguments.recorded else []) or notebook_runner.notebooks_of(preset)
+    paths = (notebook_runner.sources(root, arguments.only) if arguments.only
+             else notebook_runner.notebooks_of(root, preset, arguments.all))
     if arguments.list:
-        for path in notebook_runner.sources(root, only):
+        for path in paths:
             print(f"{path.stem:<26}{notebook_runner.title(path)}".rstrip())
         return 0
     folder = _folder(preset)
-    paths = notebook_runner.sources(root, only)
     for path in paths:
         notebook_runner.check_parameter(path)
-    settings = {"EVAE_RECORDED": _records(preset) if arguments.recorded else "off",
-                deadline.ENV: deadline_in(arguments.minutes)}
+    settings = {places.RECORDED: "off", preview.ENV: None, deadline.ENV: deadline_in(arguments.minutes)}
     if arguments.minutes is None:
         (root / "build" / preset / COMPLETE).unlink(missing_ok=True)
         with notebook_runner.kernel_environment(preset, settings):
             for path in paths:
-                notebook_runner.run(path, root / "build" / preset / path.name, root, {"preset": preset})
-                _thin(preset)
-        return _print_card(folder)
+                _run(path, root, preset)
+        return print_card(folder)
     with notebook_runner.kernel_environment(preset, settings):
         over = _in_a_box(paths, root / "build" / preset, root, preset, arguments.minutes)
-    return over or _print_card(folder)
+    return over or print_card(folder)
 
 
-def _thin(preset: str) -> None:
+def _run(path: Path, root: Path, preset: str) -> None:
+    """Run one notebook and list what it asks the store for, which ``evae publish`` records."""
     from evae_companion import bundle
 
+    requests = notebook_runner.requests_file(root, preset, path.stem)
+    requests.unlink(missing_ok=True)
+    with notebook_runner.environment({preview.REQUESTS: str(requests)}):
+        notebook_runner.run(path, root / "build" / preset / path.name, root, {"preset": preset})
     with user_errors():
         bundle.thin_preset(preset)
-
-
-_RECORDED = ["04", "05", "06"]  # the notebooks that can show recorded results
-
-
-def _records(preset: str) -> str:
-    """Return the folder of recorded results, for EVAE_RECORDED, after checking that it holds ``preset``."""
-    from evae_companion import published
-
-    with user_errors():
-        folder = places.record_folder(preset)
-    if folder is None or not (folder / published.INDEX).is_file():
-        raise Failure(f"there are no recorded results of preset {preset!r}" + (f" in {folder}" if folder else "")
-                      + "; leave --recorded out to compute them")
-    return str(folder.parent)
 
 
 def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: float) -> int:
@@ -97,8 +86,7 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
         try:
             if deadline.passed():
                 raise deadline.DeadlineExceeded(f"next is {path.stem}")
-            notebook_runner.run(path, built / path.name, root, {"preset": preset})
-            _thin(preset)
+            _run(path, root, preset)
         except deadline.DeadlineExceeded as over:
             complete = [p.stem for p in paths if done.get(p.stem) == stamps[p.stem]]
             say_what_was_done(store, before)
@@ -123,7 +111,7 @@ def claims(arguments: Namespace, root: Path) -> int:
     if not folder.is_dir():
         raise Failure(f"nothing is measured yet at preset {preset!r}: {folder} does not exist; "
                       f"run evae figures --preset {preset}")
-    return _print_card(folder)
+    return print_card(folder)
 
 
 def notebooks(arguments: Namespace, root: Path) -> int:
@@ -134,8 +122,9 @@ def notebooks(arguments: Namespace, root: Path) -> int:
     built = root / "build" / "notebooks"
     built.mkdir(parents=True, exist_ok=True)
     preset = arguments.preset or DEFAULT_PRESET
-    with notebook_runner.kernel_environment(chosen_preset(preset), {"EVAE_RECORDED": "off", deadline.ENV: None}):
-        for path in notebook_runner.sources(root, arguments.only or notebook_runner.notebooks_of(preset)):
+    settings = {places.RECORDED: "off", preview.ENV: None, deadline.ENV: None}
+    with notebook_runner.kernel_environment(chosen_preset(preset), settings):
+        for path in notebook_runner.sources(root, arguments.only):
             source, target = path.with_suffix(".py"), path.with_suffix(".ipynb")
             if not source.is_file():
                 raise Failure(f"{target.name} has no source {source.name} beside it; "
@@ -160,18 +149,3 @@ def _folder(preset: str) -> Path:
     from evae_companion.presets import PRESETS
 
     return figures_folder(PRESETS[preset])
-
-
-def _print_card(folder: Path) -> int:
-    from evae_companion import claims
-    from evae_companion.store.serialization import atomic_write
-
-    try:
-        card = claims.card(folder)
-    except ValueError as error:  # a damaged record of claims
-        raise Failure(str(error)) from error
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic_write(folder / "claims.md", card.encode())
-    print(card)
-    print(f"written to {folder / 'claims.md'}")
-    return 0

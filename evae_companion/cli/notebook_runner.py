@@ -23,16 +23,7 @@ _NOTEBOOK = re.compile(r"\d\d_.+")
 # watch over its parent only recognises process 1 as the one that adopts orphans, hence the extension.
 KERNEL_ARGUMENTS = ["--log-level=ERROR", "--IPKernelApp.extra_extensions=evae_companion.parent_watchdog"]
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-PAPER = [f"{number:02d}" for number in range(8)]  # notebooks of the paper's figures, and the one to start with
-
-
-def notebooks_of(preset: str) -> list[str]:
-    """Return the numbers of the notebooks that a preset is for; [] means all."""
-    from evae_companion.presets import PRESETS
-
-    return PAPER if PRESETS[preset].paper_only else []
+LAST_OF_THE_PAPER = "07"  # 00, the one to start with, to 07 show the paper's figures; those above are our own
 
 
 def sources(root: Path, only: Sequence[str]) -> list[Path]:
@@ -48,6 +39,19 @@ def sources(root: Path, only: Sequence[str]) -> list[Path]:
         raise Failure(f"--only must be numbers among {', '.join(stem[:2] for stem in stems)}, "
                       f"got {', '.join(unknown)}", code=2)
     return [folder / f"{stem}.ipynb" for stem in stems if not numbers or stem[:2] in numbers]
+
+
+def notebooks_of(root: Path, preset: str, own: bool) -> list[Path]:
+    """Return the paper's notebooks, with our own (``own``) where the preset is for them too; paths as of `sources`."""
+    from evae_companion.presets import PRESETS
+
+    everything = own and not PRESETS[preset].paper_only
+    return [path for path in sources(root, []) if everything or path.stem[:2] <= LAST_OF_THE_PAPER]
+
+
+def requests_file(root: Path, preset: str, notebook: str) -> Path:
+    """Return the file in which a run lists the artifacts that a notebook asks for."""
+    return root / "build" / preset / "requests" / f"{notebook}.txt"
 
 
 def title(path: Path) -> str:
@@ -109,8 +113,8 @@ def _set(settings: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None) -> None:
-    """Execute one notebook into ``output``.
+def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None, alone: bool = True) -> None:
+    """Execute one notebook into ``output``; with others beside (not ``alone``) its line is printed at its end.
 
     Raises
     ------
@@ -128,8 +132,10 @@ def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(output)  # a folder: papermill wants the name to end in .ipynb
     partial.mkdir()
-    terminal = sys.stderr.isatty()
-    print(f"{path.stem.removesuffix('.paired')} ...", end="\n" if terminal else " ", flush=True)
+    name, terminal = path.stem.removesuffix(".paired"), alone and sys.stderr.isatty()
+    if alone:
+        print(f"{name} ...", end="\n" if terminal else " ", flush=True)
+    again = f"{name} " if terminal or not alone else ""
     start = time.perf_counter()
     try:
         try:
@@ -142,9 +148,9 @@ def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None)
             shutil.rmtree(partial, ignore_errors=True)
     except (papermill.PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
         if getattr(error, "ename", "") == DeadlineExceeded.__name__:
-            print("stopped", flush=True)
+            print(f"{again}stopped", flush=True)
             raise DeadlineExceeded(getattr(error, "evalue", "")) from error
-        print("failed", flush=True)
+        print(f"{again}failed", flush=True)
         if isinstance(error, papermill.PapermillExecutionError):
             what = f"{error.ename}: {_ANSI.sub('', error.evalue)}"
         elif isinstance(error, DeadKernelError):
@@ -153,8 +159,7 @@ def run(path: Path, output: Path, root: Path, parameters: dict[str, Any] | None)
             what = str(error)
         raise Failure(f"{path.name} failed in {_failed_cell(output)}: {what}\n"
                       f"the partial copy, with the whole traceback: {output}") from error
-    print(f"{path.stem.removesuffix('.paired')} {time.perf_counter() - start:.1f} s" if terminal
-          else f"{time.perf_counter() - start:.1f} s", flush=True)
+    print(f"{again}{time.perf_counter() - start:.1f} s", flush=True)
 
 
 def _failed_cell(output: Path) -> str:

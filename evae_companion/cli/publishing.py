@@ -33,8 +33,10 @@ def publish(arguments: Namespace, root: Path) -> int:
                       "unset it, and run figures again")
     with user_errors():
         contents, unchanged = _contents(preset.name, root, made, target)
-        for line in publish.record(preset, Store(), made):
+        requests = _requests(root, preset.name)
+        for line in publish.record(preset, Store(), made, requests):
             print(line)
+        print(f"a preview shows {', '.join(requests) or 'what earlier records showed'}")
     _replace(target, contents)
     if unchanged:
         print(f"not made in this run, so left as published: {', '.join(unchanged)}")
@@ -42,9 +44,16 @@ def publish(arguments: Namespace, root: Path) -> int:
     return 0
 
 
+def _requests(root: Path, preset: str) -> dict[str, list[str]]:
+    """Return {notebook: names of the artifacts it asked for} of the notebooks that a run has listed."""
+    paths = notebook_runner.notebooks_of(root, preset, own=True)
+    files = {path.stem: notebook_runner.requests_file(root, preset, path.stem) for path in paths}
+    return {name: file.read_text(encoding="utf-8").split() for name, file in files.items() if file.is_file()}
+
+
 def saved(root: Path, preset: str) -> tuple[dict[str, bool], list[str]]:
     """Return what a preset's notebooks save: {figure: whether every run makes it}, and the files of claims."""
-    paths = notebook_runner.sources(root, notebook_runner.notebooks_of(preset))
+    paths = notebook_runner.notebooks_of(root, preset, own=True)
     sources = [path.with_suffix(".py").read_text(encoding="utf-8") for path in paths]
     figures = {name: not indent for text in sources for indent, name in _FIGURE.findall(text)}
     return figures, [name for text in sources for name in _CLAIMS.findall(text)]
@@ -69,7 +78,7 @@ def _contents(preset: str, root: Path, made: Path, target: Path) -> tuple[dict[s
                 unchanged.append(name)
     if missing := [name for name, path in files.items() if not path.is_file()]:
         raise Failure(f"the run in {made} is not complete: {len(missing)} files missing, first {missing[0]}; "
-                      f"run evae figures --preset {preset}")
+                      f"run evae figures --all --preset {preset}")
     return {name: path.read_bytes() for name, path in files.items()} | {CARD: claims.card(made).encode()}, unchanged
 
 

@@ -32,6 +32,7 @@ from evae_core.annealing import ALGORITHM, Schedule
 from evae_core.hamiltonian import Hamiltonian
 
 VERSION = 1  # raise when a change of the search changes its results
+STATE = "certificate_state.npy"
 SAME = 1e-6  # E/N, J: a state this close to the best candidate counts as that state
 
 
@@ -56,7 +57,7 @@ def cached_candidates(H: Hamiltonian, shape: Sequence[int], search: Search, devi
         result = ground_state_candidates(H, shape, search, device, report)
         write_json(folder / "certificate.json", {"candidates": [asdict(c) for c in result.candidates],
                                                  "tries": result.tries})
-        save_arrays(folder / "certificate_state.npy", result.spins.numpy())
+        save_arrays(folder / STATE, result.spins.numpy())
 
     return _load(H, Store().get(spec(H, shape, search), make))
 
@@ -64,7 +65,7 @@ def cached_candidates(H: Hamiltonian, shape: Sequence[int], search: Search, devi
 def _load(H: Hamiltonian, folder: Path) -> GroundStateCandidates:
     table = read_json(folder / "certificate.json")
     return GroundStateCandidates(H, [Candidate(**row) for row in table["candidates"]],
-                       torch.from_numpy(load_arrays(folder / "certificate_state.npy")), table["tries"])
+                       torch.from_numpy(load_arrays(folder / STATE)), table["tries"])
 
 
 def known_best(p: RunPreset) -> tuple[GroundStateCandidates, str] | None:

@@ -75,7 +75,7 @@ def _inverse(p: RunPreset, stage: Stage, data: DataSpec, device: str, report: re
 
 
 def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: result_cache.Report = print,
-        seed: int = 0, gammas: tuple[float, ...] = plans.WALK) -> SimpleNamespace:
+        seed: int = 0, gammas: tuple[float, ...] = plans.WALK, networks: bool = True) -> SimpleNamespace:
     """Decode the path z(k) from the interstitial (k = 0) to the lattice (k = K), and measure its energy and charge.
 
     Of 8 positions in the box each network uses the one that it reproduces best.
@@ -84,6 +84,7 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
     ----------
     gammas : of the networks that are used; they begin with 0 and contain 100.
     seed : of their training.
+    networks : whether to load those that ``frame`` needs.
 
     Returns
     -------
@@ -134,7 +135,7 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
     by_gamma = {name: dict(zip(gammas, numbers.pop(name), strict=True))
                 for name in ("place", "error", "steps", "saturated")}
     framed = [stage for stage in stages if stage.gamma in FRAMED]
-    decoders = dict(zip(FRAMED, models(p, framed, data, is_recorded, device, report), strict=True))
+    decoders = dict(zip(FRAMED, models(p, framed, data, is_recorded, device, report), strict=True)) if networks else {}
     z = dict(zip(gammas, torch.from_numpy(states.pop("z")), strict=True))
     ends = dict(zip(gammas, result_cache.as_spins(states.pop("ends")), strict=True))
     paths: dict[float, torch.Tensor] = {}

@@ -32,12 +32,13 @@ def spec(p: RunPreset, beta: float, seed: int = 0) -> dict[str, Any]:
 
 
 def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: result_cache.Report = print,
-        seed: int = 0) -> SimpleNamespace:
+        seed: int = 0, networks: bool = True) -> SimpleNamespace:
     """Measure theta in reconstructed test states, and in as many generated states, at gamma = 0, 1 and 100.
 
     Parameters
     ----------
     seed : of the training.
+    networks : whether to load them.
 
     Returns
     -------
@@ -47,7 +48,7 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
     median, peak, height : {name: one number per gamma}, in radians, and height per radian. Peak and height are of
         densities over bins of 0.25 degrees.
     given, x_out : (k, 3, N, N) test states and (gammas, k, 3, N, N), their reconstructions.
-    models : the networks, one per gamma.
+    models : the networks, one per gamma; none without ``networks``.
     """
     data, stages = data_spec(p), plans.compared(p, beta, plans.NOISE, seed)
     H, n = data.hamiltonian, min(p.samples, p.test)
@@ -81,4 +82,4 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
         **read_json(folder / "theta.json"), **states,
         edges=np.append(table["theta from (rad)"], table["theta to (rad)"][-1]),
         density={name: [table[column] for other, _, column in columns if other == name] for name in NAMES},
-        models=models(p, stages, data, is_recorded, device, report))
+        models=models(p, stages, data, is_recorded, device, report) if networks else [])

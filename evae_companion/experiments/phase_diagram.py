@@ -20,9 +20,12 @@ from evae_companion.cluster.tables import endings, phase, states
 from evae_companion.cluster.tasks import work
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import SAME, cached_candidates
+from evae_companion.experiments.ground_state import spec as candidates_spec
 from evae_companion.presets import RunPreset
+from evae_companion.store import preview
 from evae_companion.store.deadline import DeadlineExceeded
 from evae_companion.store.object_store import StoreLocation
+from evae_companion.store.store import Store
 from evae_core.annealing import Schedule
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.textures import helix_period
@@ -68,17 +71,24 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print,
         if done % tenth == 0:
             report(f"phase diagram: {done} of {len(units)} units of work are done")
 
-    outcome = run_tasks(units, executor or local(), place, device, report, tell)
-    if outcome.over:
-        raise DeadlineExceeded(outcome.over)
-    complete = endings(plan, place)
+    complete, errors = endings(plan, place), list[str]()
+    if len(complete) < len(plan):
+        preview.refuse("the phase diagram")
+        outcome = run_tasks(units, executor or local(), place, device, report, tell)
+        if outcome.over:
+            raise DeadlineExceeded(outcome.over)
+        complete, errors = endings(plan, place), list(outcome.errors.values())
     ends = [chain for chain in plan if chain.beta is not None]
-    with (executor or local())() as pool:
-        searches = [pool.submit(cached_candidates, chain.data.hamiltonian, chain.data.shape, MADE, device)
-                    for chain in ends]
-        made = {(chain.D, field(chain)): _by_phase(chain.data.hamiltonian, chain.size**2, one.result().candidates)
-                for chain, one in zip(ends, searches, strict=True)}
-    return SimpleNamespace(endings=complete, made=made, errors=list(outcome.errors.values()), states={
+    systems = [(chain.data.hamiltonian, chain.data.shape, MADE) for chain in ends]
+    if missing := [system for system in systems if Store().find(candidates_spec(*system)) is None]:
+        preview.refuse(candidates_spec(*missing[0]))
+        with (executor or local())() as pool:
+            for search in [pool.submit(cached_candidates, *system, device) for system in missing]:
+                search.result()
+    made = {(chain.D, field(chain)): _by_phase(chain.data.hamiltonian, chain.size**2,
+                                               cached_candidates(*system, device).candidates)
+            for chain, system in zip(ends, systems, strict=True)}
+    return SimpleNamespace(endings=complete, made=made, errors=errors, states={
         (chain.D, field(chain)): states(chain, place) for chain in ends if chain in complete})
 
 

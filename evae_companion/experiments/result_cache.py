@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from evae_companion import published
 from evae_companion.data_specs import DataSpec
 from evae_companion.presets import RunPreset
 from evae_companion.processes import run_parallel
+from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_core.model import VAE
 
@@ -35,6 +37,35 @@ def get(p: RunPreset, spec: Mapping[str, Any], make: Callable[[Path], None], rep
                f"made {entry['created'][:10]} on {entry['on']} with torch {entry['versions']['torch']}")
         return folder, True
     return folder or store.get(spec, make), False
+
+
+def cached(kind: str, depends: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> SimpleNamespace:
+    """Return what a cell of a notebook computes for longer than a second, cached in the store, as attributes.
+
+    Parameters
+    ----------
+    kind : name of the result.
+    depends : everything that it depends on, as plain JSON values.
+    make : returns {name: value}. Tensors are states (..., 3, Ny, Nx), kept in half precision; numpy arrays and plain
+        JSON values are kept as they are.
+    """
+    def write(folder: Path) -> None:
+        values = make()
+        states = {name: as_half(value) for name, value in values.items() if isinstance(value, Tensor)}
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        for file, part in (("states.npz", states), ("arrays.npz", arrays)):
+            if part:
+                save_arrays(folder / file, part)
+        write_json(folder / "numbers.json", {name: value for name, value in values.items()
+                                             if name not in states and name not in arrays})
+
+    folder = Store().get({"kind": kind, "version": VERSION, **depends}, write)
+    values = dict(read_json(folder / "numbers.json"))
+    if (folder / "arrays.npz").is_file():
+        values |= load_arrays(folder / "arrays.npz")
+    if (folder / "states.npz").is_file():
+        values |= {name: as_spins(half) for name, half in load_arrays(folder / "states.npz").items()}
+    return SimpleNamespace(**values)
 
 
 def run_jobs(p: RunPreset, jobs: Sequence[Callable[..., T]], report: Report) -> list[T]:

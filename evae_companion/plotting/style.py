@@ -19,6 +19,7 @@ import matplotlib.figure
 import matplotlib.style
 from matplotlib.figure import Figure as MplFigure
 
+from evae_companion.store import preview
 from evae_companion.store.serialization import atomic_write
 from evae_core.validation import check_is, check_number, check_path
 
@@ -134,7 +135,7 @@ def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int 
     """Write ``fig`` to ``folder/name.png`` (``dpi`` dots per inch) and ``folder/name.pdf``; return the two paths.
 
     The folder is created. The same figure gives the same bytes in every run. Each file appears whole or
-    not at all: it is written under a temporary name and renamed.
+    not at all: it is written under a temporary name and renamed. In a preview the figure is marked as recorded first.
 
     Raises
     ------
@@ -151,6 +152,9 @@ def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int 
         raise ValueError(f"name must be a plain file name without folder and ending, got {name!r}")
     check_number("dpi", dpi, most=1e4)
     folder = check_path("folder", folder)
+    if mark := preview.mark():
+        # Below the figure, which grows by it.
+        fig.text(1, 0, f"\n{mark}", ha="right", va="top", fontsize=6, color="0.4")
     contents = {suffix: _render(fig, suffix, dpi) for suffix in ("png", "pdf")}
     paths = []
     for suffix, content in contents.items():

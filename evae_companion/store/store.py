@@ -4,6 +4,8 @@
 it is absent. A folder appears whole or not at all: it is written under another name and renamed. ``meta.json`` beside
 the files holds the spec, versions, times and the SHA-256 of every file. An artifact that no longer agrees with it is
 reported as damaged, moved aside and made again. While one process makes an artifact, others wait.
+
+In a preview (:mod:`evae_companion.store.preview`) artifacts come from a record, and none is made.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from evae_companion.places import store_root
-from evae_companion.store import deadline
+from evae_companion.store import deadline, preview
 from evae_companion.store.artifact import (
     META,
     NAME,
@@ -84,6 +86,8 @@ class Store:
         DeadlineExceeded
             the artifact is absent and the deadline (see :mod:`evae_companion.store.deadline`) has passed or is too
             near. ``make`` is not called.
+        NotRecorded
+            in a preview, if the record does not hold the artifact.
 
         A ``make`` that needs other artifacts requests them first: if the deadline passes among them, its own work has
         not begun. An exception from ``make`` propagates, and leaves no folder behind.
@@ -91,9 +95,10 @@ class Store:
         if not callable(make):
             raise TypeError(f"make must be a function of one folder, got {make!r}")
         spec, name = identity(spec)
+        if (found := self._find(spec, name)) is not None:  # without the lock, so that a read-only store can be read
+            return found
+        preview.refuse(spec)
         folder = self.root / name
-        if integrity_error(folder, spec) is None:  # without the lock, so that a read-only store can be read
-            return folder
         with self._locked(name):
             reason = integrity_error(folder, spec)  # another process may have made it while this one waited
             if reason is not None:
@@ -101,6 +106,7 @@ class Store:
                 with self._explained():
                     self._make_room(folder, reason)
                     self._make(folder, spec, make, {})
+        _note(name)
         return folder
 
     def put(self, spec: Mapping[str, Any], make: Callable[[Path], None], about: Mapping[str, Any]) -> bool:
@@ -174,9 +180,16 @@ class Store:
 
     def find(self, spec: Mapping[str, Any]) -> Path | None:
         """Return the folder of the artifact that ``spec`` describes; None unless it is present and intact."""
-        spec, name = identity(spec)
-        folder = self.root / name
-        return folder if integrity_error(folder, spec) is None else None
+        return self._find(*identity(spec))
+
+    def _find(self, spec: dict[str, Any], name: str) -> Path | None:
+        """:meth:`find`, of the record in a preview; lists the request, unless an artifact in the making asks."""
+        if (record := preview.record()) is not None:
+            return preview.find(record, spec, name)
+        if integrity_error(self.root / name, spec) is not None:
+            return None
+        _note(name)
+        return self.root / name
 
     def size(self) -> int:
         """Return the bytes of all artifacts, of what was set aside as damaged and of what killed runs left."""
@@ -293,6 +306,12 @@ class Store:
             # A removal that fails must not hide the error; the next get removes what is left.
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+
+def _note(name: str) -> None:
+    """List a request (:func:`preview.note`), unless it comes from the making of another artifact."""
+    if not _making.__dict__.get("names"):
+        preview.note(name)
 
 
 def _flush(path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets
 from IPython.display import display
+
+from evae_companion.store.preview import NotRecorded
 
 # One pixel per site is sent; the browser enlarges it without smoothing. Without an outline
 # the uniform state would be white on white.
@@ -27,11 +30,13 @@ class Explorer:
         self.box.children = (*rows, self.errors, ipywidgets.HTML(PIXELS, layout={"display": "none"}))
 
     def do(self, action: Callable[[], None]) -> None:
-        """Run a callback. An exception is shown to the reader, then raised."""
+        """Run a callback. An exception is shown to the reader, then raised; what a preview lacks is said instead."""
         if self.errors.outputs:
             self.errors.outputs = ()
         try:
             action()
+        except NotRecorded as missing:
+            self.box.children = (ipywidgets.HTML(f"Not shown in this preview: {html.escape(str(missing))}."),)
         except Exception as error:
             self.errors.outputs = (error_output(error),)
             raise

@@ -10,10 +10,12 @@ from evae_companion import training_plans as plans
 from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.dataset import load_data
 from evae_companion.presets import RunPreset
+from evae_companion.store import weights
 from evae_companion.store.store import Store
 from evae_companion.sweeps import recorded_models
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.model import VAE
+from evae_core.training.checkpoint import NoEncoder
 from evae_core.training.stages import Stage, stage_schedule
 
 
@@ -45,7 +47,7 @@ def network(p: RunPreset, stage: Stage, data: DataSpec) -> VAE:
     RuntimeError
         neither the store nor the record holds it.
     """
-    if folder := Store().find(stage_spec(stage, data)):
+    if (folder := Store().find(stage_spec(stage, data))) and weights.file_in(folder).is_file():
         return TrainedStage(stage, data, folder).model()
     if published.find(p.name, stage_spec(stage, data)):
         return recorded_models(p, [stage], data)[0]
@@ -54,7 +56,7 @@ def network(p: RunPreset, stage: Stage, data: DataSpec) -> VAE:
 
 
 def latent_network(p: RunPreset, beta: float = plans.BETA, gamma: float = 100.0) -> tuple[VAE, Tensor | None]:
-    """Return the network of (beta, gamma) and training states to encode, or None if the store holds no data.
+    """Return the network of (beta, gamma) and training states to encode, None without an encoder or data.
 
     Raises
     ------
@@ -68,7 +70,7 @@ def latent_network(p: RunPreset, beta: float = plans.BETA, gamma: float = 100.0)
         raise ValueError(f"gamma must be one of the preset's {tuple(stages)}, got {gamma!r}")
     data, store = data_spec(p), Store()
     model = network(p, stages[gamma], data)
-    if any(store.find(shard) is None for shard in data.shards()):
+    if isinstance(model.encoder, NoEncoder) or any(store.find(shard) is None for shard in data.shards()):
         return model, None
     train = load_data(data, store, "cpu").train
     return model, torch.as_tensor(train[:min(300, len(train))])

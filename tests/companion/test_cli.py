@@ -3,9 +3,11 @@
 import dataclasses
 import io
 import os
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -17,8 +19,9 @@ from evae_companion import training_plans as plans
 from evae_companion.cli import notebook_runner
 from evae_companion.cli.errors import human_size
 from evae_companion.presets import PRESETS
-from evae_companion.store import deadline
-from evae_companion.store.artifact import identity
+from evae_companion.store import deadline, preview
+from evae_companion.store.artifact import identity, manifest, meta_bytes
+from evae_companion.store.serialization import write_json
 from evae_companion.store.store import Store
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -65,7 +68,7 @@ def test_figures_in_order_into_build_with_the_preset(root, figures, monkeypatch,
     sources = [notebook(root, name) for name in ("02_second", "01_first", "10_tenth")]
     before = [path.read_bytes() for path in sources]
     notebook(root, "scratch")  # no number: not one of ours
-    assert command.main(["figures", "--preset", "smoke"], root) == 0
+    assert command.main(["figures", "--preset", "smoke", "--all"], root) == 0
     assert (root / "seen.txt").read_text().splitlines() == [
         f"{name}, smoke, smoke, True" for name in ("01_first", "02_second", "10_tenth")]
     assert [path.read_bytes() for path in sources] == before
@@ -78,6 +81,15 @@ def test_figures_in_order_into_build_with_the_preset(root, figures, monkeypatch,
     timed = [line.split()[0] for line in said.splitlines() if line.endswith(" s")]
     assert timed == ["01_first", "02_second", "10_tenth"]
     assert (os.environ["EVAE_PRESET"], os.environ["MPLBACKEND"]) == ("paper", "Agg")
+
+
+@pytest.mark.parametrize("preset, more, runs", [
+    ("smoke", [], ["01_first"]), ("smoke", ["--all"], ["01_first", "08_eighth"]), ("desktop", ["--all"], ["01_first"])])
+def test_our_own_notebooks_are_run_on_request(root, capsys, preset, more, runs):
+    for name in ("01_first", "08_eighth"):
+        notebook(root, name)
+    assert command.main(["figures", "--list", "--preset", preset, *more], root) == 0
+    assert capsys.readouterr().out.split() == runs
 
 
 def test_only_and_the_preset_of_the_environment(root, monkeypatch):
@@ -245,22 +257,100 @@ def test_a_changed_notebook_is_not_taken_for_complete(root):
     assert command.main(["figures", "--preset", "smoke"], root) == 0 and not done.exists()
 
 
-def test_kernels_know_no_record_unless_asked(root, tmp_path, monkeypatch, capsys):
-    look = "import os\nprint(os.environ['EVAE_RECORDED'], os.environ.get('EVAE_DEADLINE'))"
-    for name in ("03_third", "04_fourth", "05_fifth", "06_sixth"):
-        notebook(root, name, look)
+def test_a_run_lists_what_its_notebooks_ask_for_and_reads_no_record(root, tmp_path, monkeypatch):
+    look = "import os\nprint([os.environ.get('EVAE_' + name) for name in ('RECORDED', 'PREVIEW', 'DEADLINE')])"
+    nested = """from evae_companion.store.store import Store
+def inner(folder):
+    (folder / "a").write_text("inner")
+def outer(folder):
+    Store().get({"kind": "inner"}, inner)
+    (folder / "a").write_text("outer")
+for time in (1, 2):
+    Store().get({"kind": "outer"}, outer)"""
+    notebook(root, "04_fourth", look, nested)
     monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
+    monkeypatch.setenv("EVAE_PREVIEW", str(tmp_path / "records" / "smoke"))
     monkeypatch.setenv("EVAE_DEADLINE", deadline.after(0))
-    assert command.main(["figures", "--preset", "smoke", "--only", "04"], root) == 0
-    assert outputs(root / "build" / "smoke" / "04_fourth.ipynb") == "off None\n"
-    argv = ["figures", "--preset", "smoke", "--recorded"]
-    assert command.main(argv, root) == 1
-    assert "no recorded results of preset 'smoke'" in capsys.readouterr().err
-    (tmp_path / "records" / "smoke").mkdir(parents=True)
-    (tmp_path / "records" / "smoke" / "record.json").write_text("{}")
-    assert command.main(argv, root) == 0
-    assert outputs(root / "build" / "smoke" / "06_sixth.ipynb") == f"{tmp_path / 'records'} None\n"
-    assert not (root / "build" / "smoke" / "03_third.ipynb").exists()
+    for _ in range(2):
+        assert command.main(["figures", "--preset", "smoke", "--only", "04"], root) == 0
+        assert outputs(root / "build" / "smoke" / "04_fourth.ipynb") == "['off', None, None]\n"
+        (asked,) = (root / "build" / "smoke" / "requests" / "04_fourth.txt").read_text().splitlines()
+        assert asked == identity({"kind": "outer"})[1]
+
+
+# preview ------------------------------------------------------------------------------------------------------------
+
+ASK = """from evae_companion.store.store import Store
+from evae_companion.places import figures_folder
+from evae_companion.presets import load_preset
+def make(folder):
+    open("made.txt", "w").close()
+print((Store().get({spec}, make) / "a").read_text(), figures_folder(load_preset()).name)"""
+
+
+@pytest.fixture
+def recorded(root, tmp_path, monkeypatch):
+    """Records of two presets that hold one artifact each; of four notebooks the first two are recorded at one each."""
+    for preset, name in (("desktop", "01_first"), ("laptop", "02_second")):
+        place = tmp_path / "records" / preset
+        spec = {"kind": "thing", "of": preset}
+        Store(place / preview.ARTIFACTS).get(spec, lambda folder, preset=preset: (folder / "a").write_text(preset))
+        write_json(place / "claims.json", [asdict(claims.Result("B1", (claims.Check("met", "1", True, 1.0),)))])
+        index = {"spec": {"kind": "record"}, "files": manifest({"claims.json": place / "claims.json"}),
+                 "entries": {"old": {"created": "2026-01-02T03:04:05Z"}}, "notebooks": {name: [identity(spec)[1]]}}
+        (place / "record.json").write_bytes(meta_bytes(index))
+        notebook(root, name, ASK.format(spec=spec))
+    notebook(root, "03_third", ASK.format(spec={"kind": "thing", "of": "nobody"}))
+    monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
+    yield tmp_path / "records"
+    assert not Store().root.exists() and not (root / "made.txt").exists()
+
+
+def test_a_preview_takes_each_notebook_from_its_record(root, recorded, figures, capsys):
+    assert command.main(["preview"], root) == 0
+    said = capsys.readouterr().out
+    shown = root / "build" / "preview"
+    assert outputs(shown / "desktop" / "01_first.ipynb") == "desktop desktop\n"
+    assert outputs(shown / "laptop" / "02_second.ipynb") == "laptop laptop\n"
+    assert "03_third is not recorded yet; to compute it: evae figures --preset desktop --only 03\n" in said
+    assert "recorded at preset desktop on 2026-01-02: " in said
+    for preset in ("desktop", "laptop"):
+        card = (shown / preset / "claims.md").read_text()
+        assert card.startswith(f"**Recorded** on 2026-01-02 at preset {preset} (") and f"# card of {preset}" in card
+        assert list(claims.load(shown / preset)) == ["B1"]
+    assert not figures.exists() and not (root / "build" / "desktop").exists()
+
+
+def test_a_preview_of_one_preset(root, recorded, capsys):
+    assert command.main(["preview", "--preset", "laptop", "--only", "1", "2"], root) == 0
+    said = capsys.readouterr().out
+    assert "01_first is not recorded yet; to compute it: evae figures --preset laptop --only 01" in said
+    assert "02_second" in said and "desktop" not in said
+    assert command.main(["preview", "--preset", "smoke"], root) == 1
+    assert "nothing is recorded of preset smoke in" in capsys.readouterr().err
+
+
+def test_what_is_not_recorded_is_said_in_plain_words(root, recorded, capsys):
+    notebook(root, "02_second", ASK.format(spec={"kind": "thing", "seed": 5}))
+    assert command.main(["preview"], root) == 1
+    said = capsys.readouterr().err
+    assert "02_second.ipynb failed in code cell 2" in said and "thing seed 5 is not in the record" in said
+    assert "evae figures --all --preset laptop computes it" in said
+
+
+@pytest.mark.parametrize("damage, words", [
+    (lambda place: next(place.glob("artifacts/thing-*/a")).write_text("desk-top"), "a has 8 bytes instead of 7;"),
+    (lambda place: next(place.glob("artifacts/thing-*/a")).write_text("desktoq"), "another SHA-256"),
+    (lambda place: next(place.glob("artifacts/thing-*/meta.json")).write_text("{}"), "meta.json is not readable"),
+    (lambda place: shutil.rmtree(next(place.glob("artifacts/thing-*"))), "is missing; restore it from the repository"),
+    (lambda place: (place / "record.json").write_text("{}"), "record.json is damaged; restore it from the repository"),
+    (lambda place: (place / "claims.json").write_text("[]"), "claims.json has 2 bytes"),
+])
+def test_a_damaged_record_is_an_error(root, recorded, capsys, damage, words):
+    damage(recorded / "desktop")
+    assert command.main(["preview"], root) == 1
+    said = capsys.readouterr().err
+    assert words in said and "Traceback" not in said and str(recorded / "desktop") in said
 
 
 # claims, clean, info ------------------------------------------------------------------------------------------------
@@ -300,7 +390,7 @@ def test_clean_and_info(root, capsys, monkeypatch):
     assert command.main(["clean", "--yes"], root) == 0 and "holds no artifacts" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("argv", [["figures"], ["notebooks"], ["publish"], ["certify"]])
+@pytest.mark.parametrize("argv", [["preview"], ["figures"], ["notebooks"], ["publish"], ["certify"]])
 def test_what_needs_the_repository_says_so_without_a_traceback(tmp_path, monkeypatch, capsys, argv):
     monkeypatch.setattr(places, "PACKAGES", tmp_path / "site-packages")
     assert command.main(argv) == 1

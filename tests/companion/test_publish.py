@@ -25,7 +25,8 @@ from evae_companion.experiments import (
     report_tables,
 )
 from evae_companion.presets import PRESETS
-from evae_companion.store import weights
+from evae_companion.store import preview, weights
+from evae_companion.store.artifact import identity
 from evae_companion.store.serialization import load_table, read_json
 from evae_companion.store.store import Store
 from evae_core import VAE
@@ -231,7 +232,7 @@ def test_tables_to_read_and_cite(run):
     assert stages["train energy"][row] == trained.measured["train"]["energy"]
     assert set(stages["weights"]) == {"float32"} and set(stages["device"]) == {"cpu"}
     mine = (histories["ladder"] == "gamma, beta 0.001, seed 1") & (histories["number"] == stages["number"][row])
-    np.testing.assert_array_equal(histories["total"][mine], trained.history[:, 3])
+    np.testing.assert_array_equal(histories["total"][mine].astype(np.float32), trained.history[:, 3])
     assert [claim["id"] for claim in read_json(folder / "claims.json")] == list(claims.CLAIMS)
     index = json.loads((folder / "record.json").read_text())
     assert set(index["files"]) | {"record.json"} == {path.name for path in folder.iterdir()}
@@ -313,7 +314,7 @@ def test_publish_refuses_half_a_run(repository, tmp_path, capsys, missing):
     (made / missing).unlink()
     assert cli.main(["publish", "--preset", "tiny"], root) == 1
     said = capsys.readouterr().err
-    assert f"1 files missing, first {missing}" in said and "figures --preset tiny" in said
+    assert f"1 files missing, first {missing}" in said and "figures --all --preset tiny" in said
     assert not (root / "figures").exists() and not (tmp_path / "records").exists()
 
 
@@ -381,13 +382,18 @@ def test_results_from_carried_weights_are_the_same_within_rounding(run, monkeypa
     assert same(collapse_there.runs, collapse_here.runs)  # measured after each stage, before the carrying
 
 
-def pictures(number: int, figures, monkeypatch, capsys) -> tuple[dict, str]:
-    """Run a notebook's source here and now; {file: its bytes} of its figures, and what it printed."""
+def executed(number: int, figures, monkeypatch) -> None:
+    """Run a notebook's source here and now."""
     (source,) = (ROOT / "notebooks").glob(f"{number:02d}_*.py")
     monkeypatch.setitem(PRESETS, "tiny", TINY)
     monkeypatch.setenv("EVAE_PRESET", "tiny")
     monkeypatch.setenv("EVAE_FIGURES", str(figures))
     exec(compile(source.read_text(encoding="utf-8"), source.name, "exec"), {"__name__": "__main__"})
+
+
+def pictures(number: int, figures, monkeypatch, capsys) -> tuple[dict, str]:
+    """Run a notebook's source here and now; {file: its bytes} of its figures, and what it printed."""
+    executed(number, figures, monkeypatch)
     return {path.name: path.read_bytes() for path in (figures / "tiny").glob("*.png")}, capsys.readouterr().out
 
 
@@ -415,6 +421,91 @@ def test_notebooks_show_the_record(run, monkeypatch, tmp_path, capsys, number, f
     assert [path.read_bytes() for path in a] == [path.read_bytes() for path in b]
 
 
+@pytest.fixture(scope="module")
+def asked(run, tmp_path_factory):
+    """What notebooks 2 to 6 ask the store of the run for, by name, and the folder of their figures."""
+    folder, lists = tmp_path_factory.mktemp("asked"), {}
+    for number, name in ((2, "02_beta_sweep"), (3, "03_gamma_sweep"), (4, "04_noise_reduction"),
+                         (5, "05_latent_interpolation"), (6, "06_collapse")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("EVAE_STORE", str(run[0].root))
+            patch.setenv("EVAE_RECORDED", "off")
+            patch.setenv(preview.REQUESTS, str(folder / name))
+            executed(number, folder, patch)
+        lists[name] = (folder / name).read_text().split()
+        assert len(set(lists[name])) == len(lists[name]) > 0
+    return lists, folder
+
+
+def nothing(*args, **kwargs):
+    pytest.fail("a preview makes nothing")
+
+
+def test_a_preview_shows_what_notebooks_asked_for(run, asked, monkeypatch, tmp_path, capsys):
+    """The same claims from the record alone; stages without their networks, shards without their states."""
+    monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
+    lines = list(publish.record(TINY, run[0], run[0].root.parent / "figures", asked[0]))
+    place = tmp_path / "records" / "tiny"
+    assert "MB  artifacts" in lines[0] and published.notebooks(place) == sorted(asked[0])
+    kept = Store(place / preview.ARTIFACTS)
+    files = {name.split("-")[0]: {path.name for path in (kept.root / name).iterdir()} for name in kept.names()}
+    assert files["stage"] == {"history.npy", "measured.json", "meta.json"} and "collapse" not in files
+    assert {path.name for path in kept.root.iterdir()} == kept.names(), "no locks"
+
+    monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
+    monkeypatch.setenv(preview.ENV, str(place))
+    monkeypatch.setattr(sweeps, "_train", nothing)
+    monkeypatch.setattr(dataset, "make_shard", nothing)
+    for number in (2, 3, 4, 5, 6):
+        executed(number, tmp_path / "shown", monkeypatch)
+    assert not (tmp_path / "empty").exists() and "RECORDED results" in capsys.readouterr().out
+    shown, made = (folder / "tiny" for folder in (tmp_path / "shown", asked[1]))
+    assert listed(shown) == listed(made)
+    for name in listed(made):
+        same = (shown / name).read_bytes() == (made / name).read_bytes()
+        assert same if name.endswith(".json") else not same, f"{name}: figures are marked, claims are the same"
+
+
+def test_a_preview_says_what_it_lacks(run, asked, monkeypatch, tmp_path):
+    monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
+    lists = asked[0] | {"01_dataset": [identity(shard)[1] for shard in data_spec(TINY).shards()]}
+    list(publish.record(TINY, run[0], run[0].root.parent / "figures", lists))
+    monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
+    monkeypatch.setenv(preview.ENV, str(tmp_path / "records" / "tiny"))
+    ending = f"is not in the record {tmp_path}/records/tiny, and a preview makes nothing; evae figures --all"
+    data = dataset.load_data(data_spec(TINY))
+    assert len(data.train) == 24 and data.train.statistics["energy"].shape == (24,)
+    with pytest.raises(preview.NotRecorded, match="a state of the data set.*" + ending):
+        data.train[0]
+    stages = stage_schedule(TINY, 1e-3)
+    (trained,) = sweeps.train_stages(stages[-1:], data_spec(TINY))
+    assert trained.measured["generated"] and trained.history.shape[1] == 4
+    with pytest.raises(preview.NotRecorded, match=r"the network of stage \(seed 0, beta 0.001, .*\) " + ending):
+        trained.model()
+    other = dataclasses.replace(stages[-1], seed=7)
+    for train in (sweeps.train_stages, lambda stages, data: sweeps.train_sweeps([stages, stages], data)):
+        with pytest.raises(preview.NotRecorded, match="stage seed 7 .*" + ending):
+            train([other], data_spec(TINY))
+    explorer = widgets.SweepExplorer({"one": [trained]})
+    (words,) = explorer.box.children
+    assert words.value.startswith("Not shown in this preview: the network of stage")
+    model, spins = widgets.latent_network(TINY)
+    assert spins is None and model.generate(1).shape == (1, 3, 16, 16)
+    assert not (tmp_path / "empty").exists()
+
+
+def test_a_record_is_limited_and_of_a_complete_store(run, asked, monkeypatch, tmp_path):
+    monkeypatch.setenv("EVAE_RECORDED", str(tmp_path / "records"))
+    figures = run[0].root.parent / "figures"
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "LIMIT", 10_000)
+        with pytest.raises(ValueError, match="MB beside its decoders, at most are 0.01; the largest: record.json"):
+            list(publish.record(TINY, run[0], figures, asked[0]))
+    with pytest.raises(ValueError, match="stage-0123456789abcdef, which a notebook asked for, is not in the store"):
+        list(publish.record(TINY, run[0], figures, {"02_x": ["stage-0123456789abcdef"]}))
+    assert not list((tmp_path / "records").iterdir())
+
+
 def test_a_record_at_the_size_of_the_paper_is_below_25_mb(tmp_path):
     """Untrained networks and states of 128 x 128, in the formats of a record; the tables at their number of rows."""
     p = PRESETS["paper"]
@@ -426,6 +517,23 @@ def test_a_record_at_the_size_of_the_paper_is_below_25_mb(tmp_path):
     stages = sum(len(ladder) for ladder, _ in plans.ladders(p).values())
     rows = 150 * stages * trained.ROWS + 600 * stages + 200 * 200  # histories, stages, the paths' energies and charges
     assert 12e6 < decoders + shown * state + rows < 25e6
+
+
+def test_a_preview_of_the_papers_lattice_fits():
+    """What is recorded at 128 x 128 today, and what a preview adds to it, by the sizes of its states and the stages."""
+    p = PRESETS["desktop"]
+    today = sum(path.stat().st_size for path in (ROOT / "data/recorded/desktop").iterdir()
+                if not path.name.startswith(publish.DECODER))
+    spacing = 25  # sites, of skyrmions in the lowest state
+    open_samples = (sum((size * spacing) ** 2 for size in p.strip_squares)
+                    + sum(size * spacing * p.size for size in p.strip_wires) + sum(y * x for y, x in p.confined))
+    states = (12 + 15) * p.size**2 + 8 * sum(y * x for y, x in p.confined)  # of notebooks 0, 1 and 7, half precision
+    lowest = 2 * p.size**2 + open_samples  # of box and open samples, single precision
+    ladders = [ladder for name, ladder in plans.ladders(p).items()  # those that notebooks 2, 3 and 7 ask for
+               if name.startswith(("beta", "confined")) or name.startswith("gamma") and name.endswith("seed 0")]
+    stages = sum(len(stages) for stages, _ in ladders)
+    shards = sum(len(data.shards()) for data in {data for _, data in ladders})
+    assert 12e6 < today + 6 * states + 12 * lowest + 9e3 * stages + 8e3 * shards < publish.LIMIT
 
 
 @pytest.mark.parametrize("preset", sorted(path.parent.name for path in ROOT.glob("data/recorded/*/record.json")))

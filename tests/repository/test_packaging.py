@@ -283,6 +283,10 @@ def test_make_builds_the_environment_once(build):
     assert build("figures")[::2] == (0, ["figures --preset laptop"])
     assert build("figures", EVAE_PRESET="smoke")[2] == ["figures --preset smoke"]
     assert build("figures", "PRESET=paper", EVAE_PRESET="smoke")[2] == ["figures --preset paper"]
+    assert build("figures-all", EVAE_PRESET="smoke")[2] == ["figures --all --preset smoke"]
+    assert build("preview")[2] == build("preview", EVAE_PRESET="smoke")[2] == ["preview"]
+    for asked in (build("preview", "PRESET=desktop"), build("preview", PRESET="desktop")):
+        assert asked[2] == ["preview --preset desktop"]
     assert build("publish", EVAE_PRESET="smoke")[2] == ["publish --preset smoke"]
 
 
@@ -317,7 +321,8 @@ def test_make_says_which_python_it_needs(build):
 
 @needs_make
 @pytest.mark.parametrize("target, commands", [
-    ("test", ["-m ruff check", "-m mypy", "-m pytest", "-m pytest"]), ("lab", ["-m jupyter lab"]),
+    ("test", ["-m ruff check", "-m mypy", "-m pytest", "-m pytest", "-m pytest tests/notebooks/test_preview.py"]),
+    ("lab", ["-m jupyter lab"]),
     ("notebooks", ["notebooks"]),
     ("clean", ["clean"]), ("lint", ["-m ruff check"]),
     ("bench", ["benchmarks/report.py"]), ("book", ["docs/book.py"]),
