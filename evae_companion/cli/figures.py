@@ -21,7 +21,10 @@ from evae_companion.cli.errors import (
     say_what_was_done,
     user_errors,
 )
+from evae_companion.cli.training import train_all
 from evae_companion.store import deadline, preview
+
+FEW_STEPS = 1000  # up to this number, at the smallest preset, the notebooks make short work of the trainings themselves
 
 
 def figures(arguments: Namespace, root: Path) -> int:
@@ -40,11 +43,14 @@ def figures(arguments: Namespace, root: Path) -> int:
     if arguments.minutes is None:
         (root / "build" / preset / COMPLETE).unlink(missing_ok=True)
         with notebook_runner.kernel_environment(preset, settings):
+            if not arguments.only:
+                with user_errors():
+                    train_all(preset, FEW_STEPS)
             for path in paths:
                 _run(path, root, preset)
         return print_card(folder)
     with notebook_runner.kernel_environment(preset, settings):
-        over = _in_a_box(paths, root / "build" / preset, root, preset, arguments.minutes)
+        over = _in_a_box(paths, root / "build" / preset, root, preset, arguments.minutes, train=not arguments.only)
     return over or print_card(folder)
 
 
@@ -60,8 +66,8 @@ def _run(path: Path, root: Path, preset: str) -> None:
         bundle.thin_preset(preset)
 
 
-def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: float) -> int:
-    """Run what earlier calls have not completed, at most until the deadline.
+def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: float, train: bool) -> int:
+    """Train, if asked to, and run what earlier calls have not completed, at most until the deadline.
 
     Returns 0 if all is complete. Otherwise prints what is next and returns TIME_IS_OVER.
     """
@@ -79,6 +85,14 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
             done = dict(read_json(built / COMPLETE))
         except (ValueError, TypeError):
             print(f"{built / COMPLETE} is damaged; every notebook is looked at again", flush=True)
+    if train and any(done.get(name) != stamp for name, stamp in stamps.items()):
+        try:
+            train_all(preset, FEW_STEPS)
+        except deadline.DeadlineExceeded as over:
+            say_what_was_done(store, before)
+            print(f"complete: no notebook; in the trainings: {over}")
+            print(f"the {minutes:g} minutes are over; the same command goes on from here", flush=True)
+            return TIME_IS_OVER
     for path in paths:
         if done.get(path.stem) == stamps[path.stem]:
             print(f"{path.stem} is complete", flush=True)
