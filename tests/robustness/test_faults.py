@@ -75,8 +75,12 @@ def test_every_argument_of_every_function_refuses_every_wrong_kind(tmp_path, mon
 @pytest.mark.filterwarnings("ignore")
 @FEW
 @given(argument_fuzz.examples())
-def test_wrong_arguments_are_named(example):
-    assert argument_fuzz.wrong(*example) is None
+def test_wrong_arguments_are_named(tmp_path_factory, example):
+    folder = tmp_path_factory.getbasetemp() / "words that name files"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert argument_fuzz.wrong(*example) is None
 
 
 @pytest.mark.filterwarnings("ignore")
