@@ -10,6 +10,7 @@ from reference_step import plain
 from torch.nn import functional as F
 
 from evae_core import VAE, Hamiltonian
+from evae_core.presets import VAEConfig
 from evae_core.training import fused
 from evae_core.training.fused.extension import FUSED, call
 
@@ -86,6 +87,55 @@ def test_bfloat16_products_are_close(same_noise):
     assert all(p.grad.dtype == torch.float32 and torch.isfinite(p.grad).all() for p in model.parameters())
 
 
+@needs_compiler
+@pytest.mark.parametrize("filters", [(6, 12), (6, 12, 24, 48)])
+@pytest.mark.parametrize("frozen", [(), ("encoder.convolutions.0.", "encoder.convolutions.1."),
+                                    ("encoder.", "decoder.dense.")])
+def test_networks_with_fewer_layers_and_with_frozen_ones(filters, frozen, same_noise, monkeypatch):
+    """Also: what C++ reads in vectors, a layer's input and the gradient of its output, has SLACK floats behind it."""
+    rooms = []
+
+    def call(name, *args, plain=fused.call):
+        for x in {"layer_forward": args[3:4], "layer_backward": args[3:17:13]}.get(name, ()):
+            rooms.append(x.untyped_storage().nbytes() // 4 - x.storage_offset() - x.numel())
+        plain(name, *args)
+
+    monkeypatch.setattr(fused, "call", call)
+    torch.manual_seed(1)
+    model, batch = VAE(16, config=VAEConfig(filters=filters)).train(), spins(8, 16, 16)
+    for name, p in model.named_parameters():
+        p.requires_grad_(not name.startswith(frozen) if frozen else True)
+    exact, single = plain(model).double(), plain(model)
+    for one, losses in ((model, fused.losses), (exact, VAE.losses), (single, VAE.losses)):
+        x = batch.double() if one is exact else batch
+        losses(one, x, Hamiltonian(D=0.6, B=0.2), 1e-3, 10.0).total.backward()
+    for (name, p), q, r in zip(model.named_parameters(), exact.parameters(), single.parameters(), strict=True):
+        assert (p.grad is None) == (not p.requires_grad), name
+        if p.requires_grad:
+            error, usual = (float((one.grad - q.grad).norm()) for one in (p, r))
+            assert error <= 5 * usual + 2e-3 * float(q.grad.norm()), name
+    assert len(rooms) > 2 * len(filters) and min(rooms) >= fused.SLACK
+
+
+@needs_compiler
+def test_the_default_dtype_changes_nothing():
+    """A session in float64, with a model in float32."""
+    torch.manual_seed(1)
+    model, batch, found = VAE(16).train(), spins(4, 16, 16), []
+    for dtype in (torch.float32, torch.float64):
+        model.zero_grad()
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            draw = torch.Generator().manual_seed(2)
+            losses = fused.losses(model, batch, Hamiltonian(D=0.6), 1e-3, 1.0, draw)
+            losses.total.backward()
+        finally:
+            torch.set_default_dtype(before)
+        found.append([*losses, *(p.grad for p in model.parameters())])
+    assert all(a.dtype == torch.float32 and torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def with_margin(x, r, periodic=True):
     """x with its margin, channels last, as the layers take it."""
     n, c, h, w = x.shape
@@ -142,10 +192,10 @@ def test_a_layer_is_the_plain_one(c_in, c, kind, height, width, n, periodic):
     dout = torch.randn(wanted.shape, generator=draw)
     out.backward(with_margin(dout, margin, periodic))
     wanted.backward(dout.double())
-    found = [given[0].grad, weight.grad, gain.grad, bias.grad]
-    found[0] = inside(found[0], 2 if kind == fused.POOL else 1)
-    for name, a, b in zip(("input", "weight", "gain", "bias"), found, exact, strict=True):
-        if name != "input" or c_in > 3:  # nobody asks for the gradient of the spins that the network is given
+    assert (given[0].grad is None) == (c_in == 3)  # nobody asks for the gradient of the spins that the network is given
+    for name, one, b in zip(("input", "weight", "gain", "bias"), given, exact, strict=True):
+        if one.grad is not None:
+            a = one.grad if name != "input" else inside(one.grad, 2 if kind == fused.POOL else 1)
             assert float((a - b.grad).norm()) <= 1e-3 * float(b.grad.norm()) + 1e-5, name
     for name in ("running_mean", "running_var"):
         torch.testing.assert_close(getattr(norm, name).double(), getattr(exact_norm, name), rtol=1e-5, atol=1e-6)
@@ -216,7 +266,8 @@ def test_what_the_kernels_cannot_take_is_refused():
     """They are given addresses: another type would be read as something else."""
     H, batch = Hamiltonian(D=0.6), spins(4, 16, 16)
     for model, x, error in ((VAE(16).double(), batch.double(), TypeError), (VAE(16), batch.double(), TypeError),
-                            (VAE(16).eval(), batch, ValueError)):
+                            (VAE(16).eval(), batch, ValueError), (VAE(16), batch[:, :2], ValueError),
+                            (VAE(16), spins(4, 16, 32), ValueError)):
         with pytest.raises(error, match="fused"):
             fused.losses(model, x, H, 1e-3, 1.0)
     with pytest.raises(ValueError, match="channels"):

@@ -35,7 +35,7 @@ __all__ = ["keep_memory", "losses", "problem", "supports", "why_not"]
 POOL, SHUFFLE, KEEP = range(3)  # what follows a layer's norm, as in norms.h
 # The layers that layers.cpp has, (channels in, channels out), in the encoder and in the decoder.
 ENCODER, DECODER = ((3, 6), (6, 12), (12, 24), (24, 48)), ((48, 24), (24, 12), (12, 6), (6, 3))
-SLACK = 16  # floats past the end of a map that may be read
+SLACK = 16  # floats past the end of a map that C++ may read: _empty makes the maps
 
 
 def supports(H: EnergyModel) -> bool:
@@ -72,9 +72,10 @@ def why_not(model: VAE) -> str | None:
 
 
 def _empty(n: int, channels: int, height: int, width: int) -> Tensor:
-    """A map (n, channels, height, width), channels last in memory."""
+    """A float32 map (n, channels, height, width), channels last in memory, with SLACK floats behind it."""
     size = n * channels * height * width
-    return torch.empty(size + SLACK)[:size].view(n, height, width, channels).permute(0, 3, 1, 2)
+    floats = torch.empty(size + SLACK, dtype=torch.float32, device="cpu")
+    return floats[:size].view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
 class _Pad(torch.autograd.Function):
@@ -106,14 +107,14 @@ class _Layer(torch.autograd.Function):
         h, w = h - 2 * margin, w - 2 * margin
         convolved = c if kind == POOL else 4 * c
         y = _empty(n, convolved, h + 2 * margin, w + 2 * margin)
-        mean, inverse = torch.empty(2, c)
+        mean, inverse = weight.new_empty(2, c)
         height, width = {POOL: (h // 2, w // 2), SHUFFLE: (2 * h, 2 * w), KEEP: (h, w)}[kind]
         out = _empty(n, convolved if kind == KEEP else c, height + 2 * r, width + 2 * r)
         ctx.layer, ctx.shape = (c_in, c, kind), (n, h, w, r, int(periodic))
         ctx.slope, ctx.spent, ctx.margin = float(slope), False, r
         weight = weight.contiguous()
-        call("layer_forward", *ctx.layer, x, *ctx.shape, weight, gain, bias, norm.eps, ctx.slope, norm.momentum, y,
-             mean, inverse, norm.running_mean, norm.running_var, out)
+        call("layer_forward", *ctx.layer, x, *ctx.shape, weight, gain, bias, float(norm.eps), ctx.slope,
+             float(norm.momentum), y, mean, inverse, norm.running_mean, norm.running_var, out)
         norm.num_batches_tracked += 1
         ctx.save_for_backward(x, y, weight, gain, bias, mean, inverse)
         return out
@@ -126,8 +127,9 @@ class _Layer(torch.autograd.Function):
             raise RuntimeError("the fused losses can be differentiated once only: their maps are overwritten")
         ctx.spent = True
         if not ctx.margin:  # it comes from a dense layer, which keeps channels first
-            dout = dout.contiguous(memory_format=torch.channels_last)
-        dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+            dout = _empty(*dout.shape).copy_(dout)
+        # The first layer's x are the spins that the network is given, of which no gradient is made.
+        dx = _empty(*x.shape) if ctx.needs_input_grad[0] and ctx.layer[0] > 3 else None
         dweight, dgain, dbias = (torch.empty_like(one) for one in (weight, gain, bias))
         call("layer_backward", *ctx.layer, x, y, *ctx.shape, weight, gain, bias, ctx.slope, mean, inverse, dout, dx,
              dweight, dgain, dbias)
@@ -150,7 +152,7 @@ class _Output(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dv: Any) -> Any:
         x, weight = ctx.saved_tensors
-        dx, dweight, dbias = torch.empty_like(x), torch.empty_like(weight), torch.empty(3)
+        dx, dweight, dbias = _empty(*x.shape), torch.empty_like(weight), weight.new_empty(3)
         call("output_backward", x, dv.contiguous(memory_format=torch.channels_last), *ctx.shape, weight, dx, dweight,
              dbias)
         return dx, dweight, dbias, None
@@ -167,8 +169,8 @@ class _Spins(torch.autograd.Function):
         target = target.contiguous()
         n, _, ny, nx = target.shape
         bonds = torch.from_numpy(hamiltonian.bond_matrices).float()
-        spins, inverse = torch.empty(n, 3, ny + 2, nx + 2), torch.empty(n, ny, nx)
-        chords, energies = torch.empty(2, n, dtype=torch.float64)
+        spins, inverse = target.new_empty(n, 3, ny + 2, nx + 2), target.new_empty(n, ny, nx)
+        chords, energies = target.new_empty(2, n, dtype=torch.float64)
         call("spins_forward", v, target, mask, n, ny, nx, int(hamiltonian.periodic), bonds, hamiltonian.B,
              hamiltonian.K, spins, inverse, chords, energies)
         ctx.hamiltonian = hamiltonian
@@ -193,13 +195,16 @@ def losses(model: VAE, batch: Tensor, hamiltonian: EnergyModel, beta: float, gam
     Raises
     ------
     TypeError, ValueError
-        a model or batch that is not float32 on the CPU, a model in evaluation mode, or one that the passes do not
-        know (:func:`why_not`).
+        a model or batch that is not float32 on the CPU, a batch of another size, a model in evaluation mode, or one
+        that the passes do not know (:func:`why_not`).
     """
     for name, tensor in (("the model", model.encoder.mu.weight), ("batch", batch)):
         if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
             raise TypeError(f"{name} must be float32 on the CPU for the fused losses, got {tensor.dtype} on "
                             f"{tensor.device}")
+    if batch.ndim != 4 or tuple(batch.shape[1:]) != (3, *model.size):
+        raise ValueError(f"batch must have shape (n, 3, {model.size[0]}, {model.size[1]}) for the fused losses of this "
+                         f"model, got {tuple(batch.shape)}")
     if problem := why_not(model):
         raise ValueError(f"the fused losses do not know this network: {problem}")
     if not model.training:
@@ -217,7 +222,7 @@ def losses(model: VAE, batch: Tensor, hamiltonian: EnergyModel, beta: float, gam
         maps = _Layer.apply(maps, conv.weight, norm.weight, norm.bias, norm, POOL, margin, periodic,
                             activation.negative_slope)
     mu, logvar = (one.float() for one in encoder.heads(encoder.dense(maps)))  # under autocast they are bfloat16
-    noise = torch.randn(mu.shape, generator=generator)
+    noise = torch.randn(mu.shape, generator=generator, dtype=mu.dtype)
     low = decoder.dense(mu + (0.5 * logvar).exp() * noise).float()
 
     *layers, output = decoder.convolutions

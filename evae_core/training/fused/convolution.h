@@ -1,6 +1,7 @@
 // Direct convolutions K x K from IN to OUT channels, for the few channels this network has: maps are channels last with
 // their margin, so the window of a pixel is K runs of K * IN contiguous values. Sums stay in registers, with no lane
-// spent on padding where OUT is a multiple of the vector; general libraries pad and re-order, and reach half of it.
+// spent on padding where OUT is a multiple of the vector; general libraries pad and re-order, and reach half of a
+// core's peak.
 
 #pragma once
 
@@ -104,7 +105,8 @@ template <int IN, int OUT, int K> auto row_function(int width) {
 }
 
 // The weight gradient: sums over pixels of (window of x) x (channels of dy). Vectors lie along the window, which leaves
-// few lanes empty however few the channels; A of them and B channels of dy at a time.
+// few lanes empty however few the channels; A of them and B channels of dy at a time. The last one reads up to L - 1
+// floats past the window, at the last pixel past the map's end.
 template <int IN, int OUT, int K> struct Gradient {
     static constexpr int window = K * IN;
     static constexpr int L = window % 16 == 0 || window % 16 > 12 || window > 40 ? WIDE : 8;

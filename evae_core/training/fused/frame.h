@@ -40,7 +40,8 @@ struct Frame {
     long at(int y, int x) const { return (y + r) * stride() + long(x + r) * channels; }
 };
 
-// Fill the margin: what lies on the other side of a periodic sample, zeros beyond an open edge.
+// Fill the margin: what lies on the other side of a periodic sample, which is at least r pixels wide and high, zeros
+// beyond an open edge.
 inline void fill(float* p, const Frame& f) {
     const long side = long(f.r) * f.channels, row = f.stride();
     if (!side) return;

@@ -1,5 +1,5 @@
 // The layers of the network: convolution, batch norm, leaky ReLU and 2x2 maximum or pixel shuffle, in two sweeps over
-// the samples forward and two backward. Maps may be read up to 16 floats past their end.
+// the samples forward and two backward. Maps may be read up to 16 floats past their end (SLACK in __init__.py).
 
 #include <functional>
 #include <vector>
@@ -41,7 +41,8 @@ template <int IN, int CONV, int K> std::vector<float> kernel_of(const float* w, 
     return kernel;
 }
 
-// Gradients of a convolution: of its input (not of the first layer's) and its weights. ``prepare`` makes dy of a sample.
+// Gradients of a convolution: of its input (unless dx is null, or it is the first layer's) and of its weights.
+// prepare(i) makes dy of sample i.
 template <int IN, int CONV, int K, class F>
 void convolution_back(const float* x, const Frame& fx, float* dy, const Frame& fy, int n, const float* kernel,
                       float* dx, float* dw, int out, int in, bool parities, int threads, F prepare) {
@@ -49,13 +50,14 @@ void convolution_back(const float* x, const Frame& fx, float* dy, const Frame& f
     const int groups = (n + GROUP - 1) / GROUP, together = fy.height * fy.width < 256 ? GROUP : 1;
     std::vector<float> sums(groups * G::size, 0.0f);
     std::function<void(const float*, float*)> input = [](const float*, float*) {};
-    if constexpr (IN > 3) {  // nobody asks for the gradient of the spins that the network is given
-        const auto rows = row_function<CONV, IN, K>(fy.width);
-        input = [&fx, &fy, rows, turned = Packed<CONV, IN, K>(kernel, true)](const float* d, float* to) {
-            for (int Y = 0; Y < fy.height; Y++)
-                rows(d + Y * fy.stride(), fy.stride(), turned, to + fx.at(Y, 0), fy.width);
-        };
-    }
+    if constexpr (IN > 3)  // nobody asks for the gradient of the spins that the network is given
+        if (dx) {
+            const auto rows = row_function<CONV, IN, K>(fy.width);
+            input = [&fx, &fy, rows, turned = Packed<CONV, IN, K>(kernel, true)](const float* d, float* to) {
+                for (int Y = 0; Y < fy.height; Y++)
+                    rows(d + Y * fy.stride(), fy.stride(), turned, to + fx.at(Y, 0), fy.width);
+            };
+        }
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int g = 0; g < groups; g++)
         for (int i = g * GROUP, end = std::min(n, i + GROUP); i < end; i += together) {
@@ -147,6 +149,11 @@ void backward(const float* x, float* y, int n, int height, int width, int margin
 }  // namespace
 
 // The layers that the network has: channels in, channels out, what follows the norm. 1 is returned for any other.
+//
+// With r = 2 (POOL) or 1: x (n, height + 2r, width + 2r, in) with its margin; w (channels, in, 5, 5); y (n, height + 2r,
+// width + 2r, CONV), the convolution's output, whose margin the backward call alone writes. gain, bias, mean and inverse
+// = 1/sqrt(variance + eps) have one number per channel. out has a margin of ``margin`` pixels around height/2 x width/2
+// (POOL), 2 height x 2 width (SHUFFLE) or height x width (KEEP, 4 x channels each).
 #define LAYERS(X) X(3, 6, POOL) X(6, 12, POOL) X(12, 24, POOL) X(24, 48, POOL) \
     X(48, 24, SHUFFLE) X(24, 12, SHUFFLE) X(12, 6, SHUFFLE) X(6, 3, KEEP)
 

@@ -9,10 +9,11 @@
 
 namespace {
 
+// What follows the norm: the 2x2 maximum; channels (row parity, column parity, channel) become pixels of the doubled
+// lattice; nothing, those channels stay as they are.
 enum Kind { POOL, SHUFFLE, KEEP };
 
 constexpr int LANES = 48;  // a run of 48 values meets the same channels as the next one: all counts divide it
-constexpr int TABLE = LANES + 8;
 
 typedef Vector<8> V;
 
@@ -20,9 +21,9 @@ inline V leaky(V x, float slope) { return x > 0 ? x : slope * x; }
 
 // Batch norm as y -> scale y + shift, and what its gradient needs, for C channels in turn.
 struct Norm {
-    float scale[TABLE], shift[TABLE], mean[TABLE], inverse[TABLE];
+    float scale[LANES], shift[LANES], mean[LANES], inverse[LANES];
     Norm(const float* gain, const float* bias, const float* m, const float* i, int C) {
-        for (int j = 0; j < TABLE; j++) {
+        for (int j = 0; j < LANES; j++) {
             const int c = j % C;
             mean[j] = m[c], inverse[j] = i[c];
             scale[j] = gain[c] * i[c], shift[j] = bias[c] - m[c] * scale[j];
@@ -30,7 +31,7 @@ struct Norm {
     }
 };
 
-// The sums of n samples, each (2, LANES), to totals of C channels.
+// The sums of n samples, (n, 2, LANES), of whose LANES ``run`` are used, to totals of C channels.
 struct Totals {
     double of[2][LANES] = {};
     Totals(const std::vector<double>& sums, int n, int run, int C) {
@@ -42,9 +43,9 @@ struct Totals {
 
 // The gradient before the norm is scale g + constant + slope y, with the sums of g and of g times the normed value.
 struct Through {
-    float constant[TABLE], slope[TABLE];
+    float constant[LANES], slope[LANES];
     Through(const Totals& totals, const Norm& norm, int C, double count) {
-        for (int j = 0; j < TABLE; j++) {
+        for (int j = 0; j < LANES; j++) {
             const double s = norm.scale[j], a = totals.of[0][j % C] / count, b = totals.of[1][j % C] / count;
             constant[j] = float(-s * (a - b * norm.mean[j] * norm.inverse[j]));
             slope[j] = float(-s * b * norm.inverse[j]);
@@ -65,8 +66,9 @@ inline void add_moments(const float* y, long length, double* sums) {
     for (int j = 0; done + j < length; j++) sums[j] += y[done + j], sums[LANES + j] += double(y[done + j]) * y[done + j];
 }
 
-// RUN contiguous values of y go to contiguous values of out; their channels are C in turn. Vectors may read past the
-// run (what is there is not used), and write no further.
+// A run: ``length`` contiguous values of y that go to contiguous values of out; their channels are C in turn. Vectors
+// read up to 4 values past it (what is there is not used), and write none there. KEEP takes two pixels at a time: its
+// width is even.
 template <int C, Kind KIND> struct Run {
     static constexpr int length = KIND == POOL ? C : KIND == SHUFFLE ? 2 * C : 24;
     static constexpr int vectors = (length + 7) / 8, rest = length % 8;
