@@ -99,11 +99,11 @@ def run_tasks(tasks: Mapping[Hashable, Task[T]], report: Callable[..., None] | N
                     todo.remove(key := ready.pop())
                     running[processes.submit(tasks[key].job, report=partial(_put, queue))] = key
                 done, _ = wait(running, LOOK, FIRST_COMPLETED)
-                results |= {running.pop(future): future.result() for future in done}
-                while not queue.empty():
+                while not queue.empty():  # before the results: a job that fails has told something, too
                     told = queue.get()
                     if report is not None:
                         report(*told)
+                results |= {running.pop(future): future.result() for future in done}
         except BaseException:
             processes.shutdown(wait=False, cancel_futures=True)
             raise

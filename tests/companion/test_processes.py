@@ -20,6 +20,7 @@ def note(folder, name, seconds=0.0, *, report):
 
 
 def fail(*, report):
+    report("last words")
     raise ValueError("this task fails")
 
 
@@ -46,10 +47,13 @@ def test_two_workers_work_at_the_same_time(tmp_path):
 
 
 def test_an_error_ends_what_has_not_begun(tmp_path):
-    tasks = {"bad": Task(fail, work=10), "later": Task(partial(note, tmp_path, "later"), ("bad",))}
+    """Neither what waits for the task that fails nor what does not; what it reported before is passed on."""
+    tasks = {"bad": Task(fail, work=10), "after": Task(partial(note, tmp_path, "after"), ("bad",)),
+             "later": Task(partial(note, tmp_path, "later"))}
+    told = []
     with pytest.raises(ValueError, match="this task fails"):
-        run_tasks(tasks, workers=1)
-    assert not list(tmp_path.iterdir())
+        run_tasks(tasks, told.append, workers=1)
+    assert not list(tmp_path.iterdir()) and told == ["last words"]
 
 
 @pytest.mark.parametrize("after, message", [({"a": ("b",), "b": ("a",)}, "wait for each other"),
