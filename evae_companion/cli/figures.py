@@ -59,9 +59,13 @@ def _run(path: Path, root: Path, preset: str) -> None:
     from evae_companion import bundle
 
     requests = notebook_runner.requests_file(root, preset, path.stem)
-    requests.unlink(missing_ok=True)
-    with notebook_runner.environment({preview.REQUESTS: str(requests)}):
+    partial = requests.with_suffix(".partial")  # a notebook that fails, or is stopped, has not asked for everything
+    for file in (requests, partial):
+        file.unlink(missing_ok=True)
+    with notebook_runner.environment({preview.REQUESTS: str(partial)}):
         notebook_runner.run(path, root / "build" / preset / path.name, root, {"preset": preset})
+    if partial.is_file():
+        partial.replace(requests)
     with user_errors():
         bundle.thin_preset(preset)
 

@@ -276,6 +276,9 @@ for time in (1, 2):
         assert outputs(root / "build" / "smoke" / "04_fourth.ipynb") == "['off', None, None]\n"
         (asked,) = (root / "build" / "smoke" / "requests" / "04_fourth.txt").read_text().splitlines()
         assert asked == identity({"kind": "outer"})[1]
+    notebook(root, "04_fourth", nested, "1 / 0")
+    assert command.main(["figures", "--preset", "smoke", "--only", "04"], root) == 1
+    assert not list((root / "build" / "smoke" / "requests").glob("*.txt")), "it has not asked for everything"
 
 
 # preview ------------------------------------------------------------------------------------------------------------
