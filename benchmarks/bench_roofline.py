@@ -19,7 +19,8 @@ from evae_core.training import fused
 from evae_core.training.step import make_step
 
 LIMITS = Library("roofline", [Path(__file__).with_name("roofline.cpp")])
-KINDS = {fused.POOL: (1, 25), fused.SHUFFLE: (4, 9), fused.KEEP: (4, 9)}  # channels an output channel takes, taps
+# Channels that a convolution makes per channel of its layer, and its taps.
+KINDS = {fused.POOL: (1, 25), fused.SHUFFLE: (4, 9), fused.KEEP: (4, 9)}
 
 
 def least(work, repeats: int = 7) -> float:
@@ -39,7 +40,7 @@ def limits() -> tuple[float, float]:
     rounds, n = 10**7, 2**24
     multiply_add, triad = LIMITS.function("multiply_add"), LIMITS.function("triad")
     arrays = torch.empty(n), torch.ones(n), torch.ones(n)
-    return (160e-9 * rounds / least(lambda: multiply_add(argument(rounds))),
+    return (1e-9 * multiply_add(argument(1)) * rounds / least(lambda: multiply_add(argument(rounds))),
             12e-9 * n / least(lambda: triad(*map(argument, (*arrays, n)))))
 
 

@@ -96,7 +96,8 @@ def against(commit: str, cases, repeats: int) -> None:
                                   cwd=folder, env=os.environ | {"PYTHONPATH": folder}) as old:
                 def older(old=old) -> None:
                     print(file=old.stdin, flush=True)
-                    old.stdout.readline()
+                    if not old.stdout.readline():
+                        raise SystemExit(f"the compiled step of {commit} does not run here; see above")
 
                 found = in_turns({"now": lambda step=step, spins=spins: step.update(spins), "old": older}, repeats)
                 old.stdin.close()
@@ -119,7 +120,7 @@ def losses_of(step, data: torch.Tensor, batch: int, steps: int, seed: int, resta
 
 
 def agreement(size: int, batch: int, seeds: int, steps: int) -> None:
-    """Losses of every variant from the same trained weights, on the same batches and noise, a seed each.
+    """Losses of every variant from the same trained weights, on the same batches and noise; seeds 0 to ``seeds`` - 1.
 
     From random weights the moment at which a run leaves the plateau of uniform outputs differs so much from seed to
     seed that any form of the step would pass.

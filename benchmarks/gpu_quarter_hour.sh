@@ -95,6 +95,6 @@ for step in "${all[@]}"; do
     [[ $step == what && $code == 77 ]] && exit 77
     timeout --kill-after=5 "$pack" "$python" "$here/gpu_pack.py" > "$EVAE_GPU_WORK/packed" || { echo "=== packing failed"; status=1; }
 done
-cat "$EVAE_GPU_WORK/packed"
+[[ -f $EVAE_GPU_WORK/packed ]] && cat "$EVAE_GPU_WORK/packed"
 echo "=== $((SECONDS - begun)) of $total s"
 exit $status

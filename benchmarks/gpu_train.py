@@ -96,16 +96,17 @@ def data() -> int:
     for first, n in shards(spec, size):
         start = time.perf_counter()
         if bare.left() < 1.5 * longest + 3:
-            print(f"data: no time left, {int(np.isfinite(kept['energy']).sum())} of {total} are made", flush=True)
+            made = int(np.isfinite(kept["energy"]).sum()) if kept else 0
+            print(f"data: no time left, {made} of {total} are made", flush=True)
             break
-        made = anneal(H, spec.shape, n, spec.seed, "cuda", spec.schedule, first, keep=True)
+        states = anneal(H, spec.shape, n, spec.seed, "cuda", spec.schedule, first, keep=True)
         annealed = time.perf_counter() - start
-        found = dataset.verify(H, made, spec.schedule.tolerance)
+        found = dataset.verify(H, states, spec.schedule.tolerance)
         digests.append(found.pop("digest"))
-        found["rest_energy"] = dataset.rest_energies(H, made, "cuda")
+        found["rest_energy"] = dataset.rest_energies(H, states, "cuda")
         for key, values in found.items():
             kept.setdefault(key, np.full(total, np.nan))[first:first + n] = values
-        spins[first:first + n] = made.half().cpu().numpy()
+        spins[first:first + n] = states.half().cpu().numpy()
         np.savez(WORK / "statistics.npz", **kept)
         bare.write("data", described(spec, kept, np.concatenate(digests)) | {
             "seconds": time.perf_counter() - begun, "seconds_annealing": annealed + (
@@ -114,6 +115,8 @@ def data() -> int:
         print(f"[{bare.left():6.1f} s left] data: replicas {first} to {first + n - 1}, {annealed:.1f} s to "
               f"anneal of {time.perf_counter() - start:.1f} s", flush=True)
     spins.flush()
+    if not kept:
+        return 1
     stays = chosen(spec, kept, 0, spec.train)[:SAMPLE]
     np.savez(WORK / "sample.npz", spins=spins[stays], **{key: values[stays] for key, values in kept.items()})
     print(f"data: {bare.read('data')}", flush=True)
@@ -321,6 +324,7 @@ def train(steps: int | None) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("step", choices=("data", "train"))
-    parser.add_argument("--steps", type=int, help="of every stage; default: as many as fit")
+    parser.add_argument("--steps", type=int, help="of every stage; default: as many as fit; a later "
+                        "call keeps those of the first")
     chosen_step = parser.parse_args()
     sys.exit(data() if chosen_step.step == "data" else train(chosen_step.steps))
