@@ -44,8 +44,8 @@ from evae_core.training.step import fused_available
 
 _Data = TypeVar("_Data", bound=Hashable)  # identifies the data set of a sweep
 FEW_STEPS = 400  # up to this number of steps, starting processes costs more seconds than it saves
-# Steps x batch x sites of a stage above which a CPU trains it with the fused passes. Such a stage saves some 3 s, and
-# compiling costs 6 s once per machine. Shorter stages run as plain torch.
+# Steps x batch x sites of a stage above which a CPU trains it with the fused passes. Such a stage saves seconds, and
+# compiling costs some 8 s once per machine. Shorter stages run as plain torch.
 FUSED_WORK = 5e6
 
 

@@ -49,7 +49,7 @@ def check_count(name: str, value: Any, least: int = 0, most: int | None = None) 
         raise TypeError(f"{name} must be an integer, got {value!r:.{SHOWN}}")
     number = int(value)
     if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {value!r}")
+        raise ValueError(f"{name} must be at least {least}, got {value!r:.{SHOWN}}")
     if most is not None and number > most:
         raise ValueError(f"{name} must be at most {most}, got {value!r:.{SHOWN}}")
     return number

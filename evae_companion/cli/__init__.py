@@ -71,7 +71,7 @@ _BEGIN = """to begin with:
   evae preview                   figures and score card as recorded, in two minutes
   evae figures --list            the notebooks and what they show
   evae figures --preset smoke    the paper's in a few minutes, hardly trained
-  make lab                                      JupyterLab, on the notebook to start with
+  make lab                       JupyterLab, on the notebook to start with
   evae COMMAND --help            a command's options
 
 exit codes: 0 done, 1 failed (the last line says what), 2 wrong command line, 3 the minutes are over and the same
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     preset: dict[str, Any] = {"help": "smoke, laptop, desktop or paper (default: EVAE_PRESET where it is set, else "
                                       "laptop)"}
     only: dict[str, Any] = {"nargs": "+", "metavar": "NN", "default": [],
-                            "help": "numbers of the notebooks to run (default: all)"}
+                            "help": "numbers of the notebooks to run, instead of all"}
 
     preview = commands.add_parser("preview", help="show the recorded figures and score card; nothing is computed")
     preview.add_argument("--preset", help="whose record (default: EVAE_PRESET where it is set, else every record, the "

@@ -19,9 +19,9 @@ what the vibrations of the lattice change is a thousandth of that; apart, each c
 Virtual atoms are seen twice. The paper weighs them by their own distance, |R_j + s_t S_j - R_i|, which depends on how
 S_j stands to the bond; an exchange that does not, J(r) S_i.S_j, is then a cancellation that the network has to learn,
 and the forces show what is left of it. So there is a second row, that of the arrow from the real atom to its virtual
-one, weighed by a network of the real distance: :func:`arrows`. Then S_i.sum_j J(r_ij) S_j is a number of D. On NiO (47
-frames, radial functions fixed) the best linear energy without these rows leaves 12 % of the forces and 46 % of the
-magnetic forces it was fitted to, and 2 % and 5 % with them.
+one, weighed by a network of the real distance: :func:`spin_channels`. Then S_i.sum_j J(r_ij) S_j is a number of D. On
+NiO (47 frames, radial functions fixed) the best linear energy without these rows leaves 12 % of the forces and 46 % of
+the magnetic forces it was fitted to, and 2 % and 5 % with them.
 
 And r is
 :math:`\rho = \sqrt{r^2 + p^2}` throughout, not 1/(r + p). An atom's own virtual atom reaches r = 0 when its moment

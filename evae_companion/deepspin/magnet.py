@@ -3,7 +3,7 @@ r"""A small ferromagnet to try everything on: an fcc crystal with nearest neighb
 Atoms of iron's mass with moments of 2.2 mu_B, Morse pairs of 0.35 eV, and an exchange of some 5 meV a bond (for unit
 moments) that depends on the bond's length. It is made up: magnons (up to 18 THz) and phonons (up to 8 THz) lie close
 together and the Curie temperature, near 190 K, far below melting, so that little motion shows much. A crystal has its
-closed forms: see tests/test_deepspin_spectra.py.
+closed forms: see tests/deepspin/test_deepspin_spectra.py.
 """
 
 from __future__ import annotations

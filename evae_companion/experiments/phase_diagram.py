@@ -116,7 +116,7 @@ def evidence(row: Mapping[str, Any], collapsed: float) -> str:
 
     Parameters
     ----------
-    row : of :func:`by_chain`.
+    row : of :func:`~evae_companion.cluster.tables.by_chain`.
     collapsed : generated states are one below this share of the k-space MSE of the data (claims.COLLAPSED).
     """
     if not row["reconstruction"] < LEARNED * row["plateau"]:

@@ -1,4 +1,4 @@
-"""One optimiser step, in the form that suits the device: plain torch, fused passes, or ready for a CUDA graph."""
+"""One optimiser step, in the form that suits the device: plain torch, layers in C++ (fused), or for a CUDA graph."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from evae_core.validation import check_choice, check_is, check_number, check_see
 # choice for convolutions too. bfloat16 is faster and coarser: ask for it. The losses are float32 in every case.
 PRECISION = {"cpu": "float32", "cuda": "tf32"}
 PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "tf32", "bfloat16")}
-# Lattice sites from which a single step uses the compiled kernels unless told otherwise: the compiler's 6 seconds, once
-# a machine, are saved in some 60 steps at 64 x 64.
+# Lattice sites from which a single step uses the fused passes unless told otherwise: compiling them takes some 8 s,
+# once per machine.
 FUSED_SITES = 64 * 64
 
 
 class Step:
     """One optimiser step on a batch, made by :func:`make_step`.
 
-    ``mode``: ``"eager"`` or ``"compiled"``; ``precision``: see PRECISIONS.
+    ``mode``: ``"eager"`` (plain torch) or ``"compiled"`` (the fused passes); ``precision``: see PRECISIONS.
     """
 
     def __init__(self, model: VAE, hamiltonian: EnergyModel, beta: float, gamma: float, learning_rate: float,
@@ -88,6 +88,12 @@ def make_step(size: Any, hamiltonian: EnergyModel, beta: float, gamma: float, de
 
     ``step.model`` is the network, ``step.optimizer`` the optimiser.
 
+    Parameters
+    ----------
+    size : lattice side or (Ny, Nx), multiples of 16; with a ``model``, its own size counts.
+    hamiltonian : of L_H; its boundary is the model's.
+    beta, gamma : weights of L_KL and L_H.
+    seed : of the weights of a new model, and of the noise epsilon.
     fused : on a CPU, whether the passes of :mod:`evae_core.training.fused` are used; None: from 64 x 64 sites on
         and where they can be had (if not, ``report``, or standard error, gets one line). They give the same losses to
         rounding.

@@ -157,7 +157,7 @@ def _measure(folder: Path, p: RunPreset, plan: list[Stage], trainings: dict[str,
 
 
 def arguments(found: SimpleNamespace) -> dict[str, Any]:
-    """Return the arguments of :func:`~evae_companion.plotting.guided_collapse` from the result of :func:`run`."""
+    """Return the arguments of :func:`~evae_companion.deepspin.plots.guided_collapse` from the result of :func:`run`."""
     table, inner = found.table, slice(1, -1)
     error = table["torque_error"][0, inner]
     levels = {reference: tuple(float(table[key][:, at].mean()) for key in ("mean", "relaxed_mean", "share"))
