@@ -159,7 +159,7 @@ def examples(draw) -> tuple[str, str, object]:
 def command_lines() -> st.SearchStrategy:
     """Command lines that are wrong, or ask for nothing but words."""
     word = st.one_of(st.sampled_from(["--preset", "smoke", "huge", "--only", "01", "99", "x", "--minutes", "-1", "nan",
-                                      "inf", "1e999", "--list", "--recorded", "--yes", "--", "-", "", "--help",
+                                      "inf", "1e999", "--list", "--all", "--yes", "--", "-", "", "--help",
                                       "a\\b"]),
                      st.text(max_size=6).filter(lambda text: "\0" not in text))
     # A right line of these two would compute for minutes or hours.
