@@ -20,7 +20,7 @@ REHEARSAL = os.environ.get("EVAE_REHEARSAL") == "1"
 _MARKED = "-rehearsal" if REHEARSAL else ""
 WORK = Path(os.environ.get("EVAE_GPU_WORK") or ROOT / "build" / f"gpu-work{_MARKED}")
 OUT = Path(os.environ.get("OUT") or ROOT / "build" / f"gpu{_MARKED}")
-MOST_BYTES, DECODER_FILES = 16_000_000, 3
+MAX_BYTES, DECODER_FILES = 16_000_000, 3
 STEPS = ("what", "verify", "speed", "step", "data", "train")
 FIRST_GAMMAS = (1.0, 100.0, 500.0, 1e3, 2e3, 5e3, 10.0, 1e4)  # decoders of the first sweep that are packed first
 MARK = "REHEARSAL on a CPU: no number here is a measurement"
@@ -109,7 +109,7 @@ def _states(found: dict[str, Any], files: dict[str, Any], given: dict[str, np.nd
     wanted += [(f"{name}/generated", file["generated"]) for name, file in files.items()]
     states = given
     for key, array in wanted:  # all of a stage's take the place of the first two
-        if _size(states | {key: array}) < MOST_BYTES:
+        if _size(states | {key: array}) < MAX_BYTES:
             states = states | {key: array}
     return states
 
@@ -124,7 +124,7 @@ def _decoders(found: dict[str, Any], files: dict[str, Any]) -> list[dict[str, np
     packed: list[dict[str, np.ndarray]] = [{}]
     for name in dict.fromkeys(name for name in wanted if name in files):
         one = {f"{name}/{key}": files[name][key] for key in files[name].files if key.startswith("decoder.")}
-        if _size(packed[-1] | one) > MOST_BYTES:
+        if _size(packed[-1] | one) > MAX_BYTES:
             if len(packed) == DECODER_FILES:
                 break
             packed.append({})

@@ -5,8 +5,8 @@
 The data set is that of the preset, annealed, verified and without the states that come to rest in the lowest state
 known; it stays in WORK, in half precision, for as long as the machine does. The sweeps are trained in the order of
 :func:`sweeps`, every stage measured after it as the companion measures stages. All stages have as many steps as let
-all sweeps fit into the time, at most MOST and at least LEAST; a stage that no longer fits is not begun. A second call
-goes on where the first one ended.
+all sweeps fit into the time, at most MAX_STEPS and at least MIN_STEPS; a stage that no longer fits is not begun. A
+second call goes on where the first one ended.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from evae_companion.training_plans import BETA
 from evae_core.losses import LOSSES
 from evae_core.training import Stage, stage_schedule, with_lr_backoff
 
-MOST, LEAST = (3, 3) if REHEARSAL else (1500, 250)  # steps of a stage; LEAST: those of the preset desktop
+MAX_STEPS, MIN_STEPS = (3, 3) if REHEARSAL else (1500, 250)  # steps of a stage; MIN_STEPS: those of the preset desktop
 FIRST = 3 if REHEARSAL else 1600  # least steps of a first stage: from 1600 on, train_stage chooses among random starts
 OVERHEAD = 5.0  # seconds of a stage besides its steps, before one has been measured: capture, evaluation
 # A cosine down to a tenth, as at the preset desktop: stages are far shorter than the paper's.
@@ -173,18 +173,18 @@ class HalfSet:
 
 def first_steps(steps: int) -> int:
     """Of a stage from random weights, where the others take so many."""
-    return max(FIRST, 2 * steps) if steps > LEAST else FIRST
+    return max(FIRST, 2 * steps) if steps > MIN_STEPS else FIRST
 
 
 def steps_a_stage(p: RunPreset, ms: float, seconds: float) -> int:
-    """As many steps as let all sweeps fit into the seconds, at most MOST and at least LEAST."""
+    """As many steps as let all sweeps fit into the seconds, at most MAX_STEPS and at least MIN_STEPS."""
     stages = in_order(p)
     firsts = sum(stage.parent is None for stage in stages)
-    for steps in range(MOST, LEAST, -50):
+    for steps in range(MAX_STEPS, MIN_STEPS, -50):
         taken = steps * (len(stages) - firsts) + first_steps(steps) * firsts
         if OVERHEAD * len(stages) + 1e-3 * ms * taken <= seconds:
             return steps
-    return LEAST
+    return MIN_STEPS
 
 
 def ms_measured(size: int, batch: int) -> float:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from evae_core.validation import check_array, check_count, check_number
 
-MOST_STEPS = 2**20  # rows or columns that a bond may span; none does that lies in a sample
+MAX_STEPS = 2**20  # rows or columns that a bond may span; none does that lies in a sample
 
 
 Matrix = tuple[tuple[float, float, float], ...]
@@ -126,7 +126,7 @@ def couplings_of(bonds: Iterable[Bond], B: float, K: float, terms: Iterable[Term
 def bond_of(dy: int, dx: int, M: np.ndarray) -> Bond:
     """The bond (dy, dx) of E = -S_i^T M S_j, seen from the end that is kept: J = M_xx, D and Gamma from the rest."""
     for name, value in (("dy", dy), ("dx", dx)):
-        check_count(name, value, -MOST_STEPS, MOST_STEPS)
+        check_count(name, value, -MAX_STEPS, MAX_STEPS)
     if (dy, dx) == (0, 0):
         raise ValueError("a term's bond must couple different sites, got displacement (0, 0)")
     if (dy, dx) < (0, 0):
@@ -156,7 +156,7 @@ def shell(dy: int, dx: int, J: float) -> list[tuple[int, int, float]]:
     [(0, 2, 0.1), (2, 0, 0.1)]
     """
     for name, value in (("dy", dy), ("dx", dx)):
-        check_count(name, value, -MOST_STEPS, MOST_STEPS)
+        check_count(name, value, -MAX_STEPS, MAX_STEPS)
     check_number("J", J, -inf)
     equal = {(a * u, b * v) for u, v in ((dy, dx), (dx, dy)) for a in (1, -1) for b in (1, -1)}
     return [(u, v, J) for u, v in sorted(equal) if (u, v) > (0, 0)]

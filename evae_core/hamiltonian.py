@@ -30,7 +30,7 @@ from evae_core.bonds import Bond, Couplings, Term, bond_field, bond_matrix, chec
 from evae_core.validation import check_choice, check_is, check_number
 
 DMI_TYPES = ("bloch", "neel")
-MOST_SITES = 2**28  # of one configuration: 3 GB
+MAX_SITES = 2**28  # of one configuration: 3 GB
 
 
 def check_spins(spins: Tensor, name: str = "spins", *, unit: bool = False, magnetic: Any = None) -> None:
@@ -228,8 +228,8 @@ class Hamiltonian:
             ny, nx = (operator.index(n) for n in shape)
         except (TypeError, ValueError, RuntimeError):
             raise ValueError(f"shape must be (Ny, Nx), two positive integers, got {shape!r}") from None
-        if abs(ny) > MOST_SITES or abs(nx) > MOST_SITES or abs(ny * nx) > MOST_SITES:
-            raise ValueError(f"shape must have at most {MOST_SITES} sites, got {(ny, nx)}")
+        if abs(ny) > MAX_SITES or abs(nx) > MAX_SITES or abs(ny * nx) > MAX_SITES:
+            raise ValueError(f"shape must have at most {MAX_SITES} sites, got {(ny, nx)}")
         least = 2 if self.periodic else 1
         if ny < least or nx < least:
             raise ValueError(f"shape must be at least {least} x {least} for this boundary, got {(ny, nx)}")

@@ -17,7 +17,7 @@ from evae_core.model import VAE
 from evae_core.validation import check_count, check_is, check_number
 
 K_STEPS = 200
-MOST_STEPS = 10**6
+MAX_STEPS = 10**6
 PATIENCE = 100  # the mapping has saturated when this many steps gain less than ...
 GAIN = 0.05  # ... this share of the remaining error
 
@@ -85,7 +85,7 @@ def _check(model: VAE, steps: Any) -> None:
     check_is("model", model, VAE)
     if model.training:
         raise ValueError("model must be in eval mode, or a decoded state depends on its neighbours; call model.eval()")
-    check_count("steps", steps, 1, MOST_STEPS)
+    check_count("steps", steps, 1, MAX_STEPS)
 
 
 @torch.no_grad()

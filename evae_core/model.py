@@ -28,7 +28,7 @@ from evae_core.losses import EnergyModel, Losses, energy_loss, kl_loss, reconstr
 from evae_core.presets import LOGVAR_MOST, VAEConfig
 from evae_core.validation import check_count, check_is, check_number
 
-MOST_STATES = 10**7  # decoded at once
+MAX_STATES = 10**7  # decoded at once
 
 
 def _collapse(axis_parity: int) -> Tensor:
@@ -273,7 +273,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def generate(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """X'_out: n states (n, 3, Ny, Nx) decoded from z ~ N(0, 1), batch norm as trained (model in eval mode)."""
-        check_count("n", n, 1, MOST_STATES)
+        check_count("n", n, 1, MAX_STATES)
         if self.training:
             raise ValueError("generate needs the model in eval mode; call model.eval() first")
         z = torch.randn(n, self.latent, generator=generator, device=next(self.parameters()).device)

@@ -20,7 +20,7 @@ from torch import Tensor
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
 from evae_core.validation import check_array, check_flag, check_number
 
-MOST_SIDE, MOST_RATIO = 1e6, 1000  # of a box whose skyrmions are counted: copies fill a square around it
+MAX_SIDE, MAX_RATIO = 1e6, 1000  # of a box whose skyrmions are counted: copies fill a square around it
 
 
 def _checked(spins: Tensor, mask: Any = None) -> tuple[Tensor, Tensor | None]:
@@ -186,9 +186,9 @@ def find_skyrmions(spins: Tensor, threshold: float = 0.0, periodic: bool = True)
 
 def _check_centres(centres: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, float, float]:
     box = check_array("shape", shape, (2,))
-    if box.min() < 1 or box.max() > MOST_SIDE or box.max() > MOST_RATIO * box.min():
-        raise ValueError(f"shape must be (Ny, Nx), two numbers from 1 to {MOST_SIDE:.0g}, of which none is more than "
-                         f"{MOST_RATIO} times the other, got {shape!r:.60}")
+    if box.min() < 1 or box.max() > MAX_SIDE or box.max() > MAX_RATIO * box.min():
+        raise ValueError(f"shape must be (Ny, Nx), two numbers from 1 to {MAX_SIDE:.0g}, of which none is more than "
+                         f"{MAX_RATIO} times the other, got {shape!r:.60}")
     return check_array("centres", centres, (None, 2), empty=True), float(box[0]), float(box[1])
 
 

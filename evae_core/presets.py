@@ -19,7 +19,7 @@ DECADES_BETA = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 DECADES_GAMMA = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e5, 1e6)
 
 
-MOST_LATENT = 10**5
+MAX_LATENT = 10**5
 LOGVAR_MOST = 4.0  # log sigma^2 stays below it
 
 
@@ -34,12 +34,12 @@ class VAEConfig:
     logvar_start: float = -6.0  # bias of the head log sigma^2 before training: chosen here
 
     def __post_init__(self) -> None:
-        check_count("latent", self.latent, 1, MOST_LATENT)
+        check_count("latent", self.latent, 1, MAX_LATENT)
         if not isinstance(self.filters, tuple) or not self.filters:
             raise TypeError(f"filters must be a tuple of integers, got {self.filters!r}")
         for filters in self.filters:
-            check_count("filters", filters, 1, MOST_LATENT)
-        check_count("hidden", self.hidden, 1, MOST_LATENT)
+            check_count("filters", filters, 1, MAX_LATENT)
+        check_count("hidden", self.hidden, 1, MAX_LATENT)
         check_number("slope", self.slope, 0.0, 1.0, equal=True)
         check_number("logvar_start", self.logvar_start, -100.0, LOGVAR_MOST, equal=True)
 

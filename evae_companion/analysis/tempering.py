@@ -21,7 +21,7 @@ from scipy.special import erfc, erfcinv
 from torch import Tensor
 
 from evae_core.annealing import heat_bath, replicas_from
-from evae_core.hamiltonian import MOST_SITES, Hamiltonian, check_hamiltonian, check_spins
+from evae_core.hamiltonian import MAX_SITES, Hamiltonian, check_hamiltonian, check_spins
 from evae_core.validation import check_array, check_count, check_number
 
 
@@ -44,7 +44,7 @@ def temperatures(T_low: float, T_high: float, sites: int, swap_rate: float = 0.2
     """
     T_high = check_number("T_high", T_high, most=1e6)
     T_low, swap_rate = check_number("T_low", T_low, below=T_high), check_number("swap_rate", swap_rate, below=1.0)
-    check_count("sites", sites, 1, MOST_SITES)
+    check_count("sites", sites, 1, MAX_SITES)
     check_number("heat_capacity", heat_capacity, most=1e3)
     step = 2 * float(erfcinv(swap_rate)) / math.sqrt(sites * heat_capacity)
     return np.geomspace(T_low, T_high, max(2, math.ceil(math.log(T_high / T_low) / step) + 1))
@@ -79,7 +79,7 @@ class Tempering:
         if len(self.T) < 2 or not (self.T > 0).all() or not (np.diff(self.T) > 0).all():
             raise ValueError(f"temperatures must be at least two ascending positive numbers, got {temperatures!r}")
         self.shape, self.H, self.device = H.check_shape(shape), H, device
-        self.runs = check_count("runs", runs, 1, MOST_SITES)
+        self.runs = check_count("runs", runs, 1, MAX_SITES)
         self.every, self.overrelax = check_count("every", every, 1), check_count("overrelax", overrelax)
         self._rng = np.random.default_rng([check_count("seed", seed), 3])
         count = len(self.T)

@@ -25,9 +25,9 @@ from evae_core.validation import check_is, check_number, check_numbers
 
 Array = np.ndarray[Any, Any]
 TOO_CLOSE = 0.3  # angstrom; the shortest bond there is (H2) has 0.74
-# Lattice planes closer than cutoff / MOST_IMAGES: more than twice that many images of one atom on a line through it.
+# Lattice planes closer than cutoff / MAX_IMAGES: more than twice that many images of one atom on a line through it.
 # Primitive cells of real crystals stay below 4 at a cut-off of 6 angstrom; beyond, the unit of length is wrong.
-MOST_IMAGES = 6
+MAX_IMAGES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,10 +168,10 @@ def find_neighbours(positions: Tensor, cells: Tensor, types: Tensor, cutoff: flo
 
 
 def check_heights(cells: Tensor, cutoff: float) -> None:
-    """ValueError where lattice planes of a cell lie nearer than cutoff / MOST_IMAGES: see there."""
+    """ValueError where lattice planes of a cell lie nearer than cutoff / MAX_IMAGES: see there."""
     heights = 1.0 / torch.linalg.inv(cells).norm(dim=-2)  # columns of the inverse: reciprocal vectors
-    if float(heights.min()) < cutoff / MOST_IMAGES:
-        raise ValueError(f"cells must be at least {cutoff / MOST_IMAGES:.3g} angstrom high for a cutoff of {cutoff:g}, "
+    if float(heights.min()) < cutoff / MAX_IMAGES:
+        raise ValueError(f"cells must be at least {cutoff / MAX_IMAGES:.3g} angstrom high for a cutoff of {cutoff:g}, "
                          f"got {float(heights.min()):.3g}; repeat the cell, or mind the unit of length")
 
 

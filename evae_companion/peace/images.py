@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 from scipy import fft, ndimage
 
-from evae_companion.peace.optics import MOST_CROP
+from evae_companion.peace.optics import MAX_CROP
 from evae_core.validation import check_count, check_number, check_path
 
 SUFFIXES = (".tif", ".tiff", ".png")
-MOST_PIXELS = 2**26  # 8192 x 8192: beyond, an image is refused before it is decoded
+MAX_PIXELS = 2**26  # 8192 x 8192: beyond, an image is refused before it is decoded
 # What Pillow raises of files that are no images: SyntaxError of a broken PNG, EOFError and struct.error of a cut TIFF.
 BAD = (OSError, SyntaxError, EOFError, KeyError, IndexError, TypeError, ValueError, OverflowError, struct.error,
        zlib.error, Image.DecompressionBombError)
@@ -40,7 +40,7 @@ class Autocorrelation:
 def read_images(folder: Any) -> Iterable[np.ndarray]:
     """Yield the tif and png images of a folder in the order of their names, (ny, nx) float64; colour is refused.
 
-    Raises FileNotFoundError where there is none, ValueError for an image with colours, of more than MOST_PIXELS, or one
+    Raises FileNotFoundError where there is none, ValueError for an image with colours, of more than MAX_PIXELS, or one
     that cannot be read. One page of one file is in memory at a time.
     """
     folder = check_path("folder", folder)
@@ -56,9 +56,9 @@ def read_images(folder: Any) -> Iterable[np.ndarray]:
             for k in range(count):
                 with _named(path):
                     image.seek(k)
-                if image.width * image.height > MOST_PIXELS:  # as the header claims: nothing is decoded yet
+                if image.width * image.height > MAX_PIXELS:  # as the header claims: nothing is decoded yet
                     raise ValueError(f"{path} is refused: it claims {image.width} x {image.height} pixels, more than "
-                                     f"{MOST_PIXELS}")
+                                     f"{MAX_PIXELS}")
                 with _named(path):
                     page = np.array(image)
                 if page.ndim != 2:
@@ -142,9 +142,9 @@ def autocorrelation(frames: Any, crop: int = 96, *, background: float | None = N
     TypeError, ValueError
         see :func:`check_frame`, :func:`read_images`; no frame; a noise not less than the variance.
     """
-    check_count("crop", crop, 8, MOST_CROP)
+    check_count("crop", crop, 8, MAX_CROP)
     if background is not None:
-        check_number("background", background, 0.0, MOST_CROP)
+        check_number("background", background, 0.0, MAX_CROP)
     if camera_noise is not None:
         check_number("camera_noise", camera_noise, equal=True)
     if not isinstance(frames, (str, Path, Iterable)):

@@ -13,7 +13,7 @@ from evae_companion.peace import sizes as s
 from evae_companion.peace.calibration import Calibration, ScaleCalibration, rescaled
 from evae_companion.peace.images import Autocorrelation
 from evae_companion.peace.law import beam
-from evae_companion.peace.optics import MOST_CROP, Optics
+from evae_companion.peace.optics import MAX_CROP, Optics
 from evae_companion.peace.reduction import Reduction, matrix_of, reduce_cut, reduce_image
 from evae_core.validation import check_array, check_choice
 
@@ -193,8 +193,8 @@ def _cut(values: np.ndarray, lags: Any, unit: str, optics: Optics) -> tuple[np.n
     if np.abs(lags).max() < 1:
         raise ValueError(f"the lags reach no further than {np.abs(lags).max():.3g} camera pixels; are they in metres? "
                          "Then say unit='metres'")
-    if np.abs(lags).max() > MOST_CROP // 2:
-        raise ValueError(f"the lags reach {np.abs(lags).max():.3g} camera pixels, at most {MOST_CROP // 2} are taken; "
+    if np.abs(lags).max() > MAX_CROP // 2:
+        raise ValueError(f"the lags reach {np.abs(lags).max():.3g} camera pixels, at most {MAX_CROP // 2} are taken; "
                          f"is unit={unit!r} right?")
     beam2, nearest = beam(optics, lags * optics.q_step, 0.0)[0], int(np.argmin(np.abs(lags)))
     _not_plain(values, values[nearest] / beam2[nearest], np.abs(lags), beam2)

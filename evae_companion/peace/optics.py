@@ -16,8 +16,8 @@ from evae_core.validation import check_array, check_choice, check_count, check_n
 # "diameter": the size is the diameter.
 RADIUS = {"published": 1.0, "radius": 1.0, "diameter": 0.5}
 
-MOST_PIXELS = 2**16  # along a side of a camera
-MOST_CROP = 2**12  # the reduction's arrays grow as its square
+MAX_PIXELS = 2**16  # along a side of a camera
+MAX_CROP = 2**12  # the reduction's arrays grow as its square
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,8 @@ class Optics:
         check_choice("size", self.size, RADIUS)
         check_numbers("shape", self.shape, count=2)
         for side in self.shape:
-            check_count("shape", side, 2, MOST_PIXELS)
-        check_count("crop", self.crop, 8, MOST_CROP)
+            check_count("shape", side, 2, MAX_PIXELS)
+        check_count("crop", self.crop, 8, MAX_CROP)
         if self.mask is None:
             if self.mask_spacing is not None:
                 raise ValueError("mask_spacing is given without a mask")

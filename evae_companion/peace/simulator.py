@@ -21,8 +21,8 @@ from torch import Tensor
 from evae_companion.peace.optics import Optics
 from evae_core.validation import check_array, check_count, check_device, check_flag, check_is, check_number
 
-MOST_POINTS = 2**13  # along a side of the object plane: complex numbers there take 8 bytes a point
-MOST_GRAINS = 10**7
+MAX_POINTS = 2**13  # along a side of the object plane: complex numbers there take 8 bytes a point
+MAX_GRAINS = 10**7
 
 
 def spacing(optics: Optics, n: int) -> float:
@@ -133,16 +133,16 @@ def frames(optics: Optics, p: Any, sizes: Any, *, n: int = 512, count: int = 1, 
         see :func:`scatter` and :func:`coverage`; n below 16, count below 1, step negative.
     """
     check_is("optics", optics, Optics)
-    check_count("n", n, 16, MOST_POINTS)
+    check_count("n", n, 16, MAX_POINTS)
     check_count("count", count, 1, 10**6)
-    check_count("grains", grains, 1, MOST_GRAINS)
+    check_count("grains", grains, 1, MAX_GRAINS)
     check_count("seed", seed, 0, 2**63 - 1)
     check_flag("overlap", overlap)
     check_device(device)
     if step is not None:
         check_number("step", step, equal=True)
-        if step / spacing(optics, n) * count > MOST_POINTS:
-            raise ValueError(f"step must be less than {MOST_POINTS / count:g} grid points of this optics, got "
+        if step / spacing(optics, n) * count > MAX_POINTS:
+            raise ValueError(f"step must be less than {MAX_POINTS / count:g} grid points of this optics, got "
                              f"{step!r} m")
     sizes = check_array("sizes", sizes, (None,))
     p = check_array("p", p, sizes.shape)

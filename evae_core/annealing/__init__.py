@@ -28,8 +28,8 @@ __all__ = ["ALGORITHM", "Annealing", "Schedule", "anneal", "heat_bath", "lbfgs_r
            "runs_on"]
 
 DEVICES = ("auto", "cpu", "cuda")
-MOST_SITES = 2**34  # of all replicas of a call: 200 GB of spins
-MOST_SWEEPS = 10**7  # of a call at a constant temperature: days
+MAX_SITES = 2**34  # of all replicas of a call: 200 GB of spins
+MAX_SWEEPS = 10**7  # of a call at a constant temperature: days
 GLIDING = 8000  # sweeps after which a texture that still moves glides
 
 
@@ -105,8 +105,8 @@ class Annealing:
         shape = _check(H, shape)
         check_is("schedule", schedule, Schedule, type(None))
         n, seed, first = check_count("n", n, 1), check_seed(seed), check_count("first", first)
-        if n * shape[0] * shape[1] > MOST_SITES or first >= 2**62:
-            raise ValueError(f"n must be at most {MOST_SITES // (shape[0] * shape[1])} at this shape, and first below "
+        if n * shape[0] * shape[1] > MAX_SITES or first >= 2**62:
+            raise ValueError(f"n must be at most {MAX_SITES // (shape[0] * shape[1])} at this shape, and first below "
                              f"2**62, got n={n}, first={first}")
         self.H, self.schedule = H, schedule or Schedule()
         self._temperatures = self.schedule.temperatures()
@@ -197,8 +197,8 @@ def anneal(H: Hamiltonian, shape: Sequence[int], n: int, seed: int = 0, device: 
     check_is("progress", progress, Callable, type(None))
     check_flag("keep", keep)
     backend = _backend(device, H)
-    if n * ny * nx > MOST_SITES:
-        raise ValueError(f"n must be at most {MOST_SITES // (ny * nx)} at this shape, got {n}; anneal in parts")
+    if n * ny * nx > MAX_SITES:
+        raise ValueError(f"n must be at most {MAX_SITES // (ny * nx)} at this shape, got {n}; anneal in parts")
     stays = keep and hasattr(backend, "output_device")
     spins = torch.empty(n, 3, ny, nx, device=backend.output_device() if stays else "cpu")
 
@@ -302,7 +302,7 @@ def heat_bath(H: Hamiltonian, spins: Tensor, T: float, sweeps: int, seed: int = 
     """
     if not (isinstance(T, float) and T == float("inf")):
         T = check_number("T", T, LEAST_T)
-    sweeps, overrelax = check_count("sweeps", sweeps, 0, MOST_SWEEPS), check_count("overrelax", overrelax, 0, 10**4)
+    sweeps, overrelax = check_count("sweeps", sweeps, 0, MAX_SWEEPS), check_count("overrelax", overrelax, 0, 10**4)
     replicas, result = _load(H, spins, device, seed=check_seed(seed))
     replicas.sweep(np.full(sweeps, 1 / T), overrelax)
     return result()

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from evae_companion.deepspin.data import Frames
 from evae_companion.deepspin.descriptor import rows, switch
 from evae_companion.deepspin.model import DeepSpin, ModelSpec
-from evae_companion.deepspin.neighbours import MOST_IMAGES, displacements, find_neighbours
+from evae_companion.deepspin.neighbours import MAX_IMAGES, displacements, find_neighbours
 from evae_companion.deepspin.potential import evaluate, neighbours_of
 from evae_companion.deepspin.reference import SpinLattice
 
@@ -372,7 +372,7 @@ def test_overlapping_atoms_are_refused():
 def test_a_thin_or_flat_cell_is_refused():
     frames = crystal()
     with pytest.raises(ValueError, match="at least .* high for a cutoff of 4"):
-        evaluate(ENGINE, moved(frames, cells=frames.cells * torch.tensor([1.0, 1.0, 3.9 / MOST_IMAGES / 3.5])[:, None]))
+        evaluate(ENGINE, moved(frames, cells=frames.cells * torch.tensor([1.0, 1.0, 3.9 / MAX_IMAGES / 3.5])[:, None]))
     cells = frames.cells.clone()
     cells[0, 2] = cells[0, 0] + cells[0, 1]
     with pytest.raises(ValueError, match="without a volume"):

@@ -220,9 +220,9 @@ def test_the_papers_size_fits_eight_files():
                                   for name, stages in gpu_train.sweeps(p).items()}}}
     files = dict.fromkeys(names, stage)
     states = gpu_pack._states(found, files, {"given": half[0]})
-    assert all(f"{name}/generated" in states for name in names) and gpu_pack._size(states) <= gpu_pack.MOST_BYTES
+    assert all(f"{name}/generated" in states for name in names) and gpu_pack._size(states) <= gpu_pack.MAX_BYTES
     decoders = gpu_pack._decoders(found, files)
-    assert len(decoders) <= 3 and all(gpu_pack._size(one) <= gpu_pack.MOST_BYTES for one in decoders)
+    assert len(decoders) <= 3 and all(gpu_pack._size(one) <= gpu_pack.MAX_BYTES for one in decoders)
     packed = {key.split("/")[0] for one in decoders for key in one}
     assert {"seed0_beta0.001_gamma0", "seed0_beta0.001_gamma100", "seed0_beta0.001_gamma1e+06",
             "seed1_beta0.001_gamma1e+06", "seed0_beta0.0001_gamma1e+06"} <= packed
