@@ -39,6 +39,7 @@ from evae_companion.store.artifact import files_integrity_error, identity, manif
 from evae_companion.store.serialization import PARTIAL, atomic_write, load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.store.weights import DECODER, DECODER_FILE, NONE, WEIGHTS_FILE, WHOLE
+from evae_companion.sweeps import steps_to_train, train_sweeps
 from evae_companion.trained import block_means, stage_spec
 from evae_core.training import checkpoint
 from evae_core.training.stages import Stage, stage_schedule
@@ -170,6 +171,19 @@ def thin(p: RunPreset, store: Store) -> int:
 
     return sum(store.exchange(stage_spec(stage, spec), WEIGHTS_FILE, DECODER_FILE, decoder)
                for name, (stage, spec) in _stages(p).items() if name not in whole)
+
+
+def train_all(name: str, least: int = 0) -> None:
+    """Train what the user's store lacks of a preset's sweeps, if more than ``least`` steps, and thin it on the way."""
+    store = Store()
+    stages, data = zip(*plans.ladders(PRESETS[name]).values(), strict=True)
+
+    def report(line: str) -> None:
+        print(line, flush=True)
+        thin_preset(name)
+
+    if steps_to_train(stages, data, lambda *stage: store.find(stage_spec(*stage)) is not None) > least:
+        train_sweeps(list(stages), list(data), store, report=report)
 
 
 def thin_preset(name: str) -> None:

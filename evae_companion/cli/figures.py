@@ -21,7 +21,6 @@ from evae_companion.cli.errors import (
     say_what_was_done,
     user_errors,
 )
-from evae_companion.cli.training import train_all
 from evae_companion.store import deadline, preview
 
 FEW_STEPS = 1000  # up to this number, at the smallest preset, the notebooks make short work of the trainings themselves
@@ -36,6 +35,8 @@ def figures(arguments: Namespace, root: Path) -> int:
         for path in paths:
             print(f"{path.stem:<26}{notebook_runner.title(path)}".rstrip())
         return 0
+    from evae_companion import bundle  # here: --list answers at once
+
     folder = _folder(preset)
     for path in paths:
         notebook_runner.check_parameter(path)
@@ -45,7 +46,7 @@ def figures(arguments: Namespace, root: Path) -> int:
         with notebook_runner.kernel_environment(preset, settings):
             if not arguments.only:
                 with user_errors():
-                    train_all(preset, FEW_STEPS)
+                    bundle.train_all(preset, FEW_STEPS)
             for path in paths:
                 _run(path, root, preset)
         return print_card(folder)
@@ -75,6 +76,7 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
 
     Returns 0 if all is complete. Otherwise prints what is next and returns TIME_IS_OVER.
     """
+    from evae_companion import bundle
     from evae_companion.store.serialization import read_json, write_json
     from evae_companion.store.store import Store
 
@@ -91,7 +93,7 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
             print(f"{built / COMPLETE} is damaged; every notebook is looked at again", flush=True)
     if train and any(done.get(name) != stamp for name, stamp in stamps.items()):
         try:
-            train_all(preset, FEW_STEPS)
+            bundle.train_all(preset, FEW_STEPS)
         except deadline.DeadlineExceeded as over:
             say_what_was_done(store, before)
             print(f"complete: no notebook; in the trainings: {over}")

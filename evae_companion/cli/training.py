@@ -16,6 +16,7 @@ from evae_companion.store import deadline
 
 def train(arguments: Namespace, root: Path) -> int:
     """Train every stage of a preset that the store lacks, at most until the deadline; print one line per stage."""
+    from evae_companion import bundle
     from evae_companion.store.store import Store
 
     name = chosen_preset(arguments.preset)
@@ -24,29 +25,9 @@ def train(arguments: Namespace, root: Path) -> int:
         store = Store()
         before, code = store.names(), 0
         try:
-            train_all(name)
+            bundle.train_all(name)
         except deadline.DeadlineExceeded as over:
             print(f"the {arguments.minutes:g} minutes are over: {over}; the same command goes on from here")
             code = TIME_IS_OVER
         say_what_was_done(store, before)
     return code
-
-
-def train_all(name: str, least: int = 0) -> None:
-    """Train what the user's store lacks of all sweeps of preset ``name``, if that is more than ``least`` steps."""
-    from evae_companion import bundle
-    from evae_companion import training_plans as plans
-    from evae_companion.presets import PRESETS
-    from evae_companion.store.store import Store
-    from evae_companion.sweeps import steps_to_train, train_sweeps
-    from evae_companion.trained import stage_spec
-
-    store = Store()
-    sweeps, data = zip(*plans.ladders(PRESETS[name]).values(), strict=True)
-
-    def report(line: str) -> None:
-        print(line, flush=True)
-        bundle.thin_preset(name)
-
-    if steps_to_train(sweeps, data, lambda *stage: store.find(stage_spec(*stage)) is not None) > least:
-        train_sweeps(list(sweeps), list(data), store, report=report)
