@@ -81,7 +81,7 @@ test-portable: $(READY)
 test-browser: $(READY)
 	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[companion,deepspin,test,browser]"
 	@[ -n "$$EVAE_CHROMIUM" ] || $(PY) -m playwright install --only-shell chromium
-	EVAE_BROWSER=1 $(PY) -m pytest -rP -n 2 tests/notebooks/test_browser.py
+	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/notebooks/test_browser.py
 
 lint: $(READY)
 	$(PY) -m ruff check

@@ -138,7 +138,7 @@ def fused_available(report: Callable[[str], None] | None = None, model: VAE | No
     """True where the fused passes can be had, and know the ``model`` where one is given; if not, one line why."""
     problem = passes.problem() or (None if model is None else passes.why_not(model))
     if problem:
-        (report or say_once)(f"training steps run uncompiled, some 2 times slower: {problem}")
+        (report or say_once)(f"training steps run uncompiled, several times slower: {problem}")
     return problem is None
 
 

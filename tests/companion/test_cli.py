@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from evae_companion import claims, places, trained
+from evae_companion import bundle, claims, places, trained
 from evae_companion import cli as command
 from evae_companion import training_plans as plans
 from evae_companion.cli import notebook_runner
@@ -29,6 +29,14 @@ LOOK = """import os
 with open("seen.txt", "a") as file:
     print("{name}", preset, os.environ["EVAE_PRESET"], os.environ["MPLBACKEND"] != "Agg", sep=", ", file=file)
 print("seen")"""
+
+
+@pytest.fixture(autouse=True)
+def trainings(monkeypatch):
+    """The presets whose sweeps ``figures`` would train before the notebooks; only ``train`` does so here."""
+    asked, real = [], bundle.train_all
+    monkeypatch.setattr(bundle, "train_all", lambda name, *least: asked.append(name) if least else real(name))
+    return asked
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +89,13 @@ def test_figures_in_order_into_build_with_the_preset(root, figures, monkeypatch,
     timed = [line.split()[0] for line in said.splitlines() if line.endswith(" s")]
     assert timed == ["01_first", "02_second", "10_tenth"]
     assert (os.environ["EVAE_PRESET"], os.environ["MPLBACKEND"]) == ("paper", "Agg")
+
+
+@pytest.mark.parametrize("more, asked", [([], 1), (["--minutes", "9"], 1), (["--only", "1"], 0), (["--list"], 0)])
+def test_all_sweeps_are_trained_before_the_notebooks_unless_some_are_chosen(root, trainings, more, asked):
+    notebook(root, "01_first")
+    assert command.main(["figures", "--preset", "laptop", *more], root) == 0
+    assert trainings == ["laptop"] * asked
 
 
 @pytest.mark.parametrize("preset, more, runs", [
