@@ -144,16 +144,19 @@ def fused() -> int:
 
     plain, results, call = steps(), [], passes.call
     for at_end in (True, False):
-        def fenced_call(name, dtype, *args, at_end=at_end):
-            def storage(x):  # the memory itself, in its order: the passes go by pointers
-                return np.lib.stride_tricks.as_strided(x.detach().view(-1).numpy() if x.is_contiguous() else
-                                                       x.detach().permute(0, 2, 3, 1).reshape(-1).numpy(), (x.numel(),))
-            flat = [storage(x) if isinstance(x, torch.Tensor) else x for x in args]
-            moved = [fenced(x, at_end) if isinstance(x, np.ndarray) else x for x in flat]
-            compiled_call(name, dtype, *(torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in moved))
-            for mine, theirs in zip(flat, moved, strict=True):
-                if isinstance(mine, np.ndarray):
-                    mine[...] = theirs
+        def fenced_call(name, *args, at_end=at_end):
+            moved = []
+            for x in args:
+                if isinstance(x, torch.Tensor):  # the memory itself, in its order: the passes go by pointers
+                    a_map = not x.is_contiguous()
+                    flat = (x.detach().permute(0, 2, 3, 1) if a_map else x.detach()).reshape(-1).numpy()
+                    behind = np.full(passes.SLACK if a_map else 0, np.nan, flat.dtype)  # may be read, never written
+                    moved.append((flat, fenced(np.concatenate([flat, behind]), at_end)))
+            there = iter(moved)
+            compiled_call(name, *(torch.from_numpy(next(there)[1]) if isinstance(x, torch.Tensor) else x for x in args))
+            for mine, theirs in moved:
+                mine[...] = theirs[:mine.size]
+                assert np.isnan(theirs[mine.size:]).all(), f"{name} wrote behind a map"
         passes.call = fenced_call
         results.append(steps())
     passes.call = call
