@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from evae_companion.claims.result import CLAIMS, Check, Result
+from evae_companion.claims.result import CLAIMS, Result
 from evae_companion.store.serialization import read_checksummed, write_checksummed
 from evae_core.validation import check_is, check_list, check_path
 
@@ -37,7 +37,7 @@ def load(folder: str | Path, where: str = "claims") -> dict[str, Result]:
     for path in sorted((check_path("folder", folder) / check_path("where", where)).glob("*.json")):
         try:
             for one in read_checksummed(path):
-                results[one["id"]] = Result(one["id"], tuple(Check(**check) for check in one["checks"]))
+                results[one["id"]] = Result.parsed(one)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} does not hold claims as they were measured; delete it and run its notebook "
                              f"again ({error})") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,11 @@ class Result:
     def __post_init__(self) -> None:
         check_choice("id", self.id, CLAIMS)
         check_list("checks", self.checks, Check)
+
+    @classmethod
+    def parsed(cls, record: dict[str, Any]) -> Result:
+        """Return the result that ``dataclasses.asdict`` made a record of. KeyError or TypeError: it is none."""
+        return cls(record["id"], tuple(Check(**check) for check in record["checks"]))
 
     @property
     def verdict(self) -> str:

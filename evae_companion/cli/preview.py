@@ -100,5 +100,4 @@ def _copy_claims(place: Path, folder: Path) -> None:
     from evae_companion import claims, published
 
     shutil.rmtree(folder / "claims", ignore_errors=True)
-    claims.save(folder, COPIED, [claims.Result(one["id"], tuple(claims.Check(**check) for check in one["checks"]))
-                                 for one in published.claims(place)])
+    claims.save(folder, COPIED, [claims.Result.parsed(one) for one in published.claims(place)])

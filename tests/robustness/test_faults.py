@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import argument_fuzz
@@ -61,6 +62,16 @@ FEW = settings(max_examples=250, suppress_health_check=list(HealthCheck), derand
                phases=(Phase.explicit, Phase.generate, Phase.shrink))
 
 
+@contextmanager
+def inside(tmp_path_factory, name):
+    """A folder for all examples of a test, entered, and a MonkeyPatch: fixtures of their own these cannot have."""
+    folder = tmp_path_factory.getbasetemp() / name
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder, patch
+
+
 def test_every_public_function_and_argument_is_tried():
     assert argument_fuzz.uncovered() == []
 
@@ -76,10 +87,7 @@ def test_every_argument_of_every_function_refuses_every_wrong_kind(tmp_path, mon
 @FEW
 @given(argument_fuzz.examples())
 def test_wrong_arguments_are_named(tmp_path_factory, example):
-    folder = tmp_path_factory.getbasetemp() / "words that name files"
-    folder.mkdir(exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with inside(tmp_path_factory, "words that name files"):
         assert argument_fuzz.wrong(*example) is None
 
 
@@ -87,10 +95,7 @@ def test_wrong_arguments_are_named(tmp_path_factory, example):
 @settings(FEW, max_examples=60)
 @given(argument_fuzz.command_lines())
 def test_wrong_command_lines_are_refused_in_words(tmp_path_factory, argv):
-    folder = tmp_path_factory.getbasetemp() / "no notebooks here"
-    folder.mkdir(exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with inside(tmp_path_factory, "no notebooks here") as (folder, patch):
         patch.setenv("EVAE_FIGURES", str(folder / "figures"))
         assert argument_fuzz.wrong_command(argv, folder) is None
 

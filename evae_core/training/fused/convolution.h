@@ -104,6 +104,12 @@ template <int IN, int OUT, int K> auto row_function(int width) {
     return row_of<IN, OUT, K, 1>;
 }
 
+// A sample's convolution: y inside its margin, from x with its own.
+template <int IN, int OUT, int K, class Rows>
+void convolve(Rows rows, const float* x, const Frame& fx, const Packed<IN, OUT, K>& w, float* y, const Frame& fy) {
+    for (int Y = 0; Y < fy.height; Y++) rows(x + Y * fx.stride(), fx.stride(), w, y + fy.at(Y, 0), fy.width);
+}
+
 // The weight gradient: sums over pixels of (window of x) x (channels of dy). Vectors lie along the window, which leaves
 // few lanes empty however few the channels; A of them and B channels of dy at a time. The last one reads up to L - 1
 // floats past the window, at the last pixel past the map's end.

@@ -54,8 +54,7 @@ void convolution_back(const float* x, const Frame& fx, float* dy, const Frame& f
         if (dx) {
             const auto rows = row_function<CONV, IN, K>(fy.width);
             input = [&fx, &fy, rows, turned = Packed<CONV, IN, K>(kernel, true)](const float* d, float* to) {
-                for (int Y = 0; Y < fy.height; Y++)
-                    rows(d + Y * fy.stride(), fy.stride(), turned, to + fx.at(Y, 0), fy.width);
+                convolve(rows, d, fy, turned, to, fx);
             };
         }
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -193,9 +192,7 @@ extern "C" int output_forward(const float* x, int n, int height, int width, int 
     const Packed<12, 12, 3> kernel(kernel_of<12, 12, 3>(w, 3, 3, true).data(), false, repeated);
     const auto rows = row_function<12, 12, 3>(width);
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int i = 0; i < n; i++)
-        for (int Y = 0; Y < height; Y++)
-            rows(x + i * f.size() + Y * f.stride(), f.stride(), kernel, v + i * f.size() + f.at(Y, 0), width);
+    for (int i = 0; i < n; i++) convolve(rows, x + i * f.size(), f, kernel, v + i * f.size(), f);
     return 0;
 }
 
