@@ -48,9 +48,10 @@ class DataSpec:
         check_is("hamiltonian", self.hamiltonian, Hamiltonian)
         check_is("schedule", self.schedule, Schedule)
         object.__setattr__(self, "shape", self.hamiltonian.check_shape(self.shape))
-        if self.hamiltonian.periodic and self.hamiltonian.plain and any(n % 2 for n in self.shape):
-            raise ValueError("shape must be even in both directions on a periodic lattice (two sublattices are "
-                             f"updated in turn), got {self.shape}")
+        H = self.hamiltonian
+        if H.plain and any(n % 2 for n, wraps in zip(self.shape, H.periodic_axes, strict=True) if wraps):
+            raise ValueError("shape must be even along every periodic axis (two sublattices are updated in turn), got "
+                             f"{self.shape}")
         for name, least in (("train", 1), ("validation", 0), ("test", 0), ("shard", 1), ("seed", 0)):
             check_count(name, getattr(self, name), least)
         if self.lowest is not None:
@@ -92,8 +93,11 @@ def data_spec(preset: Preset) -> DataSpec:
                     preset.validation, preset.test, preset.shard, data_schedule(preset), lowest=preset.lowest)
 
 
-def confined_spec(preset: Preset, shape: tuple[int, int]) -> DataSpec:
-    """Return the data set of an open sample of ``shape`` (Ny, Nx) with the preset's Hamiltonian and schedule."""
-    H = Hamiltonian(J=preset.J, D=preset.D, B=preset.B, boundary="open")
+def confined_spec(preset: Preset, shape: tuple[int, int], boundary: str | tuple[str, str] = "open") -> DataSpec:
+    """Return the data set of a sample of ``shape`` (Ny, Nx) with the preset's Hamiltonian and schedule.
+
+    ``boundary`` ``"open"``: all edges are open; ``("open", "periodic")``: an infinite wire along x.
+    """
+    H = Hamiltonian(J=preset.J, D=preset.D, B=preset.B, boundary=boundary)
     few = max(1, preset.confined_train // 10)
     return DataSpec(H, shape, preset.confined_train, few, 0, preset.shard, data_schedule(preset))

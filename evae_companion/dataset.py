@@ -222,7 +222,7 @@ def _statistics(H: Hamiltonian, spins: Tensor, tolerance: float) -> dict[str, Te
     if float(torque.max()) > tolerance + ROUNDING:
         raise RuntimeError(f"an annealed configuration has a torque of {float(torque.max()):g} J, above the schedule's "
                            f"tolerance={tolerance:g} J; raise max_descent or tolerance of the schedule")
-    charge = topological_charge(double, mask=H.mask, periodic=H.periodic)
+    charge = topological_charge(double, mask=H.mask, periodic=H.periodic_axes)
     # With J < 0 or competing bonds, antiparallel neighbours can have the lowest energy, so the charge is not checked.
     if H.periodic and H.J > 0 and H.plain and float(off := (charge - charge.round()).abs().max()) > WHOLE:
         raise RuntimeError(f"an annealed configuration has a charge that is off an integer by {float(off):g}: two "

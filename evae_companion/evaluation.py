@@ -82,7 +82,7 @@ def at_rest(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:
     torque = replicas.descend(REST, REST_SWEEPS)
     spins = replicas.spins().double()
     return {"energies": H.energy_per_spin(spins).tolist(), "torque": torque,
-            "charges": topological_charge(spins, mask=H.mask, periodic=H.periodic).tolist()}
+            "charges": topological_charge(spins, mask=H.mask, periodic=H.periodic_axes).tolist()}
 
 
 def check_measured(measured: Mapping[str, Any]) -> None:

@@ -23,12 +23,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from evae_core.validation import check_array, check_count, check_number
 
 MAX_STEPS = 2**20  # rows or columns that a bond may span; none does that lies in a sample
 
-
+Axes = tuple[bool, bool]  # whether the lattice is periodic along y, and along x
 Matrix = tuple[tuple[float, float, float], ...]
 NONE: Matrix = ((0.0, 0.0, 0.0),) * 3
 
@@ -209,18 +210,27 @@ def check_bonds(bonds: Any) -> tuple[Bond, ...]:
     return tuple(sorted(bond for bond in bonds_by_place.values() if bond.J or any(bond.dm)))
 
 
-def shifted(maps: Tensor, dy: int, dx: int, periodic: bool) -> Tensor:
+def padded(maps: Tensor, width: int, periodic: Axes) -> Tensor:
+    """Maps (n, c, Ny, Nx) with a margin of ``width``: wrapped around along periodic axes, zeros beyond open edges."""
+    y, x = (width if wraps else 0 for wraps in periodic)
+    maps = pad(maps, (x, x, y, y), mode="circular") if y or x else maps
+    return maps if all(periodic) else pad(maps, (width - x, width - x, width - y, width - y))
+
+
+def shifted(maps: Tensor, dy: int, dx: int, periodic: Axes) -> Tensor:
     """What lies ``dy`` rows and ``dx`` columns on from every site of ``maps`` (..., Ny, Nx); 0 beyond an open edge."""
-    if periodic:
+    if all(periodic):
         return maps.roll((-dy, -dx), (-2, -1))
+    if any(periodic):
+        maps, dy, dx = (maps.roll(-dy, -2), 0, dx) if periodic[0] else (maps.roll(-dx, -1), dy, 0)
     ny, nx = maps.shape[-2:]
     if abs(dy) >= ny or abs(dx) >= nx:
         return torch.zeros_like(maps)
     inner = maps[..., max(dy, 0):ny + min(dy, 0), max(dx, 0):nx + min(dx, 0)]
-    return torch.nn.functional.pad(inner, (max(-dx, 0), max(dx, 0), max(-dy, 0), max(dy, 0)))
+    return pad(inner, (max(-dx, 0), max(dx, 0), max(-dy, 0), max(dy, 0)))
 
 
-def bond_field(spins: Tensor, bonds: tuple[Bond, ...], periodic: bool) -> Tensor:
+def bond_field(spins: Tensor, bonds: tuple[Bond, ...], periodic: Axes) -> Tensor:
     """The field that ``bonds`` make, (..., 3, Ny, Nx), of spins that are 0 on non-magnetic sites.
 
     A few passes over memory a bond, for all configurations at once.
@@ -238,7 +248,7 @@ def bond_field(spins: Tensor, bonds: tuple[Bond, ...], periodic: bool) -> Tensor
     return field
 
 
-def count(bond: Bond, magnetic: np.ndarray, periodic: bool) -> int:
+def count(bond: Bond, magnetic: np.ndarray, periodic: Axes) -> int:
     """How many bonds of this kind there are between the sites where the bool array ``magnetic`` (Ny, Nx) is true."""
     there = torch.from_numpy(np.array(magnetic))
     return int((there & shifted(there.byte(), bond.dy, bond.dx, periodic).bool()).sum())

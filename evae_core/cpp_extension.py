@@ -129,7 +129,7 @@ def _make(path: Path, command: list[str]) -> None:
 def argument(x: Any) -> Any:
     """What C++ takes for x: the address of a tensor's or an array's numbers, a float, an int, a null pointer for None.
 
-    Layout and type are the caller's business; anything else (a ctypes number) is passed as it is.
+    Periodic axes (y, x) are 2 y + x. Layout and type are the caller's business; anything else is passed as it is.
     """
     if isinstance(x, Tensor):
         return ctypes.c_void_p(x.data_ptr())
@@ -137,6 +137,8 @@ def argument(x: Any) -> Any:
         return ctypes.c_void_p(x.ctypes.data)
     if isinstance(x, float):
         return ctypes.c_float(x)
+    if isinstance(x, tuple):
+        return ctypes.c_int(2 * x[0] + x[1])
     if x is None:
         return ctypes.c_void_p(None)
     return ctypes.c_int(x) if isinstance(x, int) else x

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evae_core.bonds import Bond, Couplings, Term, bond_field, bond_matrix, check_bonds, count, couplings_of
+from evae_core.bonds import Bond, Couplings, Term, bond_field, bond_matrix, check_bonds, count, couplings_of, padded
 from evae_core.validation import check_choice, check_is, check_number
 
 DMI_TYPES = ("bloch", "neel")
@@ -36,8 +36,7 @@ MAX_SITES = 2**28  # of one configuration: 3 GB
 def check_spins(spins: Tensor, name: str = "spins", *, unit: bool = False, magnetic: Any = None) -> None:
     """Raise unless ``spins`` is a finite floating tensor of shape (..., 3, Ny, Nx).
 
-    With ``unit=True`` also require unit length (to 1e-3) on every site, or on the sites
-    where the bool array ``magnetic`` (Ny, Nx) is true.
+    ``unit=True`` also requires unit length (to 1e-3), on every site or where the bool (Ny, Nx) ``magnetic`` is true.
 
     Raises
     ------
@@ -86,9 +85,9 @@ class Hamiltonian:
     dmi : ``"bloch"``, D_ij = D e_ij (bulk), or ``"neel"``, D_ij = D (z x e_ij) (interfacial).
         e_ij points from i to j. Rotating every spin by +90 degrees about z maps the states of
         the first onto those of the second, with equal energies.
-    boundary : ``"periodic"``, ``"open"``, or a bool array (Ny, Nx) that is true on magnetic
-        sites. A mask is cut out of an open sample: bonds that leave the array or touch a
-        non-magnetic site do not exist, and an all-true mask is the same as ``"open"``.
+    boundary : ``"periodic"``, ``"open"``, a pair of these for (y, x), or a bool array (Ny, Nx), true on magnetic
+        sites. ``("open", "periodic")`` is an infinite wire along x. A mask is cut out of an open sample: bonds that
+        leave the array or touch a non-magnetic site do not exist, and an all-true mask is the same as ``"open"``.
     further : bonds beside J and D: (dy, dx, J) or (dy, dx, J, (Dx, Dy, Dz)) each, from every site to the
         one dy rows and dx columns on. ``further=shell(1, 1, J2)`` (:mod:`evae_core.bonds`) is exchange with
         the four second neighbours. Bonds to nearest neighbours add to J and D.
@@ -116,7 +115,7 @@ class Hamiltonian:
     B: float = 0.05
     K: float = 0.0
     dmi: str = "bloch"
-    boundary: str | np.ndarray = "periodic"
+    boundary: str | tuple[str, str] | np.ndarray = "periodic"
     further: Any = ()  # tuple[Bond, ...] once checked; plain tuples come in
     terms: tuple[Term, ...] = ()
 
@@ -131,9 +130,12 @@ class Hamiltonian:
         if self.terms:
             self.couplings  # noqa: B018  # checks their numbers
         check_choice("dmi", self.dmi, DMI_TYPES)
-        if isinstance(self.boundary, str):
-            if self.boundary not in ("periodic", "open"):
-                raise ValueError(f'boundary must be "periodic", "open" or a bool mask (Ny, Nx), got {self.boundary!r}')
+        words = (self.boundary,) * 2 if isinstance(self.boundary, str) else self.boundary
+        if isinstance(words, (tuple, list)) and any(isinstance(word, str) for word in words):
+            if len(words) != 2 or not all(isinstance(word, str) and word in ("periodic", "open") for word in words):
+                raise ValueError('boundary must be "periodic", "open", a pair of these for (y, x), or a bool mask '
+                                 f"(Ny, Nx), got {self.boundary!r:.60}")
+            object.__setattr__(self, "boundary", words[0] if words[0] == words[1] else tuple(words))
         else:
             mask = np.array(self.boundary.cpu().numpy() if isinstance(self.boundary, Tensor) else self.boundary)
             if mask.dtype != bool:
@@ -146,7 +148,7 @@ class Hamiltonian:
             object.__setattr__(self, "boundary", mask)
 
     def _key(self) -> tuple[Any, ...]:
-        edge = self.boundary if isinstance(self.boundary, str) else (self.boundary.shape, self.boundary.tobytes())
+        edge = self.boundary if self.mask is None else (self.mask.shape, self.mask.tobytes())
         return self.J, self.D, self.B, self.K, self.dmi, edge, self.further, self.terms
 
     def __eq__(self, other: Any) -> bool:
@@ -157,18 +159,26 @@ class Hamiltonian:
 
     @property
     def periodic(self) -> bool:
-        """True where the lattice wraps around."""
-        return isinstance(self.boundary, str) and self.boundary == "periodic"
+        """True where the lattice wraps around along both axes."""
+        return all(self.periodic_axes)
+
+    @cached_property
+    def periodic_axes(self) -> tuple[bool, bool]:
+        """Whether the lattice wraps around along y, and along x."""
+        if isinstance(self.boundary, tuple):
+            return self.boundary[0] == "periodic", self.boundary[1] == "periodic"
+        return (self.mask is None and self.boundary == "periodic",) * 2
 
     @property
     def mask(self) -> np.ndarray | None:
         """The bool array (Ny, Nx) of magnetic sites, or None where every site is magnetic."""
-        return None if isinstance(self.boundary, str) else self.boundary
+        return self.boundary if isinstance(self.boundary, np.ndarray) else None
 
     def spec(self) -> dict[str, Any]:
         """The parameters as plain JSON values, for file names and records; ``further`` where there are such bonds."""
-        mask = self.mask
-        edge = self.boundary if mask is None else {"shape": list(mask.shape), "bits": np.packbits(mask).tobytes().hex()}
+        edge: Any = list(self.boundary) if isinstance(self.boundary, tuple) else self.boundary
+        if (mask := self.mask) is not None:
+            edge = {"shape": list(mask.shape), "bits": np.packbits(mask).tobytes().hex()}
         spec = {"J": self.J, "D": self.D, "B": self.B, "K": self.K, "dmi": self.dmi, "boundary": edge}
         spec |= {"further": [[*bond[:3], list(bond.dm)] for bond in self.further]} if self.further else {}
         return spec | ({"terms": [term.spec() for term in self.terms]} if self.terms else {})
@@ -230,13 +240,13 @@ class Hamiltonian:
             raise ValueError(f"shape must be (Ny, Nx), two positive integers, got {shape!r}") from None
         if abs(ny) > MAX_SITES or abs(nx) > MAX_SITES or abs(ny * nx) > MAX_SITES:
             raise ValueError(f"shape must have at most {MAX_SITES} sites, got {(ny, nx)}")
-        least = 2 if self.periodic else 1
-        if ny < least or nx < least:
-            raise ValueError(f"shape must be at least {least} x {least} for this boundary, got {(ny, nx)}")
+        y, x = self.periodic_axes
+        if ny < 1 + y or nx < 1 + x:
+            raise ValueError(f"shape must be at least {1 + y} x {1 + x} for this boundary, got {(ny, nx)}")
         if self.mask is not None and self.mask.shape != (ny, nx):
             raise ValueError(f"shape {(ny, nx)} differs from the boundary mask's shape {self.mask.shape}")
-        for bond in self.couplings.bonds[2:] if self.periodic else ():
-            if bond.dy % ny == 0 and bond.dx % nx == 0:
+        for bond in self.couplings.bonds[2:] if y or x else ():
+            if (bond.dy % ny if y else bond.dy) == 0 and (bond.dx % nx if x else bond.dx) == 0:
                 raise ValueError(f"shape {(ny, nx)} is periodic and its bond {bond[:2]} leads back to the same site")
         return ny, nx
 
@@ -256,20 +266,17 @@ class Hamiltonian:
         """sum_b (M_b S_{i+b} + M_b^T S_{i-b}) over all bonds; zero on non-magnetic sites."""
         if self._nearest_apart:
             h = self._nearest_field(spins)
-            h = h + bond_field(spins, self._other_bonds, self.periodic) if self._other_bonds else h
+            h = h + bond_field(spins, self._other_bonds, self.periodic_axes) if self._other_bonds else h
         else:
-            h = bond_field(spins, self._other_bonds, self.periodic)
+            h = bond_field(spins, self._other_bonds, self.periodic_axes)
         return h if mask is None else h * mask
 
     def _nearest_field(self, spins: Tensor) -> Tensor:
         """The part of J and D, written without the matrices (a few passes)."""
-        batch = spins.shape[:-3]
-        padded = torch.nn.functional.pad(spins.reshape(-1, *spins.shape[-3:]), (1, 1, 1, 1),
-                                         mode="circular" if self.periodic else "constant").unflatten(0, batch or (1,))
-        if not batch:
-            padded = padded[0]
-        right, left = padded[..., 1:-1, 2:], padded[..., 1:-1, :-2]
-        up, down = padded[..., 2:, 1:-1], padded[..., :-2, 1:-1]
+        wide = padded(spins.reshape(-1, *spins.shape[-3:]), 1, self.periodic_axes)
+        wide = wide.reshape(*spins.shape[:-2], *wide.shape[-2:])
+        right, left = wide[..., 1:-1, 2:], wide[..., 1:-1, :-2]
+        up, down = wide[..., 2:, 1:-1], wide[..., :-2, 1:-1]
         h = (right + left).add_(up).add_(down)
         if self.J != 1:
             h = h * self.J
@@ -369,9 +376,9 @@ class Hamiltonian:
     def bonds(self, shape: Sequence[int]) -> int:
         """Number of nearest-neighbour bonds between magnetic sites; 2 Ny Nx when periodic."""
         ny, nx = self.check_shape(shape)
-        if self.periodic:
-            return 2 * ny * nx
-        mask = np.ones((ny, nx), bool) if self.mask is None else self.mask
+        if (mask := self.mask) is None:
+            y, x = self.periodic_axes
+            return (ny - 1 + y) * nx + ny * (nx - 1 + x)
         return int((mask[1:] & mask[:-1]).sum() + (mask[:, 1:] & mask[:, :-1]).sum())
 
     def reference_energy(self, shape: Sequence[int]) -> float:
@@ -383,7 +390,7 @@ class Hamiltonian:
         if self.further:  # terms of one's own do not move the zero
             ny, nx = self.check_shape(shape)
             magnetic = np.ones((ny, nx), bool) if self.mask is None else self.mask
-            exchange += sum(bond.J * count(bond, magnetic, self.periodic) for bond in self.further)
+            exchange += sum(bond.J * count(bond, magnetic, self.periodic_axes) for bond in self.further)
         return -exchange
 
 

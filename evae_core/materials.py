@@ -79,7 +79,7 @@ class Material:
         check_choice("dmi", self.dmi, DMI_TYPES)
         check_flag("thin_film", self.thin_film)
 
-    def hamiltonian(self, cell: float, boundary: str | np.ndarray = "periodic") -> Hamiltonian:
+    def hamiltonian(self, cell: float, boundary: str | tuple[str, str] | np.ndarray = "periodic") -> Hamiltonian:
         """The lattice of square cells of side ``cell`` (m), J = 1; some ten cells a helix period or wall are needed."""
         check_number("cell", cell, most=1.0)
         sign = -1.0 if self.dmi == "neel" else 1.0

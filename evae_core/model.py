@@ -8,7 +8,7 @@ spin brought to unit length. W = 48 (Ny/16)(Nx/16), 3072 at 128 x 128.
 
 Stated in the paper's text: layers, filters, widths, 100 latents. Chosen here: the slope of the leaky
 ReLU (the paper does not state it), no bias in front of a batch norm (it would be subtracted again),
-padding that is periodic for a periodic sample and zero beyond an open edge, and log sigma^2 that starts near -6: with
+padding that is periodic along a periodic axis and zero beyond an open edge, and log sigma^2 that starts near -6: with
 sigma = 1 the latents are drowned in noise and training at small beta stays for some 500 steps on a plateau where
 every output is the uniform state.
 """
@@ -16,6 +16,7 @@ every output is the uniform state.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from evae_core.bonds import padded
 from evae_core.hamiltonian import Hamiltonian, check_spins
 from evae_core.losses import EnergyModel, Losses, energy_loss, kl_loss, reconstruction_loss
 from evae_core.presets import LOGVAR_MOST, VAEConfig
@@ -70,16 +72,6 @@ class PaddedConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(self.pad(x, 2))
-
-
-def pad_periodic(x: Tensor, width: int) -> Tensor:
-    """Wrap the lattice around by ``width`` sites."""
-    return F.pad(x, (width,) * 4, mode="circular")
-
-
-def pad_open(x: Tensor, width: int) -> Tensor:
-    """Zeros beyond the edge: there is no spin."""
-    return F.pad(x, (width,) * 4)
 
 
 def check_size(size: Any, multiple: int = VAEConfig().reduction) -> tuple[int, int]:
@@ -170,7 +162,7 @@ class VAE(nn.Module):
     size : lattice, one side or (Ny, Nx).
     latent : number of latent variables; None: the config's.
     config : the network's other numbers; None: the paper's.
-    boundary : the sample's: ``"periodic"``, ``"open"`` or a bool mask (Ny, Nx), as in :class:`Hamiltonian`.
+    boundary : of the sample, in every form that :class:`Hamiltonian` takes.
         Outputs are zero on non-magnetic sites.
 
     Examples
@@ -195,7 +187,8 @@ class VAE(nn.Module):
         edges = Hamiltonian(boundary=boundary)  # checks the boundary
         edges.check_shape(self.size)
         self.boundary = edges.boundary
-        pad = pad_periodic if edges.periodic else pad_open
+        self.periodic_axes = edges.periodic_axes
+        pad = partial(padded, periodic=edges.periodic_axes)
         mask = None if edges.mask is None else torch.from_numpy(edges.mask.astype(np.float32))
         self.register_buffer("magnetic", mask, persistent=False)
         self.sites = edges.sites(self.size)

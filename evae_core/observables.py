@@ -18,7 +18,7 @@ from scipy.sparse import coo_array, csgraph
 from torch import Tensor
 
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
-from evae_core.validation import check_array, check_flag, check_number
+from evae_core.validation import check_array, check_axes, check_flag, check_number
 
 MAX_SIDE, MAX_RATIO = 1e6, 1000  # of a box whose skyrmions are counted: copies fill a square around it
 
@@ -54,7 +54,7 @@ def _half_solid_angle(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return torch.atan2(triple, 1 + (a * b).sum(-3) + (b * c).sum(-3) + (c * a).sum(-3))
 
 
-def charge_density(spins: Tensor, mask: Any = None, periodic: bool | None = None) -> Tensor:
+def charge_density(spins: Tensor, mask: Any = None, periodic: bool | tuple[bool, bool] | None = None) -> Tensor:
     r"""Topological charge of the plaquette to the upper right of every site, (..., Ny, Nx) float64.
 
     .. math::
@@ -69,17 +69,17 @@ def charge_density(spins: Tensor, mask: Any = None, periodic: bool | None = None
     spins : (..., 3, Ny, Nx), unit length on magnetic sites.
     mask : bool (Ny, Nx), true on magnetic sites; plaquettes that touch another site count 0.
         A masked sample is open, as in :class:`~evae_core.Hamiltonian`.
-    periodic : whether the lattice wraps around; plaquettes across an open edge count 0.
+    periodic : whether the lattice wraps around, for both axes or for (y, x); plaquettes across an open edge count 0.
         Default: True without a mask, False with one.
 
     Raises
     ------
     TypeError, ValueError
         see :func:`~evae_core.hamiltonian.check_spins`; spins that are not unit vectors on magnetic
-        sites, a mask of another shape or dtype, or ``periodic=True`` together with a mask.
+        sites, a mask of another shape or dtype, or a periodic axis together with a mask.
     """
-    wraps = mask is None if periodic is None else check_flag("periodic", periodic)
-    if mask is not None and wraps:
+    y, x = check_axes("periodic", mask is None if periodic is None else periodic)
+    if mask is not None and (y or x):
         raise ValueError("periodic=True contradicts mask: a masked sample is open; leave periodic out")
     spins, mask = _checked(spins, mask)
     right, up = spins.roll(-1, -1), spins.roll(-1, -2)
@@ -88,15 +88,15 @@ def charge_density(spins: Tensor, mask: Any = None, periodic: bool | None = None
     whole = torch.ones(spins.shape[-2:], dtype=torch.bool, device=spins.device) if mask is None else mask
     whole = whole & whole.roll(-1, -1)
     whole = whole & whole.roll(-1, -2)
-    if not wraps:
-        whole[-1], whole[:, -1] = False, False
+    whole[-1] &= y
+    whole[:, -1] &= x
     return torch.where(whole, q, 0.0)
 
 
-def topological_charge(spins: Tensor, mask: Any = None, periodic: bool | None = None) -> Tensor:
+def topological_charge(spins: Tensor, mask: Any = None, periodic: bool | tuple[bool, bool] | None = None) -> Tensor:
     """Topological charge Q, (...,) float64: the sum of :func:`charge_density`, with its arguments and errors.
 
-    An integer to rounding on a periodic lattice; one skyrmion with its core down counts -1. Not
+    An integer to rounding on a lattice that is periodic along both axes; one skyrmion with its core down counts -1. Not
     defined where two neighbouring spins are exactly antiparallel (such a triangle counts 0).
 
     Examples
@@ -117,7 +117,7 @@ class Skyrmions(NamedTuple):
     elongation: np.ndarray
 
 
-def skyrmion_centres(spins: Tensor, threshold: float = 0.0, periodic: bool = True) -> np.ndarray:
+def skyrmion_centres(spins: Tensor, threshold: float = 0.0, periodic: bool | tuple[bool, bool] = True) -> np.ndarray:
     """Centres of the connected regions with S^z < threshold, (n, 2) float64 array of (x, y) in lattice sites.
 
     Arguments, conventions and errors as for :func:`find_skyrmions`.
@@ -125,7 +125,7 @@ def skyrmion_centres(spins: Tensor, threshold: float = 0.0, periodic: bool = Tru
     return find_skyrmions(spins, threshold, periodic).centres
 
 
-def find_skyrmions(spins: Tensor, threshold: float = 0.0, periodic: bool = True) -> Skyrmions:
+def find_skyrmions(spins: Tensor, threshold: float = 0.0, periodic: bool | tuple[bool, bool] = True) -> Skyrmions:
     """Centres, areas and elongations of the connected regions with S^z < threshold.
 
     Sites are connected along x and y. A centre is the mean position weighted by w = (1 - S^z)/2; across a
@@ -138,7 +138,7 @@ def find_skyrmions(spins: Tensor, threshold: float = 0.0, periodic: bool = True)
     ----------
     spins : one configuration (3, Ny, Nx); sites that hold the zero vector are not magnetic.
     threshold : between -1 and 1.
-    periodic : whether regions join across the edges.
+    periodic : whether regions join across the edges, for both axes or for (y, x).
 
     Raises
     ------
@@ -146,14 +146,14 @@ def find_skyrmions(spins: Tensor, threshold: float = 0.0, periodic: bool = True)
         see :func:`~evae_core.hamiltonian.check_spins`; a batch, or a threshold out of range.
     """
     check_number("threshold", threshold, -1.0, below=1.0)
-    S, periodic = _one(spins), check_flag("periodic", periodic)
+    S, (wraps_y, wraps_x) = _one(spins), check_axes("periodic", periodic)
     shape = S.shape[1:]
     labels, count = ndimage.label((S[2] < threshold) & (np.abs(S).sum(0) > 0))
     if count == 0:
         return Skyrmions(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
-    if periodic:  # the same region on both sides of an edge: one node of a graph a label, one bond a contact
-        first = np.concatenate((labels[0], labels[:, 0]))
-        last = np.concatenate((labels[-1], labels[:, -1]))
+    if wraps_y or wraps_x:  # the same region on both sides of an edge: one node of a graph a label, one bond a contact
+        first = np.concatenate((labels[0] if wraps_y else [], labels[:, 0] if wraps_x else [])).astype(int)
+        last = np.concatenate((labels[-1] if wraps_y else [], labels[:, -1] if wraps_x else [])).astype(int)
         touch = (first > 0) & (last > 0)
         pairs = (first[touch] - 1, last[touch] - 1)
         graph = coo_array((np.ones(len(pairs[0])), pairs), shape=(count, count))
@@ -168,8 +168,8 @@ def find_skyrmions(spins: Tensor, threshold: float = 0.0, periodic: bool = True)
         return np.bincount(region, weight * values, count) / total
 
     centres, steps = np.empty((count, 2)), np.empty((2, len(region)))
-    for axis, (position, size) in enumerate(((x, shape[1]), (y, shape[0]))):
-        if periodic:
+    for axis, (position, size, wraps) in enumerate(((x, shape[1], wraps_x), (y, shape[0], wraps_y))):
+        if wraps:
             angle = 2 * np.pi * position / size
             middle = np.arctan2(mean(np.sin(angle)), mean(np.cos(angle))) * size / (2 * np.pi)
             step = (position - middle[region] + size / 2) % size - size / 2

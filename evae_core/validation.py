@@ -67,6 +67,12 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def check_axes(name: str, value: Any) -> tuple[bool, bool]:
+    """Return a bool, which stands for both axes, or a pair of bools as the pair (y, x); TypeError if it is neither."""
+    y, x = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, value)
+    return check_flag(name, y), check_flag(name, x)
+
+
 def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
     """Return ``value``; raise unless it is one of the words ``choices``."""
     if not isinstance(value, str) or value not in choices:

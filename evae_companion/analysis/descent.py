@@ -17,7 +17,7 @@ BATCH = 64  # states descended at a time
 
 def charge(H: Hamiltonian, spins: Tensor) -> float:
     """Return the topological charge of one state (3, Ny, Nx) with the mask and boundary of H."""
-    return float(topological_charge(spins, mask=None if H.mask is None else H.mask.copy(), periodic=H.periodic))
+    return float(topological_charge(spins, mask=None if H.mask is None else H.mask.copy(), periodic=H.periodic_axes))
 
 
 def at_rest(H: Hamiltonian, state: Tensor, device: str = "auto") -> tuple[Tensor, float]:

@@ -172,7 +172,7 @@ class _Pool:
 
 def ground_state_candidates(H: Hamiltonian, shape: Sequence[int], search: Search | None = None, device: str = "auto",
                             report: Callable[[str], None] | None = None) -> GroundStateCandidates:
-    """Search the lowest states of H in a box of ``shape``; periodic boxes need even sides (as :func:`anneal` does).
+    """Search the lowest states of H in a box of ``shape``; periodic axes need an even length (as for :func:`anneal`).
 
     Every candidate is relaxed to a torque below 1e-6 J, or states the torque that is left. Relaxed does not mean
     stable: a trial state of high symmetry may end on a saddle point. The same ``search`` gives the same bytes on the
@@ -245,8 +245,8 @@ def _disc(H: Hamiltonian, spins: Tensor, fill: str, length: float, rng: np.rando
     radius = length * rng.uniform(0.3, 1.2)
     y, x = np.mgrid[:ny, :nx]
     dy, dx = abs(y - cy), abs(x - cx)
-    if H.periodic:
-        dy, dx = np.minimum(dy, ny - dy), np.minimum(dx, nx - dx)
+    wraps_y, wraps_x = H.periodic_axes
+    dy, dx = np.minimum(dy, ny - dy) if wraps_y else dy, np.minimum(dx, nx - dx) if wraps_x else dx
     disc = torch.from_numpy((np.hypot(dy, dx) < radius) & (np.ones(shape, bool) if H.mask is None else H.mask))
     up = -1.0 if H.B < 0 else 1.0
     new = {"heated": torch.from_numpy(rng.normal(size=(3, ny, nx)).astype(np.float32)),

@@ -65,7 +65,7 @@ def export_decoder(model: VAE, path: str | os.PathLike[str]) -> None:
         if program is None:
             raise RuntimeError("torch.onnx.export returned no program")
         proto = program.model_proto
-        edge = model.boundary if isinstance(model.boundary, str) else np.asarray(model.boundary).astype(int).tolist()
+        edge = model.boundary if model.magnetic is None else np.asarray(model.boundary).astype(int).tolist()
         about = {"size": json.dumps(list(model.size)), "latent": str(model.latent), "boundary": json.dumps(edge),
                  "axes": "spins (n, 3, Ny, Nx): S^x, S^y, S^z"}
         onnx.helper.set_model_props(proto, about)

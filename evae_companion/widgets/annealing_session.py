@@ -98,7 +98,7 @@ class Cooling:
         """Return the current frame."""
         spins = self.annealing.spins[0]
         return Frame(spins, float(self.H.energy_per_spin(spins)),
-                     float(topological_charge(spins, self.H.mask, self.H.periodic)),
+                     float(topological_charge(spins, self.H.mask, self.H.periodic_axes)),
                      self.annealing.temperature, self.annealing.sweep, self.done)
 
     def step(self) -> Frame:

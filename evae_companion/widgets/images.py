@@ -69,7 +69,7 @@ def summary(H: Hamiltonian, spins: Tensor) -> dict[str, float]:
     cosines = H.alignment(spins).clamp(-1, 1)
     magnetic = cosines if H.mask is None else cosines[np_mask(H)]
     return {"energy": float(H.energy_per_spin(spins)),
-            "charge": float(topological_charge(spins, H.mask, H.periodic)),
+            "charge": float(topological_charge(spins, H.mask, H.periodic_axes)),
             "angle": float(magnetic.arccos().mean().rad2deg())}
 
 

@@ -36,27 +36,27 @@ GLIDING = 8000  # sweeps after which a texture that still moves glides
 def _backend(device: str, H: Hamiltonian | None = None) -> Any:
     """The module that computes on ``device``: cpu or gpu where these support ``H``, else general_lattice."""
     check_choice("device", device, DEVICES)
-    general = H is not None and not cpu.supports(H)
-    if H is not None and general and not general_lattice.supports(H):
+    host = cpu if H is None or cpu.supports(H) else general_lattice
+    if H is not None and host is general_lattice and not general_lattice.supports(H):
         names = ", ".join(type(term).__name__ for term in H.unknown)
         raise ValueError(f"H must be bilinear to be annealed, and its term {names} is not; energies, fields and "
                          "training know it, and evae_core.annealing.lbfgs_refine descends under it")
     if device == "cpu":
-        return general_lattice if general else cpu
-    if general and device == "cuda":
-        raise ValueError('device "cuda" knows J, D, B and K on nearest neighbours only, and H has other bonds or '
-                         'terms; use "cpu" or "auto"')
+        return host
     from evae_core.annealing import gpu  # here, because it is of no use without a GPU
 
-    if general:
+    if H is not None and not gpu.supports(H):
+        lack = ("J, D, B and K on nearest neighbours only, and H has other bonds or terms" if host is general_lattice
+                else f"one boundary for both axes only, and H has {H.boundary}")
+        if device == "cuda":
+            raise ValueError(f'device "cuda" knows {lack}; use "cpu" or "auto"')
         if gpu.usable():
-            say_once("annealing on the CPU: the GPU's kernels know J, D, B and K on nearest neighbours only, and H has "
-                     "other bonds or terms")
-        return general_lattice
+            say_once(f"annealing on the CPU: the GPU's kernels know {lack}")
+        return host
     if device == "cuda":
         gpu.require()
         return gpu
-    return gpu if gpu.usable() else cpu
+    return gpu if gpu.usable() else host
 
 
 def runs_on(device: str) -> str:
@@ -70,9 +70,9 @@ def _check(H: Hamiltonian, shape: Sequence[int]) -> tuple[int, int]:
     if scale and not 1e-6 <= scale <= 1e6:  # squares of fields must neither vanish nor overflow in float32
         raise ValueError(f"H must have its largest coupling between 1e-6 and 1e6, got {scale:g}; use J as the unit")
     ny, nx = H.check_shape(shape)
-    if H.periodic and cpu.supports(H) and (ny % 2 or nx % 2):
-        raise ValueError(f"shape must be even by even on a periodic lattice, which is swept in two colours, got "
-                         f'{(ny, nx)}; use even sizes or boundary="open"')
+    if cpu.supports(H) and any(n % 2 for n, wraps in zip((ny, nx), H.periodic_axes, strict=True) if wraps):
+        raise ValueError("shape must be even along every periodic axis, since the lattice is swept in two colours, "
+                         f'got {(ny, nx)}; use even sizes or boundary="open"')
     return ny, nx
 
 
@@ -168,8 +168,8 @@ def anneal(H: Hamiltonian, shape: Sequence[int], n: int, seed: int = 0, device: 
 
     Parameters
     ----------
-    H : the Hamiltonian; periodic lattices need even Ny and Nx, since they are swept in two colours, unless H has
-        further bonds. Those are annealed on the CPU only: ``"auto"`` says so where there is a GPU.
+    H : the Hamiltonian; periodic axes need even lengths, as the lattice is swept in two colours, unless H has further
+        bonds. Those, and mixed boundaries, are annealed on the CPU only: ``"auto"`` says so where there is a GPU.
     shape : (Ny, Nx).
     n : number of replicas.
     seed : integer in [0, 2**64). Replica r of a seed is the same, bit for bit, whatever n, ``first``,

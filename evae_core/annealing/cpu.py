@@ -57,7 +57,7 @@ class Replicas:
 
     Parameters
     ----------
-    H, shape : Hamiltonian and (Ny, Nx); even sizes where H is periodic.
+    H, shape : Hamiltonian and (Ny, Nx); even along every periodic axis.
     seed : of the random numbers. Without spins loaded, all spins are zero: begin with ``sweep([0.0], 0)``.
     dtype : np.float32, or np.float64 for an accurate descent (then without sweeps at T > 0).
     """
@@ -97,7 +97,7 @@ class Replicas:
             yield block, slice(a + lead - i * self.W, b + lead - i * self.W), slice(a, b)
 
     def _lattice(self):
-        return self.holes, self.starts, self.shape[0], self.W, self.H.periodic, self.coupling
+        return self.holes, self.starts, self.shape[0], self.W, self.H.periodic_axes, self.coupling
 
     def load(self, spins: torch.Tensor) -> None:
         """Take the spins of all replicas, (n, 3, Ny, Nx)."""
@@ -112,7 +112,7 @@ class Replicas:
             self._renew_ghosts(block)
 
     def _renew_ghosts(self, block) -> None:
-        if self.H.periodic:
+        if self.H.periodic_axes[1]:
             block[..., 0, :], block[..., -1, :] = block[..., -2, :], block[..., 1, :]
 
     def spins(self) -> torch.Tensor:
@@ -171,7 +171,7 @@ class Replicas:
         work = COMPILED.function("descend_float" if S.dtype == np.float32 else "descend_double")
         for lane in lanes:
             sites[...] = S[..., 1:-1, lane]
-            work(*map(argument, (row, ny, nc, int(self.H.periodic), *self.rows, self.coupling.astype(S.dtype))),
+            work(*map(argument, (row, ny, nc, self.H.periodic_axes, *self.rows, self.coupling.astype(S.dtype))),
                  ctypes.c_double(tolerance), min(max_sweeps, 2**31 - 1), ctypes.c_double(SLACK), PATIENCE, STRIDE,
                  argument(done[lane:]), argument(left))
             S[..., 1:-1, lane] = sites

@@ -4,7 +4,7 @@
 // Layout. A replica's array S has the axes (2 colours, Ny + 1 rows, 3 components, R): a row of one checkerboard colour
 // holds its Nc = ceil(Nx/2) sites one after the other from S[..., WIDTH] on, with one ghost site at either end. In row y
 // the sites of colour c lie at x = 2k + (y + c) % 2; their four neighbours have the other colour. Ghosts hold the
-// opposite edge of a periodic lattice and zeros of an open one, holes of a masked lattice and the row Ny hold zeros, so
+// opposite edge where x is periodic and zeros where it is open, holes of a masked lattice and the row Ny hold zeros, so
 // the field needs no case for the boundary. Rows are computed in whole vectors; what the last one holds beyond Nc is
 // never read by a site. A site's arithmetic does not depend on its place in a vector.
 //
@@ -65,7 +65,7 @@ template <class T> struct Model { T J, D, B, K; };
 
 template <class T> struct Lattice {
     T* S;  // of one replica
-    int ny, nc, periodic;
+    int ny, nc, periodic;  // along x, y or both: 1 + 2
     const int *holes, *starts;  // row i = c ny + y has the non-magnetic k = holes[starts[i]] ... holes[starts[i + 1] - 1]
 
     long stride() const { return WIDTH + (nc + WIDTH - 1L) / WIDTH * WIDTH; }
@@ -77,7 +77,7 @@ template <class T> struct Lattice {
         const long R = stride();
         const int ghost = (y + c) % 2 ? -1 : nc, source = (y + c) % 2 ? nc - 1 : 0;
         if (starts[c * ny + y] != starts[c * ny + y + 1]) clear(c, y, at);
-        for (int a = 0; a < 3; a++) at[a * R + ghost] = periodic ? at[a * R + source] : T(0);
+        for (int a = 0; a < 3; a++) at[a * R + ghost] = periodic & 1 ? at[a * R + source] : T(0);
     }
     __attribute__((noinline)) void clear(int c, int y, T* at) const {
         for (int i = starts[c * ny + y]; i < starts[c * ny + y + 1]; i++)
@@ -93,7 +93,8 @@ template <class T> struct Lattice {
         for (int c = 0; c < 2; c++)
             for (int y = 0; y < ny; y++) {
                 if (empty(c, y)) continue;
-                const int up = y + 1 < ny ? y + 1 : periodic ? 0 : ny, down = y > 0 ? y - 1 : periodic ? ny - 1 : ny;
+                const int up = y + 1 < ny ? y + 1 : periodic & 2 ? 0 : ny;
+                const int down = y > 0 ? y - 1 : periodic & 2 ? ny - 1 : ny;
                 const T* left = row(1 - c, y) - 1 + (y + c) % 2;
                 work(c, y, row(c, y), left, left + 1, row(1 - c, up), row(1 - c, down));
             }

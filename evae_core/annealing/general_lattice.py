@@ -216,15 +216,15 @@ def neighbour_table(H: Hamiltonian, shape: Sequence[int]) -> tuple[np.ndarray, n
     (2 bonds, 3, 3): Gamma."""
     ny, nx = shape
     y, x = np.mgrid[:ny, :nx]
+    wraps_y, wraps_x = H.periodic_axes
     sites, couplings, gammas = [np.empty((ny * nx, 0), np.int64)], [], []
     for dy, dx, J, dm, gamma in H.couplings.bonds:
         if J == 0 and not any(dm) and not np.any(gamma):
             continue
         for sign in (1, -1):
             v, u = y + sign * dy, x + sign * dx
-            inside = (0 <= v) & (v < ny) & (0 <= u) & (u < nx)
-            place = v % ny * nx + u % nx
-            sites.append((place if H.periodic else np.where(inside, place, ny * nx)).reshape(-1, 1))
+            inside = ((0 <= v) & (v < ny) | wraps_y) & ((0 <= u) & (u < nx) | wraps_x)
+            sites.append(np.where(inside, v % ny * nx + u % nx, ny * nx).reshape(-1, 1))
             couplings.append([J, *(sign * d for d in dm)])
             gammas.append(gamma)
     return (np.hstack(sites), np.array(couplings, float).reshape(-1, 4), np.array(gammas, float).reshape(-1, 3, 3))

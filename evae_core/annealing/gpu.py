@@ -105,8 +105,8 @@ def output_device() -> torch.device:
 
 
 def supports(H: Hamiltonian) -> bool:
-    """Whether these kernels know all of ``H``: J, D, B and K on nearest neighbours."""
-    return H.plain
+    """Whether these kernels know all of ``H``: J, D, B and K on nearest neighbours, and one boundary for both axes."""
+    return H.plain and len(set(H.periodic_axes)) == 1
 
 
 def workers() -> int:

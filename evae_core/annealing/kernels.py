@@ -6,7 +6,7 @@ after the other with the W replicas of each site side by side, so every loop bel
 contiguous numbers whatever the lattice size, and all replicas do the same arithmetic. The
 flat array ``S`` has the axes (2 colours, Ny + 1 rows, 3 components, (Nc + 2) W): Nc = ceil(Nx/2)
 sites a row, one ghost site at either end, and a last row of zeros. Ghosts hold the opposite
-edge of a periodic lattice and zeros of an open one, and holes of a masked lattice hold zeros,
+edge where x is periodic and zeros where it is open, and holes of a masked lattice hold zeros,
 so the field needs no case for the boundary. In row y the sites of colour c lie at
 x = 2k + (y + c) % 2; their four neighbours have the other colour.
 
@@ -304,13 +304,13 @@ def _row(c, y, Ny, W, R, periodic):
     other = (1 - c) * (Ny + 1) * rows
     at = (c * (Ny + 1) + y) * rows + W
     beyond = Ny  # the row of zeros
-    up = y + 1 if y + 1 < Ny else (0 if periodic else beyond)
-    down = y - 1 if y > 0 else (Ny - 1 if periodic else beyond)
+    up = y + 1 if y + 1 < Ny else (0 if periodic[0] else beyond)
+    down = y - 1 if y > 0 else (Ny - 1 if periodic[0] else beyond)
     odd = (y + c) % 2
     left = other + y * rows + odd * W
     last = at + R - 3 * W  # of this row's sites
     ghost, source = (last + W, at) if odd == 0 else (at - W, last)
-    return at, left, left + W, other + up * rows + W, other + down * rows + W, ghost if periodic else -1, source
+    return at, left, left + W, other + up * rows + W, other + down * rows + W, ghost if periodic[1] else -1, source
 
 
 @njit(nogil=True, cache=True, **FAST)
@@ -319,7 +319,8 @@ def sweep(S, state, buffers, holes, starts, Ny, W, periodic, coupling, betas, he
 
     S : float32, flat, axes (2, Ny + 1, 3, R) as described above; state : (4, n) uint32; buffers : (10, n) float32;
     holes, starts : the non-magnetic k of row (c, y) are holes[starts[i]:starts[i + 1]] with i = c Ny + y;
-    coupling : J, D, B, K ... as float32. S and state change in place; beta = 0 makes the spins uniform on the sphere.
+    periodic : along (y, x); coupling : J, D, B, K ... as float32. S and state change in place; beta = 0 makes the spins
+    uniform on the sphere.
     """
     n = state.shape[1]
     R = n + 2 * W

@@ -106,11 +106,11 @@ def _from_plane(H: Hamiltonian, w: np.ndarray) -> Tensor:
 
 
 def _distances(H: Hamiltonian, shape: Sequence[int], centre: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Displacements (dx, dy) of all sites from the centre (x, y), the shortest ones when periodic; (Ny, Nx) each."""
+    """Displacements (dx, dy) of all sites from the centre (x, y), the shortest along periodic axes; (Ny, Nx) each."""
     ny, nx = shape
-    y, x = np.mgrid[:ny, :nx]
-    dx, dy = x - centre[0], y - centre[1]
-    return ((dx + nx / 2) % nx - nx / 2, (dy + ny / 2) % ny - ny / 2) if H.periodic else (dx, dy)
+    dy, dx = np.mgrid[:ny, :nx] - np.reshape(centre[::-1], (2, 1, 1))
+    wraps_y, wraps_x = H.periodic_axes
+    return ((dx + nx / 2) % nx - nx / 2 if wraps_x else dx, (dy + ny / 2) % ny - ny / 2 if wraps_y else dy)
 
 
 def _poles(H: Hamiltonian, shape: Sequence[int], centres: np.ndarray, radius: Any) -> np.ndarray:
@@ -268,7 +268,7 @@ def skyrmion_lattice(H: Hamiltonian, shape: Sequence[int], device: str = "cpu") 
 
 def _box(H: Hamiltonian, shape: Sequence[int]) -> tuple[int, int]:
     check_hamiltonian(H)
-    if not H.periodic:
+    if not H.periodic:  # along both axes
         raise ValueError('H must have boundary="periodic" for a skyrmion lattice: the edges of other samples deform it')
     helix_period(H)  # raises where H holds no skyrmion
     return H.check_shape(shape)

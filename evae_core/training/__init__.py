@@ -104,8 +104,8 @@ def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, devi
     """
     shape = (int(data.spins.shape[-2]), int(data.spins.shape[-1]))
     seeds = seeds or partial(seed_of, stage.spec())
-    if stage.translate and data.hamiltonian.boundary != "periodic":
-        raise ValueError("translate needs a periodic sample; an open one has no translations")
+    if stage.translate and (data.hamiltonian.mask is not None or data.hamiltonian.boundary != "periodic"):
+        raise ValueError("translate needs a sample that is periodic along both axes: it moves a state along both")
     if parent is not None and isinstance(parent.encoder, NoEncoder):
         raise ValueError("parent must have its encoder to be trained on; this one came with its decoder alone")
     schedule = batch_schedule(stage, len(data.spins), shape, np.random.default_rng(seeds("batches")))

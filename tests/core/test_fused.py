@@ -10,6 +10,7 @@ from reference_step import plain
 from torch.nn import functional as F
 
 from evae_core import VAE, Hamiltonian
+from evae_core.bonds import padded
 from evae_core.presets import VAEConfig
 from evae_core.training import fused
 from evae_core.training.fused.extension import FUSED, call
@@ -36,7 +37,10 @@ def same_noise(monkeypatch):
 @pytest.mark.parametrize("size, system", [
     ((32, 32), dict(D=0.6, B=0.2)), ((16, 16), dict(D=0.6, B=0.2)), ((16, 48), dict(J=1.3, D=0.3, K=0.2, dmi="neel")),
     ((48, 16), dict(D=0.6, B=0.2, boundary="open")), ((32, 32), dict(D=0.6, B=0.2, K=-0.1, boundary=MASK)),
-    ((64, 64), dict(D=0.0, B=0.1)), ((32, 16), dict(D=0.6, B=0.2, further=FURTHER)),
+    ((64, 64), dict(D=0.0, B=0.1)), ((16, 48), dict(D=0.6, B=0.2, boundary=("open", "periodic"))),
+    ((32, 16), dict(D=0.6, B=0.2, K=0.1, dmi="neel", boundary=("periodic", "open"))),
+    ((32, 32), dict(D=0.6, B=0.2, boundary=("open", "periodic"), further=FURTHER)),
+    ((32, 16), dict(D=0.6, B=0.2, further=FURTHER)),
     ((32, 32), dict(D=0.6, B=0.2, boundary=MASK, further=FURTHER))])
 @pytest.mark.parametrize("gamma", [0.0, 10.0])
 def test_losses_gradients_and_averages_are_the_plain_layers(size, system, gamma, same_noise):
@@ -136,11 +140,13 @@ def test_the_default_dtype_changes_nothing():
     assert all(a.dtype == torch.float32 and torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-def with_margin(x, r, periodic=True):
+BOTH, NONE, X, Y = (True, True), (False, False), (False, True), (True, False)  # periodic along (y, x)
+
+
+def with_margin(x, r, periodic=BOTH):
     """x with its margin, channels last, as the layers take it."""
     n, c, h, w = x.shape
-    pad = F.pad(x, (r,) * 4, mode="circular") if periodic else F.pad(x, (r,) * 4)
-    return fused._empty(n, c, h + 2 * r, w + 2 * r).copy_(pad)
+    return fused._empty(n, c, h + 2 * r, w + 2 * r).copy_(padded(x, r, periodic))
 
 
 def inside(x, r):
@@ -151,7 +157,7 @@ def layer(x, weight, gain, bias, norm, kind, periodic, slope):
     """One layer in the obvious way, in float64; the norm's running averages are updated."""
     if kind != fused.POOL:
         x = F.interpolate(x, scale_factor=2, mode="nearest")
-    y = F.conv2d(F.pad(x, (2,) * 4, mode="circular") if periodic else F.pad(x, (2,) * 4), weight)
+    y = F.conv2d(padded(x, 2, periodic), weight)
     y = F.leaky_relu(F.batch_norm(y, norm.running_mean, norm.running_var, gain, bias, True, norm.momentum, norm.eps),
                      slope)
     if kind == fused.POOL:
@@ -171,7 +177,8 @@ LAYERS = [*((*pair, fused.POOL) for pair in fused.ENCODER), *((*pair, fused.SHUF
 @needs_compiler
 @pytest.mark.parametrize("c_in, c, kind", LAYERS)
 @pytest.mark.parametrize("height, width, n, periodic", [
-    (4, 4, 2, True), (4, 6, 9, True), (8, 4, 8, False), (10, 12, 3, True), (4, 26, 17, False), (48, 48, 2, True)])
+    (4, 4, 2, BOTH), (4, 6, 9, BOTH), (8, 4, 8, NONE), (10, 12, 3, BOTH), (4, 26, 17, NONE), (48, 48, 2, BOTH),
+    (4, 6, 3, X), (6, 4, 3, Y)])
 def test_a_layer_is_the_plain_one(c_in, c, kind, height, width, n, periodic):
     """Values, gradients of input, weights, gain and bias, and running averages, against float64."""
     draw = torch.Generator().manual_seed(c_in + height)
@@ -187,8 +194,8 @@ def test_a_layer_is_the_plain_one(c_in, c, kind, height, width, n, periodic):
     out = fused._Layer.apply(*given, norm, kind, margin, periodic, 0.1)
     wanted = layer(*exact, exact_norm, kind, periodic, 0.1)
     torch.testing.assert_close(inside(out, margin).double(), wanted, rtol=1e-4, atol=2e-5)
-    if margin and periodic:
-        torch.testing.assert_close(out, with_margin(inside(out, margin), margin), rtol=0, atol=0)
+    if margin:
+        torch.testing.assert_close(out, with_margin(inside(out, margin), margin, periodic), rtol=0, atol=0)
     dout = torch.randn(wanted.shape, generator=draw)
     out.backward(with_margin(dout, margin, periodic))
     wanted.backward(dout.double())
@@ -203,7 +210,8 @@ def test_a_layer_is_the_plain_one(c_in, c, kind, height, width, n, periodic):
 
 
 @needs_compiler
-@pytest.mark.parametrize("height, width, n, periodic", [(1, 1, 2, True), (3, 5, 9, True), (8, 8, 3, False)])
+@pytest.mark.parametrize("height, width, n, periodic", [(1, 1, 2, BOTH), (3, 5, 9, BOTH), (8, 8, 3, NONE),
+                                                        (3, 5, 2, X), (3, 5, 2, Y)])
 def test_the_output_layer_is_the_whole_convolution(height, width, n, periodic):
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(n, 3, 2 * height, 2 * width, generator=draw)
@@ -213,7 +221,7 @@ def test_the_output_layer_is_the_whole_convolution(height, width, n, periodic):
     for one in (*given, *exact):
         one.requires_grad_()
     v = fused._Output.apply(*given, periodic)
-    wanted = F.conv2d(F.pad(exact[0], (2,) * 4, mode="circular" if periodic else "constant"), *exact[1:])
+    wanted = F.conv2d(padded(exact[0], 2, periodic), *exact[1:])
     torch.testing.assert_close(inside(v, 1).double(), phases(wanted), rtol=1e-5, atol=1e-5)
     dv = torch.randn(n, 12, height, width, generator=draw)
     v.backward(with_margin(dv, 1))  # what stands in the margin does not count
@@ -235,7 +243,7 @@ def test_the_bytes_do_not_depend_on_the_threads(c_in, c, kind):
             given = [with_margin(x, margin), weight.clone(), torch.ones(c), torch.zeros(c)]
             for one in given:
                 one.requires_grad_()
-            out = fused._Layer.apply(*given, norm, kind, 0 if c == 48 else margin, True, 0.1)
+            out = fused._Layer.apply(*given, norm, kind, 0 if c == 48 else margin, BOTH, 0.1)
             (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
             found.append((out, norm.running_var, *(one.grad for one in given[1:]),
                           *([inside(given[0].grad, margin)] if c_in > 3 else [])))

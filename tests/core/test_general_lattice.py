@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from test_hamiltonian import BOUNDARIES, random_spins
+from test_hamiltonian import BOUNDARIES, MIXED, random_spins
 
 from evae_companion.analysis.luttinger_tisza import lower_bound, spirals
 from evae_companion.data_specs import DataSpec
 from evae_core import Hamiltonian, anneal, heat_bath, relax
-from evae_core.annealing import Annealing, Schedule, _backend, general_lattice, runs_on
+from evae_core.annealing import Annealing, Schedule, _backend, cpu, general_lattice, runs_on
 from evae_core.bonds import Bond, check_bonds, shell
 from evae_core.textures import helix_period
 
@@ -37,12 +37,9 @@ def energy_by_loop(H, spins):
         energy -= H.B * S[y, x, 2] + H.K * S[y, x, 2] ** 2
         for dy, dx, J, d in all_bonds:
             v, u = y + dy, x + dx
-            if H.periodic:
-                v, u = v % ny, u % nx
-            elif not (0 <= v < ny and 0 <= u < nx):
-                continue
-            if alive[v, u]:
-                energy -= J * S[y, x] @ S[v, u] + d @ np.cross(S[y, x], S[v, u])
+            wraps_y, wraps_x = H.periodic_axes
+            if (wraps_y or 0 <= v < ny) and (wraps_x or 0 <= u < nx) and alive[v % ny, u % nx]:
+                energy -= J * S[y, x] @ S[v % ny, u % nx] + d @ np.cross(S[y, x], S[v % ny, u % nx])
     return energy
 
 
@@ -145,15 +142,21 @@ def test_auto_says_that_a_gpu_is_left_idle(monkeypatch, capsys):
     monkeypatch.setattr(gpu, "usable", lambda: True)
     assert _backend("auto", Hamiltonian(further=SPIRAL)) is general_lattice and runs_on("auto") == "cuda"
     assert "nearest neighbours only" in capsys.readouterr().err
+    wire = Hamiltonian(boundary=("open", "periodic"))
+    assert _backend("auto", wire) is cpu and "one boundary for both axes" in capsys.readouterr().err
+    assert _backend("auto", Hamiltonian()) is gpu
+    with pytest.raises(ValueError, match="cuda.*one boundary"):
+        anneal(wire, (6, 6), 1, device="cuda")
 
 
 # --- the annealer ---
 
-@pytest.mark.parametrize("dmi", ["bloch", "neel"])
-def test_anneals_as_the_nearest_neighbour_one(dmi):
+@pytest.mark.parametrize("dmi, boundary", [("bloch", "periodic"), ("neel", "periodic"), ("neel", MIXED[0]),
+                                           ("bloch", MIXED[1])])
+def test_anneals_as_the_nearest_neighbour_one(dmi, boundary):
     """The same system, once through each annealer: energies of one distribution, warm and after the descent."""
-    plain = Hamiltonian(D=0.6, B=0.2, K=-0.1, dmi=dmi)
-    listed = Hamiltonian(J=0, D=0, B=0.2, K=-0.1, further=plain.nearest)
+    plain = Hamiltonian(D=0.6, B=0.2, K=-0.1, dmi=dmi, boundary=boundary)
+    listed = Hamiltonian(J=0, D=0, B=0.2, K=-0.1, further=plain.nearest, boundary=boundary)
     start = random_spins(256, 3, 16, 16, dtype=torch.float32)
     one, two = (plain.energy_per_spin(heat_bath(H, start, 0.6, 30, overrelax=1, device="cpu").double())
                 for H in (plain, listed))

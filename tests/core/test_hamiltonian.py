@@ -1,6 +1,8 @@
 """The Hamiltonian against closed forms, symmetries, finite differences and a plain double loop."""
 
+import json
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 from evae_core import Hamiltonian
 
 F64 = torch.float64
-BOUNDARIES = ["periodic", "open", "mask"]
+MIXED = [("open", "periodic"), ("periodic", "open")]
+BOUNDARIES = ["periodic", "open", "mask", *MIXED]
 
 
 def random_spins(*shape, seed=0, dtype=F64):
@@ -141,6 +144,10 @@ def test_rescaled_lattice_is_the_same_system():
     (dict(boundary=np.ones((4, 4))), TypeError, "bool"),
     (dict(boundary=np.ones(4, bool)), ValueError, "shape"),
     (dict(boundary=np.zeros((4, 4), bool)), ValueError, "magnetic"),
+    *((dict(boundary=boundary), ValueError, "pair") for boundary in (
+        "closed", ("open", "closed"), ("open",), ("open", "open", "periodic"), ("open", np.ones((4, 4), bool)),
+        ("periodic", None), ["open", True], [["open", "periodic"], "open"])),
+    (dict(boundary=np.array(["open", "periodic"])), TypeError, "bool"), (dict(boundary=()), TypeError, "bool"),
 ])
 def test_bad_parameters(bad, error, word):
     with pytest.raises(error, match=word):
@@ -150,6 +157,34 @@ def test_bad_parameters(bad, error, word):
 def test_mask_of_another_shape():
     with pytest.raises(ValueError, match="mask"):
         Hamiltonian(boundary=np.ones((4, 4), bool)).energy(torch.zeros(3, 8, 8))
+
+
+@pytest.mark.parametrize("word", ["periodic", "open"])
+def test_a_pair_of_equal_boundaries_is_the_word(word):
+    one, pair = Hamiltonian(boundary=word), Hamiltonian(boundary=[word, word])
+    assert pair == one and hash(pair) == hash(one) and pair.boundary == word and pair.spec() == one.spec()
+    assert one.periodic is (word == "periodic") and one.periodic_axes == (one.periodic,) * 2
+
+
+@pytest.mark.parametrize("boundary", MIXED)
+def test_mixed_boundaries_are_open_along_one_axis(boundary):
+    """Bonds, reference energy and translations by hand; the smallest shape; the spec as it is read back from JSON."""
+    H, S = Hamiltonian(D=0.5, K=0.1, boundary=boundary, further=[(1, 2, 0.3)]), random_spins(3, 6, 8)
+    along = -1 if boundary[1] == "periodic" else -2
+    assert not H.periodic and H.periodic_axes == (along == -2, along == -1) and H.mask is None
+    assert H.bonds((6, 8)) == (6 * 8 + 5 * 8 if along == -1 else 6 * 8 + 6 * 7)
+    assert H.reference_energy((6, 8)) == pytest.approx(-H.bonds((6, 8)) - 0.3 * (5 * 8 if along == -1 else 6 * 6))
+    for quantity in (H.energy_density, H.alignment, H.torque):
+        torch.testing.assert_close(quantity(S.roll(3, along)), quantity(S).roll(3, along))
+    assert abs(float(H.energy(S.roll(1, -3 - along)) - H.energy(S))) > 1e-3
+    assert H.check_shape((1, 2) if along == -1 else (2, 1)) and H.check_shape((5, 7))
+    with pytest.raises(ValueError, match="shape"):
+        H.check_shape((2, 1) if along == -1 else (1, 2))
+    again = Hamiltonian(D=0.5, K=0.1, boundary=json.loads(json.dumps(H.spec()))["boundary"], further=[(1, 2, 0.3)])
+    assert again == H and hash(again) == hash(H) and len({H, Hamiltonian(), Hamiltonian(boundary=boundary[::-1])}) == 3
+    closing = Hamiltonian(boundary=boundary, further=[(6, 0, 1.0)])  # a bond as long as the sample is high
+    with pytest.raises(ValueError, match="same site") if along == -2 else nullcontext():
+        closing.energy(S)
 
 
 def test_equality_and_spec():

@@ -1,13 +1,17 @@
 """The network against the plain layers it stands for, and the losses against their definitions."""
 
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from evae_core import VAE, Hamiltonian
+from evae_core.bonds import padded
 from evae_core.losses import energy_loss, kl_loss, reconstruction_loss
-from evae_core.model import LOGVAR_MOST, UpConv, bounded, pad_open, pad_periodic
+from evae_core.model import LOGVAR_MOST, UpConv, bounded
 
 H = Hamiltonian(D=0.6, B=0.2)
 
@@ -17,9 +21,23 @@ def batch(n=4, ny=32, nx=32, seed=0):
     return F.normalize(torch.randn(n, 3, ny, nx, generator=generator), dim=1)
 
 
-@pytest.mark.parametrize("pad", [pad_periodic, pad_open])
-def test_collapsed_upsampling_is_the_plain_one(pad):
+AXES = [(True, True), (False, False), (False, True), (True, False)]
+
+
+@pytest.mark.parametrize("periodic", AXES)
+def test_margins(periodic):
+    """Every site of the margin: what lies there on a periodic axis, 0 beyond an open edge."""
+    x = torch.rand(2, 3, 4, 5) + 1
+    for v, u in np.ndindex(8, 9):
+        there = (periodic[0] or 0 <= v - 2 < 4) and (periodic[1] or 0 <= u - 2 < 5)
+        expected = x[:, :, (v - 2) % 4, (u - 2) % 5] if there else torch.zeros(2, 3)
+        assert torch.equal(padded(x, 2, periodic)[:, :, v, u], expected)
+
+
+@pytest.mark.parametrize("periodic", AXES)
+def test_collapsed_upsampling_is_the_plain_one(periodic):
     """Upsample 2x2, pad by 2, convolve 5x5: the same map and the same gradients, to float64 rounding."""
+    pad = partial(padded, periodic=periodic)
     layer = UpConv(6, 3, pad).double()
     x = torch.randn(2, 6, 5, 7, dtype=torch.float64, requires_grad=True)
     plain = F.conv2d(pad(F.interpolate(x, scale_factor=2, mode="nearest"), 2), layer.weight)
@@ -57,14 +75,20 @@ def test_outputs_are_unit_spins_and_shapes_fit():
     assert model.eval().generate(2, torch.Generator().manual_seed(0)).shape == (2, 3, 32, 48)
 
 
-@pytest.mark.parametrize("boundary, equivariant", [("periodic", True), ("open", False)])
+@pytest.mark.parametrize("boundary, equivariant", [
+    ("periodic", (True, True)), ("open", (False, False)), (("open", "periodic"), (False, True)),
+    (("periodic", "open"), (True, False))])
 def test_padding_follows_the_boundary(boundary, equivariant):
-    """A shift by 16 sites passes through four poolings unchanged, if the sample is periodic."""
-    model = VAE(32, boundary=boundary).eval()
-    x = batch(1)
-    shifted = model.encoder.convolutions(x.roll((16, 16), (-2, -1)))
-    same = model.encoder.convolutions(x).roll((1, 1), (-2, -1))
-    assert torch.allclose(shifted, same, atol=1e-5) is equivariant
+    """A shift by 16 sites passes through four poolings, and 1 through four upsamplings, along a periodic axis."""
+    model = VAE((32, 48), boundary=boundary).eval()
+    x, low = batch(1, 32, 48), torch.randn(1, 48, 2, 3, generator=torch.Generator().manual_seed(0))
+    for axis, same in zip((-2, -1), equivariant, strict=True):
+        shifted = model.encoder.convolutions(x.roll(16, axis))
+        assert torch.allclose(shifted, model.encoder.convolutions(x).roll(1, axis), atol=1e-5) is same
+        shifted = model.decoder.convolutions(low.roll(1, axis))
+        assert torch.allclose(shifted, model.decoder.convolutions(low).roll(16, axis), atol=1e-5) is same
+    with pytest.raises(ValueError, match="another boundary"):
+        model.loss(batch(2, 32, 48), Hamiltonian(boundary=(("open",) * 2, ("periodic",) * 2)[boundary == "open"]), 0, 0)
 
 
 def test_masked_sample():

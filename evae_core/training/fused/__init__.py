@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from evae_core.bonds import Axes
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.losses import EnergyModel, Losses, energy_scale, kl_loss
 from evae_core.model import VAE, PaddedConv, UpConv
@@ -102,7 +103,7 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, gain: Tensor, bias: Tensor, norm: Any, kind: int, r: int,
-                periodic: bool, slope: float) -> Tensor:
+                periodic: Axes, slope: float) -> Tensor:
         (n, c_in, h, w), c, margin = x.shape, len(weight), 2 if kind == POOL else 1
         h, w = h - 2 * margin, w - 2 * margin
         convolved = c if kind == POOL else 4 * c
@@ -110,7 +111,7 @@ class _Layer(torch.autograd.Function):
         mean, inverse = weight.new_empty(2, c)
         height, width = {POOL: (h // 2, w // 2), SHUFFLE: (2 * h, 2 * w), KEEP: (h, w)}[kind]
         out = _empty(n, convolved if kind == KEEP else c, height + 2 * r, width + 2 * r)
-        ctx.layer, ctx.shape = (c_in, c, kind), (n, h, w, r, int(periodic))
+        ctx.layer, ctx.shape = (c_in, c, kind), (n, h, w, r, periodic)
         ctx.slope, ctx.spent, ctx.margin = float(slope), False, r
         weight = weight.contiguous()
         call("layer_forward", *ctx.layer, x, *ctx.shape, weight, gain, bias, float(norm.eps), ctx.slope,
@@ -140,10 +141,10 @@ class _Output(torch.autograd.Function):
     """The last convolution (3, 3, 5, 5) of ``x`` (n, 12, Ny/2 + 2, Nx/2 + 2): v of that shape, its margin undefined."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, periodic: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, periodic: Axes) -> Tensor:
         n, c, h, w = x.shape
         v, weight = _empty(n, c, h, w), weight.contiguous()
-        ctx.shape = n, h - 2, w - 2, int(periodic)
+        ctx.shape = n, h - 2, w - 2, periodic
         call("output_forward", x, *ctx.shape, weight, bias, v)
         ctx.save_for_backward(x, weight)
         return v
@@ -171,7 +172,7 @@ class _Spins(torch.autograd.Function):
         bonds = torch.from_numpy(hamiltonian.bond_matrices).float()
         spins, inverse = target.new_empty(n, 3, ny + 2, nx + 2), target.new_empty(n, ny, nx)
         chords, energies = target.new_empty(2, n, dtype=torch.float64)
-        call("spins_forward", v, target, mask, n, ny, nx, int(hamiltonian.periodic), bonds, hamiltonian.B,
+        call("spins_forward", v, target, mask, n, ny, nx, hamiltonian.periodic_axes, bonds, hamiltonian.B,
              hamiltonian.K, spins, inverse, chords, energies)
         ctx.hamiltonian = hamiltonian
         ctx.save_for_backward(spins, inverse, target, bonds)
@@ -209,12 +210,12 @@ def losses(model: VAE, batch: Tensor, hamiltonian: EnergyModel, beta: float, gam
         raise ValueError(f"the fused losses do not know this network: {problem}")
     if not model.training:
         raise ValueError("the fused losses are those of training: call model.train(), or use model.losses")
-    periodic, encoder = isinstance(model.boundary, str) and model.boundary == "periodic", model.encoder
+    periodic, encoder = model.periodic_axes, model.encoder
     decoder: Any = model.decoder
     n, _, ny, nx = batch.shape
     batch = batch.contiguous()
     maps = _empty(n, 3, ny + 4, nx + 4)
-    call("pack", batch, n, ny, nx, int(periodic), maps)
+    call("pack", batch, n, ny, nx, periodic, maps)
     layers = list(encoder.convolutions)
     for k in range(0, len(layers), 4):
         conv, norm, activation = layers[k:k + 3]

@@ -32,7 +32,8 @@ template <int L, int N> inline void store_first(float* to, Vector<L> v) {
     }
 }
 
-// A sample with a margin of r pixels around: (height + 2r, width + 2r, channels).
+// A sample with a margin of r pixels around: (height + 2r, width + 2r, channels). It is periodic along x, y or both:
+// 1 + 2.
 struct Frame {
     int height, width, channels, r, periodic;
     long stride() const { return long(width + 2 * r) * channels; }
@@ -40,22 +41,22 @@ struct Frame {
     long at(int y, int x) const { return (y + r) * stride() + long(x + r) * channels; }
 };
 
-// Fill the margin: what lies on the other side of a periodic sample, which is at least r pixels wide and high, zeros
-// beyond an open edge.
+// Fill the margin: along a periodic axis, which is at least r pixels long, what lies on the other side of the sample;
+// zeros beyond an open edge.
 inline void fill(float* p, const Frame& f) {
     const long side = long(f.r) * f.channels, row = f.stride();
     if (!side) return;
-    auto copy = [&](float* to, const float* from, long n) {
-        if (f.periodic) std::memcpy(to, from, n * sizeof(float));
+    auto copy = [&](float* to, const float* from, long n, int axis) {
+        if (f.periodic & axis) std::memcpy(to, from, n * sizeof(float));
         else std::memset(to, 0, n * sizeof(float));
     };
     for (int y = 0; y < f.height; y++) {
         float* line = p + (y + f.r) * row;
-        copy(line, line + long(f.width) * f.channels, side);
-        copy(line + row - side, line + side, side);
+        copy(line, line + long(f.width) * f.channels, side, 1);
+        copy(line + row - side, line + side, side, 1);
     }
-    copy(p, p + f.height * row, f.r * row);
-    copy(p + (f.height + f.r) * row, p + f.r * row, f.r * row);
+    copy(p, p + f.height * row, f.r * row, 2);
+    copy(p + (f.height + f.r) * row, p + f.r * row, f.r * row, 2);
 }
 
 }  // namespace
