@@ -189,8 +189,8 @@ def settled(H: Hamiltonian, spins: Tensor, tolerance: float = 1e-4, device: str 
     """
     double = spins.double()
     rest = relax(H, double, tolerance=tolerance, device=device)
+    charge, at_rest = (topological_charge(one, H.mask, H.periodic_axes) for one in (double, rest))
     measures = {"energy": H.energy_per_spin(double), "energy_at_rest": H.energy_per_spin(rest),
-                "charge": topological_charge(double), "charge_at_rest": topological_charge(rest),
-                "moved": displacement(double, rest)}
+                "charge": charge, "charge_at_rest": at_rest, "moved": displacement(double, rest)}
     measures["lost"] = measures["energy"] - measures["energy_at_rest"]
     return rest.to(spins), {name: values.cpu().numpy() for name, values in measures.items()}

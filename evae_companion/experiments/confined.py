@@ -18,8 +18,11 @@ from evae_core.annealing import relax
 from evae_core.observables import kspace_mse
 
 
-def run(p: RunPreset, shape: tuple[int, int], trained: TrainedStage, device: str = "auto") -> dict[str, Any]:
+def run(p: RunPreset, shape: tuple[int, int], trained: TrainedStage, device: str = "auto",
+        boundary: str | tuple[str, str] = "open") -> dict[str, Any]:
     """Generate ``p.samples`` states and compare the lowest, as generated and relaxed, with the training data.
+
+    ``boundary`` is that of the sample, see :func:`~evae_companion.data_specs.confined_spec`.
 
     Returns
     -------
@@ -32,7 +35,7 @@ def run(p: RunPreset, shape: tuple[int, int], trained: TrainedStage, device: str
     states : {"an annealed state", "best annealed", "E-VAE, lowest", "the same, relaxed": (3, Ny, Nx)}.
     few : (4, 3, Ny, Nx), generated states.
     """
-    data = confined_spec(p, shape)
+    data = confined_spec(p, shape, boundary)
     H, train = data.hamiltonian, load_data(data, device=device).train
     annealed = train.statistics["rest_energy"]
 
@@ -54,7 +57,8 @@ def run(p: RunPreset, shape: tuple[int, int], trained: TrainedStage, device: str
                           "stage": stage_spec(trained.stage, data), "samples": p.samples}, make)
     half = {name: result_cache.as_spins(array) for name, array in load_arrays(folder / "confined.npz").items()}
     least = float(annealed.min())
-    return {"name": f"{'square' if shape[0] == shape[1] else 'wire'} {shape[0]} x {shape[1]}",
+    kind = ("square" if shape[0] == shape[1] else "wire") if H.boundary == "open" else "infinite wire"
+    return {"name": f"{kind} {shape[0]} x {shape[1]}",
             **read_json(folder / "confined.json"), "annealed": annealed, "best_annealed": least,
             "reached": float(np.mean(annealed < least + 1e-6)), "few": half["few"],
             "states": {"an annealed state": half["annealed"], "best annealed": half["best"],

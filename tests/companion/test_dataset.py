@@ -14,7 +14,7 @@ from evae_companion.data_specs import DataSpec, confined_spec, data_spec
 from evae_companion.dataset import load_data, verify
 from evae_companion.presets import PRESETS
 from evae_companion.store.store import Store
-from evae_core import Hamiltonian, Schedule, anneal, relax, skyrmion_lattice
+from evae_core import Hamiltonian, Schedule, anneal, relax, skyrmion_lattice, topological_charge
 from evae_core.annealing import gpu
 
 H = Hamiltonian(D=0.6, B=0.2)
@@ -204,10 +204,20 @@ def test_equal_configurations_are_found(store, monkeypatch):
         load_data(SMALL, store, "cpu")
 
 
-def test_open_samples(store):
-    spec = dataclasses.replace(confined_spec(PRESETS["smoke"], (16, 32)), train=3, validation=1, shard=4)
+@pytest.mark.parametrize("boundary, shape", [("open", (16, 32)), (("open", "periodic"), (17, 32)),
+                                             (("periodic", "open"), (16, 33))])
+def test_open_samples(boundary, shape, store):
+    spec = dataclasses.replace(confined_spec(PRESETS["smoke"], shape, boundary), train=3, validation=1, shard=4)
     data = load_data(spec, store, "cpu")
-    assert spec.hamiltonian.boundary == "open" and data.train[:].shape == (3, 3, 16, 32) and len(data.test) == 0
+    assert spec.hamiltonian.boundary == boundary and data.train[:].shape == (3, 3, *shape) and len(data.test) == 0
+    charge = topological_charge(data.train[:].double(), periodic=spec.hamiltonian.periodic_axes)
+    np.testing.assert_allclose(data.train.statistics["charge"], charge.numpy(), atol=1e-9)
+    assert float((charge - charge.round()).abs().max()) > 0.01  # edges hold any part of a charge
+    if boundary == "open":
+        assert confined_spec(PRESETS["smoke"], shape).spec() == confined_spec(PRESETS["smoke"], shape, boundary).spec()
+    else:
+        with pytest.raises(ValueError, match="even along every periodic axis"):
+            dataclasses.replace(spec, shape=shape[::-1])
 
 
 def test_presets_make_valid_specs():

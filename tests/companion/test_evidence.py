@@ -14,12 +14,14 @@ from evae_companion.analysis import Candidate, GroundStateCandidates
 from evae_companion.analysis.samplers import EnergyTrace
 from evae_companion.cli import main
 from evae_companion.data_specs import confined_spec, data_spec
-from evae_companion.experiments import budget, report_tables, size_scan
+from evae_companion.experiments import budget, confined, report_tables, size_scan
 from evae_companion.experiments.budget import arrival, curves, samples
 from evae_companion.experiments.ground_state import cached_candidates, gaps, known_best, search_of
 from evae_companion.experiments.size_scan import shapes, spacing
 from evae_companion.presets import PRESETS
 from evae_companion.store.store import Store
+from evae_companion.sweeps import train_stages
+from evae_core.training.stages import confined_stages
 
 TINY = dataclasses.replace(
     PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, batch=8,
@@ -102,6 +104,22 @@ def test_strip_covers_the_sizes_and_says_which_have_a_network(found):
 def test_networks_of_the_strip_belong_to_the_run():
     names = {name for name in plans.ladders(TINY) if name.startswith("confined")}
     assert names == {"confined 16 x 16", "confined 16 x 32", "confined 16 x 48"}
+
+
+def test_an_infinite_wire_is_a_confined_sample(tmp_path, monkeypatch):
+    """Annealed, trained and measured as the others, with its own boundary and names in the store."""
+    monkeypatch.setenv("EVAE_STORE", str(tmp_path))
+    wire, stages = ("open", "periodic"), confined_stages(TINY, plans.BETA)
+    data = confined_spec(TINY, (16, 32), wire)
+    assert data.hamiltonian == dataclasses.replace(confined_spec(TINY, (16, 32)).hamiltonian, boundary=wire)
+    assert data.spec() | {"hamiltonian": 0} == confined_spec(TINY, (16, 32)).spec() | {"hamiltonian": 0}
+    trained = train_stages(stages, data, device="cpu", report=lambda line: None)
+    assert trained[-1].model("cpu").boundary == wire
+    result = confined.run(TINY, (16, 32), trained[-1], "cpu", boundary=wire)
+    assert result["name"] == "infinite wire 16 x 32" and result["relaxed"] <= result["energy"] + 1e-9
+    relaxed = result["states"]["the same, relaxed"].double()
+    relaxed = torch.nn.functional.normalize(relaxed, dim=0)  # it is stored in half precision
+    assert float(data.hamiltonian.energy_per_spin(relaxed)) == pytest.approx(result["relaxed"], abs=1e-5)
 
 
 # Words --------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from evae_companion.analysis.samplers import EnergyTrace, annealings, decoded, t
 from evae_companion.analysis.trial_states import coupling, trial_states_of, wave_vectors
 from evae_core import Hamiltonian, Schedule, heat_bath, topological_charge
 from evae_core.annealing import lbfgs_refine, replicas_from
+from evae_core.textures import uniform
 
 SMALL = Search(anneals=8, schedule=Schedule(T_start=1.0, sweeps=60), rounds=1, kicks=8, warm_sweeps=40, keep=2)
 
@@ -53,7 +54,8 @@ def test_waves_without_a_preferred_plane_have_unit_length():
 
 @pytest.mark.parametrize("boundary, kinds", [
     ("periodic", {"uniform", "helix", "2-q", "3-q", "lattice"}),
-    ("open", {"uniform", "helix", "2-q", "3-q", "cut lattice"})])
+    ("open", {"uniform", "helix", "2-q", "3-q", "cut lattice"}),
+    (("open", "periodic"), {"uniform", "helix", "2-q", "3-q", "cut lattice"})])
 def test_made_states_are_unit_spins_of_every_kind(boundary, kinds):
     H = Hamiltonian(D=0.6, B=0.2, boundary=boundary)
     made = trial_states_of(H, (32, 32))
@@ -74,6 +76,16 @@ def test_masked_samples_are_empty_outside():
     found = ground_state_candidates(H, (24, 24), SMALL)
     assert found.best.torque < 1e-6 and not found.spins[:, torch.from_numpy(~mask)].any()
     assert found.best.energy == pytest.approx(float(H.energy_per_spin(found.spins)), abs=1e-12)
+
+
+def test_the_lowest_state_of_a_wire():
+    wire = Hamiltonian(D=0.6, B=0.2, boundary=("open", "periodic"))
+    found = ground_state_candidates(wire, (17, 24), SMALL)
+    assert found.best.torque < 1e-6 and found.best.energy <= float(wire.energy_per_spin(uniform((17, 24)).double()))
+    moved = found.spins.roll(5, -1)
+    assert float(wire.energy_per_spin(moved)) == pytest.approx(found.best.energy, abs=1e-10)
+    assert float(wire.torque(moved).max()) < 1e-6
+    assert found.best.charge == pytest.approx(float(topological_charge(found.spins, periodic=(False, True))), abs=1e-6)
 
 
 # Settling -----------------------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ def trained_like(boundary) -> VAE:
     return model
 
 
-@pytest.mark.parametrize("boundary", ["periodic", "open", MASK], ids=["periodic", "open", "mask"])
+@pytest.mark.parametrize("boundary", ["periodic", "open", MASK, ["open", "periodic"]],
+                         ids=["periodic", "open", "mask", "x"])
 def test_onnxruntime_decodes_as_torch_does(tmp_path, boundary):
     model = trained_like(boundary)
     export_decoder(model, tmp_path / "decoder.onnx")

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from evae_companion.analysis.theta_density import theta_density
 from evae_core import Hamiltonian
+from evae_core.merons import meron_counts, winding
 from evae_core.observables import (
     charge_density,
     coordination,
@@ -154,8 +155,32 @@ def test_charge_in_open_and_masked_samples():
     torch.testing.assert_close(charge_density(inside, full), charge_density(inside, periodic=False))
     with pytest.raises(ValueError, match="unit"):
         topological_charge(cut)  # holes without a mask
-    with pytest.raises(ValueError, match="periodic"):
-        topological_charge(cut, mask, periodic=True)
+    for periodic in (True, (False, True), (True, False)):
+        with pytest.raises(ValueError, match="periodic"):
+            topological_charge(cut, mask, periodic=periodic)
+
+
+def test_charge_where_one_axis_is_periodic():
+    """A skyrmion across an edge is whole where that axis is periodic, and cut where it is open."""
+    for centre, wire in (((0.0, 17.6), (False, True)), ((20.3, 0.0), (True, False))):
+        S = skyrmions(centre)
+        assert float(topological_charge(S, periodic=wire)) == pytest.approx(-1, abs=1e-3)
+        assert float(topological_charge(S, periodic=wire[::-1])) > -0.95
+        assert len(skyrmion_centres(S, periodic=wire)) == 1 and len(skyrmion_centres(S, periodic=wire[::-1])) == 2
+        gap = (skyrmion_centres(S, periodic=wire) - centre + (1, 1)) % (NX, NY)
+        np.testing.assert_allclose(gap, [(1, 1)], atol=0.1)
+    S = random_spins(3, NY, NX)
+    q, along = charge_density(S, periodic=(False, True)), charge_density(S.roll(5, -1), periodic=(False, True))
+    torch.testing.assert_close(along, q.roll(5, -1))
+    assert (q[-1] == 0).all() and (q[:-1] == charge_density(S)[:-1]).all()
+    for word, pair in ((True, (True, True)), (False, [False, False])):
+        assert (charge_density(S, periodic=pair) == charge_density(S, periodic=word)).all()
+    w, _ = winding(S)
+    for pair in ((False, True), (True, False)):
+        cut = w.clone()
+        cut[(-1, ...) if not pair[0] else (..., -1)] = 0
+        assert (cut != w).any() and torch.equal(winding(S, pair)[0], cut)
+    assert sum(map(int, meron_counts(S, periodic=False).values())) < sum(map(int, meron_counts(S).values()))
 
 
 # Centres and their neighbours
@@ -331,6 +356,8 @@ GOOD = random_spins(3, 8, 8)
     (lambda: topological_charge(GOOD, np.ones((4, 4), bool)), ValueError, "mask"),
     (lambda: topological_charge(GOOD, np.ones((8, 8))), TypeError, "mask"),
     (lambda: skyrmion_centres(GOOD[None]), ValueError, "batch"),
+    *((lambda f=f, p=p: f(GOOD, periodic=p), TypeError, "periodic must be") for f in (
+        topological_charge, skyrmion_centres, winding) for p in ((True,), (True, 1), (True, False, True), "open")),
     (lambda: coordination(np.zeros((4, 3)), (8, 8)), ValueError, "centres"),
     (lambda: coordination([(1, 2), (1, 2)], (8, 8)), ValueError, "distinct"),
     (lambda: coordination([(1, 2)], (8, 0)), ValueError, "shape"),

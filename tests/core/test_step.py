@@ -1,11 +1,14 @@
 """One optimiser step in each of its forms."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from evae_core import VAE, Hamiltonian
-from evae_core.training import fused, step
+from evae_core.training import SpinData, Stage, fused, step, train_stage
 from evae_core.training.step import make_step, numerics
 
 H = Hamiltonian(D=0.6, B=0.2)
@@ -17,8 +20,10 @@ def batch(n=8, size=32):
 
 
 @needs_compiler
-def test_compiled_steps_are_the_uncompiled_ones():
+@pytest.mark.parametrize("boundary", ["periodic", ("open", "periodic"), ("periodic", "open")])
+def test_compiled_steps_are_the_uncompiled_ones(boundary):
     """Losses step by step; the weights drift apart only as fast as Adam amplifies rounding."""
+    H = Hamiltonian(D=0.6, B=0.2, boundary=boundary)
     one, two = (make_step(32, H, 1e-3, 10.0, "cpu", seed=5, fused=compiled) for compiled in (False, True))
     assert (one.mode, two.mode) == ("eager", "compiled")
     for number in range(5):
@@ -61,6 +66,17 @@ def test_a_restarted_adam_is_a_fresh_one():
     for _ in range(2):
         assert torch.equal(torch.stack(one(batch(4, 16))), torch.stack(other(batch(4, 16))))
     assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True))
+
+
+def test_a_stage_on_a_wire():
+    """An infinite wire is trained, and translations, which would move it across itself, are refused, as for a mask."""
+    wire = Hamiltonian(D=0.6, B=0.2, boundary=("open", "periodic"))
+    stage = Stage(beta=1e-3, gamma=10.0, steps=4, batch=4, learning_rate=1e-3, final_rate=0.1, translate=False, seed=0)
+    model, history = train_stage(stage, SpinData(batch(8, 32), wire), device="cpu")
+    assert model.boundary == wire.boundary and torch.isfinite(history.losses).all()
+    for boundary in (wire.boundary, "open", np.ones((32, 32), bool)):
+        with pytest.raises(ValueError, match="translate needs"):
+            train_stage(replace(stage, translate=True), SpinData(batch(8, 32), replace(wire, boundary=boundary)))
 
 
 def test_gpu_numerics_are_set_and_put_back():

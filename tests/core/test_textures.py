@@ -107,6 +107,17 @@ def test_skyrmions_fill_a_mask_and_a_large_box():
     assert torch.isfinite(far).all() and float(far[2, 0, -1]) == 1
 
 
+def test_skyrmions_reach_across_periodic_edges_alone():
+    for boundary, across, cut in ((("open", "periodic"), (0.0, 11.5), (11.5, 0.0)),
+                                  (("periodic", "open"), (11.5, 0.0), (0.0, 11.5))):
+        H = Hamiltonian(D=0.6, B=0.2, boundary=boundary)
+        charges = [float(topological_charge(skyrmions(H, (24, 24), [centre]), periodic=H.periodic_axes))
+                   for centre in (across, cut)]
+        assert charges[0] == pytest.approx(-1, abs=1e-2) and charges[1] > -0.7
+        with pytest.raises(ValueError, match="periodic"):
+            skyrmion_lattice(H, (24, 24))
+
+
 # Sublattices
 
 
