@@ -58,7 +58,8 @@ WRONG = {"None": None, "a word": "wrong", "NaN": float("nan"), "inf": float("inf
          "10^30": 10**30, "an empty array": np.array([]), "an object": object()}  # in every argument's place
 # What is right there nevertheless, and is not seen from the right call: signs, measured numbers, empty lists.
 ACCEPTED = {
-    "-1": """Hamiltonian.J Hamiltonian.D Hamiltonian.B Hamiltonian.K VAEConfig.logvar_start DataSpec.lowest helix.turns
+    "-1": """Hamiltonian.J Hamiltonian.D Hamiltonian.B Hamiltonian.K wire.J wire.D wire.B wire.K VAEConfig.logvar_start
+        DataSpec.lowest helix.turns
         Material.D Material.Ku Material.field shell.dy shell.dx shell.J critical.data_kspace_mse gamma_sweep.data_energy
         claims.collapse.best_data claims.collapse.ideal plotting.ladder_curves.data_energy SpinLattice.shape
         plotting.collapse_measure.threshold plotting.collapse_measure.ideal_energy plotting.systems_collapse.threshold
@@ -74,7 +75,7 @@ ACCEPTED = {
     "1.5": "criticals.latents beta_by_kl.latents plotting.save.dpi plotting.interpolation_energies.window",
     "a word": "write_ovf.title claims.save.notebook claims.load.where plotting.save.name",
     "an array": "write_ovf.spins", "NaN in it": "VAE.encode.spins",
-    "True": "topological_charge.periodic charge_density.periodic estimate.lag_zero"}
+    "True": "wire_charge.periodic topological_charge.periodic charge_density.periodic estimate.lag_zero"}
 
 
 def may_be(kind: str, name: str, argument: str) -> bool:

@@ -90,6 +90,9 @@ def core() -> dict[str, Call]:
         table[name] = Call(getattr(observables, name), {**one, **more})
     for name in ("kspace_mse", "kspace_pairs"):
         table[name] = Call(getattr(observables, name), {"spins": spins, "complex": False})
+    wire = table[evae_core.Hamiltonian].right | {"boundary": ("open", "periodic")}
+    table["wire"] = Call(evae_core.Hamiltonian, wire)
+    table["wire_charge"] = Call(observables.charge_density, {**one, "mask": None, "periodic": (False, True)})
     table["theta"] = Call(observables.theta, on)
     table["theta_density"] = Call(theta_density, {**on, "bins": 20, "log": False, "lowest": 1e-6})
     for name in ("coordination", "defects", "periodic_images"):
