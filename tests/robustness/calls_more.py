@@ -105,12 +105,15 @@ def drawn() -> dict[str, Call]:
 def analysis() -> dict[str, Call]:
     """What is measured of low states and of sets of samples."""
     import evae_core
-    from evae_companion.analysis import luttinger_tisza, order, sample_metrics, tempering
+    from evae_companion.analysis import forecast, luttinger_tisza, order, sample_metrics, tempering
     H = evae_core.Hamiltonian(D=0.6, B=0.2)
     a = torch.nn.functional.normalize(torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     between = sample_metrics.distances(a, a)
     box = {"H": H, "shape": (8, 8)}
+    quick = evae_core.Schedule(sweeps=2, overrelax=0, tolerance=1.0)
     return {
+        "forecast": Call(forecast, {"H": H, "shape": (16, 16), "states": 4, "schedule": quick, "seed": 0,
+                                    "betas": [1e-3], "latents": 10, "device": "cpu"}),
         "pairs": Call(sample_metrics.pairs, {"a": a, "b": a}),
         "displacement": Call(sample_metrics.displacement, {"a": a, "b": a}),
         "manifold_measures": Call(sample_metrics.manifold_measures, {"real": between, "fake": between,
