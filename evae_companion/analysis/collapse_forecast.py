@@ -23,9 +23,10 @@ from evae_core.hamiltonian import Hamiltonian, check_hamiltonian
 from evae_core.losses import loss_of_energy
 from evae_core.presets import MAX_LATENT, VAEConfig
 from evae_core.textures import skyrmion_lattice
-from evae_core.validation import check_count, check_is, check_numbers
+from evae_core.validation import check_count, check_is, check_list, check_numbers
 
 BETAS = (1e-2, 1e-3, 1e-4, 1e-5)
+LEAST_BETA = 1e-12
 MAX_STATES = 10**5
 RELAXED = 4  # annealed states, the lowest ones, that are relaxed in search of the one state
 ALIKE = 1e-3  # L_RC of the data about their mean: below this they are one state already
@@ -110,7 +111,7 @@ def forecast(H: Hamiltonian, shape: Sequence[int], states: int = 100, schedule: 
     if any(side % reduction for side in shape):
         raise ValueError(f"shape must be multiples of {reduction}, as the network needs them, got {shape}")
     check_is("schedule", schedule, Schedule, type(None))
-    betas = check_numbers("betas", betas, 1e-12)
+    betas = check_numbers("betas", check_list("betas", betas), LEAST_BETA)
     latents = check_count("latents", latents, 1, MAX_LATENT)
     say, told = Progress(report, count, "state"), 0
 

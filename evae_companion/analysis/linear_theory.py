@@ -36,7 +36,8 @@ import torch
 from torch import Tensor
 
 from evae_companion.analysis.order import symmetric, symmetries
-from evae_core.hamiltonian import Hamiltonian
+from evae_core.hamiltonian import Hamiltonian, check_spins
+from evae_core.validation import check_is
 
 
 def spectrum(spins: Tensor) -> np.ndarray:
@@ -57,6 +58,10 @@ def averaged_spectrum(spins: Tensor, H: Hamiltonian | None = None) -> np.ndarray
     transform F of the components a and b. The mean that is subtracted is uniform. With ``H`` the average also includes
     the rotations and mirrors that leave the energy as it is (:func:`~evae_companion.analysis.order.symmetries`).
     """
+    check_spins(spins)
+    check_is("H", H, Hamiltonian, type(None))
+    if spins.ndim != 4 or not len(spins):
+        raise ValueError(f"spins must be (n, 3, Ny, Nx) with n >= 1, got shape {tuple(spins.shape)}")
     shape = spins.shape[-2:]
     kept = [0] if H is None else symmetries(H, shape)
     moments, mean = torch.zeros(*shape, 3, 3, dtype=torch.complex128), torch.zeros(3, dtype=torch.float64)

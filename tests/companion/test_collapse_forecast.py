@@ -78,7 +78,7 @@ def test_a_sample_with_edges_is_not_averaged():
 
 @pytest.mark.parametrize("arguments, said", [
     ({"shape": (24, 24)}, "multiples of 16"), ({"states": 3}, "states must be at least 4"),
-    ({"betas": [0.0]}, "betas"), ({"latents": 0}, "latents"), ({"schedule": 3}, "schedule")])
+    ({"betas": [0.0]}, "betas"), ({"betas": []}, "betas"), ({"latents": 0}, "latents"), ({"schedule": 3}, "schedule")])
 def test_wrong_arguments_are_named(arguments, said):
     with pytest.raises((TypeError, ValueError), match=said):
         forecast(**{"H": H, "shape": (16, 16), "device": "cpu"} | arguments)

@@ -63,7 +63,8 @@ ACCEPTED = {
         Material.D Material.Ku Material.field shell.dy shell.dx shell.J critical.data_kspace_mse gamma_sweep.data_energy
         claims.collapse.best_data claims.collapse.ideal plotting.ladder_curves.data_energy SpinLattice.shape
         plotting.collapse_measure.threshold plotting.collapse_measure.ideal_energy plotting.systems_collapse.threshold
-        SpinLattice.dm SpinLattice.anisotropy iron_like.dm iron_like.anisotropy Integrator.dt""",
+        SpinLattice.dm SpinLattice.anisotropy iron_like.dm iron_like.anisotropy Integrator.dt
+        skyrmion_shapes.field""",
     "NaN": "critical.data_kspace_mse gamma_sweep.data_energy claims.collapse.best_data claims.collapse.ideal",
     "inf": """heat_bath.T camera.photons estimate.grains critical.data_kspace_mse gamma_sweep.data_energy
         claims.collapse.best_data claims.collapse.ideal""",
