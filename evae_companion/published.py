@@ -15,9 +15,10 @@ from typing import Any
 from evae_companion import places
 from evae_companion.store.artifact import files_integrity_error, identity, read_meta
 from evae_companion.store.preview import ARTIFACTS, INDEX
-from evae_companion.store.serialization import read_json
+from evae_companion.store.serialization import load_table, read_json
 
 CLAIMS = "claims.json"
+STAGES = "stages.csv"  # one row per stage of every sweep
 # What records show that were made before they listed the notebooks.
 UNLISTED: dict[str, list[str]] = {"04_noise_reduction": [], "05_latent_interpolation": [], "06_collapse": []}
 
@@ -61,6 +62,21 @@ def claims(place: Path) -> list[dict[str, Any]]:
     if fault := files_integrity_error(place, files):
         raise ValueError(f"the record {place} is damaged: {CLAIMS}: {fault}; restore it from the repository")
     return list(read_json(place / CLAIMS))
+
+
+def stages(preset: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return the preset's numbers and the table of all stages from its record, or None if there is none.
+
+    The table has the columns that ``evae_companion.publish.write_tables`` writes; raises as :func:`notebooks`.
+    """
+    place = places.record_folder(preset)
+    if place is None or not (place / INDEX).is_file():
+        return None
+    index = _index(place)
+    files = {name: file for name, file in index["files"].items() if name == STAGES}
+    if fault := files_integrity_error(place, files):
+        raise ValueError(f"the record {place} is damaged: {STAGES}: {fault}; restore it from the repository")
+    return (index["spec"]["preset"], load_table(place / STAGES)) if files else None
 
 
 def known(preset: str) -> tuple[Path, dict[str, Any]] | None:

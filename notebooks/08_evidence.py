@@ -26,9 +26,9 @@ from IPython.display import Markdown
 
 from evae_companion import claims, plotting, widgets
 from evae_companion.analysis import rate, temperatures
+from evae_companion.analysis.linear_theory import expected
 from evae_companion.experiments import budget, critical_gamma, other_systems, report_tables, sample_quality, systems
 from evae_companion.experiments.budget import curves
-from evae_companion.experiments.critical_gamma import expected
 from evae_companion.experiments.ground_state import gaps, known_best
 from evae_companion.experiments.other_systems import reading as reading_of
 from evae_companion.experiments.sample_quality import GAMMAS, STEPS
@@ -223,7 +223,7 @@ Markdown("| claim | " + " | ".join(f"seed {k}" for k in range(len(cards))) + " |
 # ### Where it collapses
 # $\beta_c$ and $\gamma_c$ by two rules: the states become one (the pairwise k-space MSE of generated states falls below a hundredth of
 # the data's), and the posterior changes ($L_\mathrm{KL}$ falls below 0.1 nats a latent number; it doubles over its value at γ = 100).
-# The band is what a linear VAE on the data's spectrum expects (`evae_companion/experiments/critical_gamma.py`): its upper edge for a collapse onto
+# The band is what a linear VAE on the data's spectrum expects (`evae_companion/analysis/linear_theory.py`): its upper edge for a collapse onto
 # the best lattice, its lower one with the least $L_\mathrm{RC}$ that any single output can have, at the lattice's energy. By the
 # states $\gamma_c$ is the geometric mean of two neighbouring stages (1 400 = √(1000·2000), 3 200 = √(2000·5000), ...): it is known
 # to a factor 1.4 to 1.6, and seeds that agree may coincide. It knows nothing of training: a stage has a few hundred

@@ -1,9 +1,11 @@
 """Reference methods for low-energy states, by which the E-VAE is judged: a ground-state search and rival samplers.
 
 :func:`ground_state_candidates` searches a box independently of any network and lists what it found. :class:`Tempering`
-and :mod:`~evae_companion.analysis.samplers` are measured on the same budget.
+and :mod:`~evae_companion.analysis.samplers` are measured on the same budget. :func:`forecast` says where linear theory
+expects the collapses of an E-VAE.
 """
 
+from evae_companion.analysis.collapse_forecast import Forecast, forecast
 from evae_companion.analysis.descent import at_rest, descended
 from evae_companion.analysis.ground_state_search import (
     Candidate,
@@ -14,5 +16,5 @@ from evae_companion.analysis.ground_state_search import (
 )
 from evae_companion.analysis.tempering import Tempering, overlap_rate, rate, temperatures
 
-__all__ = ["Candidate", "Gap", "GroundStateCandidates", "Search", "Tempering", "at_rest", "descended",
-           "ground_state_candidates", "overlap_rate", "rate", "temperatures"]
+__all__ = ["Candidate", "Forecast", "Gap", "GroundStateCandidates", "Search", "Tempering", "at_rest", "descended",
+           "forecast", "ground_state_candidates", "overlap_rate", "rate", "temperatures"]

@@ -6,11 +6,13 @@ truncated or stretched skyrmions, and "highly unlikely" to hold redundant data.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from evae_companion.analysis.sample_metrics import distances
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
@@ -103,3 +105,14 @@ def symmetric(H: Hamiltonian, spins: Tensor) -> list[Tensor]:
                 x, y = -y, x
             result.append(torch.stack((x, y, z)))
     return result
+
+
+def symmetries(H: Hamiltonian, shape: Sequence[int]) -> list[int]:
+    """Return which of the textures that :func:`symmetric` makes have the energy of the original, the first is itself.
+
+    They are found by the energies of one random texture: further bonds and other terms may break a symmetry.
+    """
+    made = symmetric(H, normalize(torch.randn(3, *shape, generator=torch.Generator().manual_seed(0),
+                                              dtype=torch.float64), dim=0))
+    energies = [float(H.energy(one)) for one in made]
+    return [k for k, energy in enumerate(energies) if np.isclose(energy, energies[0], rtol=1e-9, atol=1e-9)]

@@ -5,6 +5,7 @@
     evae preview [--preset ...] [--only 03 06 ...]   figures and score card from data/recorded; nothing is computed
     evae figures [--preset smoke|laptop|desktop|paper] [--all] [--only 03 06 ...] [--list] [--minutes M]
     evae train [--preset ...] [--minutes M]   all training stages, without notebooks and Jupyter
+    evae forecast [--preset ...] [--D ...]   beta_c and gamma_c of a Hamiltonian, before any training
     evae ensemble --seeds N --D 0.2:0.4:5 [--scheduler tcp://...]   many sweeps at once, and tables
     evae claims [--preset ...]      the paper's claims, measured: the score card
     evae publish [--preset ...]     copy a finished run to figures/ and data/recorded, checked
@@ -30,6 +31,7 @@ from typing import Any
 from evae_companion import places
 from evae_companion.cli import cluster as many
 from evae_companion.cli import figures as showing
+from evae_companion.cli import forecast as forecasting
 from evae_companion.cli import maintenance, publishing, training
 from evae_companion.cli import preview as previewing
 from evae_companion.cli.errors import Failure, user_errors
@@ -108,6 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--preset", **preset)
     train.add_argument("--minutes", **minutes)
     train.set_defaults(run=training.train)
+
+    forecast = commands.add_parser("forecast", help="beta_c and gamma_c of any Hamiltonian from some annealed states, "
+                                   "before any training")
+    forecast.add_argument("--preset", help="whose system and annealing (default: EVAE_PRESET where it is set, else "
+                          "desktop)")
+    forecasting.options(forecast)
+    forecast.set_defaults(run=forecasting.forecast)
 
     ensemble = commands.add_parser("ensemble", help="train seeds x betas x D x B x sizes, here or on a Dask scheduler")
     ensemble.add_argument("--preset", **preset)

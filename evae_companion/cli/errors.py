@@ -36,12 +36,12 @@ def user_errors() -> Iterator[None]:
         raise Failure(str(error)) from error
 
 
-def chosen_preset(chosen: str | None) -> str:
+def chosen_preset(chosen: str | None, default: str = DEFAULT_PRESET) -> str:
     """Return the name of a known preset. --preset takes precedence over EVAE_PRESET, and says so if they differ."""
     from evae_companion.presets import PRESETS
 
     named = os.environ.get("EVAE_PRESET") or None
-    preset = chosen or named or DEFAULT_PRESET
+    preset = chosen or named or default
     if preset not in PRESETS:
         where = "--preset" if chosen else "EVAE_PRESET"
         raise Failure(f"{where} must be one of {', '.join(PRESETS)}, got {preset!r}", code=2)

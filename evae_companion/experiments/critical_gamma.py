@@ -1,18 +1,7 @@
 """The critical gamma of the collapse against beta and the excess energy of the data, measured and in linear theory.
 
-Linear theory means a linear VAE, which is probabilistic PCA with a fixed noise. Let lambda_k be the eigenvalues of the
-covariance of the data, each state S of N sites taken as a vector of 3N numbers. A mode is used if lambda_k > N beta/2.
-It then costs beta (1 + log(2 lambda_k / (N beta))) / 2 of L_RC + beta L_KL instead of lambda_k / N. Hence
-
-    beta_c = 2 lambda_1 / N,
-    F(beta) = min (L_RC + beta L_KL) = sum_k of those costs over all modes,
-    gamma_c = (L_RC(one state) - F(beta)) / (L_H(data) - L_H(one state)),
-
-At gamma_c, reproducing the data, with outputs of exactly the L_H of the data, costs as much as giving it up for one
-state. L_H(one state) is that of the best lattice. For L_RC(one state) two values are given:
-
-* the least that any one output can have: that of the mean of the data, which no state of that energy has;
-* that of the best lattice, in which the collapse ends.
+The theory is that of :mod:`evae_companion.analysis.linear_theory`, for the data as they are: L_RC per spin, and the
+spectrum of the training configurations themselves.
 """
 
 from __future__ import annotations
@@ -23,10 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from evae_companion import training_plans as plans
+from evae_companion.analysis.linear_theory import spectrum
 from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
@@ -42,25 +30,6 @@ from evae_core.training.stages import Stage, chained, stage_schedule
 
 VERSION = 1
 USED = 2000  # training configurations from which the spectrum is computed
-
-
-def spectrum(spins: Tensor) -> np.ndarray:
-    """Return the eigenvalues, in descending order, of the covariance of configurations (n, 3, Ny, Nx) as vectors.
-
-    There are at most n - 1.
-    """
-    flat = spins.double().flatten(1)
-    flat = flat - flat.mean(0)
-    gram = flat @ flat.T / (len(flat) - 1)
-    return np.clip(torch.linalg.eigvalsh(gram).flip(0)[:-1].numpy(), 0, None)
-
-
-def free_energy(eigenvalues: np.ndarray, sites: int, beta: float, latents: int) -> float:
-    """Return F(beta) of linear theory: min (L_RC + beta L_KL) with ``latents`` latent variables."""
-    saved = eigenvalues / sites
-    used = (saved > beta / 2) & (np.arange(len(saved)) < latents)
-    cost = beta / 2 * (1 + np.log(np.where(used, 2 * saved / beta, 1)))
-    return float(np.where(used, cost, saved).sum())
 
 
 def linear(data: DataSpec, device: str = "auto", report: result_cache.Report | None = None) -> dict[str, Any]:
@@ -88,12 +57,6 @@ def linear(data: DataSpec, device: str = "auto", report: result_cache.Report | N
     numbers = read_json(Store().get({"kind": "linear", "version": VERSION, "data": data.spec(), "used": USED}, make)
                         / "linear.json")
     return numbers | {"eigenvalues": np.array(numbers["eigenvalues"])}
-
-
-def expected(theory: dict[str, Any], beta: float) -> tuple[float, float]:
-    """Return gamma_c of linear theory, with the least L_RC of any one output and with that of the best lattice."""
-    used = free_energy(theory["eigenvalues"], theory["sites"], beta, theory["latents"])
-    return tuple((one - used) / theory["excess"] for one in theory["one_state"])
 
 
 def cooled(p: RunPreset) -> dict[int, tuple[DataSpec, list[Stage]]]:

@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from evae_companion import claims, plotting
-from evae_companion.experiments.critical_gamma import expected, free_energy, spectrum
+from evae_companion.analysis.linear_theory import averaged_spectrum, beta_c, expected, free_energy, gamma_c, spectrum
+from evae_companion.analysis.order import symmetries
+from evae_core import Hamiltonian
+from evae_core.textures import helix
 
 
 def test_spectrum_is_that_of_the_covariance():
@@ -69,3 +72,77 @@ def test_figure():
         plotting.critical_gammas([("beta", {"x": [1.0]})])
     with pytest.raises(ValueError, match="kl"):
         plotting.critical_gammas([("beta", table | {"kl": [[1.0, 2.0]]})])
+
+
+def two_modes(box=(6, 8), one=0.5, two=0.2):
+    """Data with a known covariance: two waves in S^x and S^y with eigenvalues ``one`` and ``two``, each twice.
+
+    The amplitudes are orthogonal and sum to zero over the 8 states, so that the sample's covariance is exact.
+    """
+    y, x = np.mgrid[:box[0], :box[1]]
+    sites = x.size
+    phases = 2 * np.pi * x / box[1], 4 * np.pi * y / box[0]
+    waves = [np.sqrt(2 / sites) * f(phase) for phase in phases for f in (np.cos, np.sin)]
+    signs = np.array([[(-1) ** (bin(i & j).count("1")) for j in (1, 2, 4, 7)] for i in range(8)])
+    spins = np.zeros((8, 3, *box))
+    for k, (wave, variance) in enumerate(zip(waves, (one, one, two, two), strict=True)):
+        spins[:, k // 2] += np.sqrt(variance) * signs[:, k, None, None] * wave
+    return torch.from_numpy(spins), sites
+
+
+def test_two_gaussian_modes_in_closed_form():
+    spins, sites = two_modes()
+    for values, scale in ((spectrum(spins), 8 / 7), (averaged_spectrum(spins), 1.0)):  # the first divides by n - 1
+        np.testing.assert_allclose(values[:4], scale * np.array([0.5, 0.5, 0.2, 0.2]), rtol=1e-12)
+        np.testing.assert_allclose(values[4:], 0, atol=1e-12)
+    values = averaged_spectrum(spins)
+    beta = 2 * 0.3 / sites  # between the two beta_c: the first mode is used, the second given up
+    assert beta_c(values, sites) == pytest.approx(2 * 0.5 / sites)
+    closed = 2 * beta / 2 * (1 + np.log(2 * 0.5 / (sites * beta))) + 2 * 0.2 / sites
+    assert free_energy(values, sites, beta, latents=100) == pytest.approx(closed, rel=1e-12)
+    theory = {"eigenvalues": values, "sites": sites, "latents": 100, "one_state": [1.4 / sites, 0.5], "excess": 1e-3}
+    assert expected(theory, beta) == pytest.approx([(1.4 / sites - closed) / 1e-3, (0.5 - closed) / 1e-3])
+
+
+def test_the_average_over_translations_needs_few_states():
+    """Of one wave of any phase: translations supply the phases that a sample of two lacks."""
+    x = np.arange(8) * np.pi / 4
+    wave = np.broadcast_to(np.cos(x), (1, 1, 6, 8)).copy()
+    spins = torch.from_numpy(np.concatenate([wave, 0 * wave, 0 * wave], 1)).repeat(2, 1, 1, 1)
+    assert spectrum(spins).max() < 1e-12  # two equal states vary in nothing
+    np.testing.assert_allclose(averaged_spectrum(spins)[:3], [48 / 4, 48 / 4, 0], atol=1e-12)
+    moved = torch.cat([spins[:1].roll(k, -1) for k in range(8)])
+    np.testing.assert_allclose(averaged_spectrum(moved), averaged_spectrum(spins), atol=1e-12)
+    np.testing.assert_allclose(spectrum(moved)[:2] * 7 / 8, [12, 12], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dmi", ["bloch", "neel"])
+def test_the_average_over_symmetries(dmi):
+    """A helix along x, turned to all four directions: its variance is shared by twice as many modes."""
+    H = Hamiltonian(D=0.6, B=0.2, dmi=dmi)
+    spins = helix(H, (16, 16), turns=2)[None]
+    one, all_four = averaged_spectrum(spins), averaged_spectrum(spins, H)
+    assert (one > 1).sum() == 2 and (all_four > 1).sum() == 4
+    assert [one.sum(), all_four.sum()] == pytest.approx([256, 256], rel=1e-5)
+    np.testing.assert_allclose(all_four[:4], one[0] / 2, rtol=1e-5)
+
+
+def test_symmetries_are_those_of_the_hamiltonian():
+    assert symmetries(Hamiltonian(D=0.6, B=0.2), (8, 8)) == list(range(8))
+    assert symmetries(Hamiltonian(D=0.6, B=0.2), (8, 12)) == list(range(4))
+    along_x = Hamiltonian(D=0.0, further=[(0, 1, 0.3)])
+    assert symmetries(along_x, (8, 8)) == [0, 2, 4, 6]  # a rotation by 90 degrees would turn the bond
+    slanted = Hamiltonian(D=0.0, further=[(1, 2, 0.3)])
+    assert symmetries(slanted, (8, 8)) == [0, 2]
+
+
+def test_a_mean_over_components_scales_both_and_leaves_the_ratio():
+    """A third of L_RC: a third of beta_c, and a third of gamma_c at three times beta."""
+    values, sites = np.array([3.0, 1.0, 0.5]), 10
+    theory = {"eigenvalues": values, "sites": sites, "latents": 100, "one_state": [0.45, 0.8], "excess": 1e-3}
+    third = theory | {"eigenvalues": values / 3, "one_state": [0.15, 0.8 / 3]}  # L_RC/3 as a loss of its own
+    for beta in (1e-3, 1e-2, 0.1):
+        assert gamma_c(theory, beta, per_component=True) == pytest.approx(expected(third, beta))
+        assert np.array(gamma_c(theory, beta / 3, per_component=True)) / beta_c(values, sites, per_component=True) == (
+            pytest.approx(np.array(gamma_c(theory, beta)) / beta_c(values, sites)))
+    assert beta_c(values, sites, per_component=True) == pytest.approx(2 * 3.0 / sites / 3)

@@ -24,7 +24,8 @@ from calls import functions
 from hypothesis import strategies as st
 
 SECONDS = 1.0
-COMMANDS = ("figures", "train", "claims", "publish", "pack", "unpack", "notebooks", "clean", "info")
+COMMANDS = ("preview", "figures", "train", "forecast", "claims", "publish", "pack", "unpack", "notebooks", "clean",
+            "info")
 
 
 @cache
@@ -63,7 +64,8 @@ ACCEPTED = {
         Material.D Material.Ku Material.field shell.dy shell.dx shell.J critical.data_kspace_mse gamma_sweep.data_energy
         claims.collapse.best_data claims.collapse.ideal plotting.ladder_curves.data_energy SpinLattice.shape
         plotting.collapse_measure.threshold plotting.collapse_measure.ideal_energy plotting.systems_collapse.threshold
-        SpinLattice.dm SpinLattice.anisotropy iron_like.dm iron_like.anisotropy Integrator.dt""",
+        SpinLattice.dm SpinLattice.anisotropy iron_like.dm iron_like.anisotropy Integrator.dt
+        skyrmion_shapes.field""",
     "NaN": "critical.data_kspace_mse gamma_sweep.data_energy claims.collapse.best_data claims.collapse.ideal",
     "inf": """heat_bath.T camera.photons estimate.grains critical.data_kspace_mse gamma_sweep.data_energy
         claims.collapse.best_data claims.collapse.ideal""",
@@ -161,11 +163,11 @@ def command_lines() -> st.SearchStrategy:
     """Command lines that are wrong, or ask for nothing but words."""
     word = st.one_of(st.sampled_from(["--preset", "smoke", "huge", "--only", "01", "99", "x", "--minutes", "-1", "nan",
                                       "inf", "1e999", "--list", "--all", "--yes", "--", "-", "", "--help",
-                                      "a\\b"]),
+                                      "a\\b", "--size", "16", "--D", "--states"]),
                      st.text(max_size=6).filter(lambda text: "\0" not in text))
-    # A right line of these two would compute for minutes or hours.
+    # A right line of these would compute for seconds, minutes or hours.
     return st.tuples(st.sampled_from([*COMMANDS, "dance", ""]), st.lists(word, max_size=4)).map(
-        lambda p: [p[0], *p[1], *(["--preset", "huge"] if p[0] in ("train", "certify") else [])])
+        lambda p: [p[0], *p[1], *(["--preset", "huge"] if p[0] in ("train", "forecast", "certify") else [])])
 
 
 @cache

@@ -105,12 +105,29 @@ def drawn() -> dict[str, Call]:
 def analysis() -> dict[str, Call]:
     """What is measured of low states and of sets of samples."""
     import evae_core
-    from evae_companion.analysis import luttinger_tisza, order, sample_metrics, tempering
+    from evae_companion.analysis import (
+        forecast,
+        linear_theory,
+        luttinger_tisza,
+        order,
+        sample_metrics,
+        skyrmion_shapes,
+        tempering,
+    )
     H = evae_core.Hamiltonian(D=0.6, B=0.2)
     a = torch.nn.functional.normalize(torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     between = sample_metrics.distances(a, a)
     box = {"H": H, "shape": (8, 8)}
+    quick = evae_core.Schedule(sweeps=2, overrelax=0, tolerance=1.0)
     return {
+        "skyrmion_shapes": Call(skyrmion_shapes.skyrmion_shapes, {"spins": a, "periodic": True, "field": 0.2,
+                                                                  "lattice_area": 5.0}),
+        "redundancy": Call(skyrmion_shapes.redundancy, {"spins": a, "H": H, "tolerance": 0.05}),
+        "share_near_minimum": Call(skyrmion_shapes.share_near_minimum, {
+            "energies": [-2.0, -2.1], "rest_energies": [-2.0, -2.2], "tolerance": 1e-3}),
+        "averaged_spectrum": Call(linear_theory.averaged_spectrum, {"spins": a, "H": H}),
+        "forecast": Call(forecast, {"H": H, "shape": (16, 16), "states": 4, "schedule": quick, "seed": 0,
+                                    "betas": [1e-3], "latents": 10, "device": "cpu"}),
         "pairs": Call(sample_metrics.pairs, {"a": a, "b": a}),
         "displacement": Call(sample_metrics.displacement, {"a": a, "b": a}),
         "manifold_measures": Call(sample_metrics.manifold_measures, {"real": between, "fake": between,
