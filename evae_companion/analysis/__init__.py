@@ -2,6 +2,7 @@
 
 :func:`ground_state_candidates` searches a box independently of any network and lists what it found. :class:`Tempering`
 and :mod:`~evae_companion.analysis.samplers` are measured on the same budget.
+:func:`minimum_energy_path` and :func:`lowest_modes` ask how a relaxed state is left, and whether it is a minimum.
 """
 
 from evae_companion.analysis.descent import at_rest, descended
@@ -12,7 +13,10 @@ from evae_companion.analysis.ground_state_search import (
     Search,
     ground_state_candidates,
 )
+from evae_companion.analysis.lowest_modes import LowestModes, lowest_modes
+from evae_companion.analysis.minimum_energy_path import MinimumEnergyPath, minimum_energy_path
 from evae_companion.analysis.tempering import Tempering, overlap_rate, rate, temperatures
 
-__all__ = ["Candidate", "Gap", "GroundStateCandidates", "Search", "Tempering", "at_rest", "descended",
-           "ground_state_candidates", "overlap_rate", "rate", "temperatures"]
+__all__ = ["Candidate", "Gap", "GroundStateCandidates", "LowestModes", "MinimumEnergyPath", "Search", "Tempering",
+           "at_rest", "descended", "ground_state_candidates", "lowest_modes", "minimum_energy_path", "overlap_rate",
+           "rate", "temperatures"]
