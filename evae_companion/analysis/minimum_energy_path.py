@@ -9,8 +9,8 @@ with g the gradient in the tangent space of the unit spins, d the geodesic dista
 and tau the unit tangent towards the neighbour that is higher in energy. Once the band lies near the path, its highest
 image climbs along tau instead of feeling the springs, up to the saddle point. P. F. Bessarab, V. M. Uzdin and
 H. Jonsson, Comput. Phys. Commun. 196, 335 (2015); tangents and climbing image: G. Henkelman and H. Jonsson, J. Chem.
-Phys. 113, 9978 (2000), G. Henkelman, B. P. Uberuaga and H. Jonsson, ibid. 9901. Every image is relaxed by FIRE
-(E. Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006)) with a fixed step; velocities are carried along the geodesics.
+Phys. 113, 9978 (2000), G. Henkelman, B. P. Uberuaga and H. Jonsson, ibid. 9901. Every image moves by
+projected velocity (the first reference), with a fixed step along geodesics.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ REST = 1e-4  # J: largest torque of a state that counts as relaxed
 APART = 1e-3  # rad: geodesic distance below which two states are one
 MOST = 1000  # images
 CLIMB = 100  # in units of the tolerance: the force below which the highest image begins to climb
-MIXING = 0.1  # share of a velocity that is turned into the direction of the force at every step
 TURN = 0.2  # rad: most that a spin turns in one step
 EVERY = 100  # steps from one line of progress to the next
 
@@ -71,6 +70,7 @@ def minimum_energy_path(H: EnergyModel, start: Tensor, end: Tensor, images: int 
 
     The path found is the one that the initial path relaxes to. A symmetry that the initial path has is kept but for
     rounding, so the result may be a saddle of higher order: ask :func:`lowest_modes` for its negative eigenvalues.
+    Where many skyrmions move at once, neighbouring images lie far apart and steps are many: look at ``converged``.
 
     Parameters
     ----------
@@ -245,10 +245,10 @@ def _relaxed(H: EnergyModel, S: Tensor, tolerance: float, max_steps: int,
             moved = (S[1:-1] - last[0]).norm().clamp_min(1e-300)
             stiffness = max(stiffness, float((band.slopes - last[1]).norm() / moved))
         last, dt = (S[1:-1], band.slopes), (stiffness + spring) ** -0.5
-        # Every image by itself: a band's forces have no potential, and images with one momentum may swing up.
-        steered = MIXING * _norm(velocity) / _norm(band.force).clamp_min(1e-300) * band.force + (1 - MIXING) * velocity
-        downhill = (band.force * velocity).sum((1, 2, 3), keepdim=True) > 0
-        velocity = torch.where(downhill, steered, 0.0) + dt * band.force
+        # Every image by itself, and along its force alone: a band's forces have no potential, and more momentum (FIRE)
+        # makes soft modes swing up.
+        power = (band.force * velocity).sum((1, 2, 3), keepdim=True)
+        velocity = (power.clamp_min(0) / _norm(band.force).square().clamp_min(1e-300) + dt) * band.force
         velocity = velocity * min(1.0, TURN / max(dt * _largest(velocity), 1e-300))
         inner, way = _exp(S[1:-1], dt * velocity)
         velocity = torch.linalg.vector_norm(velocity, dim=1, keepdim=True) * way
