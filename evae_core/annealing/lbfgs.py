@@ -52,11 +52,16 @@ def lbfgs_refine(H: Hamiltonian, spins: Tensor, tolerance: float = TORQUE) -> tu
     return S, float(H.torque(S).max())
 
 
+def tangent_frame(spins: Tensor) -> tuple[Tensor, Tensor]:
+    """Two unit vectors at right angles to every spin of (..., 3, Ny, Nx) and to each other; zero on zero spins."""
+    pole = torch.where(spins[..., 2:, :, :].abs() < 0.7, spins.new_tensor([0.0, 0, 1])[:, None, None],
+                       spins.new_tensor([1.0, 0, 0])[:, None, None])
+    u = normalize(torch.linalg.cross(pole, spins, dim=-3), dim=-3)
+    return u, torch.linalg.cross(spins, u, dim=-3)
+
+
 def _in_one_chart(H: Hamiltonian, z: Tensor, tolerance: float = TORQUE) -> Tensor:
-    pole = torch.where(z[2:].abs() < 0.7, z.new_tensor([0.0, 0, 1])[:, None, None],
-                       z.new_tensor([1.0, 0, 0])[:, None, None])
-    u = normalize(torch.linalg.cross(pole, z, dim=0), dim=0)
-    v = torch.linalg.cross(z, u, dim=0)
+    u, v = tangent_frame(z)
 
     def raised(coordinates: np.ndarray) -> Tensor:
         a, b = torch.from_numpy(coordinates).reshape(2, *z.shape[1:])

@@ -108,7 +108,9 @@ def analysis() -> dict[str, Call]:
     from evae_companion.analysis import (
         forecast,
         linear_theory,
+        lowest_modes,
         luttinger_tisza,
+        minimum_energy_path,
         order,
         sample_metrics,
         skyrmion_shapes,
@@ -117,6 +119,8 @@ def analysis() -> dict[str, Call]:
     H = evae_core.Hamiltonian(D=0.6, B=0.2)
     a = torch.nn.functional.normalize(torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     between = sample_metrics.distances(a, a)
+    easy = evae_core.Hamiltonian(D=0.0, B=0.1, K=0.5, boundary="open")
+    up = torch.tensor([0.0, 0.0, 1.0])[:, None, None].expand(3, 2, 2).contiguous()
     box = {"H": H, "shape": (8, 8)}
     quick = evae_core.Schedule(sweeps=2, overrelax=0, tolerance=1.0)
     return {
@@ -132,6 +136,10 @@ def analysis() -> dict[str, Call]:
         "displacement": Call(sample_metrics.displacement, {"a": a, "b": a}),
         "manifold_measures": Call(sample_metrics.manifold_measures, {"real": between, "fake": between,
                                                                      "between": between, "k": 2}),
+        "minimum_energy_path": Call(minimum_energy_path, {
+            "H": easy, "start": up, "end": -up, "images": 5, "path": up[[0, 2, 1]][None], "tolerance": 1e-2,
+            "max_steps": 200}, {"H": "start", "start": "shape", "end": "start"}),
+        "lowest_modes": Call(lowest_modes, {"H": easy, "state": up, "k": 2}, {"H": "state", "state": "shape"}),
         "lower_bound": Call(luttinger_tisza.lower_bound, box),
         "spirals": Call(luttinger_tisza.spirals, {**box, "n": 2}),
         "order": Call(order.order, {"H": H, "spins": a}, nan=True),
