@@ -105,12 +105,20 @@ def drawn() -> dict[str, Call]:
 def analysis() -> dict[str, Call]:
     """What is measured of low states and of sets of samples."""
     import evae_core
+    from evae_companion import priors
     from evae_companion.analysis import luttinger_tisza, order, sample_metrics, tempering
     H = evae_core.Hamiltonian(D=0.6, B=0.2)
     a = torch.nn.functional.normalize(torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     between = sample_metrics.distances(a, a)
     box = {"H": H, "shape": (8, 8)}
+    states = torch.nn.functional.normalize(torch.randn(6, 3, 16, 16), dim=1)
+    model = evae_core.VAE(16, latent=2)
+    model(states)  # one batch for the batch norms: a model that was never trained is refused
+    mixture = {"weights": torch.ones(1), "means": torch.zeros(1, 2), "factors": torch.eye(2)[None]}
     return {
+        "Mixture": Call(priors.Mixture, mixture),
+        "Mixture.sample": Call(priors.Mixture(**mixture).sample, {"n": 2}),
+        "fit_priors": Call(priors.fit_priors, {"model": model.eval(), "spins": states, "seed": 0}),
         "pairs": Call(sample_metrics.pairs, {"a": a, "b": a}),
         "displacement": Call(sample_metrics.displacement, {"a": a, "b": a}),
         "manifold_measures": Call(sample_metrics.manifold_measures, {"real": between, "fake": between,
