@@ -179,6 +179,7 @@ def attach(trained: TrainedStage, device: str = "cpu", store: Store | None = Non
         train = load_data(trained.data, store, device, report).train
         save_priors(folder / FILE, fit_priors(model, train))
 
-    spec = {"kind": "prior", "version": VERSION, "stage": require_meta(trained.folder)["spec"]}
+    named = {name: getattr(trained.stage, name) for name in ("seed", "beta", "gamma")}  # for messages
+    spec = {"kind": "prior", "version": VERSION, **named, "stage": require_meta(trained.folder)["spec"]}
     model.priors = load_priors(store.get(spec, make) / FILE)
     return model

@@ -284,8 +284,10 @@ class VAE(nn.Module):
             raise ValueError("generate needs the model in eval mode; call model.eval() first")
         device = next(self.parameters()).device
         if prior == "standard":
-            return self.decode(torch.randn(n, self.latent, generator=generator, device=device))
-        if prior not in self.priors:
+            z = torch.randn(n, self.latent, generator=generator, device=generator.device if generator else device)
+        elif prior in self.priors:
+            z = self.priors[prior].sample(n, generator)
+        else:
             raise RuntimeError(f"this model has no prior {prior!r}; fit it to the training states: model.priors = "
                                "evae_companion.priors.fit_priors(model, spins)")
-        return self.decode(self.priors[prior].sample(n, generator).to(device))
+        return self.decode(z.to(device))

@@ -9,9 +9,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from evae_companion import priors
-from evae_companion.data_specs import DataSpec
+from evae_companion.analysis.sample_metrics import distances
+from evae_companion.data_specs import DataSpec, data_spec
+from evae_companion.dataset import load_data
+from evae_companion.experiments import priors as experiment
+from evae_companion.experiments.report_tables import prior_table
 from evae_companion.presets import PRESETS
 from evae_companion.priors import Mixture, attach, fit_priors, load_priors, save_priors
+from evae_companion.store.preview import NotRecorded
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_stages
 from evae_companion.trained import TrainedStage
@@ -206,3 +211,70 @@ def test_a_stages_fit_is_kept_beside_its_weights(tmp_path, monkeypatch):
     (store.root / name / priors.FILE).unlink()  # damage: it is seen, and made anew
     with pytest.raises(pytest.fail.Exception, match="fitted again"):
         attach(trained, store=store)
+    monkeypatch.setenv("EVAE_PREVIEW", str(tmp_path / "tiny"))
+    with pytest.raises(NotRecorded, match="prior seed 0 beta 0.0001 gamma 0 is not in the record"):
+        attach(trained, store=store)
+
+
+# The experiment -----------------------------------------------------------------------------------------------------
+
+TINY = dataclasses.replace(
+    PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=12, shard=14, sweeps=10, batch=8,
+    first_steps=4, beta_steps=2, gamma_steps=2, collapse_steps=2, samples=10, betas=(1e-4, 1e-3),
+    gammas=(1.0, 100.0, 1e3, 1e4), lowest=None)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVAE_STORE", str(tmp_path_factory.mktemp("priors") / "store"))
+        made = experiment.run(TINY, "cpu", lambda line: None)
+        before = Store().names()
+        again = experiment.run(TINY, "cpu", pytest.fail)
+        assert Store().names() == before, "a second call makes nothing"
+        for key, values in made.table.items():
+            assert np.array_equal(values, again.table[key])
+        made.trained = train_stages(experiment.compared(TINY), data_spec(TINY), device="cpu")
+        made.models = [attach(trained) for trained in made.trained]
+        made.sets = load_data(data_spec(TINY))
+    return made
+
+
+def test_the_experiment_has_every_prior_of_every_network(found):
+    table = found.table
+    assert list(zip(table["gamma"].tolist(), table["states"].tolist(), strict=True)) == [
+        (gamma, states) for gamma in (0.0, 100.0, 1e3, 1e4) for states in ("standard", "fitted", "mixture", "X_out")]
+    assert found.n == 10 and len(found.models) == 4
+    for name in experiment.MEASURES:
+        assert np.isfinite(table[name]).all()
+    assert (table["energy"] > -2.3).all() and (table["spread"] > 0).all() and (table["diversity"] > 0).all()
+    assert ((table["coverage"] >= 0) & (table["coverage"] <= 1)).all()
+    assert found.data["diversity"] == pytest.approx(1) and found.data["coverage"] > 0.5
+
+
+def test_the_experiment_measures_what_the_network_generates(found):
+    H, model = data_spec(TINY).hamiltonian, found.models[1]
+    assert model.priors and found.trained[1].stage.gamma == 100
+    for row, prior in enumerate(("standard", "fitted", "mixture"), start=4):
+        states = model.generate(10, torch.Generator().manual_seed(experiment.SEED), prior)
+        energies = H.energy_per_spin(states.double())
+        assert found.table["energy"][row] == pytest.approx(float(energies.mean()), abs=1e-6)
+        assert found.table["spread"][row] == pytest.approx(float(energies.std()), abs=1e-6)
+    assert len({*found.table["energy"][4:8]}) == 4
+
+
+def test_coverage_sees_what_is_missing(found):
+    """All of the test states cover themselves; copies of one of them cover few."""
+    H, test = data_spec(TINY).hamiltonian, found.sets.test[:10]
+    own = distances(test, test)
+    assert experiment.measures(H, test.roll(3, -1), test, own, 1.0)["coverage"] == 1
+    copies = test[:1].expand(10, -1, -1, -1)
+    assert experiment.measures(H, copies, test, own, 1.0)["coverage"] < 1
+    assert experiment.measures(H, copies, test, own, 1.0)["diversity"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_table_of_priors_reads_what_was_found(found):
+    lines = prior_table(found, lowest=-2.3).splitlines()
+    assert len(lines) == 2 + 1 + 16 and lines[2].startswith("|  | training data | ")
+    energy = 1e4 * (found.table["energy"][3] + 2.3)
+    assert lines[6].startswith(f"| 0 | X_out | {energy:.2f} (") and lines[-1].startswith("| 10000 | X_out | ")
