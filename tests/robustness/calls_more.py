@@ -107,6 +107,7 @@ def analysis() -> dict[str, Call]:
     import evae_core
     from evae_companion import priors
     from evae_companion.analysis import luttinger_tisza, order, sample_metrics, tempering
+    from evae_companion.analysis.effective_temperature import effective_temperature
     H = evae_core.Hamiltonian(D=0.6, B=0.2)
     a = torch.nn.functional.normalize(torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     between = sample_metrics.distances(a, a)
@@ -115,7 +116,11 @@ def analysis() -> dict[str, Call]:
     model = evae_core.VAE(16, latent=2)
     model(states)  # one batch for the batch norms: a model that was never trained is refused
     mixture = {"weights": torch.ones(1), "means": torch.zeros(1, 2), "factors": torch.eye(2)[None]}
+    up = evae_core.textures.uniform((8, 8)).float().expand(3, -1, -1, -1)
+    warm = evae_core.heat_bath(H, up, 0.2, 5, device="cpu")
     return {
+        "effective_temperature": Call(effective_temperature, {"H": H, "spins": warm, "temperatures": [0.02, 2.0],
+                                                              "sweeps": 5, "seed": 0, "device": "cpu"}),
         "Mixture": Call(priors.Mixture, mixture),
         "Mixture.sample": Call(priors.Mixture(**mixture).sample, {"n": 2}),
         "fit_priors": Call(priors.fit_priors, {"model": model.eval(), "spins": states, "seed": 0}),
