@@ -28,9 +28,10 @@ from evae_core.bonds import padded
 from evae_core.hamiltonian import Hamiltonian, check_spins
 from evae_core.losses import EnergyModel, Losses, energy_loss, kl_loss, reconstruction_loss
 from evae_core.presets import LOGVAR_MOST, VAEConfig
-from evae_core.validation import check_count, check_is, check_number
+from evae_core.validation import check_choice, check_count, check_is, check_number
 
 MAX_STATES = 10**7  # decoded at once
+PRIORS = ("standard", "fitted", "mixture")  # of generate: N(0, 1), and two that follow the training set's latents
 
 
 def _collapse(axis_parity: int) -> Tensor:
@@ -194,6 +195,7 @@ class VAE(nn.Module):
         self.sites = edges.sites(self.size)
         self.encoder = Encoder(self.size, self.config, pad)
         self.decoder = Decoder(self.size, self.config, pad)
+        self.priors: dict[str, Any] = {}  # fitted after training; each has sample(n, generator) -> (n, latent)
 
     def encode(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """mu and log sigma^2 of q(z|spins), each (n, latent); spins (n, 3, Ny, Nx) of the model's size and dtype."""
@@ -264,10 +266,21 @@ class VAE(nn.Module):
             raise ValueError("hamiltonian has another boundary than the model; build VAE(size, boundary=H.boundary)")
 
     @torch.no_grad()
-    def generate(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """X'_out: n states (n, 3, Ny, Nx) decoded from z ~ N(0, 1), batch norm as trained (model in eval mode)."""
+    def generate(self, n: int, generator: torch.Generator | None = None, prior: str = "standard") -> Tensor:
+        """X'_out: n states (n, 3, Ny, Nx) decoded from z of a prior, batch norm as trained (model in eval mode).
+
+        ``prior``: "standard", z ~ N(0, 1), is the paper's; "fitted" and "mixture" are those in ``priors``.
+        """
         check_count("n", n, 1, MAX_STATES)
+        check_choice("prior", prior, PRIORS)
         if self.training:
             raise ValueError("generate needs the model in eval mode; call model.eval() first")
-        z = torch.randn(n, self.latent, generator=generator, device=next(self.parameters()).device)
-        return self.decode(z)
+        device = next(self.parameters()).device
+        if prior == "standard":
+            z = torch.randn(n, self.latent, generator=generator, device=generator.device if generator else device)
+        elif prior in self.priors:
+            z = self.priors[prior].sample(n, generator)
+        else:
+            raise RuntimeError(f"this model has no prior {prior!r}; fit it to the training states: model.priors = "
+                               "evae_companion.priors.fit_priors(model, spins)")
+        return self.decode(z.to(device))

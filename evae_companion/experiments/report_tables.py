@@ -60,6 +60,22 @@ def stage_table(rows: Mapping[str, Any], lowest: float, data_kspace_mse: float) 
                           *states(k, "generated")] for k, gamma in enumerate(rows["gamma"])])
 
 
+def prior_table(found: SimpleNamespace, lowest: float) -> str:
+    """Return a table of generated states by prior (:func:`~evae_companion.experiments.priors.run`), the data first.
+
+    Energies are given above ``lowest`` (E/N, J).
+    """
+    def row(gamma: str, states: str, one: Mapping[str, float]) -> list[str]:
+        return [gamma, states, f"{1e4 * (one['energy'] - lowest):.2f} ({1e4 * one['spread']:.2f})",
+                f"{one['diversity']:.2g}", f"{100 * one['coverage']:.0f} %"]
+
+    table = found.table
+    return _table(["γ", "states", "E/N above the lowest known, 1e-4 J (spread)", "k-space MSE / data", "coverage"], [
+        row("", "training data", found.data), *(
+            row(f"{gamma:g}", table["states"][k], {name: table[name][k] for name in found.data})
+            for k, gamma in enumerate(table["gamma"]))])
+
+
 def order_table(sets: Mapping[str, Mapping[str, Any]], lowest: float) -> str:
     """Return a table of sets of textures (:func:`~evae_companion.analysis.order.order`), one column per set.
 

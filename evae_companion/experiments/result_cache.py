@@ -80,11 +80,9 @@ def system(kind: str, data: DataSpec) -> dict[str, Any]:
     return {"kind": kind, "version": VERSION, "hamiltonian": data.hamiltonian.spec(), "shape": list(data.shape)}
 
 
-@torch.no_grad()
-def generate(model: VAE, n: int, seed: int) -> Tensor:
+def generate(model: VAE, n: int, seed: int, prior: str = "standard") -> Tensor:
     """Generate n states X'_out (n, 3, Ny, Nx) on the CPU; the latent vectors are the same on every device."""
-    z = torch.randn(n, model.latent, generator=torch.Generator().manual_seed(seed))
-    return model.decode(z.to(next(model.parameters()).device)).cpu()
+    return model.generate(n, torch.Generator().manual_seed(seed), prior).cpu()
 
 
 @torch.no_grad()

@@ -68,7 +68,7 @@ def core() -> dict[str, Call]:
         "VAE.loss": Call(model.loss, {"spins": spins, "hamiltonian": H, "beta": 1e-3, "gamma": 1.0}),
         "VAE.encode": Call(model.encode, {"spins": spins}, nan=True),
         "VAE.decode": Call(model.decode, {"z": z[None]}),
-        "VAE.generate": Call(model.generate, {"n": 2}),
+        "VAE.generate": Call(model.generate, {"n": 2, "prior": "standard"}),
         evae_core.topological_charge: Call(evae_core.topological_charge, {**one, "mask": None, "periodic": None}),
         evae_core.skyrmion_lattice: Call(evae_core.skyrmion_lattice, {"H": H, "shape": (16, 16), "device": "cpu"},
                                          {"H": "D="}),

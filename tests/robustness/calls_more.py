@@ -105,6 +105,7 @@ def drawn() -> dict[str, Call]:
 def analysis() -> dict[str, Call]:
     """What is measured of low states and of sets of samples."""
     import evae_core
+    from evae_companion import priors
     from evae_companion.analysis import (
         forecast,
         linear_theory,
@@ -116,12 +117,19 @@ def analysis() -> dict[str, Call]:
         skyrmion_shapes,
         tempering,
     )
+    from evae_companion.analysis.effective_temperature import effective_temperature
     H = evae_core.Hamiltonian(D=0.6, B=0.2)
     a = torch.nn.functional.normalize(torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     between = sample_metrics.distances(a, a)
     easy = evae_core.Hamiltonian(D=0.0, B=0.1, K=0.5, boundary="open")
     up = torch.tensor([0.0, 0.0, 1.0])[:, None, None].expand(3, 2, 2).contiguous()
     box = {"H": H, "shape": (8, 8)}
+    states = torch.nn.functional.normalize(torch.randn(6, 3, 16, 16), dim=1)
+    model = evae_core.VAE(16, latent=2)
+    model(states)  # one batch for the batch norms: a model that was never trained is refused
+    mixture = {"weights": torch.ones(1), "means": torch.zeros(1, 2), "factors": torch.eye(2)[None]}
+    flat = evae_core.textures.uniform((8, 8)).float().expand(3, -1, -1, -1)
+    warm = evae_core.heat_bath(H, flat, 0.2, 5, device="cpu")
     quick = evae_core.Schedule(sweeps=2, overrelax=0, tolerance=1.0)
     return {
         "skyrmion_shapes": Call(skyrmion_shapes.skyrmion_shapes, {"spins": a, "periodic": True, "field": 0.2,
@@ -132,6 +140,11 @@ def analysis() -> dict[str, Call]:
         "averaged_spectrum": Call(linear_theory.averaged_spectrum, {"spins": a, "H": H}),
         "forecast": Call(forecast, {"H": H, "shape": (16, 16), "states": 4, "schedule": quick, "seed": 0,
                                     "betas": [1e-3], "latents": 10, "device": "cpu"}),
+        "effective_temperature": Call(effective_temperature, {"H": H, "spins": warm, "temperatures": [0.02, 2.0],
+                                                              "sweeps": 5, "seed": 0, "device": "cpu"}),
+        "Mixture": Call(priors.Mixture, mixture),
+        "Mixture.sample": Call(priors.Mixture(**mixture).sample, {"n": 2}),
+        "fit_priors": Call(priors.fit_priors, {"model": model.eval(), "spins": states, "seed": 0}),
         "pairs": Call(sample_metrics.pairs, {"a": a, "b": a}),
         "displacement": Call(sample_metrics.displacement, {"a": a, "b": a}),
         "manifold_measures": Call(sample_metrics.manifold_measures, {"real": between, "fake": between,
