@@ -192,7 +192,7 @@ def test_the_core_is_small():
     other = {"kernels.py", "general_lattice.py", "fused"}  # kernels, and the passes in C++
     lines = sum(len(path.read_text().splitlines()) for path in (ROOT / "evae_core").rglob("*.py")
                 if not other & {path.name, path.parent.name})
-    assert lines <= 4300
+    assert lines <= 4400
 
 
 @pytest.mark.parametrize("module", ["evae_core", "evae_core.training", "evae_core.textures"])
