@@ -13,13 +13,15 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_ten_lines_run(capsys):
-    code, own = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code, own, tools = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(code.strip().splitlines()) <= 14
     exec(compile(code, "README.md", "exec"), {})
     assert "Losses(" in capsys.readouterr().out
     names: dict = {}
     exec(compile(own, "README.md", "exec"), names)
     assert names["H"].D == pytest.approx(-0.6)
+    exec(compile(tools, "README.md", "exec"), names)
+    assert names["wire"].boundary == ("open", "periodic")
 
 
 def test_links_and_pictures_exist():
