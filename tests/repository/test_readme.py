@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_ten_lines_run(capsys):
-    code, own, tools = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    tools, code, own = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(code.strip().splitlines()) <= 14
     exec(compile(code, "README.md", "exec"), {})
     assert "Losses(" in capsys.readouterr().out
