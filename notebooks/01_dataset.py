@@ -27,22 +27,23 @@
 # known of the box is left out of the data.
 
 # %% tags=["parameters"]
-preset = "laptop"
+preset = "desktop"
 seed = 0
 device = "auto"
 watched_sweeps = 240
 
 # %%
+from functools import partial
+
 import numpy as np
 import torch
 from IPython.display import Markdown
 
-from evae_companion import plotting, widgets
+from evae_companion import claims, plotting, widgets
 from evae_companion.analysis.order import order
 from evae_companion.data_specs import data_spec, ordered_schedule
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
-from evae_companion.experiments.collapse import ideal_lattice
 from evae_companion.experiments.report_tables import order_table
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
@@ -134,8 +135,21 @@ fig
 # %%
 Markdown(order_table(few.order, p.lowest))
 
+# %% [markdown]
+# ## What the paper claims
+# Copies among 200 states of every training's data set, up to the symmetries of the lattice and of the Hamiltonian.
+
 # %%
-ideal = float(H.energy_per_spin(ideal_lattice(data_spec(p)).double()))
+def copies(number):
+    some = load_data(data_spec(p, number), device=device).train[:200]
+    return {"redundant": order(H, some)["redundant"] / len(some)}
+
+counted = [result_cache.cached("data-copies", {"data": data_spec(p, number).spec()}, partial(copies, number)) for number in range(p.seeds)]
+results = claims.dataset([vars(one) for one in counted])
+Markdown(claims.save(figures, "01_dataset", results))
+
+# %%
+ideal = float(H.energy_per_spin(result_cache.ideal_lattice(data_spec(p)).double()))
 shown = len(few.defects)
 fig = plotting.dataset_statistics(data.train.statistics["energy"][:shown], data.train.statistics["charge"][:shown],
                                   few.defects, references={"best commensurate lattice": ideal},

@@ -16,7 +16,7 @@
 # and for generated states $X'_\mathrm{out}$.
 
 # %% tags=["parameters"]
-preset = "laptop"
+preset = "desktop"
 device = "auto"
 beta = 1e-3
 
@@ -29,30 +29,29 @@ from evae_companion.data_specs import data_spec
 from evae_companion.experiments import noise_reduction
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
-from evae_companion.training_plans import NOISE as gammas
 
 p = load_preset(preset)
 figures = figures_folder(p)
 H = data_spec(p).hamiltonian
 
-# %%
-# NBVAL_CHECK_OUTPUT
-print("columns: gamma =", ", ".join(f"{g:g}" for g in gammas))
-
 # %% [markdown]
-# The models of γ = 1 and 100 are stages of the γ ladder; they are loaded where notebook 3 has run, and trained otherwise, unless
-# `data/recorded` holds this preset's results: then those are shown, and the next cell says so. The
-# one of γ = 0 is a control: from the same model of the β ladder, trained for as many further steps as that of γ = 100, without
-# the Hamiltonian. What differs is due to γ, not to longer training.
+# Four networks: the standard VAE, which is the model of the β ladder that the γ ladder starts from; a control, trained on from it
+# for as many steps as γ = 100, without the Hamiltonian; and the E-VAE at γ = 1 and 100. Between the last and the control the
+# Hamiltonian alone differs, between the control and the first the steps alone. Where `data/recorded` holds this preset's
+# results and the store does not, those are shown, and the next cell says so.
 
 # %%
 found = noise_reduction.run(p, beta, device=device)
-models = dict(zip(gammas, found.models, strict=True))
+others = [noise_reduction.run(p, beta, device=device, seed=seed, networks=False) for seed in range(1, p.seeds)]
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("networks:", ", ".join(found.labels))
 
 # %% [markdown]
 # ## Fig. 3A
-# One test state, its reconstruction (decoded from its mean μ) and a generated state, each beside its map of θ, the angle between
-# spin and local field.
+# One test state, its reconstruction ($z$ drawn from its posterior, as in training) and a generated state, each beside its map of θ,
+# the angle between spin and local field.
 
 # %%
 def with_map(spins):
@@ -60,8 +59,8 @@ def with_map(spins):
 
 def one_state(index, seed):
     return plotting.noise_reduction(with_map(found.given[index]), [
-        (f"γ = {g:g}", with_map(x_out[index]), with_map(models[g].generate(1, torch.Generator().manual_seed(seed))[0]))
-        for g, x_out in zip(gammas, found.x_out, strict=True)])
+        (label, with_map(x_out[index]), with_map(model.generate(1, torch.Generator().manual_seed(seed))[0]))
+        for label, model, x_out in zip(found.labels, found.models, found.x_out, strict=True)])
 
 fig = one_state(index=0, seed=2)
 plotting.save(fig, figures, "fig3a_noise_reduction")
@@ -69,11 +68,12 @@ fig
 
 # %% [markdown]
 # ## Fig. 3B
-# The density of θ over all sites of many states.
+# The density of θ over all sites of all test states, and of as many generated ones. In the second panel test states are decoded
+# from their mean μ, without the noise that $z$ has in training.
 
 # %%
-panels = {f"${name.replace('out', '{out}')}$": {f"γ = {g:g}": d for g, d in zip(gammas, densities, strict=True)}
-          for name, densities in found.density.items()}
+titles = dict(zip(noise_reduction.NAMES, (r"$X_\mathrm{out}$", r"$X_\mathrm{out}$ from $\mu$", r"$X'_\mathrm{out}$"), strict=True))
+panels = {titles[name]: dict(zip(found.labels, densities, strict=True)) for name, densities in found.density.items()}
 fig = plotting.theta_densities(found.edges, panels)
 plotting.save(fig, figures, "fig3b_theta_densities")
 fig
@@ -86,12 +86,15 @@ fig
 # Peaks are read from densities over linear bins of 0.25 degrees.
 
 # %%
-results = claims.noise_reduction(gammas, found.median, found.peak, found.height)
+results = claims.noise_reduction([noise_reduction.judged(one) for one in (found, *others)])
 Markdown(claims.save(figures, "04_noise_reduction", results))
+
+# %%
+Markdown(claims.details(results))
 
 # %% [markdown]
 # ## Look around
-# Another test state through the three models.
+# Another test state through the four networks.
 
 # %%
 widgets.explorer(one_state, index=range(len(found.given)), seed=range(50))

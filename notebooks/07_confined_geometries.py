@@ -16,7 +16,7 @@
 # lowest state that an independent search finds, against the size of squares and wires, and whether the E-VAE agrees.
 
 # %% tags=["parameters"]
-preset = "laptop"
+preset = "desktop"
 device = "auto"
 beta = 1e-3
 
@@ -40,16 +40,18 @@ print("edges:", confined_spec(p, p.confined[0]).hamiltonian.boundary)
 print("gamma climbs", ", ".join(f"{stage.gamma:g}" for stage in confined_stages(p, beta)))
 
 # %%
-specs = {f"{'square' if ny == nx else 'wire'} {ny} x {nx}": confined_spec(p, (ny, nx)) for ny, nx in p.confined}
-more = [confined_spec(p, shape) for shape in p.strip_trained]  # for the sizes below: trained at once, on all cores
-climbed = train_sweeps([confined_stages(p, beta)] * (len(specs) + len(more)), [*specs.values(), *more], device=device, report=print)
-runs = dict(zip(specs, climbed, strict=False))
+trainings = [(shape, seed) for seed in range(p.seeds) for shape in p.confined]
+trainings += [(shape, 0) for shape in p.strip_trained]  # for the sizes below: trained at once, on all cores
+climbed = train_sweeps([confined_stages(p, beta, seed) for _, seed in trainings],
+                       [confined_spec(p, shape, seed) for shape, seed in trainings], device=device, report=print)
+runs = dict(zip(trainings, climbed, strict=True))
 
 # %% [markdown]
 # ## The states found
 
 # %%
-found = [confined.run(p, shape, run[-1], device) for shape, run in zip(p.confined, runs.values(), strict=True)]
+measured = {shape: [confined.run(p, runs[shape, seed][-1], device) for seed in range(p.seeds)] for shape in p.confined}
+found = [of_shape[0] for of_shape in measured.values()]
 columns, bars = [], []
 for f in found:
     name, states, annealed = f["name"], f["states"], f["annealed"]
@@ -72,8 +74,11 @@ fig
 # ## What the paper claims
 
 # %%
-results = claims.confined(found)
+results = claims.confined({of_shape[0]["name"]: of_shape for of_shape in measured.values()})
 Markdown(claims.save(figures, "07_confined_geometries", results))
+
+# %%
+Markdown(claims.details(results))
 
 # %% [markdown]
 # ## The lowest state against the size

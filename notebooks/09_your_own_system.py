@@ -48,7 +48,6 @@ from evae_companion import plotting, widgets
 from evae_companion.data_specs import DataSpec, ordered_schedule
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
-from evae_companion.experiments.collapse import ideal_lattice
 from evae_companion.io import load_state, write_ovf
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
@@ -126,7 +125,7 @@ fig
 shape = (p.size, p.size)
 spec = DataSpec(H, shape, train=p.confined_train, validation=max(1, p.confined_train // 10), test=0, shard=p.shard, schedule=schedule)
 data = load_data(spec, device=device, report=print)
-ideal = ideal_lattice(spec)
+ideal = result_cache.ideal_lattice(spec)
 e, best = data.train.statistics["energy"], float(H.energy_per_spin(ideal.double()))
 print(f"{len(e)} annealed states: E/N = {e.mean():.5f} ± {e.std():.5f} J, lowest {e.min():.5f} J; "
       f"best commensurate lattice {best:.5f} J, charge {float(topological_charge(ideal)):.0f}; "

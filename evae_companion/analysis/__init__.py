@@ -1,9 +1,9 @@
 """Reference methods for low-energy states, by which the E-VAE is judged: a ground-state search and rival samplers.
 
 :func:`ground_state_candidates` searches a box independently of any network and lists what it found. :class:`Tempering`
-and :mod:`~evae_companion.analysis.samplers` are measured on the same budget. :func:`minimum_energy_path` and
-:func:`lowest_modes` ask how a relaxed state is left, and whether it is a minimum. :func:`forecast` says where linear
-theory expects the collapses of an E-VAE.
+and :mod:`~evae_companion.analysis.samplers` are measured on the same budget. :func:`minimum_energy_path`,
+:func:`saddle_point` and :func:`lowest_modes` ask how a relaxed state is left, and whether it is a minimum.
+:func:`forecast` says where linear theory expects the collapses of an E-VAE.
 """
 
 from evae_companion.analysis.collapse_forecast import Forecast, forecast
@@ -17,8 +17,9 @@ from evae_companion.analysis.ground_state_search import (
 )
 from evae_companion.analysis.lowest_modes import LowestModes, lowest_modes
 from evae_companion.analysis.minimum_energy_path import MinimumEnergyPath, minimum_energy_path
+from evae_companion.analysis.saddle_point import SaddlePoint, saddle_point
 from evae_companion.analysis.tempering import Tempering, overlap_rate, rate, temperatures
 
-__all__ = ["Candidate", "Forecast", "Gap", "GroundStateCandidates", "LowestModes", "MinimumEnergyPath", "Search",
-           "Tempering", "at_rest", "descended", "forecast", "ground_state_candidates", "lowest_modes",
-           "minimum_energy_path", "overlap_rate", "rate", "temperatures"]
+__all__ = ["Candidate", "Forecast", "Gap", "GroundStateCandidates", "LowestModes", "MinimumEnergyPath",
+           "SaddlePoint", "Search", "Tempering", "at_rest", "descended", "forecast", "ground_state_candidates",
+           "lowest_modes", "minimum_energy_path", "overlap_rate", "rate", "saddle_point", "temperatures"]

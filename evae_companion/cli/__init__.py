@@ -10,6 +10,7 @@
     evae claims [--preset ...]      the paper's claims, measured: the score card
     evae publish [--preset ...]     copy a finished run to figures/ and data/recorded, checked
     evae certify [--preset ...]     search for the lowest-energy state of the periodic box, into data/known
+    evae study data_order|training_choices [--preset ...]   train what answers one of our questions, into data/known
     evae pack FOLDER [--preset ...] write what a later call elsewhere needs, in files of at most 16 MB
     evae unpack FOLDER              import such a folder into the store
     evae notebooks [--only ...] [--preset ...]   rebuild the .ipynb from the .py, executed
@@ -40,7 +41,7 @@ from evae_companion.cli.errors import Failure, user_errors
 
 
 # Commands that run or write files of the repository.
-OF_THE_REPOSITORY = ("preview", "figures", "notebooks", "publish", "certify")
+OF_THE_REPOSITORY = ("preview", "figures", "notebooks", "publish", "certify", "study")
 
 
 def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     preset: dict[str, Any] = {"help": "smoke, laptop, desktop or paper (default: EVAE_PRESET where it is set, else "
-                                      "laptop)"}
+                                      "desktop)"}
     only: dict[str, Any] = {"nargs": "+", "metavar": "NN", "default": [],
                             "help": "numbers of the notebooks to run, instead of all"}
 
@@ -138,6 +139,12 @@ def _parser() -> argparse.ArgumentParser:
     certify.add_argument("--preset", **preset)
     certify.set_defaults(run=maintenance.certify)
 
+    study = commands.add_parser("study", help="train what answers one of our questions, for hours, into data/known")
+    study.add_argument("what", choices=["data_order", "training_choices"], help="does the order of the data decide "
+                       "what a model collapses onto; which of the things that we add does the training need")
+    study.add_argument("--preset", **preset)
+    study.set_defaults(run=maintenance.study)
+
     pack = commands.add_parser("pack", help="what a later call on another machine needs, in files of at most 16 MB")
     pack.add_argument("folder", help="where to write them: new, or empty")
     pack.add_argument("--preset", **preset)
@@ -149,7 +156,8 @@ def _parser() -> argparse.ArgumentParser:
 
     notebooks = commands.add_parser("notebooks", help="make the .ipynb anew from the .py, executed")
     notebooks.add_argument("--only", **only)
-    notebooks.add_argument("--preset", help="at which they are executed (default: laptop, whatever EVAE_PRESET says)")
+    notebooks.add_argument("--preset", help="at which they are executed (default: desktop, and laptop for our own, "
+                                            "whatever EVAE_PRESET says)")
     notebooks.set_defaults(run=showing.notebooks)
 
     clean = commands.add_parser("clean", help="remove every artifact of the store")

@@ -6,12 +6,13 @@ between calls.
 """
 
 from evae_companion.plotting.cards import score_card
-from evae_companion.plotting.critical import critical_gammas
+from evae_companion.plotting.critical import critical_gammas, what_collapses
 from evae_companion.plotting.curves import (
     ENERGY_LABEL,
     collapse_measure,
     interpolation_energies,
     ladder_curves,
+    minimum_barrier,
     theta_densities,
 )
 from evae_companion.plotting.evidence import budget_curves, phase_strip, strip_curves
@@ -43,6 +44,7 @@ __all__ = [
     "interpolation_energies",
     "interpolation_frames",
     "ladder_curves",
+    "minimum_barrier",
     "noise_reduction",
     "output_ladder",
     "phase_diagram",
@@ -57,4 +59,5 @@ __all__ = [
     "strip_curves",
     "systems_collapse",
     "theta_densities",
+    "what_collapses",
 ]

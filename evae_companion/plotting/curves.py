@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from evae_companion.plotting.checks import ladders
+from evae_companion.plotting.checks import ladders, members
 from evae_companion.plotting.scales import logarithmic_x, logarithmic_y, logarithmic_y_ticks, symmetric_log
 from evae_companion.plotting.style import (
     COLOURS,
@@ -202,10 +202,10 @@ def theta_densities(edges: Any, panels: Any, *, data: Any = None, scale: str = "
             ax.plot(angle, y.max(), marker=mark, color=style["color"], markersize=6, zorder=3)
             seen.append(middle[drawn][y > 2e-3 * y.max()])
         ax.set(xscale=scale, xlabel=r"$\theta$ (degrees)", title=title)
-        ax.set_ylim(bottom=0)
         if scale == "log":
             ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: decade(round(np.log10(v)))))
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    axes[0].set_ylim(bottom=0)  # of all panels, whose common range follows the curves until here
     reached = np.concatenate(seen)  # angles that no curve reaches are cut off
     axes[0].set_xlim(*((reached.min() / 1.3, reached.max() * 1.3) if scale == "log" else (0, reached.max())))
     axes[0].set_ylabel("share of spins per " + ("decade of θ" if scale == "log" else "degree"))
@@ -271,6 +271,50 @@ def interpolation_energies(R: Any, energies: Any, *, references: Any = None, mar
     handles, labels = left.get_legend_handles_labels()
     rows = -(-len(labels) // 5)
     fig.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // rows))
+    return fig
+
+
+@styled
+def minimum_barrier(paths: Any, walks: Any, *, window: float = 30) -> Figure:
+    """Draw minimum-energy paths from the interstitial to the lattice beside the latent walks' energies.
+
+    Parameters
+    ----------
+    paths : dict label -> (distances, energies): rad along the path, ascending, and J of the sample above the lattice.
+    walks : dict label -> (R, energies): steps from the walk's top, and J of the sample above the lattice.
+    window : steps from the top that are drawn.
+
+    Raises
+    ------
+    TypeError, ValueError
+        an empty dict, arrays of unequal lengths, or distances or steps that do not ascend.
+    """
+    check_keys("paths", paths)
+    check_keys("walks", walks)
+    window = check_number("window", window)
+    fig = Figure(figsize=(FULL, 3.2), layout="constrained")
+    axes = fig.subplots(1, 2)
+    tops = []
+    for ax, name, curves in ((axes[0], "paths", paths), (axes[1], "walks", walks)):
+        for i, (label, curve) in enumerate(curves.items()):
+            x, energy = members(curve, f"{name}[{label!r}]", "x, energies")
+            x = check_array(f"x of {name}[{label!r}]", x, (None,))
+            if not x.size or (np.diff(x) <= 0).any():
+                raise ValueError(f"x of {name}[{label!r}] must ascend")
+            energy = check_array(f"energies of {name}[{label!r}]", energy, x.shape)
+            near = np.abs(x) <= window if name == "walks" else np.ones(x.size, bool)
+            ax.plot(x[near], energy[near], **line_style(i) | {"markersize": 4}, label=label,
+                    markevery=max(1, int(near.sum()) // 8))
+            if name == "paths":
+                tops.append(energy.max())
+    for ax in axes:
+        _reference(ax, 0.0, None, linestyle="-")
+        _reference(ax, min(tops), None)
+        ax.set_title("\N{LEFTWARDS ARROW} interstitial", loc="left", fontsize=8, color=GUIDE)
+        ax.set_title("perfect lattice \N{RIGHTWARDS ARROW}", loc="right", fontsize=8, color=GUIDE)
+        ax.legend(loc="best")
+    axes[0].set(xlabel="distance along the minimum-energy path (rad)", ylabel="energy above the lattice (J)")
+    axes[1].set(xlabel="latent walk: step R from its top", ylabel="energy above the lattice (J)")
     return fig
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from evae_core.losses import LOSSES, EnergyModel
 from evae_core.model import VAE
+from evae_core.presets import TrainingOptions
 from evae_core.training.batch_schedule import BatchSchedule, batch_schedule
 from evae_core.training.checkpoint import NoEncoder
 from evae_core.training.cuda_graph import GraphLoop
@@ -33,10 +34,10 @@ from evae_core.training.step import Step, make_step, new_model
 __all__ = ["Diverged", "History", "SpinData", "Stage", "Step", "chained", "confined_stages", "control_stages",
            "make_step", "new_model", "pick_device", "stage_schedule", "train_stage", "with_lr_backoff"]
 
-# A long stage from random weights is begun STARTS times, and goes on from the start with the lowest L_RC after
+# A long stage from random weights is begun several times, and goes on from the start with the lowest L_RC after
 # TRIAL_STEPS: about every other one still sits on the plateau of uniform outputs then, some for hundreds of steps more
 # (48 x 48, ten starts), and clipped gradients, more restarts or other learning rates did not free them.
-STARTS, TRIAL_STEPS = 4, 160
+TRIAL_STEPS = 160
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,20 @@ class History:
     losses : (steps, 4) float32, LOSSES of every batch.
     starts : the L_RC by which one of several random starts was chosen.
     mode, precision : of the steps; mode is eager, compiled or graph.
+    adam : Adam's moments after the last step, for a later stage that does not begin with new ones.
     """
 
     losses: Tensor
     starts: list[float]
     mode: str
     precision: str
+    adam: dict[str, Tensor]
 
 
 def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, device: str = "auto",
                 energy: EnergyModel | None = None, seeds: Callable[[str], int] | None = None,
                 fused: bool | None = None, precision: str | None = None,
+                adam: Mapping[str, Tensor] | None = None,
                 report: Callable[[str], None] | None = None) -> tuple[VAE, History]:
     """Train one stage; return its network, in evaluation mode, and what it went through.
 
@@ -78,10 +82,11 @@ def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, devi
     ----------
     stage : what is trained; its own ``parent`` is only a description here.
     parent : the network that the training starts from, which stays as it is; None: random weights. A long stage from
-        random weights goes on from the best of STARTS short ones.
+        random weights goes on from the best of several short ones.
     energy : what L_H is made of; None: the Hamiltonian of the data.
     seeds : the seed of each purpose ("weights 0", "noise", "batches"); None: hashed from the stage.
     fused, precision : those of :func:`make_step`.
+    adam : the ``History.adam`` of the parent, for a stage whose options say ``fresh_adam=False``.
     report : gets a line about the random starts.
 
     Raises
@@ -103,27 +108,44 @@ def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, devi
     torch.Size([3, 4])
     """
     shape = (int(data.spins.shape[-2]), int(data.spins.shape[-1]))
-    seeds = seeds or partial(seed_of, stage.spec())
+    seeds = seeds or seeds_of(stage)
     if stage.translate and (data.hamiltonian.mask is not None or data.hamiltonian.boundary != "periodic"):
         raise ValueError("translate needs a sample that is periodic along both axes: it moves a state along both")
     if parent is not None and isinstance(parent.encoder, NoEncoder):
         raise ValueError("parent must have its encoder to be trained on; this one came with its decoder alone")
+    options = stage.options or TrainingOptions()
+    if (adam is None) == bool(parent and not options.fresh_adam):
+        raise ValueError("adam must be the History.adam of the parent where a stage is not to begin with a fresh Adam, "
+                         "and only there")
     schedule = batch_schedule(stage, len(data.spins), shape, np.random.default_rng(seeds("batches")))
     begin = partial(_begin, stage, shape, energy or data.hamiltonian, parent, seeds, device, fused, precision)
     starts = [0.0]
-    if parent is None and stage.steps >= 10 * TRIAL_STEPS:
-        starts = [_after_trial(begin(number), schedule.first(TRIAL_STEPS), data) for number in range(STARTS)]
+    if parent is None and options.starts > 1 and stage.steps >= 10 * TRIAL_STEPS:
+        starts = [_after_trial(begin(number), schedule.first(TRIAL_STEPS), data) for number in range(options.starts)]
         if report:
             report(f"{stage}: L_RC {', '.join(f'{loss:.3f}' for loss in starts)} after {TRIAL_STEPS} steps from "
-                   f"{STARTS} random starts; going on with the best")
+                   f"{options.starts} random starts; going on with the best")
     step = begin(int(np.argmin(starts)))
+    if adam is not None:
+        step.load_adam(adam)
     losses, mode = _take(step, schedule, data)
     check_state(step.model.state_dict())
-    return step.model.eval(), History(losses, starts, mode, step.precision)
+    return step.model.eval(), History(losses, starts, mode, step.precision, step.adam())
+
+
+def seeds_of(stage: Stage) -> Callable[[str], int]:
+    """The seed of each purpose ("weights 0", "noise", "batches") in a stage.
+
+    Data sets, options and networks take no part: what is compared under them has the same random numbers.
+    """
+    def plain(one: Stage | None) -> Stage | None:
+        return one and replace(one, options=None, config=None, parent=plain(one.parent))
+
+    return partial(seed_of, replace(stage, options=None, config=None, parent=plain(stage.parent)).spec())
 
 
 def seed_of(spec: Mapping[str, Any], purpose: str) -> int:
-    """A 63-bit seed that is specific to a spec and a purpose, so that no two stages share random numbers."""
+    """A 63-bit seed that is specific to a spec and a purpose."""
     digest = hashlib.sha256(json.dumps([purpose, spec], sort_keys=True).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evae_core.presets import TrainingOptions
 from evae_core.training.stages import Stage
 
 WARM_UP = 20  # steps over which the learning rate rises when trained weights are carried over to a fresh Adam
@@ -39,17 +40,25 @@ def batch_schedule(stage: Stage, configurations: int, shape: tuple[int, int],
 
     The learning rate falls along a cosine; it rises over the first WARM_UP steps where weights are carried over.
     """
+    options = stage.options or TrainingOptions()
     indices = np.empty((stage.steps, stage.batch), np.int64)
+    if not options.replacement:
+        epochs = -(-indices.size // configurations)
+        order = np.concatenate([rng.permutation(configurations) for _ in range(epochs)])
+        indices[:] = order[:indices.size].reshape(indices.shape)
     shifts = np.empty((stage.steps, stage.batch, 2), np.int64) if stage.translate else None
     for number in range(stage.steps):
-        indices[number] = rng.integers(0, configurations, stage.batch)
+        if options.replacement:
+            indices[number] = rng.integers(0, configurations, stage.batch)
         if shifts is not None:
             shifts[number] = rng.integers(0, shape, (stage.batch, 2))
-    return BatchSchedule(indices, shifts, np.array([_rate(stage, number) for number in range(stage.steps)]),
-                         () if stage.parent else tuple(number for number in RESTARTS if number < stage.steps))
+    rates = np.array([_rate(stage, number, options.warm_up) for number in range(stage.steps)])
+    forget = options.restarts and stage.parent is None
+    return BatchSchedule(indices, shifts, rates,
+                         tuple(number for number in RESTARTS if number < stage.steps) if forget else ())
 
 
-def _rate(stage: Stage, number: int) -> float:
+def _rate(stage: Stage, number: int, warm_up: bool) -> float:
     fall = 0.5 * (1 + math.cos(math.pi * number / stage.steps))
     rate = stage.learning_rate * (stage.final_rate + (1 - stage.final_rate) * fall)
-    return rate if stage.parent is None else rate * min(1.0, (number + 1) / WARM_UP)
+    return rate * min(1.0, (number + 1) / WARM_UP) if stage.parent and warm_up else rate

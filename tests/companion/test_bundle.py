@@ -17,7 +17,7 @@ from evae_core.training.stages import stage_schedule
 
 TINY = dataclasses.replace(
     PRESETS["smoke"], size=16, train=24, validation=6, test=6, shard=12, sweeps=10, batch=8, first_steps=4,
-    beta_steps=2, gamma_steps=2, collapse_steps=2, betas=(1e-4, 1e-3), gammas=(1.0, 100.0, 1e3), confined=())
+    beta_steps=2, gamma_steps=2, betas=(1e-4, 1e-3), gammas=(1.0, 100.0, 1e3), confined=())
 DATA = data_spec(TINY)
 
 

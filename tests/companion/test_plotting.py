@@ -326,6 +326,19 @@ def test_theta_densities_keep_shares_and_mark_the_peak(scale):
     assert "peak" in ax.get_legend().get_texts()[0].get_text()
 
 
+@pytest.mark.parametrize("order", [(1, 3), (3, 1)])
+def test_theta_densities_fit_into_every_panel(order):
+    """Panels have one axis: a peak in any of them, the highest included, is drawn with its mark."""
+    edges = np.geomspace(1e-3, np.pi, 50)
+    density = np.zeros(49)
+    density[20:23] = 1
+    flat = np.full(49, 1.0)
+    curves = [flat + 20 * height * density for height in order]
+    fig = plotting.theta_densities(edges, {str(k): {"a": c / (c * np.diff(edges)).sum()} for k, c in enumerate(curves)})
+    for ax in fig.axes:
+        assert ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > max(line.get_ydata().max() for line in ax.lines)
+
+
 def test_theta_below_the_logarithmic_axis_is_told():
     edges = np.concatenate([[0], np.geomspace(1e-3, np.pi, 50)])
     density = np.zeros(50)

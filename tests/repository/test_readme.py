@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from evae_companion import claims
+from evae_companion.cli.errors import DEFAULT_PRESET
 from evae_companion.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,24 +43,20 @@ def test_the_table_of_sizes_is_the_presets():
         (row,) = [row for head, row in rows.items() if head.startswith(beginning)]
         return [cell.strip().replace(" ", "") for cell in row.split("|")]
     p = list(PRESETS.values())
+    assert f"| `{DEFAULT_PRESET}` (default) |" in README
     assert cells("lattice, D, B") == [f"{q.size}x{q.size},{q.D:g},{q.B:g}" for q in p]
     assert cells("training / validation") == [f"{q.train}/{q.validation}/{q.test}" for q in p]
-    assert cells("optimiser steps") == [f"{q.first_steps},{q.beta_steps},{q.gamma_steps},{q.collapse_steps}" for q in p]
+    assert cells("optimiser steps") == [f"{q.first_steps},{q.beta_steps},{q.gamma_steps}" for q in p]
     assert cells("batch") == [str(q.batch) for q in p]
-    assert cells("learning rate") == [
-        f"{q.learning_rate:g},{q.collapse_rate:g},{q.settled_rate:g}" for q in p]
+    assert cells("learning rate") == [f"{q.first_rate:g},{q.learning_rate:g}" for q in p]
+    assert cells("trainings") == [str(q.seeds) for q in p]
 
 
-def test_the_score_card_of_the_papers_lattice_is_the_measured_one():
-    (card,) = re.findall(r"## Score card: the paper's lattice\n(.*?)\n## ", README, re.DOTALL)
+@pytest.mark.parametrize("heading, preset", [("the paper's lattice", "desktop"),
+                                             ("48 x 48, too small a box for verdicts", "laptop")])
+def test_the_score_card_is_the_measured_one(heading, preset):
+    (card,) = re.findall(rf"## Score card: {heading}\n(.*?)\n## ", README, re.DOTALL)
     rows = re.findall(r"^\| ([A-Z]\d) \| .* \| ([a-z ]+) \|$", card, re.MULTILINE)
-    found = claims.load(ROOT / "figures" / "desktop")
-    assert dict(rows) == {name: result.verdict for name, result in found.items()} and len(rows) == len(claims.CLAIMS)
-
-
-def test_the_score_card_is_the_measured_one():
-    rows = re.findall(r"^\| ([A-Z]\d) \| .* \| ([a-z ]+) \| ([a-z ]+) \|$", README, re.MULTILINE)
-    for column, where in ((1, "claims"), (2, "claims/seeds")):
-        found = claims.load(ROOT / "figures" / "laptop", where)
-        assert {row[0]: row[column] for row in rows} == {name: result.verdict for name, result in found.items()}
-    assert [row[0] for row in rows] == list(claims.CLAIMS)
+    found = claims.load(ROOT / "figures" / preset)
+    assert rows == [(name, result.verdict) for name, result in found.items()] and list(found) == list(claims.CLAIMS)
+    assert ("too small a box" in heading) == PRESETS[preset].small

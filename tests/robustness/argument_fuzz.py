@@ -24,8 +24,8 @@ from calls import functions
 from hypothesis import strategies as st
 
 SECONDS = 1.0
-COMMANDS = ("preview", "figures", "train", "forecast", "claims", "publish", "pack", "unpack", "notebooks", "clean",
-            "info")
+COMMANDS = ("preview", "figures", "train", "forecast", "claims", "publish", "study", "pack", "unpack", "notebooks",
+            "clean", "info")
 
 
 @cache
@@ -163,11 +163,11 @@ def command_lines() -> st.SearchStrategy:
     """Command lines that are wrong, or ask for nothing but words."""
     word = st.one_of(st.sampled_from(["--preset", "smoke", "huge", "--only", "01", "99", "x", "--minutes", "-1", "nan",
                                       "inf", "1e999", "--list", "--all", "--yes", "--", "-", "", "--help",
-                                      "a\\b", "--size", "16", "--D", "--states"]),
+                                      "a\\b", "--size", "16", "--D", "--states", "data_order"]),
                      st.text(max_size=6).filter(lambda text: "\0" not in text))
     # A right line of these would compute for seconds, minutes or hours.
     return st.tuples(st.sampled_from([*COMMANDS, "dance", ""]), st.lists(word, max_size=4)).map(
-        lambda p: [p[0], *p[1], *(["--preset", "huge"] if p[0] in ("train", "forecast", "certify") else [])])
+        lambda p: [p[0], *p[1], *(["--preset", "huge"] if p[0] in ("train", "forecast", "certify", "study") else [])])
 
 
 @cache
@@ -198,7 +198,7 @@ def wrong_command(argv: list[str], root: Path) -> str | None:
 
 TESTED_APART = ("evae_companion.io.export_decoder",)  # it takes seconds: test_network.py
 # Names that are no functions, or make what other functions give back.
-RECORDS = ("Losses", "LatticeState", "OVF", "CLAIMS", "COLLAPSED", "Check", "Autocorrelation", "Estimate",
+RECORDS = ("Losses", "LatticeState", "OVF", "CLAIMS", "COLLAPSED", "VERDICTS", "Check", "Autocorrelation", "Estimate",
            "OutsideRange", "ALGORITHM", "ENERGY_LABEL", "Figure", "house_style", "colour_wheel")
 WORDS = {"title", "labels", "energy_label", "critical_label", "defect_label", "floor", "largest", "note"}  # of figures
 
