@@ -60,10 +60,7 @@ def notebooks(place: Path) -> list[str]:
 
 def claims(place: Path) -> list[dict[str, Any]]:
     """Return the recorded claims of the record ``place``; raises as :func:`notebooks`."""
-    files = {name: file for name, file in _index(place)["files"].items() if name == CLAIMS}
-    if fault := files_integrity_error(place, files):
-        raise ValueError(f"the record {place} is damaged: {CLAIMS}: {fault}; restore it from the repository")
-    return list(read_json(place / CLAIMS))
+    return list(read_json(_file(place, _index(place), CLAIMS)))
 
 
 def stages(preset: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -75,10 +72,7 @@ def stages(preset: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
     if place is None or not (place / INDEX).is_file():
         return None
     index = _index(place)
-    files = {name: file for name, file in index["files"].items() if name == STAGES}
-    if fault := files_integrity_error(place, files):
-        raise ValueError(f"the record {place} is damaged: {STAGES}: {fault}; restore it from the repository")
-    return (index["spec"]["preset"], load_table(place / STAGES)) if files else None
+    return index["spec"]["preset"], load_table(_file(place, index, STAGES))
 
 
 def known(preset: str, kind: str = "certificate") -> tuple[Path, dict[str, Any]] | None:
@@ -101,6 +95,13 @@ def _index(place: Path) -> dict[str, Any]:
     if not isinstance(index.get("entries"), dict):
         raise ValueError(f"{place / INDEX} is not a record: it has no entries; restore it from the repository")
     return index
+
+
+def _file(place: Path, index: dict[str, Any], name: str) -> Path:
+    """Return one of the record's own files, intact; ValueError if it is not."""
+    if fault := files_integrity_error(place, {key: file for key, file in index["files"].items() if key == name}):
+        raise ValueError(f"the record {place} is damaged: {name}: {fault}; restore it from the repository")
+    return place / name
 
 
 def _intact(place: Path, entry: dict[str, Any]) -> tuple[Path, dict[str, Any]]:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from evae_companion import claims, published, training_plans
 from evae_companion.analysis import linear_theory
 from evae_companion.analysis.descent import descended, energies
 from evae_companion.analysis.ground_state_search import SAME
-from evae_companion.analysis.order import symmetric, symmetries
+from evae_companion.analysis.order import orientations, symmetries
 from evae_companion.data_specs import data_schedule, data_spec
 from evae_companion.presets import PRESETS
 from evae_companion.progress import Progress
@@ -160,7 +159,7 @@ def _theory(H: Hamiltonian, spins: Tensor, lowest: Tensor, latents: int, average
     double = spins.double()
     if average:
         values = linear_theory.averaged_spectrum(spins, H)
-        mean = torch.stack([one for k, one in enumerate(symmetric(H, double.mean(0))) if k in symmetries(H, shape)])
+        mean = orientations(H, double.mean(0), symmetries(H, shape))
         apart = 2 - 2 * float(mean.mean((0, 2, 3)) @ lowest.mean((1, 2)))  # the mean over all places of unit spins
     else:
         values = linear_theory.spectrum(spins)

@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evae_companion.analysis.order import symmetric, symmetries
+from evae_companion.analysis.order import orientations, symmetries
 from evae_core.hamiltonian import Hamiltonian, check_spins
 from evae_core.validation import check_is
 
@@ -66,7 +66,7 @@ def averaged_spectrum(spins: Tensor, H: Hamiltonian | None = None) -> np.ndarray
     kept = [0] if H is None else symmetries(H, shape)
     moments, mean = torch.zeros(*shape, 3, 3, dtype=torch.complex128), torch.zeros(3, dtype=torch.float64)
     for one in spins.double():
-        copies = one[None] if H is None else torch.stack([symmetric(H, one)[k] for k in kept])
+        copies = one[None] if H is None else orientations(H, one, kept)
         waves = torch.fft.fft2(copies, norm="ortho")
         moments += torch.einsum("nayx,nbyx->yxab", waves, waves.conj())
         mean += copies.mean((-2, -1)).sum(0)

@@ -107,6 +107,12 @@ def symmetric(H: Hamiltonian, spins: Tensor) -> list[Tensor]:
     return result
 
 
+def orientations(H: Hamiltonian, spins: Tensor, kept: Sequence[int]) -> Tensor:
+    """Return the textures numbered ``kept`` of those that :func:`symmetric` makes of one, (len(kept), 3, Ny, Nx)."""
+    made = symmetric(H, spins)
+    return torch.stack([made[k] for k in kept])
+
+
 def symmetries(H: Hamiltonian, shape: Sequence[int]) -> list[int]:
     """Return which of the textures that :func:`symmetric` makes have the energy of the original, the first is itself.
 

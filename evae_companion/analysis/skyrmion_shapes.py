@@ -14,7 +14,7 @@ import torch
 from scipy.ndimage import zoom
 from torch import Tensor
 
-from evae_companion.analysis.order import EQUAL, STRETCHED, symmetric, symmetries
+from evae_companion.analysis.order import EQUAL, STRETCHED, orientations, symmetries
 from evae_companion.analysis.sample_metrics import distances
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
 from evae_core.observables import find_skyrmions
@@ -154,7 +154,7 @@ def redundancy(spins: Tensor, H: Hamiltonian, tolerance: float = EQUAL) -> Redun
     spins, n = spins.detach().cpu().float(), len(spins)
     kept = symmetries(H, H.check_shape(spins.shape[-2:]))
     moduli = _moduli(spins)
-    bounds = torch.stack([torch.cdist(moduli, _moduli(torch.stack([symmetric(H, one)[k] for one in spins])))
+    bounds = torch.stack([torch.cdist(moduli, _moduli(torch.cat([orientations(H, one, [k]) for one in spins])))
                           for k in kept])
     least = bounds.amin(0)
     least = torch.minimum(least, least.T).fill_diagonal_(torch.inf)
@@ -168,7 +168,7 @@ def redundancy(spins: Tensor, H: Hamiltonian, tolerance: float = EQUAL) -> Redun
         apart[i, near] = through[near]
         left = (tried[i] & ~near).nonzero().flatten()
         for others in left.split(PIECE) if len(left) else ():
-            copies = torch.stack([symmetric(H, spins[j])[k] for j in others for k in kept])
+            copies = torch.cat([orientations(H, spins[j], kept) for j in others])
             apart[i, others] = distances(spins[i:i + 1], copies).view(len(others), len(kept)).amin(1)
     apart = torch.minimum(apart, apart.T)
     equal = apart <= tolerance

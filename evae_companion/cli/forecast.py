@@ -53,9 +53,9 @@ def forecast(arguments: Namespace, root: Path) -> int:
     print("\n".join(_numbers(result)))
     with user_errors():
         same = (H, (size, size)) == (data_spec(p).hamiltonian, data_spec(p).shape)
-        print("\n".join(_compared(result, collapse_forecast.measured(name), name) if same else [
-            *_paragraph("Measured/forecast is not known here: no sweep of this system is recorded. "
-                        f"evae forecast --preset {DEFAULT} compares a forecast with recorded sweeps.")]))
+        print("\n".join(_compared(result, collapse_forecast.measured(name), name) if same else _paragraph(
+            "Measured/forecast is not known here: no sweep of this system is recorded. "
+            f"evae forecast --preset {DEFAULT} compares a forecast with recorded sweeps.")))
     return 0
 
 

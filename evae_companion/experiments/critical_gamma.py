@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from evae_companion import training_plans as plans
-from evae_companion.analysis.linear_theory import spectrum
+from evae_companion.analysis.linear_theory import beta_c, spectrum
 from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
@@ -51,7 +51,7 @@ def linear(data: DataSpec, device: str = "auto", report: result_cache.Report | N
         write_json(folder / "linear.json", {
             "eigenvalues": values.tolist(), "sites": sites, "latents": VAE(data.shape, boundary=H.boundary).latent,
             "one_state": [float(values.sum() / sites), float((spins - lattice).square().sum((1, 2, 3)).mean() / sites)],
-            "excess": float(above - ideal), "beta_c": float(2 * values[0] / sites)})
+            "excess": float(above - ideal), "beta_c": beta_c(values, sites)})
 
     numbers = read_json(Store().get({"kind": "linear", "version": VERSION, "data": data.spec(), "used": USED}, make)
                         / "linear.json")

@@ -39,7 +39,7 @@ def compared(p: RunPreset) -> list[Stage]:
 
 
 def spec(p: RunPreset) -> dict[str, Any]:
-    """What :func:`run` depends on."""
+    """Return the cache key of :func:`run`."""
     return {"kind": "priors", "version": result_cache.VERSION, "fits": priors.VERSION, "samples": p.samples,
             "stages": [stage_spec(stage, data_spec(p)) for stage in compared(p)]}
 
