@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from evae_core.validation import check_count, check_flag, check_is, check_number
 
 BETAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 2e-2, 5e-2, 1e-1, 1.0)  # decades, and two more near the posterior collapse
-GAMMAS = (1e-4, 1e-2, 1.0, 10.0, 100.0, 200.0, 300.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e5, 1e6)
+GAMMAS = (1e-4, 1.0, 10.0, 100.0, 200.0, 300.0, 500.0, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6)
 PAPER_SIZE = 128  # sites a side
 
 MAX_LATENT = 10**5
@@ -136,7 +136,7 @@ PRESETS = {preset.name: preset for preset in (
     Preset(name="desktop", size=128, D=0.3, B=0.05,
            train=3000, validation=300, test=300, shard=100, sweeps=1000, quench=100, tolerance=0.1,
            lowest=-2.057484296, ordered_sweeps=300, ordered_overrelax=1,
-           batch=32, first_rate=5e-4, learning_rate=1e-3, final_rate=0.1, first_steps=4800,
+           batch=32, first_rate=5e-4, learning_rate=1e-3, final_rate=0.1, first_steps=4000,
            beta_steps=250, gamma_steps=400,
            translate=False, seeds=3,
            confined=((64, 64), (96, 96), (32, 128)), confined_train=1000, confined_steps=200),

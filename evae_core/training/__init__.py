@@ -136,12 +136,13 @@ def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, devi
 def seeds_of(stage: Stage) -> Callable[[str], int]:
     """The seed of each purpose ("weights 0", "noise", "batches") in a stage.
 
-    Data sets, options and networks take no part: what is compared under them has the same random numbers.
+    Data sets, options, networks and the fall of the learning rate take no part: what is compared under them has the
+    same random numbers.
     """
-    def plain(one: Stage | None) -> Stage | None:
-        return one and replace(one, options=None, config=None, parent=plain(one.parent))
+    def plain(one: Stage) -> Stage:
+        return replace(one, options=None, config=None, final_rate=1.0, parent=one.parent and plain(one.parent))
 
-    return partial(seed_of, replace(stage, options=None, config=None, parent=plain(stage.parent)).spec())
+    return partial(seed_of, plain(stage).spec())
 
 
 def seed_of(spec: Mapping[str, Any], purpose: str) -> int:
