@@ -8,7 +8,7 @@ A claim is *reproduced* if all its checks are met, *not decidable* if none is re
 is met and another refuted, and *not reproduced* otherwise (:mod:`~evae_companion.claims.result`).
 """
 
-from evae_companion.claims.card import card, counts, details, load, save, table
+from evae_companion.claims.card import card, counts, details, load, save, summary, table
 from evae_companion.claims.criteria import (
     COLLAPSED,
     beta_by_kl,
@@ -28,4 +28,5 @@ from evae_companion.claims.result import CLAIMS, VERDICTS, Check, Result, agreem
 
 __all__ = ["CLAIMS", "COLLAPSED", "VERDICTS", "Check", "Result", "agreement", "beta_by_kl", "beta_sweep", "card",
            "collapse", "confined", "counts", "critical", "criticals", "crossing", "dataset", "details", "gamma_by_kl",
-           "gamma_sweep", "latent_interpolation", "load", "noise_reduction", "save", "table"]
+           "gamma_sweep", "latent_interpolation", "load", "noise_reduction", "save", "summary",
+           "table"]

@@ -55,6 +55,20 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines).replace("Fig. Note", "Note")
 
 
+def summary(results: Sequence[Result]) -> str:
+    """Return the README's Markdown table "the paper says | here | asked for | trainings | verdict".
+
+    "Here" is the number that decides; "trainings" counts those that pass the same test alone.
+    """
+    lines = ["| | the paper says | here | asked for | trainings | verdict |", "|---|---|---|---|---|---|"]
+    for result in check_list("results", results, Result, 0):
+        check = result.deciding
+        asked = f"{'>' if check.above else '<'} {check.threshold:g} {check.unit}".rstrip()
+        lines.append(f"| {result.id} | {_escape(CLAIMS[result.id][1])} | {check.number} | {asked} "
+                     f"| {sum(check.passed)} of {len(check.passed)} | {result.verdict} |")
+    return "\n".join(lines)
+
+
 def details(results: Sequence[Result]) -> str:
     """Return the Markdown table of every check: the value of each training, the mean with its error, the outcome."""
     lines = ["| claim | criterion | trainings | mean | outcome |", "|---|---|---|---|---|"]
