@@ -209,13 +209,13 @@ def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinDat
         start = time.perf_counter()
         model, history = train_stage(replace(stage, learning_rate=rate), spins, start_from, device=device,
                                      energy=energy, seeds=seeds_of(stage), fused=fused,
-                                     precision=precision, adam=adam, report=say)
+                                     precision=precision, adam=adam)
         seconds = round(time.perf_counter() - start, 3)
         measured = evaluate(model, data)
         check_measured(measured)
         return model, history, measured | {
             "seconds": seconds, "device": device_name(pick_device(device)), "mode": history.mode,
-            "precision": history.precision, "threads": torch.get_num_threads(), "starts": history.starts}
+            "precision": history.precision, "threads": torch.get_num_threads()}
 
     (model, history, measured), failures = with_lr_backoff(stage, attempt, say)
     if failures:

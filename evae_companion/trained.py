@@ -42,7 +42,6 @@ class TrainedStage:
     and of the training:
 
     * ``seconds``, ``device``, ``mode`` (eager, compiled, graph), ``precision``, ``threads``.
-    * ``starts`` : L_RC by which one of several random starts was chosen.
     * ``parent_weights`` : only if the parent stage was imported from a bundle.
     * ``diverged`` : only if the stage was restarted with a lower learning rate (:mod:`evae_core.training.divergence`).
     """

@@ -12,7 +12,7 @@ from evae_core.training.stages import Stage, chained, confined_stages, control_s
 BETA = 1e-3  # of the networks in notebooks 4, 5 and 7
 NOISE = (0.0, 1.0, 100.0)  # gammas of Fig. 3
 WALK = (0.0, 1.0, 10.0, 100.0)  # gammas of Fig. 4
-COLLAPSE = (100.0, 500.0, 1000.0, 2000.0, 5000.0)  # gammas of Fig. 5A
+COLLAPSE = (500.0, 1000.0, 1500.0, 2000.0, 5000.0)  # gammas of Fig. 5A
 SHORT = (1.0, 100.0, 500.0, 1e3, 2e3, 5e3, 1e4, 1e5)  # gammas of sweeps that only serve to find their critical gamma
 START = (1000.0, 2000.0, 5000.0)  # gammas of the notebook to start with
 CHOSEN = (100.0, 1e3, 2e3, 5e3, 1e4)  # gammas of the sweeps that ask what the training needs
@@ -65,14 +65,11 @@ def choices(p: RunPreset) -> dict[str, Sweep]:
     The first stage has a third of its steps, so that what only helps to leave random weights behind is seen.
     """
     p = replace(p, first_steps=max(1, p.first_steps // 3))
-    bare = TrainingOptions(starts=1, restarts=False, warm_up=False, fresh_adam=False, replacement=False)
+    bare = TrainingOptions(warm_up=False, fresh_adam=False)
     ours, network = p.options or TrainingOptions(), p.config or VAEConfig()
     variants = {
-        "as it is": p, "one random start": replace(p, options=replace(ours, starts=1)),
-        "Adam never restarted in the first stage": replace(p, options=replace(ours, restarts=False)),
-        "no warm-up": replace(p, options=replace(ours, warm_up=False)),
+        "as it is": p, "no warm-up": replace(p, options=replace(ours, warm_up=False)),
         "Adam carried over between stages": replace(p, options=replace(ours, fresh_adam=False)),
-        "every configuration once an epoch": replace(p, options=replace(ours, replacement=False)),
         "log sigma^2 starts at 0": replace(p, config=replace(network, logvar_start=0.0)),
         "a constant learning rate": replace(p, final_rate=1.0)}
     variants["to the letter: all of these"] = replace(p, options=bare, config=replace(network, logvar_start=0.0),

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from evae_core.validation import check_count, check_flag, check_is, check_number
 
 BETAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 2e-2, 5e-2, 1e-1, 1.0)  # decades, and two more near the posterior collapse
-GAMMAS = (1e-4, 1.0, 10.0, 100.0, 200.0, 300.0, 500.0, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6)
+GAMMAS = (1e-4, 1.0, 10.0, 100.0, 200.0, 300.0, 500.0, 1e3, 1500.0, 2e3, 5e3, 1e4, 1e5, 1e6)
 PAPER_SIZE = 128  # sites a side
 
 MAX_LATENT = 10**5
@@ -53,15 +53,11 @@ class VAEConfig:
 class TrainingOptions:
     """What this project adds to the training that the paper describes; each can be left out to see if it is needed."""
 
-    starts: int = 4  # random starts of a long first stage; it goes on from the one with the lowest L_RC (1: no choice)
-    restarts: bool = True  # Adam's moments are forgotten a few times at the start of the first stage
     warm_up: bool = True  # the learning rate rises over the first steps of a later stage
     fresh_adam: bool = True  # a later stage begins with new moments; False: with those at the end of its parent
-    replacement: bool = True  # a batch is drawn from all configurations; False: each is drawn once an epoch
 
     def __post_init__(self) -> None:
-        check_count("starts", self.starts, 1)
-        for name in ("restarts", "warm_up", "fresh_adam", "replacement"):
+        for name in ("warm_up", "fresh_adam"):
             check_flag(name, getattr(self, name))
 
 

@@ -43,12 +43,6 @@ class Step:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate, betas=(0.9, 0.999), fused=True)
         self.generator = torch.Generator(self.device).manual_seed(seed)
 
-    def restart(self) -> None:
-        """Begin with a fresh Adam: its moments are forgotten, in place."""
-        for state in self.optimizer.state.values():
-            for value in state.values():
-                value.zero_()
-
     def adam(self) -> dict[str, Tensor]:
         """Adam's moments and step counts of every weight, on the CPU."""
         return {f"{name}.{key}": value.detach().cpu().clone() for name, weight in self.model.named_parameters()

@@ -98,11 +98,8 @@ def specs_of(sweep):
     return [stage_spec(stage, data) for stage in stages]
 
 
-FULL = {"starts": 4, "restarts": True, "warm_up": True, "fresh_adam": True, "replacement": True}
-CHOICES = {
-    "one random start": {"starts": 1}, "Adam never restarted in the first stage": {"restarts": False},
-    "no warm-up": {"warm_up": False}, "Adam carried over between stages": {"fresh_adam": False},
-    "every configuration once an epoch": {"replacement": False}}
+FULL = {"warm_up": True, "fresh_adam": True}
+CHOICES = {"no warm-up": {"warm_up": False}, "Adam carried over between stages": {"fresh_adam": False}}
 CONFIG = dataclasses.asdict(dataclasses.replace(VAEConfig(), logvar_start=0.0))
 
 
@@ -128,12 +125,12 @@ def test_a_choice_leaves_out_what_its_name_says():
 def test_a_preset_with_choices_of_its_own_keeps_them():
     """What is left out is left out of the preset's own network and training."""
     own = dataclasses.replace(TINY, config=VAEConfig(latent=10), options=dataclasses.replace(
-        plans.TrainingOptions(), restarts=False))
+        plans.TrainingOptions(), fresh_adam=False))
     choices = plans.choices(own)
-    assert choices["no warm-up"][0][-1].spec()["options"] == FULL | {"restarts": False, "warm_up": False}
+    assert choices["no warm-up"][0][-1].spec()["options"] == FULL | {"fresh_adam": False, "warm_up": False}
     zero = choices["log sigma^2 starts at 0"][0][-1].spec()["config"]
     assert zero["latent"] == 10 and zero["logvar_start"] == 0.0
-    assert specs_of(choices["as it is"]) == specs_of(choices["Adam never restarted in the first stage"])
+    assert specs_of(choices["as it is"]) == specs_of(choices["Adam carried over between stages"])
 
 
 def test_lengths_repeat_one_stage_with_more_steps():
@@ -191,16 +188,15 @@ def test_training_choices_are_measured(made):
     for name in set(found.choices) - {"choice", "gamma_c"}:  # NaN: no collapse, as of networks so little trained
         assert found.choices[name].shape == (rows,) and np.isfinite(found.choices[name]).all(), name
     assert (found.choices["rest"] < found.choices["energy"]).all()
-    # A first stage too short to choose among starts or to restart Adam in, and later options, leave the first as it is.
-    changed = ("every configuration once an epoch", "log sigma^2 starts at 0", "a constant learning rate",
+    # Options of later stages leave the first as it is.
+    changed = ("log sigma^2 starts at 0", "a constant learning rate",
                "to the letter: all of these")
     firsts = dict(zip(found.choices["choice"], found.choices["first"], strict=True))
     same = {value for name, value in firsts.items() if name not in changed}
     assert same == {firsts["as it is"]}, "the same random numbers, whatever is left out"
     assert len({firsts[name] for name in changed} - same) == len(changed)
     ends = dict(zip(found.choices["choice"], found.choices["energy"], strict=True))
-    assert ends["one random start"] == ends["Adam never restarted in the first stage"] == ends["as it is"]
-    assert len(set(ends.values())) == rows - 2
+    assert len(set(ends.values())) == rows
     assert set(found.lengths) == {"gamma", "times", "reconstruction", "kl", "energy_x_out", "energy_generated",
                                   "share_x_out", "share_generated"}
     assert list(zip(found.lengths["gamma"], found.lengths["times"], strict=True)) == list(plans.lengths(TINY))

@@ -10,7 +10,7 @@ from evae_core import Hamiltonian, load_preset
 from evae_core.annealing import anneal
 from evae_core.presets import TrainingOptions, VAEConfig
 from evae_core.training import SpinData, chained, seeds_of, train_stage
-from evae_core.training.batch_schedule import RESTARTS, batch_schedule
+from evae_core.training.batch_schedule import batch_schedule
 from evae_core.training.stages import Stage
 
 H = Hamiltonian(D=1.0, B=0.5)
@@ -37,36 +37,32 @@ def test_default_options_do_not_enter_the_spec():
     assert other.spec()["options"]["warm_up"] is False and other.spec()["parent"]["options"]["warm_up"] is False
 
 
-def test_without_replacement_every_configuration_comes_once_an_epoch():
-    (stage, _) = _stages(TrainingOptions(replacement=False), (9, 1))
+def test_every_configuration_comes_once_per_epoch():
+    (stage, _) = _stages(None, (9, 1))
     drawn = _schedule(stage).indices.ravel()
     for epoch in drawn.reshape(3, 24):
         assert sorted(epoch) == list(range(24))
     assert not np.array_equal(drawn[:24], drawn[24:48])
-    with_replacement = _schedule(_stages(None, (9, 1))[0]).indices.ravel()
-    assert any(len(set(epoch)) < 24 for epoch in with_replacement.reshape(3, 24))
 
 
 def test_an_epoch_may_end_within_a_batch():
-    (stage, _) = _stages(TrainingOptions(replacement=False), (5, 1))
+    (stage, _) = _stages(None, (5, 1))
     drawn = _schedule(stage, 10).indices.ravel()
     assert len(drawn) == 40 and (np.bincount(drawn) == 4).all()
 
 
-def test_warm_up_and_restarts_are_left_out():
+def test_the_warm_up_is_left_out():
     first, second = _stages(None, (50, 50))
-    assert _schedule(first).restarts == tuple(n for n in RESTARTS if n < 50) and not _schedule(second).restarts
     assert _schedule(second).rates[0] < 0.1 * _schedule(first).rates[0]
-    bare_first, bare_second = _stages(TrainingOptions(warm_up=False, restarts=False), (50, 50))
-    assert not _schedule(bare_first).restarts
+    _, bare_second = _stages(TrainingOptions(warm_up=False), (50, 50))
     np.testing.assert_array_equal(_schedule(bare_second).rates, _schedule(first).rates)
 
 
 def test_moments_carried_over_make_one_stage_of_two(data):
     """Two stages at one beta, gamma and rate, on the same batches and noise, take the step that one stage takes."""
-    options = TrainingOptions(fresh_adam=False, warm_up=False, restarts=False)
+    options = TrainingOptions(fresh_adam=False, warm_up=False)
     base = Stage(1e-3, 0.0, 4, 24, 1e-3, 1.0, False, 0, options=options)  # a batch of all 24, in some order
-    seeds = {"weights 0": 1, "noise": 2, "batches": 3}.__getitem__
+    seeds = {"weights": 1, "noise": 2, "batches": 3}.__getitem__
     first, history = train_stage(replace(base, steps=3), data, device="cpu", seeds=seeds)
     later = replace(base, steps=1, parent=replace(base, steps=3))
     fresh = replace(later, options=replace(options, fresh_adam=True))
@@ -92,23 +88,15 @@ def test_adam_is_asked_for_where_it_is_carried_over_and_only_there(data):
         train_stage(second, data, model, device="cpu", adam={"x": torch.zeros(1)})
 
 
-def test_one_start_is_the_first_of_four(data):
-    steps = 1600  # long enough for a choice
-    lone = Stage(1e-3, 0.0, steps, 2, 1e-3, 1.0, False, 0, options=TrainingOptions(starts=1))
-    few = SpinData(data.spins[:4], H)
-    _, history = train_stage(lone, few, device="cpu", fused=False)
-    assert history.starts == [0.0]
-
-
-@pytest.mark.parametrize("wrong", [dict(starts=0), dict(starts=True), dict(warm_up=1), dict(replacement=None)])
+@pytest.mark.parametrize("wrong", [dict(warm_up=1), dict(fresh_adam=None)])
 def test_wrong_options_are_named(wrong):
     with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
         TrainingOptions(**wrong)
 
 
 def test_what_is_compared_has_the_same_random_numbers():
-    plain, other = _stages(None), _stages(TrainingOptions(warm_up=False, starts=1))
-    purposes = ("weights 0", "noise", "batches")
+    plain, other = _stages(None), _stages(TrainingOptions(warm_up=False))
+    purposes = ("weights", "noise", "batches")
     for a, b in zip(plain, other, strict=True):
         assert [seeds_of(a)(purpose) for purpose in purposes] == [seeds_of(b)(purpose) for purpose in purposes]
     wide = replace(plain[1], config=VAEConfig(logvar_start=0.0))
