@@ -53,14 +53,14 @@ data, ideal = found.data, found.ideal["energy"]
 
 # %% [markdown]
 # ## Fig. 5A
-# Two generated states for each γ; the trainings below each other.
+# Two generated states for each γ at β = 1e-3: the columns of the paper, and the last stage. The trainings below each other.
 
 # %%
 def samples(run, gamma):
     return found.states[run][found.shown.index(gamma)].numpy()
 
-fig = plotting.collapse_states([f"γ = {g:g}" for g in shown], {
-    seed: np.stack([samples(name, g) for g in shown]) for seed, name in zip(seeds, found.twins, strict=True)})
+fig = plotting.collapse_states([f"γ = {g:g}" for g in found.shown], {
+    seed: np.stack([samples(name, g) for g in found.shown]) for seed, name in zip(seeds, found.twins, strict=True)})
 plotting.save(fig, figures, "fig5a_collapse")
 fig
 
