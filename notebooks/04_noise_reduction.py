@@ -50,8 +50,8 @@ print("networks:", ", ".join(found.labels))
 
 # %% [markdown]
 # ## Fig. 3A
-# One test state, its reconstruction ($z$ drawn from its posterior, as in training) and a generated state, each beside its map of θ,
-# the angle between spin and local field.
+# One test state, its reconstruction ($z$ drawn from its posterior, as in training) and a generated state. Beside each stands its map
+# of θ, the angle between spin and local field, with the median angle in a corner.
 
 # %%
 def with_map(spins):
@@ -67,6 +67,18 @@ plotting.save(fig, figures, "fig3a_noise_reduction")
 fig
 
 # %% [markdown]
+# One state may mislead. The angles of the first three test states, reconstructed, and of the first three generated ones; none is
+# selected.
+
+# %%
+generated = [model.generate(3, torch.Generator().manual_seed(0)) for model in found.models]
+rows = [(f"$X_\\mathrm{{out}}$, {k + 1}", [with_map(x_out[k]) for x_out in found.x_out]) for k in range(3)]
+rows += [(f"$X'_\\mathrm{{out}}$, {k + 1}", [with_map(states[k]) for states in generated]) for k in range(3)]
+fig = plotting.theta_maps(found.labels, rows)
+plotting.save(fig, figures, "fig3a_more_states")
+fig
+
+# %% [markdown]
 # ## Fig. 3B
 # The density of θ over all sites of all test states, and of as many generated ones. In the second panel test states are decoded
 # from their mean μ, without the noise that $z$ has in training.
@@ -74,13 +86,12 @@ fig
 # %%
 titles = dict(zip(noise_reduction.NAMES, (r"$X_\mathrm{out}$", r"$X_\mathrm{out}$ from $\mu$", r"$X'_\mathrm{out}$"), strict=True))
 panels = {titles[name]: dict(zip(found.labels, densities, strict=True)) for name, densities in found.density.items()}
-fig = plotting.theta_densities(found.edges, panels)
+fig = plotting.theta_densities(found.edges, panels, scale="linear")
 plotting.save(fig, figures, "fig3b_theta_densities")
 fig
 
 # %% [markdown]
-# Densities here are per decade of θ; the table below reads its peaks from densities per radian. The training data themselves were
-# quenched at $T=0$: notebook 1 prints their angles, a few thousandths of a degree at 128 × 128.
+# The test states themselves were quenched at $T=0$; their angles are a few thousandths of a degree at 128 × 128.
 #
 # ## What the paper claims
 # Peaks are read from densities over linear bins of 0.25 degrees.

@@ -26,6 +26,7 @@ beta = 1e-3
 
 # %%
 import numpy as np
+import torch
 from IPython.display import Markdown
 
 from evae_companion import claims, plotting, widgets
@@ -113,6 +114,8 @@ fig
 
 # %% [markdown]
 # ## Frames across the top (Fig. 4C)
+# The part of the box around the extra skyrmion, $R$ steps from the top, and the charge of the whole box below: with the extra
+# skyrmion it is larger by one.
 
 # %%
 shown = (0.0, 100.0)
@@ -123,10 +126,11 @@ def has(g, r):
 def at(g, r):
     return int(r - read[g].R[0])
 
-R = np.array([r for r in (-30, -20, -10, -2, 0, 2, 10, 20, 30) if all(has(g, r) for g in shown)])
-
-frames = np.stack([[found.frame(g, at(g, r)).numpy() for r in R] for g in shown])
-fig = plotting.interpolation_frames(frames, R, [f"γ = {g:g}" for g in shown])
+R = np.array([r for r in (-30, -10, -2, 0, 2, 10, 30) if all(has(g, r) for g in shown)])
+side = 7 * p.size // 16
+frames = [latent_interpolation.around_the_defect(found, torch.stack([found.frame(g, at(g, r)) for r in R]), side) for g in shown]
+charges = [[f"charge {round(found.charges[g][at(g, r)])}" for r in R] for g in shown]
+fig = plotting.interpolation_frames(np.stack(frames), R, [f"γ = {g:g}" for g in shown], notes=charges)
 plotting.save(fig, figures, "fig4c_frames")
 fig
 

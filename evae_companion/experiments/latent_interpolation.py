@@ -169,6 +169,19 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
         **{name: result_cache.as_spins(half) for name, half in states.items()})
 
 
+def around_the_defect(found: SimpleNamespace, frames: torch.Tensor, side: int) -> torch.Tensor:
+    """Return squares (..., 3, side, side) of frames (..., 3, N, N), the extra skyrmion in the middle.
+
+    The middle is where interstitial and lattice differ most: the circular mean of their squared distance.
+    """
+    weight = (found.interstitial - found.lattice).square().sum(-3)
+    n = weight.shape[-1]
+    turn = torch.exp(2j * torch.pi * torch.arange(n) / n)
+    middle = [round(float(torch.angle((weight.sum(axis) * turn).sum())) / (2 * np.pi) * n) for axis in (1, 0)]
+    half = side // 2
+    return frames.roll([half - middle[0], half - middle[1]], (-2, -1))[..., :side, :side]
+
+
 def of_path(energy: np.ndarray, charge: np.ndarray) -> dict[str, float]:
     """Return the measures OF_PATH of one path from the interstitial to the lattice.
 

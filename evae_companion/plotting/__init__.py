@@ -16,7 +16,7 @@ from evae_companion.plotting.curves import (
     theta_densities,
 )
 from evae_companion.plotting.evidence import budget_curves, phase_strip, strip_curves
-from evae_companion.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
+from evae_companion.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs, theta_maps
 from evae_companion.plotting.phases import critical_fields, phase_diagram
 from evae_companion.plotting.quality import quality_distributions, quality_front, systems_collapse
 from evae_companion.plotting.samples import annealing_watched, confined_energies, dataset_statistics
@@ -59,5 +59,6 @@ __all__ = [
     "strip_curves",
     "systems_collapse",
     "theta_densities",
+    "theta_maps",
     "what_collapses",
 ]

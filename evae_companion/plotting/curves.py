@@ -32,7 +32,7 @@ from evae_companion.plotting.style import (
     power,
     styled,
 )
-from evae_core.validation import check_array, check_choice, check_flag, check_is, check_keys, check_number
+from evae_core.validation import check_array, check_choice, check_is, check_keys, check_number
 
 SYMBOLS = {"beta": r"$\beta$", "gamma": r"$\gamma$"}
 
@@ -46,7 +46,7 @@ def _reference(ax: Axes, value: Any, label: Any, **keywords: Any) -> None:
 
 
 @styled
-def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: bool | None = None, marks: Any = None,
+def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, lowest: Any = None, marks: Any = None,
                   critical: Any = None, critical_label: str = "critical range", floor: float = 1e-6,
                   energy_label: str = r"$L_\mathrm{H}$ (J per spin)") -> Figure:
     """Draw the three losses along a sweep of beta (Fig. 2A) or gamma (Fig. 2B).
@@ -58,8 +58,7 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
         as ``x``. Optional ``validation`` is a dict with ``reconstruction``, ``kl``, ``energy`` of the validation data.
     xlabel : ``"beta"`` or ``"gamma"``.
     data_energy : the training data's mean L_H, a dashed line.
-    excess : add a panel of L_H minus ``data_energy`` on a symmetric logarithmic axis, which shows outputs below the
-        mean of the data; None does so for gamma.
+    lowest : L_H of the lowest state known; adds a panel of L_H above it on a logarithmic axis.
     marks : dict label -> x, vertical lines.
     critical : (low, high) in x, a shaded range; ``critical_label`` names it in the legend.
     floor : losses on a logarithmic axis that are smaller stand at this value, as triangles.
@@ -67,7 +66,7 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
     Raises
     ------
     TypeError, ValueError
-        missing keys, unequal lengths, x not ascending, an unknown ``xlabel``, or ``excess`` without ``data_energy``.
+        missing keys, unequal lengths, x not ascending, or an unknown ``xlabel``.
     """
     check_choice("xlabel", xlabel, SYMBOLS)
     check_is("marks", marks, Mapping, type(None))
@@ -75,11 +74,9 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
     series = ladders(series, "series", (*quantities, "energy_generated"), "x")
     if data_energy is not None:
         data_energy = float(check_array("data_energy", data_energy, ()))
-    if excess is None:
-        excess = data_energy is not None and xlabel == "gamma"
-    elif check_flag("excess", excess) and data_energy is None:
-        raise ValueError("excess=True needs data_energy, the training data's mean L_H")
-    ratios = [1, 1, 1.35] + [1.35] * excess
+    if lowest is not None:
+        lowest = float(check_array("lowest", lowest, ()))
+    ratios = [1, 1, 1.35] + [1.35] * (lowest is not None)
     fig = Figure(figsize=(NARROW, 0.9 + 1.35 * sum(ratios)), layout="constrained")
     axes = fig.subplots(len(ratios), 1, sharex=True, height_ratios=ratios)
     place = logarithmic_x(axes[-1], [s["x"] for s in series])
@@ -89,9 +86,11 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
         open_style = style | {"markerfacecolor": "white", "linestyle": (0, (2, 1.2))}
         logarithmic_y(axes[0], x, s["reconstruction"], floor, **style | {"linestyle": "-"})
         logarithmic_y(axes[1], x, s["kl"], floor, **style | {"linestyle": "-"})
-        for ax, shift in ((axes[2], 0.0), *([(axes[3], data_energy)] if excess else [])):
-            ax.plot(x, s["energy"] - shift, **style | {"linestyle": "-"})
-            ax.plot(x, s["energy_generated"] - shift, **open_style)
+        axes[2].plot(x, s["energy"], **style | {"linestyle": "-"})
+        axes[2].plot(x, s["energy_generated"], **open_style)
+        if lowest is not None:
+            logarithmic_y(axes[3], x, s["energy"] - lowest, floor, **style | {"linestyle": "-"})
+            logarithmic_y(axes[3], x, s["energy_generated"] - lowest, floor, **open_style)
         if s.get("validation") is not None:
             validated = True
             check_keys(f"series[{i}]['validation']", s["validation"], quantities)
@@ -110,10 +109,11 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
     logarithmic_y_ticks(axes[1])
     if data_energy is not None:
         _reference(axes[2], data_energy, None)
-    if excess:
-        _reference(axes[3], 0.0, None)
-        axes[3].set_ylabel("$L_\\mathrm{H}$ \N{MINUS SIGN} data mean\n(log, both signs)")
-        symmetric_log(axes[3], "y", [s[k] - data_energy for s in series for k in ("energy", "energy_generated")])
+    if lowest is not None:
+        axes[3].set_ylabel("$L_\\mathrm{H}$ above the\nlowest state known")
+        logarithmic_y_ticks(axes[3])
+        if data_energy is not None:
+            _reference(axes[3], data_energy - lowest, None)
     for ax in axes:
         if critical is not None:
             low, high = check_array("critical", critical, (2,))

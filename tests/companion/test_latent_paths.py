@@ -1,9 +1,12 @@
 """What is read off one path in latent space: hand-made profiles of energy and charge."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
-from evae_companion.experiments.latent_interpolation import OF_PATH, of_path
+from evae_companion.experiments.latent_interpolation import OF_PATH, around_the_defect, of_path
 
 K = np.arange(201)
 START, END, HEIGHT = -2.0, -2.1, 0.05
@@ -65,3 +68,12 @@ def test_a_path_that_ends_before_r_2(top, reached):
 def test_a_slope_is_no_barrier():
     read = of_path(np.linspace(-2.0, -2.1, 201), charge(50))
     assert np.isnan(read["width"]) and read["start"] > read["end"] and read["extra"] == 1.0 and read["change"] == 50
+
+
+@pytest.mark.parametrize("where", [(3, 60), (30, 5), (63, 0)])
+def test_the_defect_is_in_the_middle_of_its_frame(where):
+    lattice = torch.zeros(3, 64, 64)
+    interstitial = lattice.clone()
+    interstitial[:, [where[0], where[0] - 1, (where[0] + 1) % 64], where[1]] = torch.tensor([1.0, 0.9, 0.9])
+    frames = around_the_defect(SimpleNamespace(interstitial=interstitial, lattice=lattice), interstitial[None], 28)
+    assert frames.shape == (1, 3, 28, 28) and (frames[0, 0] == 1.0).nonzero().tolist() == [[14, 14]]
