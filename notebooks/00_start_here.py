@@ -9,13 +9,16 @@
 # %% [markdown]
 # # 0 · Start here
 #
-# From a Hamiltonian to a skyrmion lattice, and to a network that has found one which it was never shown: twenty minutes on two
-# cores the first time. Run the cells from the top (Shift+Enter); what takes longer than a few seconds is kept in the store and
-# loaded the next time.
+# *Twenty minutes on two cores the first time; seconds once the results are in the store.*
 #
-# The paper behind this is Kwon et al., *Advanced Science* 2021: a variational autoencoder (VAE) learns what the low-energy
-# states of a magnet look like; because the magnet's Hamiltonian is part of its loss, what it draws lies closer to *stable* states,
-# and past a critical weight of the Hamiltonian it draws one state only.
+# You will see a magnet cooled into skyrmions, a network that learns such states, and what happens when the magnet's energy enters
+# the network's loss: every random vector ends in the same skyrmion lattice, which is in none of the training data.
+#
+# The paper behind this is Kwon et al., *Advanced Science* 2021. A variational autoencoder (VAE) compresses a state into a short
+# *latent vector* and expands it again. The energy of what it returns is part of its loss, weighted by γ. So the states that it
+# generates from random latent vectors become more stable as γ grows. Past a critical γ they are all the same.
+#
+# Run the cells from the top (Shift+Enter). At the end there are sliders.
 
 # %% tags=["parameters"]
 preset = "desktop"
@@ -43,9 +46,13 @@ figures = figures_folder(p)
 
 # %% [markdown]
 # ## A Hamiltonian
-# Unit spins on a square lattice, with exchange $J$, Dzyaloshinskii-Moriya interaction $D$ and a field $B$ along $z$; energies
-# are in units of $J$, lengths in lattice sites. $D$ turns neighbouring spins, so that without a field the ground state is a
-# helix; the field breaks it up into skyrmions.
+# Unit spins $\mathbf S_i$ on a square lattice, with exchange $J$, Dzyaloshinskii-Moriya (DM) interaction $D$ and a field $B$ along $z$:
+#
+# $$E = -J\sum_{\langle ij\rangle}\mathbf S_i\cdot\mathbf S_j
+#      -\sum_{\langle ij\rangle}\mathbf D_{ij}\cdot(\mathbf S_i\times\mathbf S_j) - B\sum_i S_i^z .$$
+#
+# Energies are in units of $J$, lengths in lattice sites. The DM interaction turns neighbouring spins; without a field the ground
+# state is a helix. The field breaks the helix up into skyrmions.
 
 # %%
 H = Hamiltonian(J=1.0, D=p.D, B=p.B)
@@ -56,13 +63,13 @@ print(f"{p.name}: {shape[0]} x {shape[1]} sites, D = {H.D:g} J, B = {H.B:g} J, a
 # NBVAL_CHECK_OUTPUT
 up = torch.zeros(3, 16, 16)
 up[2] = 1.0
-print(f"all spins up: {float(H.energy_per_spin(up)) + H.B:.1f} J a spin without the field, charge {float(topological_charge(up)):.0f}")
+print(f"all spins up: {float(H.energy_per_spin(up)) + H.B:.1f} J per spin without the field, charge {float(topological_charge(up)):.0f}")
 
 # %% [markdown]
 # ## Skyrmions
-# Cooled from random spins to $T=0$, the magnet ends in one of very many metastable states. Below: three of them, cooled as the
-# training data are, and the best perfect lattice that fits into the box. White is up, black is down, colour is the direction in the plane; the charge counts
-# skyrmions, with a minus sign here.
+# Cooled from random spins to $T=0$, the magnet ends in one of very many metastable states. Three of them are shown, annealed as the
+# training data are, beside the best perfect lattice that fits into the box. White is up, black is down, colour is the direction in
+# the plane. The topological charge counts skyrmions, here with a minus sign.
 
 # %%
 def cool():
@@ -76,20 +83,23 @@ plotting.save(fig, figures, "start_skyrmions")
 fig
 
 # %% [markdown]
-# ## A network that draws them
-# The network minimises $L_\mathrm{RC}+\beta L_\mathrm{KL}+\gamma L_H$: how badly it reproduces the annealed states that it is shown,
-# how far its latent vectors are from normally distributed ones, and the energy per spin of what it returns. Here it learns at
-# $\beta=10^{-3}$ without the Hamiltonian ($\gamma=0$), then γ rises to 5000 in three stages: the shortest way that we know to the
-# paper's end. No state that it is shown comes to rest in the lowest state known of this box; such states are left out. One line a
-# stage: its losses, and $L_H$ of states drawn. On two cores the data take some seven minutes and the training ten; then both are in
-# the store.
+# ## A network that generates them
+# The network minimises
+#
+# $$L = L_\mathrm{RC} + \beta L_\mathrm{KL} + \gamma L_\mathrm{H}.$$
+#
+# $L_\mathrm{RC}$ is the squared distance per spin between a training state and its reconstruction, $L_\mathrm{KL}$ the distance of the
+# latent vectors' distribution from a normal one, $L_\mathrm{H}$ the energy per spin of the reconstruction. Training begins at
+# $\beta=10^{-3}$ without the Hamiltonian ($\gamma=0$). Then γ rises to 5000 in three stages, the shortest way to the collapse that we
+# know. No training state relaxes to the lowest state known of this box: such states are left out. On two cores the data take some
+# seven minutes and the training ten. Each stage prints its losses.
 
 # %%
 data = load_data(data_spec(p), device=device, report=print)
 run = train_stages(plans.shortest(p), data_spec(p), device=device, report=print)
 
 # %% [markdown]
-# The same four random vectors, drawn after every stage.
+# The same four random latent vectors, decoded after every stage. Each row is a stage, each column a vector.
 
 # %%
 def draw(trained, n=4, start=0):
@@ -108,40 +118,41 @@ plotting.save(fig, figures, "start_generated")
 fig
 
 # %% [markdown]
-# How alike they are (the pairwise k-space MSE of 32 states, 1 for states as different as the training data's), and how far from
-# rest: their mean energy, that of the states in which they come to rest (a descent that turns every spin towards its local field),
-# both above the lowest state known of this box, in $10^{-4}J$ per spin. Training data for comparison.
+# How different are the generated states, and how stable? *Diversity* is the pairwise mean squared difference of their Fourier
+# transforms, as a share of that of the training states: 0 means that all are the same but for a translation. Energies are means
+# over 32 states above the lowest state known of this box, in $10^{-4}J$ per spin: as generated, and relaxed (every spin turned towards
+# its local field until none moves).
 
 # %%
-print(f"{data.left_out} of {p.train + p.validation + p.test} states came to rest in the lowest state known and are left out")
+print(f"{data.left_out} of {p.train + p.validation + p.test} annealed states relax to the lowest state known and are left out")
 rows = [(f"gamma = {one.stage.gamma:4g}", *values) for one, *values in zip(run, drawn.share, drawn.energy, drawn.rest, strict=True)]
 for name, share, energy, rest in [*rows, ("training data ", 1.0, *(data.train.statistics[key].mean() for key in ("energy", "rest_energy")))]:
-    print(f"{name}: diversity {share:.3f}, drawn {1e4 * (energy - p.lowest):5.2f}, at rest {1e4 * (rest - p.lowest):5.2f}")
+    print(f"{name}: diversity {share:.3f}, as generated {1e4 * (energy - p.lowest):5.2f}, relaxed {1e4 * (rest - p.lowest):5.2f}")
 
 # %% [markdown]
 # ## Where to go
 #
 # | notebook | shows |
 # |---|---|
-# | [01](01_dataset.ipynb) | cooling watched, the data, and why the ground state is hard to reach |
+# | [01](01_dataset.ipynb) | annealing watched, the data, and why the ground state is hard to reach |
 # | [02](02_beta_sweep.ipynb) | the standard VAE: what β does, and where it collapses (Fig. 2A) |
 # | [03](03_gamma_sweep.ipynb) | the Hamiltonian in the loss: what γ does (Fig. 2B) |
-# | [04](04_noise_reduction.ipynb) | every spin comes closer to its field (Fig. 3) |
+# | [04](04_noise_reduction.ipynb) | the angle between spins and their fields falls (Fig. 3) |
 # | [05](05_latent_interpolation.ipynb) | walking from one state to another (Fig. 4) |
 # | [06](06_collapse.ipynb) | past a critical γ: one state only, a perfect lattice (Fig. 5) |
 # | [07](07_confined_geometries.ipynb) | squares and a wire, with edges (Note S2) |
-# | [08](08_evidence.ipynb) | is the state it collapses to the lowest one, and what does it cost to get there? |
+# | [08](08_evidence.ipynb) | is the state it collapses onto the lowest one, and what does it cost to get there? |
 # | [09](09_your_own_system.ipynb) | your own Hamiltonian, shape and material, in one page |
 # | [10](10_deepspin.ipynb) | a related system: a potential learned for atoms and moments that move |
 # | [11](11_peace.ipynb) | a related system: sizes of particles from laser speckle |
 # | [12](12_phase_diagram.ipynb) | helix, skyrmions or uniform: what collapsed models say, and how to train many at once |
 #
-# Each opens on its own, in any order: what it needs and does not find, it makes. **Other sizes:** set `preset` above to
-# `"smoke"` (seconds, untrained), `"laptop"` (48 x 48, a small box) or `"paper"` (its numbers throughout, for a GPU), or run everything with
-# `make figures-all PRESET=...`. `evae --help` lists what else can be done.
+# Each opens on its own, in any order; what it needs and the store lacks is computed. **Other sizes:** set `preset` above to
+# `"smoke"` (seconds, untrained), `"laptop"` (48 x 48, a small box) or `"paper"` (the paper's numbers throughout, for a GPU).
 #
-# ## Look around
-# Other random vectors, the first and the last network.
+# ## Try this
+# Move `start`: other random latent vectors, decoded by the first and by the last network. In the upper row every vector gives another
+# state; in the lower row the lattice stays.
 
 # %%
 def others(start):

@@ -9,15 +9,24 @@
 # %% [markdown]
 # # 2 · The standard VAE: the β sweep (Fig. 2A, S1)
 #
-# A variational autoencoder with loss $L = L_\mathrm{RC} + \beta L_\mathrm{KL}$,
+# *Seconds from the store; the trainings of notebooks 2 to 7 take an hour and a half on two cores the first time.*
+#
+# You will see what a VAE without the Hamiltonian does: the losses against β, and the states it returns, up to the value of β at
+# which it ignores its input.
+#
+# A variational autoencoder with the loss $L = L_\mathrm{RC} + \beta L_\mathrm{KL}$,
 #
 # $$L_\mathrm{RC} = \frac1N\sum_i|\mathbf S_i^\mathrm{in}-\mathbf S_i^\mathrm{out}|^2, \qquad
 #   L_\mathrm{KL} = -\tfrac12\sum_{j=1}^{100}\left(1+\ln\sigma_j^2-\mu_j^2-\sigma_j^2\right),$$
 #
-# is trained at $\beta=10^{-6}$, its weights are carried over to $10^{-5}$, and so on up to 1. The paper reports that for small β
-# outputs replicate inputs, that with growing β they become less stable, and that near $\beta\sim10^{-2}$ the posterior collapses:
-# every output is the uniform out-of-plane domain. Stability is watched, not trained, here: with the local energy's reference
-# $E_0=-2JN$, $L_H=(E-E_0)/N\cdot(0.3J/D)^2$; the last factor is 1 at the paper's $D$ and makes the sizes comparable.
+# is trained at $\beta=10^{-6}$, its weights are carried over to $10^{-5}$, and so on up to 1.
+
+# %% [markdown]
+# The paper reports that outputs replicate inputs for small β, and that they become less stable as β grows. Near $\beta\sim10^{-2}$
+# the posterior collapses: every output is the uniform out-of-plane domain.
+#
+# Stability is measured here, not trained: $L_\mathrm{H}=(E-E_0)/N\cdot(0.3J/D)^2$ with $E_0=-2JN$. The last factor is 1 at the paper's $D$
+# and makes the presets comparable.
 
 # %% tags=["parameters"]
 preset = "desktop"
@@ -43,8 +52,7 @@ print("stages at beta =", ", ".join(f"{stage.beta:g}" for stage in stage_schedul
 print("each continues the one before:", all(b.parent == a for a, b in zip(stage_schedule(p), stage_schedule(p)[1:], strict=False)))
 
 # %% [markdown]
-# Independent trainings climb the ladder side by side, each on a data set of its own. One line a stage; a stage that is in
-# the store is loaded.
+# Independent trainings, each on a data set of its own. Every stage prints one line; a stage that is in the store is loaded.
 
 # %%
 runs = train_sweeps([stage_schedule(p, seed=seed) for seed in range(p.seeds)], [data_spec(p, seed) for seed in range(p.seeds)],
@@ -53,7 +61,7 @@ runs = train_sweeps([stage_schedule(p, seed=seed) for seed in range(p.seeds)], [
 # %% [markdown]
 # ## Fig. 2A
 # Losses after every stage, for reconstructions $X_\mathrm{out}$ of the training data and for states $X'_\mathrm{out}$ decoded from
-# random latent vectors; crosses: validation data. Here $z$ is drawn as in training.
+# random latent vectors. Crosses: validation data. For reconstructions $z$ is sampled from the posterior, as in training.
 
 # %%
 tables = [history_table(run) for run in runs]
@@ -65,7 +73,7 @@ fig
 
 # %% [markdown]
 # ## Fig. S1
-# What the model returns at every β: the reconstruction of one validation state ($z$ drawn from its posterior, as in training),
+# What the model returns at every β: the reconstruction of one validation state ($z$ sampled from its posterior, as in training)
 # and a generated state.
 
 # %%
@@ -92,9 +100,11 @@ Markdown(claims.save(figures, "02_beta_sweep", results))
 Markdown(claims.details(results))
 
 # %% [markdown]
-# ## Look around
+# ## Try this
 # Slide along β: the losses of Fig. 2A with a cursor, four generated states, and below them the angle between spin and field (pale:
-# aligned, the colours of Fig. 3A).
+# aligned, the colours of Fig. 3A). From β = 0.1 on all four states are one, the uniform state.
+#
+# Next: [the Hamiltonian enters the loss](03_gamma_sweep.ipynb).
 
 # %%
 widgets.SweepExplorer({f"seed {k}": run for k, run in enumerate(runs)}, "beta")

@@ -9,14 +9,18 @@
 # %% [markdown]
 # # 3 · The E-VAE: the γ sweep (Fig. 2B)
 #
+# *Seconds from the store, after the trainings of notebook 2.*
+#
+# You will see the paper's central figure: the three losses as the weight γ of the energy grows by ten decades.
+#
 # The E-VAE adds the Hamiltonian itself to the loss,
 #
 # $$L = L_\mathrm{RC} + \beta L_\mathrm{KL} + \gamma L_H, \qquad L_H = \frac{E(X_\mathrm{out})-E_0}{N}\left(\frac{0.3J}{D}\right)^2,$$
 #
-# so that outputs are pushed downhill in energy. From the $\beta=10^{-3}$ and from the $\beta=10^{-4}$ model, γ climbs from
-# $10^{-4}$ to $10^6$. The paper reports: $L_H$ of the outputs falls and drops below the training data's; $L_\mathrm{RC}$ hardly notices
-# until $\gamma\sim10^2$; and near $\gamma\sim10^3$ to $10^4$ the model collapses suddenly onto one state, while $L_\mathrm{RC}$
-# saturates and $L_\mathrm{KL}$ grows exponentially. $L_H$ is signed and negative for skyrmion states, so it is drawn on a linear axis.
+# so that training pushes the outputs downhill in energy. From the models of $\beta=10^{-3}$ and $10^{-4}$, γ climbs from $10^{-4}$ to
+# $10^6$. The paper reports three things. $L_\mathrm{H}$ of the outputs falls below that of the training data. $L_\mathrm{RC}$ hardly changes
+# up to $\gamma\sim10^2$. Near $\gamma\sim10^3$ to $10^4$ the model collapses suddenly onto one state, while $L_\mathrm{RC}$ saturates and
+# $L_\mathrm{KL}$ grows exponentially.
 
 # %% tags=["parameters"]
 preset = "desktop"
@@ -76,9 +80,11 @@ Markdown(claims.save(figures, "03_gamma_sweep", results))
 Markdown(claims.details(results))
 
 # %% [markdown]
-# ## Look around
-# Choose β, slide along γ: the losses of Fig. 2B with a cursor, four generated states, and below them the angle between spin and
-# field (pale: aligned). The latent vectors stay the same along the ladder.
+# ## Try this
+# Choose β and slide along γ: the losses of Fig. 2B with a cursor, four generated states, and below them the angle between spin and
+# field (pale: aligned). The latent vectors stay the same along the sweep. Where do the four states become one?
+#
+# Next: [are the states more stable, site by site?](04_noise_reduction.ipynb)
 
 # %%
 widgets.SweepExplorer({f"β = {beta:g}": runs[beta, 0] for beta in p.gamma_betas}, "gamma")

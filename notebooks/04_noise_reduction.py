@@ -9,11 +9,16 @@
 # %% [markdown]
 # # 4 · Noise reduction (Fig. 3A, 3B)
 #
-# A spin at rest is parallel to its local field $\mathbf h_i=-\partial E/\partial\mathbf S_i$. The angle between the two,
-# $\cos\theta_i=\mathbf S_i\cdot\mathbf h_i/|\mathbf h_i|$, therefore shows site by site how far a texture is from being stable. The
-# paper compares, at $\beta=10^{-3}$, the standard VAE ($\gamma=0$) with the E-VAE at $\gamma=1$ and 100: maps of the local
-# correlation grow cleaner, and the density of θ sharpens and moves to zero, both for reconstructions $X_\mathrm{out}$
-# and for generated states $X'_\mathrm{out}$.
+# *Half a minute from the store, after the trainings of notebook 2.*
+#
+# You will see, site by site, how far reconstructed and generated states are from equilibrium, with and without the Hamiltonian.
+#
+# In equilibrium a spin is parallel to its local field $\mathbf h_i=-\partial E/\partial\mathbf S_i$. The angle between the two,
+# $\cos\theta_i=\mathbf S_i\cdot\mathbf h_i/|\mathbf h_i|$, therefore shows how far a texture is from a stationary state.
+#
+# The paper compares the standard VAE ($\gamma=0$) with the E-VAE at $\gamma=1$ and 100, at $\beta=10^{-3}$. Maps of the local correlation
+# grow cleaner, and the density of θ sharpens and moves to zero. It says so for reconstructions $X_\mathrm{out}$ and for generated states
+# $X'_\mathrm{out}$.
 
 # %% tags=["parameters"]
 preset = "desktop"
@@ -35,10 +40,11 @@ figures = figures_folder(p)
 H = data_spec(p).hamiltonian
 
 # %% [markdown]
-# Four networks: the standard VAE, which is the model of the β ladder that the γ ladder starts from; a control, trained on from it
-# for as many steps as γ = 100, without the Hamiltonian; and the E-VAE at γ = 1 and 100. Between the last and the control the
-# Hamiltonian alone differs, between the control and the first the steps alone. Where `data/recorded` holds this preset's
-# results and the store does not, those are shown, and the next cell says so.
+# Four networks are compared. The *standard VAE* is the model of the β sweep from which the γ sweep starts. A *control* continues its
+# training for as many steps as γ = 100 takes, without the Hamiltonian. The other two are the E-VAE at γ = 1 and 100. Control and γ = 100
+# differ by the Hamiltonian alone.
+#
+# Where the store lacks this preset's results and `data/recorded` holds them, those are shown, and the next cell says so.
 
 # %%
 found = noise_reduction.run(p, beta, device=device)
@@ -50,7 +56,7 @@ print("networks:", ", ".join(found.labels))
 
 # %% [markdown]
 # ## Fig. 3A
-# One test state, its reconstruction ($z$ drawn from its posterior, as in training) and a generated state. Beside each stands its map
+# One test state, its reconstruction ($z$ sampled from its posterior, as in training) and a generated state. Beside each stands its map
 # of θ, the angle between spin and local field, with the median angle in a corner.
 
 # %%
@@ -94,7 +100,8 @@ fig
 # The test states themselves were quenched at $T=0$; their angles are a few thousandths of a degree at 128 × 128.
 #
 # ## What the paper claims
-# Peaks are read from densities over linear bins of 0.25 degrees.
+# Judged are the control and γ = 100, over all test states and as many generated ones. Peaks are read from densities in bins of 0.25
+# degrees.
 
 # %%
 results = claims.noise_reduction([noise_reduction.judged(one) for one in (found, *others)])
@@ -104,8 +111,10 @@ Markdown(claims.save(figures, "04_noise_reduction", results))
 Markdown(claims.details(results))
 
 # %% [markdown]
-# ## Look around
-# Another test state through the four networks.
+# ## Try this
+# Choose another test state (`index`) and another random latent vector (`seed`). Is the median angle at γ = 100 smaller for each?
+#
+# Next: [what lies between two states](05_latent_interpolation.ipynb).
 
 # %%
 widgets.explorer(one_state, index=range(len(found.given)), seed=range(50))

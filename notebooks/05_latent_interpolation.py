@@ -9,15 +9,19 @@
 # %% [markdown]
 # # 5 · Walking through latent space (Fig. 4B, 4C, S2)
 #
-# Two textures made by hand, the ideal skyrmion lattice and the same lattice with an extra skyrmion in an interstitial position,
-# are mapped into latent space: $z^*$ starts at the encoder's $\mu$ and minimises the distance to the target, the decoder
-# frozen. Decoding the straight line between the two,
+# *A minute from the store; the inverse mappings take some minutes on two cores the first time.*
+#
+# You will see the energy along a straight line through latent space, from a lattice with one skyrmion too many to the perfect lattice,
+# and the true minimum-energy path beside it.
+#
+# Both textures are mapped into latent space: $z^*$ starts at the encoder's $\mu$ and minimises the distance between the decoder's output and
+# the target, while the decoder stays as it is. Then the straight line between the two is decoded,
 #
 # $$z(k)=\left(1-\tfrac kK\right)z_i+\tfrac kK z_f,\qquad K=200,$$
 #
-# the paper finds an energy barrier that sharpens with γ, plateaus whose energy falls with γ, and, at $R=2$ steps
-# past the top of the barrier ($R=k-\arg\max_k e(k)$, positive towards the perfect lattice), a defect that is still there for
-# $\gamma=0$ and gone for $\gamma=100$. (The formula, $K$ and $R$ are reconstructions of what the paper's text names.)
+# with $R=k-\arg\max_k e(k)$, the steps past the top of the barrier. The paper finds an energy barrier that sharpens with γ, and plateaus
+# whose energy falls with γ. At $R=2$ the extra skyrmion is still there for $\gamma=0$ and gone for $\gamma=100$. (The formula, $K$ and $R$ are
+# our reading of the paper's text.)
 
 # %% tags=["parameters"]
 preset = "desktop"
@@ -48,11 +52,11 @@ print(f"K = {K_STEPS} steps for every gamma of", ", ".join(f"{g:g}" for g in gam
 
 # %% [markdown]
 # ## The two ends
-# The lowest-energy commensurate lattice that can hold an extra skyrmion in a metastable state, and that state. (Not every
-# lattice can: where there is room, the extra skyrmion glides until a perfect lattice with one more is left.) No network here is
-# exactly translation invariant, so where the lattice sits in the box matters: the pair is tried at 8 positions, and each model
-# uses the one it reproduces best. γ = 0 is the control of notebook 4: as many steps as γ = 100. Where `data/recorded` holds this
-# preset's results and the store does not, those are shown, and the next cell says so.
+# The lowest commensurate lattice that can hold an extra skyrmion in a metastable state, and that state. Not every lattice can: where
+# there is room, the extra skyrmion glides until a perfect lattice with one more is left.
+#
+# No network here is exactly translation invariant, so it matters where the lattice sits in the box. The pair is mapped at 8 positions;
+# the claims are judged over all of them, and the figures show the one that a model reproduces best. γ = 0 is the control of notebook 4.
 
 # %%
 found = latent_interpolation.run(p, beta, device=device)
@@ -61,6 +65,7 @@ print("E/N", found.energy, "charge", found.charge)
 
 # %% [markdown]
 # ## Inverse mapping (Fig. S2)
+# The two targets, and what each model decodes from $z^*$, each above its map of θ with the median angle.
 
 # %%
 for g in gammas:
@@ -79,6 +84,7 @@ fig
 
 # %% [markdown]
 # ## The barrier (Fig. 4B)
+# Left: energy of every decoded state. Right: its excess over the perfect lattice's end, around the top.
 
 # %%
 read = {g: barrier(found.profile[g]) for g in gammas}
@@ -89,9 +95,9 @@ fig
 
 # %% [markdown]
 # ## Beside it the minimum-energy path
-# Between the same two states there is a path of least energy, found without any network: steepest descents from a saddle point,
-# which has one negative mode of the energy's Hessian. The interstitial skyrmion leaves in two ways, by a merger with its neighbour
-# or by a collapse; the dashed line is the lower saddle. The last column says how far each latent walk passes above it.
+# Without any network, the path of least energy between the same two states consists of steepest descents from a saddle point, where the
+# energy's Hessian has one negative mode. The extra skyrmion can merge with its neighbour or shrink. The dashed line marks the lower of
+# the two saddles. The last column of the table says how far above it each latent walk passes.
 
 # %%
 least = minimum_barrier.run(p, device=device)
@@ -152,15 +158,18 @@ Markdown(claims.save(figures, "05_latent_interpolation", results))
 Markdown(claims.details(results))
 
 # %% [markdown]
-# ## Look around
-# Slide R over the barrier of Fig. 4B: the frames of both networks, each beside its angles between spin and field.
+# ## Try this
+# Slide R over the barrier of Fig. 4B: the frames of both networks, each beside its angles between spin and field. At which R does the
+# extra skyrmion vanish?
 
 # %%
 widgets.LatentInterpolationExplorer(found, H, shown)
 
 # %% [markdown]
-# And the latent space of the model of γ = 100 as a whole. The figure moves from the mean of the encoder's μ along its leading
-# principal axes, by as many standard deviations as written above; with the sliders below, go anywhere.
+# The latent space of the model at γ = 100 as a whole. The figure moves from the mean of the encoder's μ along its leading principal
+# axes, by as many standard deviations as written above each map. The sliders below go anywhere.
+#
+# Next: [where the model collapses, and onto what](06_collapse.ipynb).
 
 # %%
 model, spins = widgets.latent_network(p, beta)

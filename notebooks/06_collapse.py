@@ -9,11 +9,17 @@
 # %% [markdown]
 # # 6 · Collapse onto one state (Fig. 5A, 5B)
 #
-# Past a critical weight $\gamma_c$ the Hamiltonian wins: whatever $z$ is drawn, the decoder returns one and the same
-# state. The paper measures this by the pairwise mean squared difference of Fourier-transformed $S^z$ maps of 100 generated
-# states, which goes to zero; it finds that the state is a perfectly ordered skyrmion lattice with an energy below every training
-# configuration, that two trainings end in lattices of different orientation or position and equal energy, and that $\gamma_c$
-# depends on β. We use $|\mathrm{FFT}_2(S^z)|/\sqrt N$, which a translation leaves unchanged, and report the complex variant too.
+# *Half a minute from the store, after the trainings of notebook 2.*
+#
+# You will see the paper's headline: past a critical weight $\gamma_c$ of the Hamiltonian the decoder returns one and the same state for
+# every latent vector. You will see which state that is, and what exactly collapses.
+#
+# The paper measures the collapse by the pairwise mean squared difference of the Fourier-transformed $S^z$ maps of 100 generated states.
+# It finds that this goes to zero, that the state is a perfectly ordered skyrmion lattice below every training configuration, that two
+# trainings end in lattices of different orientation or position and equal energy, and that $\gamma_c$ depends on β.
+#
+# We use $|\mathrm{FFT}_2(S^z)|/\sqrt N$: a translation leaves it unchanged, so that it asks whether the *textures* agree. The complex
+# transform, which asks whether the states agree site by site, is printed beside it.
 
 # %% tags=["parameters"]
 preset = "desktop"
@@ -42,8 +48,8 @@ print("all on the ladder:", all(g in p.gammas for g in shown))
 
 # %% [markdown]
 # ## Trainings
-# The sweeps of notebook 3: independent trainings, each with its own initial weights, batches, noise and data, at both betas. Where
-# `data/recorded` holds this preset's results and the store does not, those are shown, and the next cell says so.
+# The sweeps of notebook 3: independent trainings at both β, each with initial weights, batches, noise and data of its own. Where the
+# store lacks this preset's results and `data/recorded` holds them, those are shown, and the next cell says so.
 
 # %%
 found = collapse.run(p, device=device)
@@ -66,6 +72,8 @@ fig
 
 # %% [markdown]
 # ## Fig. 5B
+# Above: the pairwise k-space MSE of the generated states; below the dash-dotted line, a hundredth of that of the training data, they
+# count as one. Below: their mean energy above the best commensurate lattice; grey: the training data.
 
 # %%
 data_mse = data["kspace_mse"]
@@ -85,8 +93,8 @@ for name, t in found.runs.items():
 
 # %% [markdown]
 # ## The state it collapses onto
-# At the largest γ: the generated state of median energy, as generated and after relaxation to $T=0$, and the mean over all
-# generated states. The first line decodes as many new latent vectors here and now.
+# At the largest γ: the mean energy of the generated states, and the state of median energy, relaxed. The first line decodes as many
+# new latent vectors here and now. In the figure, the median states of all trainings beside the best commensurate lattice.
 
 # %%
 again = found.model.generate(p.samples, torch.Generator().manual_seed(7))
@@ -94,7 +102,7 @@ print(f"{p.samples} states decoded anew, {first}: k-space MSE {kspace_mse(again)
 for name, f in found.final.items():
     print(f"{name}: E/N = {f['energy']:.6f} J (mean), median state relaxed {f['relaxed']:.6f} J; {f['skyrmions']} skyrmions, "
           f"{100 * f['defects']:.0f} % without six neighbours")
-print(f"training data: mean {data['energy_mean']:.6f} J, best {data['energy_min']:.6f} J, best once at rest {data['rest_min']:.6f} J; "
+print(f"training data: mean {data['energy_mean']:.6f} J, best {data['energy_min']:.6f} J, best once relaxed {data['rest_min']:.6f} J; "
       f"best commensurate lattice {ideal:.6f} J, {abs(found.ideal['charge']):.0f} skyrmions")
 fig = plotting.gallery(np.stack([s.numpy() for s in found.last.values()]), list(found.last), columns=4)
 plotting.save(fig, figures, "collapsed_states")
@@ -102,10 +110,10 @@ fig
 
 # %% [markdown]
 # ## What collapses: reconstructions and generated states
-# The paper draws $z$ from the prior, $N(0,1)$. The states that the network is shown are encoded elsewhere: past $\gamma_c$ their latent
-# vectors may spread far beyond the prior (bottom). So reconstructions $X_\mathrm{out}$ ($z$ drawn from the posterior, or its mean μ)
-# and generated states $X'_\mathrm{out}$ need not collapse together (top: their diversity). Draws from the prior stretched by 8 show what
-# lies beyond the ball that the prior is. One training; its table stands below.
+# Generated states come from $z$ sampled from the prior, $N(0,1)$. Training states may be encoded elsewhere: past $\gamma_c$ their latent
+# vectors spread far beyond the prior (bottom panel). So reconstructions $X_\mathrm{out}$ ($z$ from the posterior, or its mean μ) and
+# generated states $X'_\mathrm{out}$ need not collapse together (top: their diversity). Samples from a prior stretched by 8 show what lies
+# beyond it. One training is drawn; its table stands below.
 
 # %%
 t = found.runs[first]
@@ -118,18 +126,18 @@ plotting.save(fig, figures, "what_collapses")
 fig
 
 # %% [markdown]
-# Energies per spin in $10^{-4}J$ above the lowest state known, k-space MSE as a share of the training data's; eight states of each kind
-# brought to rest.
+# Energies per spin in $10^{-4}J$ above the lowest state known; k-space MSE as a share of that of the training data; of each kind eight
+# states are relaxed.
 
 # %%
 Markdown(report_tables.stage_table(t, p.lowest, t["data_kspace_mse"]))
 
 # %% [markdown]
 # ## The prior, not the decoder
-# Before the collapse a state drawn from $N(0,1)$ lies far above a reconstruction. Is the decoder to blame, or the prior? "Fitted" is
-# one Gaussian and "mixture" are ten, fitted after training to the latent vectors of the training states (ex-post density estimation,
-# Ghosh et al., ICLR 2020); what the paper draws, and what the claims judge, is "standard". Coverage: the share of test states that
-# have a drawn state among their nearest neighbours (Naeem et al., ICML 2020). γ = 0 is the control.
+# Before the collapse a state generated from $N(0,1)$ lies far above a reconstruction in energy. Is the decoder to blame, or the prior?
+# "Fitted" is one Gaussian and "mixture" are ten, fitted after training to the latent vectors of the training states (ex-post density
+# estimation, Ghosh et al., ICLR 2020). "Standard" is the prior of the paper, on which the claims rest. Coverage is the share of test
+# states that have a generated state among their nearest neighbours (Naeem et al., ICML 2020). γ = 0 is the control.
 
 # %%
 drawn = priors.run(p, device=device)
@@ -137,11 +145,10 @@ Markdown(report_tables.prior_table(drawn, p.lowest))
 
 # %% [markdown]
 # ## On which data the collapse ends in the ground state
-# The paper's headline is that the model finds the ground state "even if the ground states are not included in the training".
-# So the same ladders, with the same random numbers, are climbed on four kinds of data: ours, which are disordered as the paper
-# describes its own; rougher ones, from a shorter annealing; nearly perfect lattices, which over-relaxation and a descent to rest
-# make; and these with the lowest state known among them, which is left out of the others. At the paper's lattice this takes
-# hours. `evae study data_order` does it once, and what it found is shown here.
+# The paper's headline is that the model finds the ground state "even if the ground states are not included in the training". So the
+# same sweep, with the same random numbers, is trained on four kinds of data: ours, as disordered as the paper describes its own; rougher
+# ones from a shorter annealing; nearly perfect lattices from over-relaxation and a full relaxation; and the latter with the lowest
+# state known among them. At the paper's lattice this takes hours. `evae study data_order` does it once; this cell shows its result.
 
 # %%
 if known := data_order.is_known(p):
@@ -152,8 +159,7 @@ else:
     print(f"not trained yet at preset {p.name}: evae study data_order --preset {p.name}")
 
 # %% [markdown]
-# A state decoded at the largest γ after training on each of the four, the one of median energy of seed 0, and the energies of all
-# trainings.
+# The generated state of median energy at the largest γ for each kind of data (seed 0), and the mean energy over all trainings.
 
 # %%
 if known:
@@ -179,8 +185,10 @@ Markdown(claims.save(figures, "06_collapse", results))
 Markdown(claims.details(results))
 
 # %% [markdown]
-# ## Look around
-# Slide γ over Fig. 5B: two generated states of every training, side by side.
+# ## Try this
+# Slide γ over Fig. 5B: two generated states of every training, side by side. Where do the two of a pair become equal?
+#
+# Next: [samples with edges](07_confined_geometries.ipynb).
 
 # %%
 widgets.CollapseExplorer(found, data_spec(p).hamiltonian, measure)
