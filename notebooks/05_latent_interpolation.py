@@ -64,13 +64,20 @@ others = [latent_interpolation.run(p, beta, device=device, seed=seed, networks=F
 print("E/N", found.energy, "charge", found.charge)
 
 # %% [markdown]
-# ## Inverse mapping (Fig. S2)
-# The two targets, and what each model decodes from $z^*$, each above its map of θ with the median angle.
+# ## Inverse mapping (Fig. 4A, S2)
+# First how it is done, with five states decoded at γ = 100. Then the two targets, and what each model decodes from $z^*$, each above its
+# map of θ with the median angle.
 
 # %%
 for g in gammas:
     print(f"gamma = {g:g}: squared chord per spin {found.error[g][0]:.3f} (interstitial), {found.error[g][1]:.3f} (lattice), "
           f"{found.steps[g]} steps, {'saturated' if found.saturated[g] else 'not saturated'}")
+
+# %%
+walk = torch.stack([found.frame(100.0, k) for k in range(0, K_STEPS + 1, K_STEPS // 4)])
+fig = plotting.inverse_mapping(torch.stack([found.interstitial, found.lattice]).numpy(), walk.numpy())
+plotting.save(fig, figures, "fig4a_inverse_mapping")
+fig
 
 # %%
 def with_map(spins):

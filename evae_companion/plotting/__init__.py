@@ -15,6 +15,7 @@ from evae_companion.plotting.curves import (
     minimum_barrier,
     theta_densities,
 )
+from evae_companion.plotting.drawings import inverse_mapping, network
 from evae_companion.plotting.evidence import budget_curves, phase_strip, strip_curves
 from evae_companion.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs, theta_maps
 from evae_companion.plotting.phases import critical_fields, phase_diagram
@@ -43,8 +44,10 @@ __all__ = [
     "house_style",
     "interpolation_energies",
     "interpolation_frames",
+    "inverse_mapping",
     "ladder_curves",
     "minimum_barrier",
+    "network",
     "noise_reduction",
     "output_ladder",
     "phase_diagram",

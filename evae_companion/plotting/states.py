@@ -73,8 +73,9 @@ def interpolation_frames(frames: Any, R: Any, labels: Any, *, notes: Any = None)
     labels = check_list("labels", labels, "strings")
     if len(labels) != rows:
         raise ValueError(f"labels must be one a row of frames: {rows} rows, {len(labels)} labels")
-    below = [check_list("notes", row, "strings") for row in check_list("notes", notes or [], "lists", 0)]
-    if notes and (len(below) != rows or any(len(row) != columns for row in below)):
+    rows_of_notes = [] if notes is None else check_list("notes", notes, "lists", 0)
+    below = [check_list("notes", row, "strings") for row in rows_of_notes]
+    if below and (len(below) != rows or any(len(row) != columns for row in below)):
         raise ValueError(f"notes must be {rows} lists of {columns} strings")
     shape = frames.shape[-2:]
     width, height = map_size(shape, columns, FULL - KEY - 0.35, 1.5)

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 
 from evae_companion import plotting
+from evae_core.model import VAE, layer_shapes
 
 
 def states(*leading, ny=8, nx=12, seed=0):
@@ -98,6 +99,8 @@ FIGURES = {
         notes=[["31", "31", "30"]] * 2),
     "theta_maps of noise": partial(plotting.theta_maps, ["0", "1"],
         [(f"{i}", [pair(i), pair(3 + i)]) for i in range(3)]),
+    "network, a drawing": partial(plotting.network, *layer_shapes(VAE(16)), states(ny=16, nx=16), states(ny=16, nx=16)),
+    "inverse_mapping, a drawing": partial(plotting.inverse_mapping, states(2), states(5)),
     "reconstruction_pairs": partial(plotting.reconstruction_pairs,
         [(name, pair(), [("0\nMSE 0.1", pair(1)), ("100\nMSE 0.2", pair(2))]) for name in ("ideal", "interstitial")]),
     "collapse_states": partial(plotting.collapse_states, ["500", "5000"], {"1": states(2, 2), "2": states(2, 1)}),

@@ -197,7 +197,7 @@ def test_every_figure_reads_on_its_own(name):
     maps = [ax for ax in data_axes(fig) if ax.images]
     bars = [image.colorbar.ax for ax in maps for image in ax.images if image.colorbar]
     assert len(bars) == ("noise" in name or "pairs" in name)
-    if maps:
+    if maps and "drawing" not in name:  # whose maps stand for any state
         assert sum(line.get_gid() == "scale bar" for ax in maps for line in ax.lines) == 1
         spins = not name.startswith("theta_maps")
         assert not spins or any("S^z" in t.get_text() for t in [*fig.texts, *(t for ax in fig.axes for t in ax.texts)])

@@ -63,6 +63,7 @@ ACCEPTED = {
         DataSpec.lowest helix.turns
         Material.D Material.Ku Material.field shell.dy shell.dx shell.J critical.data_kspace_mse gamma_sweep.data_energy
         claims.collapse.best_data claims.collapse.ideal plotting.ladder_curves.data_energy SpinLattice.shape
+        plotting.ladder_curves.lowest
         plotting.collapse_measure.threshold plotting.collapse_measure.ideal_energy plotting.systems_collapse.threshold
         SpinLattice.dm SpinLattice.anisotropy iron_like.dm iron_like.anisotropy Integrator.dt
         skyrmion_shapes.field""",
@@ -70,8 +71,8 @@ ACCEPTED = {
     "inf": """heat_bath.T camera.photons estimate.grains critical.data_kspace_mse gamma_sweep.data_energy
         claims.collapse.best_data claims.collapse.ideal""",
     "an empty array": """stage_schedule.gammas write_ovf.desc claims.save.results counts.results table.results
-        claims.collapse.other claims.collapse.seeds plotting.phase_diagram.lines
-        plotting.interpolation_energies.marks""",
+        summary.results claims.collapse.other claims.collapse.seeds plotting.phase_diagram.lines
+        plotting.interpolation_energies.marks plotting.interpolation_frames.notes""",
     "None": """criticals.beta peace.autocorrelation.camera_noise Tracker.optics peace.train.training peace.train.shape
         peace.train.start Shape.beam""",
     "1.5": "criticals.latents beta_by_kl.latents plotting.save.dpi plotting.interpolation_energies.window",

@@ -60,6 +60,7 @@ def claims() -> dict[str, Call]:
         "Result": Call(claims.Result, {"id": "B1", "checks": (check,)}),
         "agreement": Call(claims.agreement, {"one": [result], "other": [result]}),
         "details": Call(claims.details, {"results": [result]}),
+        "summary": Call(claims.summary, {"results": [result]}),
         "claims.save": Call(claims.save, {"folder": folder(), "notebook": "right", "results": [result]}),
         "claims.load": Call(claims.load, {"folder": folder()}),
         "card": Call(claims.card, {"folder": folder(), "small": True}),
