@@ -27,10 +27,12 @@ preset = "desktop"
 device = "auto"
 
 # %%
+import torch
 from IPython.display import Markdown
 
 from evae_companion import claims, plotting, widgets
 from evae_companion.data_specs import data_spec
+from evae_companion.dataset import load_data
 from evae_companion.places import figures_folder
 from evae_companion.plotting import ENERGY_LABEL
 from evae_companion.presets import load_preset
@@ -55,6 +57,30 @@ runs = dict(zip(sweeps, train_sweeps([stage_schedule(p, *sweep) for sweep in swe
                                      device=device, report=print), strict=True))
 
 # %% [markdown]
+# ## The loss, written out
+# A batch of validation states through the network at γ = 100: encode, sample $z$, decode, and the three losses as the formulas have
+# them. `VAE.losses`, on which all trainings here rest, gives the same numbers.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+H, shape = data_spec(p).hamiltonian, (p.size, p.size)
+guided = next(one for one in runs[p.gamma_betas[0], 0] if one.stage.gamma == 100).model()
+spins = load_data(data_spec(p), device=device).validation[:16]
+with torch.no_grad():
+    mu, logvar = guided.encode(spins)
+    z = mu + (logvar / 2).exp() * torch.randn(mu.shape, generator=torch.Generator().manual_seed(0))
+    out = guided.decode(z)
+    L_RC = (out - spins).square().sum(1).mean()
+    L_KL = (mu**2 + logvar.exp() - 1 - logvar).sum(1).mean() / 2
+    L_H = ((H.energy(out) + 2 * H.J * p.size**2) / p.size**2).mean() * (0.3 * H.J / H.D)**2
+    ours = guided.losses(spins, H, beta=1e-3, gamma=100.0, generator=torch.Generator().manual_seed(0))
+written = torch.stack([L_RC, L_KL, L_H])
+print("the library's losses are these:", torch.allclose(written, torch.stack(ours[:3]), rtol=1e-4))
+
+# %%
+print(f"L_RC = {L_RC:.4f}, L_KL = {L_KL:.1f} nats, L_H = {L_H:.5f}; weighted {L_RC:.4f} + {1e-3 * L_KL:.4f} + {100 * L_H:.4f}")
+
+# %% [markdown]
 # ## Fig. 2B
 # Losses after every stage, of the first training at both β; the table below judges all trainings. Filled: reconstructions
 # $X_\mathrm{out}$. Open: states $X'_\mathrm{out}$ generated from random latent vectors. Bottom: how far $L_H$ lies above that of the
@@ -63,9 +89,8 @@ runs = dict(zip(sweeps, train_sweeps([stage_schedule(p, *sweep) for sweep in swe
 # %%
 tables = {sweep: history_table(run) for sweep, run in runs.items()}
 series = [tables[beta, 0] | {"label": f"β = {beta:g}", "x": tables[beta, 0]["gamma"]} for beta in p.gamma_betas]
-H = data_spec(p).hamiltonian
 fig = plotting.ladder_curves(series, xlabel="gamma", data_energy=series[0]["data_energy"], marks={"γ = 100": 100.0},
-                             lowest=loss_of_energy(H, p.lowest, (p.size, p.size)), energy_label=ENERGY_LABEL)
+                             lowest=loss_of_energy(H, p.lowest, shape), energy_label=ENERGY_LABEL)
 plotting.save(fig, figures, "fig2b_gamma_sweep")
 fig
 
