@@ -141,11 +141,13 @@ for name, share, energy, rest in [*rows, ("training data ", 1.0, *(data.train.st
 # | [05](05_latent_interpolation.ipynb) | walking from one state to another (Fig. 4) |
 # | [06](06_collapse.ipynb) | past a critical γ: one state only, a perfect lattice (Fig. 5) |
 # | [07](07_confined_geometries.ipynb) | squares and a wire, with edges (Note S2) |
-# | [08](08_evidence.ipynb) | is the state it collapses onto the lowest one, and what does it cost to get there? |
-# | [09](09_your_own_system.ipynb) | your own Hamiltonian, shape and material, in one page |
-# | [10](10_deepspin.ipynb) | a related system: a potential learned for atoms and moments that move |
-# | [11](11_peace.ipynb) | a related system: sizes of particles from laser speckle |
-# | [12](12_phase_diagram.ipynb) | helix, skyrmions or uniform: what collapsed models say, and how to train many at once |
+# | [08](08_ground_state.ipynb) | is the state it collapses onto the lowest one, and what does it cost to get there? |
+# | [09](09_sample_quality.ipynb) | how stable and how diverse generated states are |
+# | [10](10_where_it_collapses.ipynb) | β_c and γ_c against theory, and other Hamiltonians |
+# | [11](11_your_own_system.ipynb) | your own Hamiltonian, shape and material, in one page |
+# | [12](12_deepspin.ipynb) | a related system: a potential learned for atoms and moments that move |
+# | [13](13_peace.ipynb) | a related system: sizes of particles from laser speckle |
+# | [14](14_phase_diagram.ipynb) | helix, skyrmions or uniform: what collapsed models say, and how to train many at once |
 #
 # Each opens on its own, in any order; what it needs and the store lacks is computed. **Other sizes:** set `preset` above to
 # `"smoke"` (seconds, untrained), `"laptop"` (48 x 48, a small box) or `"paper"` (the paper's numbers throughout, for a GPU).

@@ -137,7 +137,7 @@ widgets.explorer(states, sample=list(few))
 # %% [markdown]
 # The lowest state known against size and shape, and that of the E-VAE where one was trained.
 #
-# Next: [is it the ground state, and what does it cost?](08_evidence.ipynb)
+# Next: [is it the ground state, and what does it cost?](08_ground_state.ipynb)
 
 # %%
 widgets.ConfinedExplorer(samples)

@@ -211,6 +211,16 @@ def gap_table(rows: list[dict[str, Any]]) -> str:
           f"{100 * r['share']:.0f} % of {r['samples']}"] for r in rows])
 
 
+def quality_table(sampled: SimpleNamespace, step: str) -> str:
+    """Return a table of :mod:`~evae_companion.experiments.sample_quality`, one row per set of states.
+
+    ``step`` is "as generated" or "at rest". Energies are per spin above the best commensurate lattice, in 1e-4 J.
+    """
+    return _table(["states", "density", "coverage", "Vendi score", "S(k)", "E/N above the lattice (1e-4 J)"],
+                  [[name, *(f"{m[step][key]:.3g}" for key in ("density", "coverage", "vendi", "structure")),
+                    f"{1e4 * (m[step]['energy'] - sampled.ideal):.2f}"] for name, m in sampled.measures.items()])
+
+
 def budget_table(samples: Mapping[str, SimpleNamespace]) -> str:
     """Return a table with one row per sample and method.
 

@@ -135,6 +135,12 @@ def test_tables_hold_what_was_found(found):
     assert report_tables.budget_reading(found.budget).count("* **") == 3
 
 
+def test_quality_table_has_energies_above_the_lattice():
+    measures = {"density": 0.9, "coverage": 0.75, "vendi": 12.0, "structure": 0.031, "energy": -2.0495}
+    sampled = SimpleNamespace(ideal=-2.05, measures={"data": {"at rest": measures}})
+    assert report_tables.quality_table(sampled, "at rest").splitlines()[-1] == "| data | 0.9 | 0.75 | 12 | 0.031 | 5.00 |"
+
+
 def order_end(gamma_c, energy, width, median):
     """One made-up training on data of one kind, best state -2.05 J per spin; rows of paths are gamma = 0 and 100."""
     return {"gamma_c": gamma_c, "energy": energy, "relaxed": energy - 1e-4, "best_data": -2.0498, "charge": -15.0,

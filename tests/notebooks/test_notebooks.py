@@ -15,8 +15,9 @@ from evae_companion.cli.errors import DEFAULT_PRESET, OWN_PRESET
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 CLAIMING = ["01_dataset", "02_beta_sweep", "03_gamma_sweep", "04_noise_reduction", "05_latent_interpolation",
             "06_collapse", "07_confined_geometries"]  # those that measure the paper's claims
-NAMES = ["00_start_here", *CLAIMING, "08_evidence", "09_your_own_system", "10_deepspin", "11_peace",
-         "12_phase_diagram"]
+NAMES = ["00_start_here", *CLAIMING, "08_ground_state", "09_sample_quality",
+         "10_where_it_collapses", "11_your_own_system", "12_deepspin", "13_peace",
+         "14_phase_diagram"]
 
 
 @pytest.fixture(params=NAMES)

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 12 · A phase diagram from collapsed models
+# # 14 · A phase diagram from collapsed models
 #
 # Past a critical γ a model gives one state of low energy. Is it the right phase at every $D$ and $B$? This notebook trains a short ladder
 # at each point of a small diagram, as many at a time as there are cores, and puts three diagrams side by side: the lowest state that a fast annealing found,

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 9 · A system of your own
+# # 11 · A system of your own
 #
 # Everything here takes a `Hamiltonian`; nothing knows the paper's. This notebook goes once through the whole method, from a film's
 # constants in SI units to a collapsed network, on about one page of code: change the cells and run.

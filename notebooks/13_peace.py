@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 11 · Particle sizes from speckle
+# # 13 · Particle sizes from speckle
 #
 # A third system with the physics inside the estimator: the size distribution of a powder from the speckle that a laser makes
 # of it ("PEACE", arXiv:2204.09516). The lit spot's edge is smeared by the grains, and the autocorrelation of the speckle in the

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 10 · A learned spin-lattice potential
+# # 12 · A learned spin-lattice potential
 #
 # The E-VAE needs a Hamiltonian. For a real magnet there is none on paper: there are first-principles calculations of some hundred
 # configurations. "DeepSPIN" (arXiv:2304.09606) learns from them an energy whose derivatives are the forces on atoms and the fields on
