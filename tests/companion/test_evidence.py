@@ -138,7 +138,8 @@ def test_tables_hold_what_was_found(found):
 def test_quality_table_has_energies_above_the_lattice():
     measures = {"density": 0.9, "coverage": 0.75, "vendi": 12.0, "structure": 0.031, "energy": -2.0495}
     sampled = SimpleNamespace(ideal=-2.05, measures={"data": {"at rest": measures}})
-    assert report_tables.quality_table(sampled, "at rest").splitlines()[-1] == "| data | 0.9 | 0.75 | 12 | 0.031 | 5.00 |"
+    row = report_tables.quality_table(sampled, "at rest").splitlines()[-1]
+    assert row == "| data | 0.9 | 0.75 | 12 | 0.031 | 5.00 |"
 
 
 def order_end(gamma_c, energy, width, median):
