@@ -39,7 +39,7 @@ def candidates_table(search: GroundStateCandidates, most: int = 12) -> str:
             for c in [*lowest, *(c for c in others if c is not None)]]
     tries = ", ".join(f"{number} {kind}" for kind, number in search.tries.items())
     head = ["", "first found as", "E/N (J)", "above the best (J)", "charge", "torque (J)", "came down to it"]
-    return (f"{_table(head, rows)}\n\n{len(search.candidates)} different states at rest were kept, of {tries} tries. "
+    return (f"{_table(head, rows)}\n\n{len(search.candidates)} different relaxed states were kept, of {tries} tries. "
             "The first is lower than every other state known to us; that it is the ground state is not proven.")
 
 
@@ -57,7 +57,7 @@ def stage_table(rows: Mapping[str, Any], lowest: float, data_kspace_mse: float) 
 
     head = ["γ", "L_RC (training, validation)", "L_KL", "variance of z"]
     for name in ("X_out", "X'_out"):
-        head += [f"{name}: E/N (spread)", "k-space MSE", "at rest"]
+        head += [f"{name}: E/N (spread)", "k-space MSE", "relaxed"]
     return _table(head, [[f"{gamma:g}", f"{rows['reconstruction'][k]:.2f}, {rows['reconstruction_validation'][k]:.2f}",
                           f"{rows['kl'][k]:.0f}", f"{rows['variance'][k]:.1f}", *states(k, "x_out"),
                           *states(k, "generated")] for k, gamma in enumerate(rows["gamma"])])
@@ -129,7 +129,7 @@ def data_order_table(result: SimpleNamespace) -> str:
         ("γ_c", lambda end: end["gamma_c"], ".2g"),
         ("E/N of X'_out at the largest γ, above the lowest known (1e-4 J)",
          lambda end: 1e4 * (end["energy"] - lowest), ".2f"),
-        ("the same at rest", lambda end: 1e4 * (end["relaxed"] - lowest), ".2f"),
+        ("the same, relaxed", lambda end: 1e4 * (end["relaxed"] - lowest), ".2f"),
         ("above the best training state", lambda end: 1e4 * (end["energy"] - end["best_data"]), ".2f"),
         ("skyrmions", lambda end: abs(end["charge"]), ".0f"), ("without six neighbours (%)",
          lambda end: 100 * end["defects"], ".0f"), ("L_KL, times that at γ = 100", lambda end: end["kl_growth"], ".2g"),
@@ -197,7 +197,7 @@ def stability_table(table: Mapping[str, Any], tolerance: float) -> str:
         rows.append([f"{gamma:g}", kind, str(int(here.sum()) - saddles), str(saddles), str(int(of.sum() - here.sum())),
                      ", ".join(f"{value:.1e}" for value in modes[here][modes[here, 0].argmin()]) if here.any() else "-",
                      f"{gliding.min():.1e} to {gliding.max():.1e}" if len(gliding) else "-"])
-    return _table(["γ", "relaxed from", "minima", "saddles", "not at rest", "lowest eigenvalues of the softest (J)",
+    return _table(["γ", "relaxed from", "minima", "saddles", "not relaxed", "lowest eigenvalues of the softest (J)",
                    "translations (J)"], rows)
 
 

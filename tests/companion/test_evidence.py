@@ -160,7 +160,7 @@ def test_data_order_table_gives_the_mean_over_seeds_and_its_error():
     assert [cell.strip() for cell in head.strip("|").split("|")] == ["", "rough", "ordered"] and len(rows) == 12
     assert rows["γ_c"] == ["4e+02 in 1 of 2", "never"]
     assert rows["E/N of X'_out at the largest γ, above the lowest known (1e-4 J)"] == ["3.00 ± 2", "3.00 ± 0"]
-    assert rows["the same at rest"] == ["2.00 ± 2", "2.00 ± 0"]
+    assert rows["the same, relaxed"] == ["2.00 ± 2", "2.00 ± 0"]
     assert rows["above the best training state"] == ["1.00 ± 2", "1.00 ± 0"]
     assert rows["skyrmions"][0] == "15 ± 0" and rows["without six neighbours (%)"][0] == "25 ± 0"
     assert rows["median θ at γ = 100, of that at 0: X_out"] == ["0.60 ± 0.1", "1.00 ± 0"]
