@@ -9,9 +9,11 @@
 # %% [markdown]
 # # 11 · A system of your own
 #
-# Everything here takes a `Hamiltonian`; nothing knows the paper's. This notebook goes once through the whole method, from a film's
-# constants in SI units to a collapsed network, on about one page of code: change the cells and run.
+# *One minute on two cores the first time, at the laptop preset.*
 #
+# You will see the whole method once, from the constants of a film in SI units to a collapsed network. Change the cells and run.
+
+# %% [markdown]
 # ## From material constants
 # On square cells of side $a$ a film with exchange stiffness $A$, Dzyaloshinskii-Moriya constant $D$, saturation magnetisation
 # $M_s$, field $B$ and anisotropy $K$ is the lattice with, in units of $J=2At$ ($t$ the thickness),
@@ -19,10 +21,11 @@
 # $$\frac{D_{\mathrm{lattice}}}{J}=\frac{Da}{2A},\qquad \frac{B_{\mathrm{lattice}}}{J}=\frac{M_sBa^2}{2A},\qquad
 # \frac{K_{\mathrm{lattice}}}{J}=\frac{K_{\mathrm{eff}}a^2}{2A},\qquad K_{\mathrm{eff}}=K_u-\tfrac12\mu_0M_s^2 ,$$
 #
-# the last term being the demagnetisation of a thin film. The interfacial $D$ (`dmi = "neel"`) changes its sign: mumax3's $D>0$
-# is a negative one here; that of chiral crystals (`"bloch"`) keeps it. The example is a Pt/Co/Ta film, the system in whose multilayers Woo et al.
-# saw skyrmions at room temperature (*Nature Materials* **15**, 501 (2016), doi:10.1038/nmat4593). **The numbers below are assumed**,
-# of the order that is usual for such films; they are not taken from that paper, whose text was not at hand. Put in yours.
+# where the last term is the demagnetisation of a thin film. The interfacial $D$ (`dmi = "neel"`) changes its sign: $D>0$ of mumax3 is
+# negative here; that of chiral crystals (`"bloch"`) keeps its sign.
+#
+# The example is a Pt/Co/Ta film, the system in whose multilayers Woo et al. saw skyrmions at room temperature (*Nature Materials* **15**,
+# 501 (2016), doi:10.1038/nmat4593). **The numbers below are assumed**, of the order that is usual for such films. Put in yours.
 
 # %% tags=["parameters"]
 preset = "laptop"
@@ -176,8 +179,10 @@ with tempfile.TemporaryDirectory() as folder:  # a folder of your own in its pla
     print(f"{path.name}: {path.stat().st_size} bytes, read back: {torch.equal(load_state(path), state)}")
 
 # %% [markdown]
-# ## Look around
-# What the network draws at every γ.
+# ## Try this
+# States generated at every γ. Then set `field` above to 0 and run again: a helix.
+#
+# Next: [a learned spin-lattice potential](12_deepspin.ipynb).
 
 # %%
 def states(gamma):

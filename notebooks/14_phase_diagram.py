@@ -9,14 +9,17 @@
 # %% [markdown]
 # # 14 · A phase diagram from collapsed models
 #
-# Past a critical γ a model gives one state of low energy. Is it the right phase at every $D$ and $B$? This notebook trains a short ladder
-# at each point of a small diagram, as many at a time as there are cores, and puts three diagrams side by side: the lowest state that a fast annealing found,
-# the lowest that the collapsed model gives, and the lowest made by hand, all brought to rest before they are compared. Fields are measured in $D^2/J$: in the continuum the phases depend on
-# $BJ/D^2$ alone, and a film without anisotropy goes from helix to skyrmions to the uniform state.
+# *Some ten minutes on two cores the first time, at the laptop preset.*
 #
-# The laptop's diagram: $D$ = 0.3, 0.35 and 0.4 $J$; $BJ/D^2$ = 0 and 0.15 (helix), 0.3 and 0.7 (skyrmions), 0.8 (uniform), so that 0.15 and 0.3, 0.7 and
-# 0.8 lie on the two sides of the two boundaries. The whole notebook, with nothing in the store, took 11 minutes on two hyperthreads of one core with a little other work beside, 900 s of CPU time in all processes, a minute a point. Larger $D$ has smaller skyrmions, which this network learns later: at $D$ = 0.45, left out here, it stayed on its first plateau at three of the five fields. A finer one, on the machines of a cluster
-# (docs/CLUSTER.md): `evae ensemble --preset paper --short --betas 1e-3 --D 0.2:0.3:3 --B 0:0.95:10 --reduced --scheduler ...`
+# You will see which phase collapsed models find at every $D$ and field, beside annealing and states made by hand.
+#
+# Past a critical γ a model gives one state of low energy. Is it in the right phase? A short sweep is trained at each point of a small
+# diagram. Three diagrams are compared: the lowest state of a fast annealing, the lowest of the collapsed model, and the lowest made by
+# hand, all relaxed. Fields are in units of $D^2/J$: in the continuum the phases depend on $BJ/D^2$ alone, and a film without anisotropy goes
+# from helix to skyrmions to the uniform state.
+#
+# A finer diagram takes a cluster ([CLUSTER](../docs/CLUSTER.md)): `evae ensemble --preset paper --short --betas 1e-3 --D 0.2:0.3:3
+# --B 0:0.95:10 --reduced --scheduler ...`
 
 # %% tags=["parameters"]
 preset = "laptop"
@@ -42,8 +45,8 @@ print(f"the uniform state is lower than every helix from B J/D^2 = {SATURATION:.
 
 # %% [markdown]
 # ## What is trained
-# At every point some thousand annealed states of a small periodic square and two short ladders from one first stage: γ at β = 10⁻³, and β
-# at γ = 0. Every shard and stage is an artifact of the store; stop at any time and run again.
+# At every point: some thousand annealed states of a small periodic square, and two short sweeps from one first stage, γ at β = 10⁻³ and β
+# at γ = 0. Stop at any time and run again.
 
 # %%
 plan = ensemble(p)
@@ -58,12 +61,14 @@ for error in found.errors:
 
 # %% [markdown]
 # ## Which phase is lowest?
-# A state at rest is called *skyrmions* where a square of one helix period holds a topological charge of at least 0.3 (a lattice has 0.5 to 1),
-# else *uniform* where its mean spin is longer than ½, and *helix* otherwise, with whatever defects. A filled marker in the middle panel is evidence: at γ = 0 the
-# model has learned its data ($L_\mathrm{RC}$ below half of what a network reaches that gives one spin everywhere) and gives many states, and at the last γ it
-# gives one (they differ by less than 1 % of the data's k-space MSE). An open one is not: a network that never left its first plateau gives the uniform
-# state whatever is right. Lines: where
-# states made by hand are equally low, straight between the fields of the diagram, and the closed form (skyrmions are lower there, so it bounds no phase). The box counts: a helix that does not fit it costs energy, and moves its boundary.
+# A relaxed state is called *skyrmions* where a square of one helix period holds a topological charge of at least 0.3 (a lattice has 0.5
+# to 1); else *uniform* where its mean spin is longer than ½; else *helix*, with whatever defects.
+#
+# A filled marker in the middle panel is evidence: at γ = 0 the model has learned its data and gives many states, and at the last γ it gives
+# one. An open marker is none: a network that has learned nothing gives the uniform state whatever is right.
+#
+# Lines: where states made by hand are equally low, and the closed form for uniform against helix. A helix that does not fit the box
+# costs energy, which moves its boundary.
 
 # %%
 shows = [evidence(row, claims.COLLAPSED) for row in rows]
@@ -93,7 +98,7 @@ Markdown(f"{count} of {len(points)} points are evidence; at {sum(r and words == 
          f"lies above. It is lower than the annealed one at {below} of all points.")
 
 # %% [markdown]
-# The states themselves, all at rest, one row a field, for every $D$ the annealed one and the E-VAE's:
+# The states themselves, relaxed. One row per field; for every $D$ the annealed one and that of the E-VAE.
 
 # %%
 drawn = [(found.states[D, b][kind].numpy(), f"{kind.replace('lowest', 'E-VAE')}\nD = {D:g}\n$BJ/D^2$ = {b:g}")
@@ -104,8 +109,8 @@ plotting.save(fig, figures, "phase_diagram_states")
 fig
 
 # %% [markdown]
-# In numbers. Energies per spin above the lowest known here (J), all at rest but the mean as generated; states: how much generated ones differ, in the
-# data's k-space MSE; evidence: see above; right phase: that of the lowest state known.
+# In numbers. Energies are per spin above the lowest known here (J), relaxed but for the mean as generated. "States" is the diversity of the
+# generated ones, "right phase" that of the lowest state known.
 
 # %%
 head = ("| D | B J/D² | lowest made | annealed | E-VAE, lowest | its median | as generated (mean) | L_RC at γ = 0, of the plateau's | states at γ = 0, last | evidence? | right phase? | the E-VAE is |\n"
@@ -123,12 +128,10 @@ for (D, b, row), words, agrees in zip(points, shows, right, strict=True):
 Markdown(head + "\n".join(lines_))
 
 # %% [markdown]
-# ## Where do the ladders collapse?
-# $\gamma_c$: by the states, where they become one; by $L_\mathrm{KL}$, where it has doubled since γ = 100. $\beta_c$ at γ = 0: where $L_\mathrm{KL}$ falls
-# below a tenth of a nat a latent number. By the states it is the
-# geometric mean of two stages' γ, right to a factor of 1.7; the others are interpolated on logarithmic axes. The two $\gamma_c$ differ by up to a factor of
-# five: these short ladders give an order of magnitude, and no trend. No mark: not reached, or one state before the ladder began (where
-# the data were not learned; $\beta_c$ means nothing there).
+# ## Where do the sweeps collapse?
+# $\gamma_c$ by the states: where they become one. By $L_\mathrm{KL}$: where it has doubled since γ = 100. $\beta_c$ at γ = 0: where $L_\mathrm{KL}$ falls
+# below 0.1 nats per latent variable. The two $\gamma_c$ differ by up to a factor of five: such short sweeps give an order of magnitude, and
+# no trend. No marker: not reached, or one state before the sweep began.
 
 # %%
 def curves(name):
@@ -140,8 +143,8 @@ plotting.save(fig, figures, "phase_diagram_critical")
 fig
 
 # %% [markdown]
-# ## Look around
-# The three states of a point: annealed, the E-VAE's lowest, and the one of its median energy, all at rest.
+# ## Try this
+# The three states of a point, relaxed: annealed, the lowest of the E-VAE, and its state of median energy.
 
 # %%
 def at(D, b):
