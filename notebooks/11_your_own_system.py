@@ -180,7 +180,7 @@ with tempfile.TemporaryDirectory() as folder:  # a folder of your own in its pla
 
 # %% [markdown]
 # ## Try this
-# States generated at every γ. Then set `field` above to 0 and run again: a helix.
+# States generated at every γ. Then set `field` above to 0 and run again: what becomes of the skyrmions?
 #
 # Next: [a learned spin-lattice potential](12_deepspin.ipynb).
 
