@@ -9,7 +9,7 @@
     evae ensemble --seeds N --D 0.2:0.4:5 [--scheduler tcp://...]   many sweeps at once, and tables
     evae claims [--preset ...]      the paper's claims, measured: the score card
     evae publish [--preset ...]     copy a finished run to figures/ and data/recorded, checked
-    evae certify [--preset ...]     search for the lowest-energy state of the periodic box, into data/known
+    evae search [--preset ...]      search for the lowest-energy state of the periodic box, into data/known
     evae study data_order|training_choices [--preset ...]   train what answers one of our questions, into data/known
     evae pack FOLDER [--preset ...] write what a later call elsewhere needs, in files of at most 16 MB
     evae unpack FOLDER              import such a folder into the store
@@ -41,7 +41,7 @@ from evae_companion.cli.errors import Failure, user_errors
 
 
 # Commands that run or write files of the repository.
-OF_THE_REPOSITORY = ("preview", "figures", "notebooks", "publish", "certify", "study")
+OF_THE_REPOSITORY = ("preview", "figures", "notebooks", "publish", "search", "study")
 
 
 def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
@@ -135,9 +135,9 @@ def _parser() -> argparse.ArgumentParser:
                          "data/recorded: so that a long run is not lost with its store")
     publish.set_defaults(run=publishing.publish)
 
-    certify = commands.add_parser("certify", help="search the lowest state of a preset, into data/known")
-    certify.add_argument("--preset", **preset)
-    certify.set_defaults(run=maintenance.certify)
+    search = commands.add_parser("search", help="search the lowest state of a preset, into data/known")
+    search.add_argument("--preset", **preset)
+    search.set_defaults(run=maintenance.search)
 
     study = commands.add_parser("study", help="train what answers one of our questions, for hours, into data/known")
     study.add_argument("what", choices=["data_order", "training_choices"], help="does the order of the data decide "

@@ -169,7 +169,7 @@ def command_lines() -> st.SearchStrategy:
                      st.text(max_size=6).filter(lambda text: "\0" not in text))
     # A right line of these would compute for seconds, minutes or hours.
     return st.tuples(st.sampled_from([*COMMANDS, "dance", ""]), st.lists(word, max_size=4)).map(
-        lambda p: [p[0], *p[1], *(["--preset", "huge"] if p[0] in ("train", "forecast", "certify", "study") else [])])
+        lambda p: [p[0], *p[1], *(["--preset", "huge"] if p[0] in ("train", "forecast", "search", "study") else [])])
 
 
 @cache
