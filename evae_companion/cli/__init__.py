@@ -9,6 +9,8 @@
     evae ensemble --seeds N --D 0.2:0.4:5 [--scheduler tcp://...]   many sweeps at once, and tables
     evae claims [--preset ...]      the paper's claims, measured: the score card
     evae publish [--preset ...]     copy a finished run to figures/ and data/recorded, checked
+    evae certify STATE.ovf --D .. --B ..   is this state a minimum, and is a lower one known in its box?
+    evae judge FOLDER [--reference ...]    energies, diversity, charge, S(k) of anybody's ensemble of states
     evae search [--preset ...]      search for the lowest-energy state of the periodic box, into data/known
     evae study data_order|training_choices [--preset ...]   train what answers one of our questions, into data/known
     evae pack FOLDER [--preset ...] write what a later call elsewhere needs, in files of at most 16 MB
@@ -30,9 +32,11 @@ from pathlib import Path
 from typing import Any
 
 from evae_companion import places
+from evae_companion.cli import certify as certifying
 from evae_companion.cli import cluster as many
 from evae_companion.cli import figures as showing
 from evae_companion.cli import forecast as forecasting
+from evae_companion.cli import judge as judging
 from evae_companion.cli import maintenance, publishing, training
 from evae_companion.cli import preview as previewing
 from evae_companion.cli.errors import Failure, user_errors
@@ -118,6 +122,14 @@ def _parser() -> argparse.ArgumentParser:
                           "desktop)")
     forecasting.options(forecast)
     forecast.set_defaults(run=forecasting.forecast)
+
+    certify = commands.add_parser("certify", help="is a state of yours a minimum, and is a lower one known?")
+    certifying.options(certify)
+    certify.set_defaults(run=certifying.certify)
+
+    judge = commands.add_parser("judge", help="score an ensemble of states of yours, from any source")
+    judging.options(judge)
+    judge.set_defaults(run=judging.judge)
 
     ensemble = commands.add_parser("ensemble", help="train seeds x betas x D x B x sizes, here or on a Dask scheduler")
     ensemble.add_argument("--preset", **preset)
