@@ -78,7 +78,7 @@ def judge(H: Hamiltonian, states: Tensor, reference: Tensor | None = None, devic
     Parameters
     ----------
     states, reference : (n, 3, Ny, Nx), n >= 2, unit vectors; values on non-magnetic sites are ignored. Coverage and
-        density take the nearest five neighbours, or as many as the smaller set allows.
+        density take the fifth nearest neighbour; in sets below eleven states, one in the middle of the smaller set.
 
     Raises
     ------
@@ -127,13 +127,13 @@ def _scores(H: Hamiltonian, spins: Tensor, device: str, reference: Judgement | N
         "near_minimum": share_near_minimum(energy, low, NEAR), "kspace_mse": kspace_mse(single),
         "copies": _copies(H, single), "distinct_minima": _distinct(low, charge_at_rest) / len(spins),
         "charge": charge.mean(), "charge_spread": charge.std(ddof=1),
-        "theta": np.degrees(theta(H, spins).nanmedian()),
+        "theta": np.degrees(np.nanmedian(theta(H, spins).numpy())),
         "period": max(spins.shape[-2:]) / (1 + structure[1:].argmax())}
     if reference is not None:
         others = reference.spins
         between, own, of_reference = (_distances(H, a, b) for a, b in (
             (others, single), (single, single), (others, others)))
-        nearest = min(NEIGHBOURS, len(others) - 1, len(single) - 1)
+        nearest = max(1, min(NEIGHBOURS, (min(len(others), len(single)) - 1) // 2))
         manifold = manifold_measures(of_reference, own, between, nearest)
         measures |= {"coverage": manifold["coverage"], "density": manifold["density"],
                      "structure_distance": total_variation(reference.structure, structure)}

@@ -64,7 +64,7 @@ def test_a_saddle_point_is_called_one():
     result = certificate(Hamiltonian(D=0.6, B=0.0), along_x, TINY)
     assert result.torque == 0 and result.moved == 0 and result.kind == "saddle"
     q = 2 * np.pi / 16  # E(q) of a wave around x: 2 J (1 - cos q) - 2 D sin q, the energy of two components
-    assert float(result.modes.eigenvalues[0]) == pytest.approx(2 * (1 - np.cos(2 * q)) - 1.2 * np.sin(2 * q), abs=1e-6)
+    assert float(result.modes.eigenvalues[0]) == pytest.approx(2 * (1 - np.cos(q)) - 1.2 * np.sin(q), abs=1e-6)
     assert result.verdict.startswith("not stable: 4 of its 4 lowest modes go down, and a state 0.17 J per spin lower")
 
 
@@ -84,7 +84,7 @@ def test_masks_and_units_of_certificates():
     result = certificate(disc, state, TINY)
     assert result.sites == int(disc.mask.sum()) and not result.relaxed[:, ~torch.from_numpy(disc.mask.copy())].any()
     with pytest.raises(ValueError, match="H must have a largest coupling between 0.1 and 10"):
-        certificate(Hamiltonian(J=1e-20, D=1e-21, B=0.0), state, TINY)
+        certificate(Hamiltonian(J=1e-20, D=1e-21, B=0.0), uniform((16, 16)), TINY)
     with pytest.raises(ValueError, match="shape must be even"):
         certificate(H, uniform((15, 16)), TINY)
     assert certificate_search(Hamiltonian(J=2.0)).schedule.T_start == 2.0
@@ -111,17 +111,22 @@ def test_independent_states_are_no_copies(annealed):
     assert scores["copies"] == 0 and scores["kspace_mse"] > 0.05 and scores["near_minimum"] == 0
     assert 2 / 6 <= scores["distinct_minima"] < 1, "some of these anneals end in one minimum"
     energy = H.energy_per_spin(hot.double())
-    assert scores["energy"] == pytest.approx(float(energy.mean())) and scores["energy_lowest"] == energy.min()
-    assert scores["energy_spread"] == pytest.approx(float(energy.std()))
+    assert scores["energy"] == pytest.approx(float(energy.mean()), abs=1e-7)
+    assert scores["energy_lowest"] == pytest.approx(float(energy.min()), abs=1e-7)
+    assert scores["energy_spread"] == pytest.approx(float(energy.std()), abs=1e-7)
     assert result.relaxed_energy == pytest.approx(H.energy_per_spin(annealed.double()).numpy(), abs=1e-5)
     assert scores["theta"] > 1 and result.reference.measures["theta"] < 0.01
-    assert scores["coverage"] == 1 and 0.8 < scores["density"] < 1.3 and 0 < scores["structure_distance"] < 0.1
+    assert scores["coverage"] > 0.5 and scores["density"] > 0.5 and 0 < scores["structure_distance"] < 0.1
     assert result.structure.sum() == pytest.approx(1, abs=1e-5) and "coverage" not in result.reference.measures
 
 
-def test_far_states_do_not_cover(annealed):
-    flat = uniform((24, 24)).float().expand(6, -1, -1, -1)
-    scores = judge(H, heat_bath(H, flat, 0.02, 3, seed=1), annealed).measures
+def test_near_states_cover_and_far_ones_do_not(lattice):
+    """Shaken lattices against others of the same temperature, and a polarised film against them."""
+    reference, same = (heat_bath(H, lattice.expand(12, -1, -1, -1), 0.02, 3, seed=seed) for seed in (1, 2))
+    scores = judge(H, same, reference).measures
+    assert scores["coverage"] == 1 and 0.3 < scores["density"] < 2 and scores["structure_distance"] < 0.01
+    flat = uniform((16, 16)).float().expand(12, -1, -1, -1)
+    scores = judge(H, heat_bath(H, flat, 0.02, 3, seed=1), reference).measures
     assert scores["coverage"] == scores["density"] == 0 and scores["structure_distance"] > 0.5
     assert scores["charge"] == pytest.approx(0, abs=1e-6)
 
@@ -197,7 +202,7 @@ def test_zero_vectors_are_not_magnetic(inside, capsys):
     assert cli.main(["certify", "disc.ovf", *GIVEN, "--quick"], inside) == 0
     assert f"open, {int(disc.mask.sum())} of them magnetic" in capsys.readouterr().out
     assert cli.main(["certify", "disc.ovf", *GIVEN, "--boundary", "periodic"], inside) == 2
-    assert "--boundary periodic contradicts the 104 zero vectors" in capsys.readouterr().err
+    assert f"contradicts the {256 - int(disc.mask.sum())} zero vectors" in capsys.readouterr().err
     save_state("full.npy", torch.where(states[1] == 0, torch.tensor([0.0, 0, 1])[:, None, None], states[1]))
     assert cli.main(["judge", "disc.ovf", "full.npy", *GIVEN], inside) == 2
     assert "zero vectors, which are non-magnetic sites, at different places" in capsys.readouterr().err

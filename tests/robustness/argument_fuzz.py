@@ -24,8 +24,8 @@ from calls import functions
 from hypothesis import strategies as st
 
 SECONDS = 1.0
-COMMANDS = ("preview", "figures", "train", "forecast", "claims", "publish", "study", "pack", "unpack", "notebooks",
-            "clean", "info")
+COMMANDS = ("preview", "figures", "train", "forecast", "certify", "judge", "claims", "publish", "study", "pack",
+            "unpack", "notebooks", "clean", "info")
 
 
 @cache
@@ -65,6 +65,7 @@ ACCEPTED = {
         claims.collapse.best_data claims.collapse.ideal plotting.ladder_curves.data_energy SpinLattice.shape
         plotting.ladder_curves.lowest
         plotting.collapse_measure.threshold plotting.collapse_measure.ideal_energy plotting.systems_collapse.threshold
+        plotting.ensemble_scores.lowest
         SpinLattice.dm SpinLattice.anisotropy iron_like.dm iron_like.anisotropy Integrator.dt
         skyrmion_shapes.field""",
     "NaN": "critical.data_kspace_mse gamma_sweep.data_energy claims.collapse.best_data claims.collapse.ideal",
