@@ -21,8 +21,8 @@ def options(parser: ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("file", metavar="STATE", help=".ovf, .omf or .npy (3, Ny, Nx) of one state")
     own_states.options(parser)
-    parser.add_argument("--quick", action="store_true", help="a search of seconds instead of minutes (three at 64 x 64 "
-                        "on two cores): it misses more")
+    parser.add_argument("--quick", action="store_true", help="a search of seconds instead of minutes (some three at "
+                        "64 x 64 on two cores): it misses more")
     parser.add_argument("--seed", type=int, default=1000, help="of the search (default: 1000)")
     parser.add_argument("--picture", metavar="FILE.png", help="the state as given, relaxed, and the best one known "
                         "(default: STATE_certificate.png here)")
@@ -85,6 +85,7 @@ def draw(result: Certificate, path: Path) -> str:
     shown = [("as given", result.state, result.energy, result.charge),
              ("relaxed", result.relaxed, result.relaxed_energy, result.relaxed_charge),
              ("best known", result.candidates.spins, best.energy, best.charge)]
-    labels = [minus(f"{name}\n$E/N$ = {energy:.6f} J\ncharge {round(charge, 1) + 0.0:g}") for name, _, energy, charge in shown]
+    labels = [minus(f"{name}\n$E/N$ = {energy:.6f} J\ncharge {round(charge, 1) + 0.0:g}")
+              for name, _, energy, charge in shown]
     figure = plotting.gallery(torch.stack([state.double() for _, state, _, _ in shown]).numpy(), labels, 3)
     return " and ".join(map(str, plotting.save(figure, path.parent, path.stem)))

@@ -88,8 +88,8 @@ def test_masks_and_units_of_certificates():
     with pytest.raises(ValueError, match="shape must be even"):
         certificate(H, uniform((15, 16)), TINY)
     assert certificate_search(Hamiltonian(J=2.0)).schedule.T_start == 2.0
-    assert certificate_search(H).spec() == TINY.spec() | {"anneals": 512, "sweeps": 1000, "rounds": 20, "kicks": 64,
-                                                          "warm_sweeps": 200, "keep": 4, "seed": 1000}
+    assert certificate_search(H).spec() == TINY.spec() | {"anneals": 1024, "sweeps": 1000, "rounds": 60,
+                                                          "kicks": 128, "warm_sweeps": 200, "keep": 4, "seed": 1000}
 
 
 # Ensembles ----------------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def layers(path: str, count: int, values: np.ndarray) -> None:
             "xmax": 8e-9, "ymax": 4e-9, "zmax": 1e-9, "valuedim": 3, "valuelabels": "x y z", "valueunits": "1 1 1"}
     Path(path).write_text("\n".join(["# OOMMF OVF 2.0", "# Segment count: 1", "# Begin: Segment", "# Begin: Header",
                                      *(f"# {key}: {value}" for key, value in head.items()), "# End: Header",
-                                     "# Begin: Data Text", *("%g %g %g" % tuple(row) for row in values),
+                                     "# Begin: Data Text", *(" ".join(map(str, row)) for row in values),
                                      "# End: Data Text", "# End: Segment", ""]))
 
 
