@@ -79,7 +79,7 @@ FIGURES = {
         "temperature": np.linspace(1, 0, 9), "energy_per_spin": np.linspace(-1, -2, 9), "charge": -np.arange(9.0)}),
     "dataset_statistics": partial(plotting.dataset_statistics,
         np.linspace(-2.3, -2.2, 30), -np.arange(30.0), np.linspace(0, 0.3, 30), references={"ideal": -2.31}),
-    "ladder_curves of beta": partial(plotting.ladder_curves, ladder(), xlabel="beta", data_energy=-0.055,
+    "ladder_curves of beta": partial(plotting.ladder_curves, ladder(), xlabel="beta", data_energy=-0.055, lowest=-0.06,
         marks={"here": 10.0}, critical=(10, 100)),
     "ladder_curves of gamma": partial(plotting.ladder_curves,
         [ladder(), ladder(label="another", validation={k: ladder()[k] for k in ("reconstruction", "kl", "energy")})],

@@ -65,7 +65,7 @@ ACCEPTED = {
         claims.collapse.best_data claims.collapse.ideal plotting.ladder_curves.data_energy SpinLattice.shape
         plotting.ladder_curves.lowest
         plotting.collapse_measure.threshold plotting.collapse_measure.ideal_energy plotting.systems_collapse.threshold
-        plotting.ensemble_scores.lowest
+        plotting.ensemble_scores.lowest plotting.ladder_curves.lowest
         SpinLattice.dm SpinLattice.anisotropy iron_like.dm iron_like.anisotropy Integrator.dt
         skyrmion_shapes.field""",
     "NaN": "critical.data_kspace_mse gamma_sweep.data_energy claims.collapse.best_data claims.collapse.ideal",
