@@ -200,7 +200,7 @@ def record_known(p: RunPreset, store: Store, spec: Mapping[str, Any]) -> Iterato
     source, target = store.find(spec), places.known_folder(p.name, spec["kind"])
     if source is None:
         raise ValueError(f"the store {store.root} does not hold {spec['kind']} of preset {p.name}; run evae "
-                         + ("certify" if spec["kind"] == "certificate" else f"study {spec['kind']}")
+                         + ("search" if spec["kind"] == "certificate" else f"study {spec['kind']}")
                          + f" --preset {p.name}")
     with replaced_folder(target) as partial:
         body = require_meta(source)

@@ -1,4 +1,4 @@
-"""Commands that manage computed results: pack, unpack, certify, clean, info."""
+"""Commands that manage computed results: pack, unpack, search, clean, info."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def unpack(arguments: Namespace, root: Path) -> int:
     return 0
 
 
-def certify(arguments: Namespace, root: Path) -> int:
+def search(arguments: Namespace, root: Path) -> int:
     """Search for the lowest-energy state of a preset's periodic box; print the candidates and write data/known."""
     from evae_companion import publish
     from evae_companion.data_specs import data_spec

@@ -88,9 +88,9 @@ def known_best(p: RunPreset) -> tuple[GroundStateCandidates, str] | None:
     known = _load(data_spec(p).hamiltonian, folder)
     if entry["spec"]["hamiltonian"] != known.H.spec() or entry["spec"]["shape"] != [p.size, p.size]:
         raise ValueError(f"the record {folder} is of another system than preset {p.name}; "
-                         f"run evae certify --preset {p.name}")
+                         f"run evae search --preset {p.name}")
     return known, (f"RECORDED, not computed here: {entry['created'][:10]}, {entry['wall_seconds']:.0f} s with torch "
-                   f"{entry['versions']['torch']}, evae certify --preset {p.name}")
+                   f"{entry['versions']['torch']}, evae search --preset {p.name}")
 
 
 def best_stage(climbed: list[TrainedStage]) -> TrainedStage:

@@ -16,6 +16,7 @@ from evae_companion.plotting.curves import (
     theta_densities,
 )
 from evae_companion.plotting.drawings import inverse_mapping, network
+from evae_companion.plotting.ensembles import ensemble_scores
 from evae_companion.plotting.evidence import budget_curves, phase_strip, strip_curves
 from evae_companion.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs, theta_maps
 from evae_companion.plotting.phases import critical_fields, phase_diagram
@@ -40,6 +41,7 @@ __all__ = [
     "critical_fields",
     "critical_gammas",
     "dataset_statistics",
+    "ensemble_scores",
     "gallery",
     "house_style",
     "interpolation_energies",

@@ -36,6 +36,8 @@ def system(**more):
 
 FRONT = [("data", 0.9, 20.0, 1e-3), ("γ = 0", 0.2, 60.0, 0.04), ("γ = 1", 0.2, 50.0, 0.03)]
 SAMPLES = {"energy": np.linspace(0, 0.1, 9), "theta": np.linspace(0, 0.1, 201), "charge": -np.arange(9.0)}
+ENSEMBLE = {"energy": np.linspace(-2.1, -2, 9), "relaxed_energy": np.linspace(-2.2, -2.1, 9),
+            "charge": -np.arange(9.0), "structure": 0.1 ** np.arange(7.0)}
 EDGES = np.linspace(0, np.pi, 41)
 DENSITY = np.exp(-EDGES[1:]) / (np.exp(-EDGES[1:]) * np.diff(EDGES)).sum()
 CONFINED = [("square", {"best": (states(ny=8, nx=8), -2.1), "model": (states(ny=8, nx=8), -2.2)}),
@@ -77,7 +79,7 @@ FIGURES = {
         "temperature": np.linspace(1, 0, 9), "energy_per_spin": np.linspace(-1, -2, 9), "charge": -np.arange(9.0)}),
     "dataset_statistics": partial(plotting.dataset_statistics,
         np.linspace(-2.3, -2.2, 30), -np.arange(30.0), np.linspace(0, 0.3, 30), references={"ideal": -2.31}),
-    "ladder_curves of beta": partial(plotting.ladder_curves, ladder(), xlabel="beta", data_energy=-0.055,
+    "ladder_curves of beta": partial(plotting.ladder_curves, ladder(), xlabel="beta", data_energy=-0.055, lowest=-0.06,
         marks={"here": 10.0}, critical=(10, 100)),
     "ladder_curves of gamma": partial(plotting.ladder_curves,
         [ladder(), ladder(label="another", validation={k: ladder()[k] for k in ("reconstruction", "kl", "energy")})],
@@ -121,6 +123,7 @@ FIGURES = {
     "score_card": partial(plotting.score_card, CARD, title="claims"),
     "quality_front": partial(plotting.quality_front, {"as generated": FRONT, "at rest": FRONT}),
     "quality_distributions": partial(plotting.quality_distributions, {"data": SAMPLES, "gamma 1": SAMPLES}),
+    "ensemble_scores": partial(plotting.ensemble_scores, states(3), {"states": ENSEMBLE, "reference": ENSEMBLE}, -2.2),
     "systems_collapse": partial(plotting.systems_collapse,
         [system(), system(label="other", excess=[1.0, 0.1, 1e-3, 1e-9])], threshold=1e-2),
 }

@@ -438,7 +438,7 @@ def test_clean_and_info(root, capsys, monkeypatch):
     assert command.main(["clean", "--yes"], root) == 0 and "holds no artifacts" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("argv", [["preview"], ["figures"], ["notebooks"], ["publish"], ["certify"]])
+@pytest.mark.parametrize("argv", [["preview"], ["figures"], ["notebooks"], ["publish"], ["search"]])
 def test_what_needs_the_repository_says_so_without_a_traceback(tmp_path, monkeypatch, capsys, argv):
     monkeypatch.setattr(places, "PACKAGES", tmp_path / "site-packages")
     assert command.main(argv) == 1

@@ -200,14 +200,14 @@ def test_a_search_is_recorded_and_read_back(tmp_path, monkeypatch, capsys):
     p = PRESETS["smoke"]
     assert known_best(p) is None
     data = data_spec(p)
-    with pytest.raises(ValueError, match="does not hold certificate of preset smoke; run evae certify --preset smoke"):
+    with pytest.raises(ValueError, match="does not hold certificate of preset smoke; run evae search --preset smoke"):
         list(publish.record_known(p, Store(), ground_state.spec(data.hamiltonian, data.shape, search_of(p))))
-    assert main(["certify", "--preset", "smoke"]) == 0
+    assert main(["search", "--preset", "smoke"]) == 0
     assert "written to" in capsys.readouterr().out
     known, line = known_best(p)
     here = cached_candidates(data.hamiltonian, data.shape, search_of(p), report=pytest.fail)
     assert known.candidates == here.candidates and torch.equal(known.spins, here.spins)
-    assert line.startswith("RECORDED") and "certify --preset smoke" in line
+    assert line.startswith("RECORDED") and "search --preset smoke" in line
     (tmp_path / "known" / "smoke" / "certificate" / "certificate.json").write_text("{}")
     with pytest.raises(ValueError, match="damaged"):
         known_best(p)

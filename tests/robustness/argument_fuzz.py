@@ -24,8 +24,8 @@ from calls import functions
 from hypothesis import strategies as st
 
 SECONDS = 1.0
-COMMANDS = ("preview", "figures", "train", "forecast", "claims", "publish", "study", "pack", "unpack", "notebooks",
-            "clean", "info")
+COMMANDS = ("preview", "figures", "train", "forecast", "certify", "judge", "claims", "publish", "study", "pack",
+            "unpack", "notebooks", "clean", "info")
 
 
 @cache
@@ -65,6 +65,7 @@ ACCEPTED = {
         claims.collapse.best_data claims.collapse.ideal plotting.ladder_curves.data_energy SpinLattice.shape
         plotting.ladder_curves.lowest
         plotting.collapse_measure.threshold plotting.collapse_measure.ideal_energy plotting.systems_collapse.threshold
+        plotting.ensemble_scores.lowest plotting.ladder_curves.lowest
         SpinLattice.dm SpinLattice.anisotropy iron_like.dm iron_like.anisotropy Integrator.dt
         skyrmion_shapes.field""",
     "NaN": "critical.data_kspace_mse gamma_sweep.data_energy claims.collapse.best_data claims.collapse.ideal",
@@ -169,7 +170,7 @@ def command_lines() -> st.SearchStrategy:
                      st.text(max_size=6).filter(lambda text: "\0" not in text))
     # A right line of these would compute for seconds, minutes or hours.
     return st.tuples(st.sampled_from([*COMMANDS, "dance", ""]), st.lists(word, max_size=4)).map(
-        lambda p: [p[0], *p[1], *(["--preset", "huge"] if p[0] in ("train", "forecast", "certify", "study") else [])])
+        lambda p: [p[0], *p[1], *(["--preset", "huge"] if p[0] in ("train", "forecast", "search", "study") else [])])
 
 
 @cache

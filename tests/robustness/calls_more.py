@@ -107,7 +107,11 @@ def analysis() -> dict[str, Call]:
     import evae_core
     from evae_companion import priors
     from evae_companion.analysis import (
+        Search,
+        certificate,
+        certificate_search,
         forecast,
+        judge,
         linear_theory,
         lowest_modes,
         luttinger_tisza,
@@ -134,7 +138,17 @@ def analysis() -> dict[str, Call]:
     chiral = evae_core.Hamiltonian(D=1.2, B=0.8)
     texture = evae_core.annealing.lbfgs_refine(chiral, evae_core.textures.skyrmions(chiral, (8, 8), [[3.5, 3.5]]))[0]
     quick = evae_core.Schedule(sweeps=2, overrelax=0, tolerance=1.0)
+    short = Search(2, quick, rounds=1, kicks=2, warm_sweeps=2, keep=1)
+
+    def certified(H, state, search=None, modes=4, device="auto"):  # the default searches for minutes
+        return certificate(H, state, short if search is None else search, modes, device)
+
     return {
+        "certificate": Call(certified, {"H": chiral, "state": texture, "search": short, "modes": 2, "device": "cpu"},
+                            {"H": "state", "state": "shape"}),
+        "certificate_search": Call(certificate_search, {"H": H, "quick": True, "seed": 0}),
+        "judge": Call(judge, {"H": H, "states": a, "reference": a, "device": "cpu"},
+                      {"H": "states", "states": "shape", "reference": "shape"}),
         "skyrmion_shapes": Call(skyrmion_shapes.skyrmion_shapes, {"spins": a, "periodic": True, "field": 0.2,
                                                                   "lattice_area": 5.0}),
         "redundancy": Call(skyrmion_shapes.redundancy, {"spins": a, "H": H, "tolerance": 0.05}),
