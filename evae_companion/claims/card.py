@@ -63,7 +63,8 @@ def summary(results: Sequence[Result]) -> str:
     lines = ["| | the paper says | here | asked for | trainings | verdict |", "|---|---|---|---|---|---|"]
     for result in check_list("results", results, Result, 0):
         check = result.deciding
-        asked = f"{'>' if check.above else '<'} {check.threshold:g} {check.unit}".rstrip()
+        unit = check.unit if check.threshold else ""  # 0 J is 0
+        asked = f"{'>' if check.above else '<'} {check.threshold:g} {unit}".rstrip()
         lines.append(f"| {result.id} | {_escape(CLAIMS[result.id][1])} | {check.number} | {asked} "
                      f"| {sum(check.passed)} of {len(check.passed)} | {result.verdict} |")
     return "\n".join(lines)

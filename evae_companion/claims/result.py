@@ -118,7 +118,8 @@ class Check:
     def number(self) -> str:
         """The mean over trainings with its standard error, as text; the values if some are not finite."""
         values = [value for value in self.values if math.isfinite(value)]
-        unit = f" {self.unit}" if self.unit else ""
+        power = self.unit.startswith("1e")  # (61 ± 1) × 1e-4 J
+        unit = f" × {self.unit}" if power else f" {self.unit}" if self.unit else ""
         if not values:
             return "never"
         x = np.array([self._scale(value) for value in values])
@@ -129,8 +130,12 @@ class Check:
             return f"{mean:.3g}{unit}{of}"
         if self.log:
             return f"{mean:.2g}{unit} (× or ÷ {math.exp(error):.2g}){of}"
-        digits = 0 if error == 0 else max(0, 1 - math.floor(math.log10(error)))
-        return f"{mean:.{min(digits, 8)}f} ± {error:.1g}{unit}{of}" if error else f"{mean:.4g} ± 0{unit}{of}"
+        if not error:
+            both = f"{mean:.4g} ± 0"
+        else:  # the error to one digit, the mean as far
+            digits = min(8, -math.floor(math.log10(float(f"{error:.0e}"))))
+            both = f"{round(mean, digits):.{max(0, digits)}f} ± {round(error, digits):.{max(0, digits)}f}"
+        return f"{f'({both})' if power else both}{unit}{of}"
 
 
 @dataclass(frozen=True)
