@@ -104,7 +104,7 @@ for name, f in found.final.items():
           f"{100 * f['defects']:.0f} % without six neighbours")
 print(f"training data: mean {data['energy_mean']:.6f} J, best {data['energy_min']:.6f} J, best once relaxed {data['rest_min']:.6f} J; "
       f"best commensurate lattice {ideal:.6f} J, {abs(found.ideal['charge']):.0f} skyrmions")
-fig = plotting.gallery(np.stack([s.numpy() for s in found.last.values()]), list(found.last), columns=4)
+fig = plotting.gallery(np.stack([s.numpy() for s in found.last.values()]), [*list(found.last)[:-1], "best lattice"], columns=4)
 plotting.save(fig, figures, "collapsed_states")
 fig
 
