@@ -27,6 +27,7 @@ from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.experiments import (
     beta_sweep,
     collapse,
+    confined,
     latent_interpolation,
     noise_reduction,
     priors,
@@ -148,6 +149,9 @@ def needs(p: RunPreset, store: Store) -> dict[str, str]:
     if store.find(collapse.spec(p)) is None:
         decoders |= names(stage for run, _ in plans.collapsing(p).values() for stage in run
                           if stage.gamma in plans.COLLAPSE)
+    for name, (stages, data) in ladders.items():  # the samples with edges are encoded for their reconstructions
+        if name.startswith("confined") and store.find(confined.spec(p, stages[-1], data)) is None:
+            whole.add(identity(stage_spec(stages[-1], data))[1])
     for stage, spec in _stages(p).values():
         if stage.parent and store.find(stage_spec(stage, spec)) is None:
             whole.add(identity(stage_spec(stage.parent, spec))[1])

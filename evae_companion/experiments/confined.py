@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from evae_companion.data_specs import DataSpec
 from evae_companion.dataset import load_data, rest_energies
 from evae_companion.experiments import result_cache
 from evae_companion.presets import RunPreset
@@ -15,8 +16,15 @@ from evae_companion.store.store import Store
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.annealing import relax
 from evae_core.observables import kspace_mse
+from evae_core.training.stages import Stage
 
 SAME = 1e-6  # J per spin, within which two energies at rest are one
+
+
+def spec(p: RunPreset, stage: Stage, data: DataSpec) -> dict[str, Any]:
+    """Return the cache key of :func:`run`."""
+    return {"kind": "collapsed", "version": result_cache.VERSION, "stage": stage_spec(stage, data),
+            "samples": p.samples}
 
 
 def run(p: RunPreset, trained: TrainedStage, device: str = "auto") -> dict[str, Any]:
@@ -57,8 +65,7 @@ def run(p: RunPreset, trained: TrainedStage, device: str = "auto") -> dict[str, 
             ("annealed", shown[0]), ("best", shown[1]), ("lowest", state), ("relaxed", rest),
             ("few", generated[:4]))})
 
-    folder = Store().get({"kind": "collapsed", "version": result_cache.VERSION,
-                          "stage": stage_spec(trained.stage, data), "samples": p.samples}, make)
+    folder = Store().get(spec(p, trained.stage, data), make)
     half = {name: result_cache.as_spins(array) for name, array in load_arrays(folder / "confined.npz").items()}
     least = float(annealed.min())
     kind = ("square" if shape[0] == shape[1] else "wire") if H.boundary == "open" else "infinite wire"

@@ -90,6 +90,9 @@ def test_needs_follow_the_run(run):
     needed = bundle.needs(TINY, run)
     assert needed[names[rungs[0]]] == weights.WHOLE
     assert needed[names[rungs[-1]]] == weights.DECODER  # once it is there: the collapsed state
+    edges = {identity(sweeps.stage_spec(stages[-1], data))[1] for name, (stages, data) in plans.ladders(TINY).items()
+             if name.startswith("confined")}
+    assert edges and {needed[name] for name in edges} == {weights.WHOLE}, "their training states are reconstructed"
     everything = {identity(spec(stage))[1] for stage in names}
 
     class Finished:
