@@ -22,7 +22,7 @@ from evae_core.training.stages import stage_schedule
 
 TINY = dataclasses.replace(
     PRESETS["smoke"], name="tiny", size=16, train=20, validation=4, test=4, shard=14, sweeps=10, batch=8,
-    first_steps=4, beta_steps=2, gamma_steps=2, samples=6, betas=(1e-4, 1e-3), gammas=(1.0, 100.0, 2000.0))
+    first_steps=6, beta_steps=2, gamma_steps=2, samples=6, betas=(1e-4, 1e-3), gammas=(1.0, 100.0, 2000.0))
 
 
 def digests(data):
@@ -106,8 +106,8 @@ CONFIG = dataclasses.asdict(dataclasses.replace(VAEConfig(), logvar_start=0.0))
 def test_a_choice_leaves_out_what_its_name_says():
     choices = plans.choices(TINY)
     own = [stage_spec(stage, data_spec(TINY)) for stage in stage_schedule(
-        dataclasses.replace(TINY, first_steps=TINY.first_steps // 2), plans.BETA, 0, plans.CHOSEN)]
-    assert specs_of(choices["as it is"]) == own, "half a first stage, all else as in a run"
+        dataclasses.replace(TINY, first_steps=TINY.first_steps // 3), plans.BETA, 0, plans.CHOSEN)]
+    assert specs_of(choices["as it is"]) == own, "a third of a first stage, all else as in a run"
     wanted = {name: {"options": FULL | left_out} for name, left_out in CHOICES.items()}
     wanted["log sigma^2 starts at 0"] = {"config": CONFIG}
     wanted["a constant learning rate"] = {"final_rate": 1.0}
@@ -205,14 +205,14 @@ def test_training_choices_are_measured(made):
 
 
 def test_training_choices_are_those_of_the_stages(made, there):
-    """The row "as it is", from stages with half a first one; the length 1 at gamma = 100, from the run's own sweep."""
+    """The row "as it is", from stages with a third of a first one; the length 1 at gamma = 100, from the run itself."""
     def trained(stages):
         return train_stages(stages, data_spec(TINY), device="cpu", report=pytest.fail)
 
     row = {name: values[0] for name, values in made[0].choices.items()}
-    half = dataclasses.replace(TINY, first_steps=TINY.first_steps // 2)
-    first, beta = trained(stage_schedule(half))
-    sweep = trained(stage_schedule(half, plans.BETA, 0, plans.CHOSEN))
+    third = dataclasses.replace(TINY, first_steps=TINY.first_steps // 3)
+    first, beta = trained(stage_schedule(third))
+    sweep = trained(stage_schedule(third, plans.BETA, 0, plans.CHOSEN))
     table, H = history_table(sweep), data_spec(TINY).hamiltonian
     assert row["first"] == first.measured["train"]["reconstruction"]
     assert row["first_validation"] == first.measured["validation"]["reconstruction"]
