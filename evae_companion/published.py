@@ -70,6 +70,8 @@ def stages(preset: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
     if place is None or not (place / INDEX).is_file():
         return None
     index = _index(place)
+    if STAGES not in index["files"]:
+        return None
     return index["spec"]["preset"], load_table(_file(place, index, STAGES))
 
 
