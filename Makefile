@@ -2,13 +2,13 @@
 #                  they go to build/preview/PRESET
 # make figures [PRESET=smoke|laptop|desktop|paper]   run the paper's notebooks, 00 to 07, in order; figures and score card
 #                  go to build/PRESET/figures
-# make figures-all [PRESET=...]   our own notebooks, 08 to 12, too
+# make figures-all [PRESET=...]   our own notebooks, 08 to 12, too: at laptop where PRESET is desktop
 # make publish [PRESET=...]   check that run, then copy it to figures/PRESET and data/recorded/PRESET, which are committed
 # make test        ruff, mypy, the tests with doctests, and every notebook at the smallest preset
 # make test-portable   the tests on other processors' code paths (x86-64): AVX2 alone, and no compiled passes
 # make test-browser   every notebook in JupyterLab and a headless Chromium, smallest preset; screenshots in build/browser
 # make lab         JupyterLab on the notebook to start with: for this machine alone, with a token of its own
-# make notebooks   the .ipynb anew from the .py, executed at the laptop preset
+# make notebooks   the .ipynb anew from the .py, executed: the paper's at desktop, our own at laptop
 # make book        the executed notebooks and the package's documentation as a static site, build/book/index.html
 # make bench       the measurements in benchmarks/, written to benchmarks/RESULTS.md
 # make clean       remove build/ and, after asking (or with YES=1), every artifact of the store
@@ -17,7 +17,7 @@
 # Each target first builds .venv where it is missing, was interrupted, or is older than the lock.
 
 PYTHON ?= python3
-PRESET ?= $(or $(EVAE_PRESET),laptop)
+PRESET ?= $(or $(EVAE_PRESET),desktop)
 PY := .venv/bin/python
 EVAE := .venv/bin/evae
 READY := .venv/.ready

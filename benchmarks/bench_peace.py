@@ -4,7 +4,7 @@
 
 An image is noise with the speckle's statistics; its content does not change the work. The other tables are made from
 what benchmarks/peace_floor.py, peace_frames.py and peace_labels.py have left in build/peace; it is kept in
-benchmarks/peace.json, from which notebook 11 quotes, and taken from there where they have not run.
+benchmarks/peace.json, from which notebook 13 quotes, and taken from there where they have not run.
 """
 
 import json

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 from evae_core import Hamiltonian, Schedule, anneal
 from evae_core.training import fused
-from evae_core.training.batch_schedule import RESTARTS
 from evae_core.training.step import Step, make_step, new_model
 
 VARIANTS = {"torch": dict(fused=False), "compiled": dict(fused=True),
@@ -108,12 +107,10 @@ def against(commit: str, cases, repeats: int) -> None:
                                                            "of the least times"), rows)
 
 
-def losses_of(step, data: torch.Tensor, batch: int, steps: int, seed: int, restarts=()) -> torch.Tensor:
+def losses_of(step, data: torch.Tensor, batch: int, steps: int, seed: int) -> torch.Tensor:
     """L_RC, L_KL, L_H (steps, 3) of steps on batches drawn from ``seed``."""
     generator, kept = torch.Generator().manual_seed(1000 + seed), []
-    for number in range(steps):
-        if number in restarts:
-            step.restart()
+    for _ in range(steps):
         losses = step.update(data[torch.randint(len(data), (batch,), generator=generator)])
         kept.append(torch.stack([value.detach() for value in losses[:3]]))
     return torch.stack(kept)
@@ -128,7 +125,7 @@ def agreement(size: int, batch: int, seeds: int, steps: int) -> None:
     H, (beta, gamma) = Hamiltonian(D=0.6, B=0.2), (1e-4, 1.0)
     data = anneal(H, (size, size), 1000, seed=0, device="cpu", schedule=Schedule(sweeps=100, overrelax=1))
     first = variant("compiled" if "compiled" in VARIANTS else "torch", size, H, beta, gamma)
-    start = losses_of(first, data, batch, 2 * steps, 99, RESTARTS)[-steps // 10:].mean(0)
+    start = losses_of(first, data, batch, 2 * steps, 99)[-steps // 10:].mean(0)
     weights = {name: value.clone() for name, value in first.model.state_dict().items()}
     print(f"{size} x {size}, batch {batch}, {len(data)} configurations, beta {beta:g}, gamma {gamma:g}, from weights "
           f"after {2 * steps} steps (L_RC, L_KL, L_H {start.tolist()}); at step n: mean over the last n/10", flush=True)

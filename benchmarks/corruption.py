@@ -116,10 +116,10 @@ def score_card(folder: Path, count: int, rng: random.Random) -> dict:
 
 
 def known(folder: Path, count: int, rng: random.Random) -> dict:
-    """Damages of data/known/paper, the recorded search for the lowest state, as a copy in ``folder``."""
+    """Damages of data/known/paper/certificate, the recorded search for the lowest state, as a copy in ``folder``."""
     from evae_companion import published
     from evae_companion.store.serialization import load_arrays, read_json
-    places.known_folder = lambda preset: folder
+    places.known_folder = lambda preset, kind: folder
 
     def read():
         if (found := published.known("paper")) is None:

@@ -204,7 +204,8 @@ def page(found: dict[str, Any]) -> str:
         train = found["train"]
         told = (f"{len(rows)} of {len(train['order'])} stages of {train['steps']} steps, the first of a training "
                 f"{train['numbers']['first_steps']}; batch {train['batch']}, {train['states']} states. E/N in 1e-4 J "
-                "above the lowest state known, k-MSE as a share of the data's; eight states relaxed.")
+                "above the lowest state known, k-MSE as a share of the data's; eight states relaxed. Both "
+                "seeds are trained on the data of seed 0.")
         parts += ["## Training", "", told, "", _stage_table(rows), ""]
     return "\n".join(parts)
 

@@ -152,8 +152,10 @@ def judge(there: Carriage, figures: Path) -> list[claims.Result]:
 
     if "beta, seed 0" in tables:
         judged("02_beta_sweep", claims.beta_sweep([tables["beta, seed 0"]]))
-    if {first, small} <= tables.keys():
-        judged("03_gamma_sweep", claims.gamma_sweep([tables[first], tables[small]], tables[first]["data_energy"]))
+    by_beta = {there.ladders[name][0].stage.beta: [tables[one] for one in names if one in tables]
+               for name, names in ((first, (first, twin)), (small, (small,))) if name in tables}
+    if len(by_beta) == 2:
+        judged("03_gamma_sweep", claims.gamma_sweep(by_beta))
     complete = [name for name in (first, twin, small) if name in tables and there.ladders[name][-1].decoder]
     final = {name: final_state(there.ladders[name][-1], there.preset.samples, "cpu") for name in complete}
     if final:
@@ -166,14 +168,17 @@ def judge(there: Carriage, figures: Path) -> list[claims.Result]:
             figures, "collapsed_states")
     if {first, twin} <= final.keys():
         def measured(name: str) -> dict[str, Any]:
-            sweep = {key: tables[name][key] for key in ("beta", "gamma", "kspace_mse", "data_kspace_mse")}
-            return final[name][0] | sweep if name in final else sweep
+            sweep = {key: tables[name][key] for key in ("gamma", "kspace_mse", "data_kspace_mse")}
+            sweep["energy_per_spin"] = energy_per_spin(there.data.hamiltonian, tables[name]["energy_generated"],
+                                                       there.data.shape)
+            # The least energy is that of all three sets, at most that of the training states.
+            return final[name][0] | sweep | {"best_data": there.found["data"]["least_energy"]}
 
-        # The least energy is that of all three sets, at most that of the training states.
         apart = float((final[first][1] - final[twin][1]).square().sum(0).mean())
-        judged("06_collapse", claims.collapse(
-            [measured(name) for name in (first, twin)], [measured(small)] if small in tables else [],
-            there.found["data"]["least_energy"], ideal, [apart]))
+        runs = {BETA: [measured(name) for name in (first, twin)]}
+        if small in final:
+            runs[there.preset.gamma_betas[1]] = [measured(small)]
+        judged("06_collapse", claims.collapse(runs, [apart]))
     return results
 
 
@@ -188,7 +193,7 @@ def publish(there: Carriage, root: Path) -> list[str]:
         results = judge(there, partial)
         (partial / "claims.md").write_text(
             f"Sweeps of {there.found['train']['steps']} steps per stage on {there.found['what']['gpu']}; of one seed "
-            "where no other is named. " + claims.card(partial), encoding="utf-8")
+            "where no other is named. " + claims.card(partial, there.preset.small), encoding="utf-8")
     with replaced_folder(target) as partial:
         write_tables(there.ladders, partial)
         write_json(partial / "claims.json", [asdict(result) for result in results])

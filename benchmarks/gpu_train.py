@@ -6,7 +6,8 @@ The data set is that of the preset, annealed, verified and without the states th
 known; it stays in WORK, in half precision, for as long as the machine does. The sweeps are trained in the order of
 :func:`sweeps`, every stage measured after it as the companion measures stages. All stages have as many steps as let
 all sweeps fit into the time, at most MAX_STEPS and at least MIN_STEPS; a stage that no longer fits is not begun. A
-second call goes on where the first one ended.
+second call goes on where the first one ended. Both seeds are trained on this one data set, that of seed 0: a set for
+seed 1, as the companion's runs have it, would take the time of a sweep.
 """
 
 import argparse
@@ -273,8 +274,7 @@ def train(steps: int | None) -> int:
     folder.mkdir(exist_ok=True)
     ms = ms_measured(p.size, p.batch)
     steps = found.get("steps") or steps or steps_a_stage(p, ms, bare.left())
-    numbers = NUMBERS | {"beta_steps": steps, "gamma_steps": steps, "collapse_steps": steps,
-                         "first_steps": first_steps(steps)}
+    numbers = NUMBERS | {"beta_steps": steps, "gamma_steps": steps, "first_steps": first_steps(steps)}
     p = preset(PRESET, numbers)
     todo, done, longest, packed = in_order(p), 0, OVERHEAD, time.monotonic()
     bare.write("train", {"preset": PRESET, "numbers": numbers, "steps": steps, "ms_a_step": ms, "batch": p.batch,

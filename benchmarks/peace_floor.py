@@ -2,7 +2,7 @@
 
     python benchmarks/peace_floor.py [count]     # default 150 powders for the posterior; two minutes of one core
 
-On log-normals with the noise of 200 frames, as in notebook 11:
+On log-normals with the noise of 200 frames, as in notebook 13:
 
 * a least-squares fit of median and width: the family is known;
 * the posterior median of every point of the cumulative curve when powders come from the families that networks are

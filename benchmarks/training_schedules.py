@@ -24,13 +24,13 @@ GAMMAS = (100.0, 500.0, 1e3, 2e3, 5e3, 1e4, 1e5)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--first", type=int, default=6000, help="steps of the first stage")
-    parser.add_argument("--first-rate", type=float, default=1e-3, help="learning rate of the beta stages")
-    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of the gamma stages")
+    parser.add_argument("--first-rate", type=float, default=1e-3, help="learning rate of the first stage")
+    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of every later stage")
     parser.add_argument("--steps", type=int, default=500, help="steps of each of them")
     parser.add_argument("--seed", type=int, default=10, help="of the training; the data are those of seed 0")
     asked = parser.parse_args()
-    p = replace(load_preset("desktop"), learning_rate=asked.first_rate, gamma_rate=asked.rate, first_steps=asked.first,
-                gamma_steps=asked.steps, collapse_steps=asked.steps)
+    p = replace(load_preset("desktop"), first_rate=asked.first_rate, learning_rate=asked.rate, first_steps=asked.first,
+                gamma_steps=asked.steps)
     run = train_stages(stage_schedule(p, BETA, asked.seed, GAMMAS), data_spec(p), report=print)
     table, H, shape = history_table(run), run[0].data.hamiltonian, run[0].data.shape
     print("| γ | L_RC | L_KL | X_out: E/N, k-space MSE | X'_out: E/N, k-space MSE | X'_out at rest |")

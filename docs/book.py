@@ -32,7 +32,13 @@ ROOT = HERE.parent
 NAME = "E-VAE companion"
 WIDE = 600  # pixels: figures from here on scroll sideways on a phone instead of shrinking
 # Markdown files that become pages, in the order of the contents: file -> page, title.
-PAGES = {"README.md": ("index.html", "About"), "figures/laptop/claims.md": ("claims.html", "Score card"),
+PAGES = {"README.md": ("index.html", "About"), "figures/desktop/claims.md": ("claims.html", "Score card"),
+         "docs/HOW_IT_WORKS.md": ("how_it_works.html", "How it works"),
+         "docs/MEASURES.md": ("measures.html", "Measures"),
+         "docs/FIGURES.md": ("figures.html", "Figures"), "docs/PRESETS.md": ("presets.html", "Presets"),
+         "docs/TOOLS.md": ("tools.html", "Your own system"), "docs/PAPER_SIZE.md": ("paper_size.html", "Paper size"),
+         "docs/CLUSTER.md": ("cluster.html", "Clusters"), "docs/RELIABILITY.md": ("reliability.html", "Reliability"),
+         "docs/DEEPSPIN.md": ("deepspin.html", "DeepSPIN"), "docs/PEACE.md": ("peace.html", "PEACE"),
          "data/README.md": ("data.html", "The files"), "benchmarks/README.md": ("benchmarks.html", "Benchmarks"),
          "CONTRIBUTING.md": ("contributing.html", "Contributing"), "CHANGELOG.md": ("changelog.html", "Changes")}
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -27,9 +27,10 @@ from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.experiments import (
     beta_sweep,
     collapse,
-    data_order,
+    confined,
     latent_interpolation,
     noise_reduction,
+    priors,
     result_cache,
 )
 from evae_companion.presets import PRESETS, RunPreset
@@ -133,24 +134,24 @@ def needs(p: RunPreset, store: Store) -> dict[str, str]:
 
     Nothing needs the other weights: all stages that start from them are finished, and the figures do without them.
     """
-    data = data_spec(p)
-
     def names(stages: Iterable[Stage]) -> set[str]:
-        return {identity(stage_spec(stage, data))[1] for stage in stages}
+        return {identity(stage_spec(stage, data_spec(p, stage.seed)))[1] for stage in stages}
 
-    noise_stages, walk_stages = (plans.compared(p, plans.BETA, gammas) for gammas in (plans.NOISE, plans.WALK))
-    climbs = list(plans.collapsing(p).values())
     # The notebooks generate states with these: first view of their widgets, Fig. 3A and 4C, last stage of every sweep.
-    decoders = names([stage_schedule(p)[0], climbs[0][0], *noise_stages, *walk_stages, *(run[-1] for run in climbs)])
-    decoders |= {identity(stage_spec(stages[-1], spec))[1] for name, (stages, spec) in plans.ladders(p).items()
-                 if name.startswith("confined")}
-    if store.find(collapse.spec(p)) is None:
-        decoders |= names(stage for run in climbs for stage in run if stage.gamma in plans.COLLAPSE)
+    ladders = plans.ladders(p)
+    decoders = {identity(stage_spec(stages[-1], data))[1] for stages, data in ladders.values()}
+    decoders |= names([stage_schedule(p)[0], stage_schedule(p, p.gamma_betas[0])[0]])
     whole = set()
-    for result, stages in ((beta_sweep.spec(p), stage_schedule(p)), (noise_reduction.spec(p, plans.BETA), noise_stages),
-                           (latent_interpolation.spec(p, plans.BETA), walk_stages)):
+    for result, stages in _mapped(p):
+        decoders |= names(stages)
         if store.find(result) is None:
             whole |= names(stages)
+    if store.find(collapse.spec(p)) is None:
+        decoders |= names(stage for run, _ in plans.collapsing(p).values() for stage in run
+                          if stage.gamma in plans.COLLAPSE)
+    for name, (stages, data) in ladders.items():  # the samples with edges are encoded for their reconstructions
+        if name.startswith("confined") and store.find(confined.spec(p, stages[-1], data)) is None:
+            whole.add(identity(stage_spec(stages[-1], data))[1])
     for stage, spec in _stages(p).values():
         if stage.parent and store.find(stage_spec(stage, spec)) is None:
             whole.add(identity(stage_spec(stage.parent, spec))[1])
@@ -163,8 +164,8 @@ def thin(p: RunPreset, store: Store) -> int:
     At 128 x 128 a network takes 51 MB, its decoder 6. An encoder is needed to train the stages that come next, to map
     states back, and for the explorer of the latent space.
     """
-    data, whole = data_spec(p), {name for name, level in needs(p, store).items() if level == WHOLE}
-    whole |= {identity(stage_spec(stage, data))[1] for stage in plans.compared(p, plans.BETA, plans.WALK)}
+    whole = {name for name, level in needs(p, store).items() if level == WHOLE}
+    whole |= {identity(stage_spec(stage, data_spec(p)))[1] for stage in plans.compared(p, plans.BETA, plans.WALK)}
 
     def decoder(old: Path, new: Path) -> None:
         safetensors.torch.save_file(weights.decoder_of(checkpoint.read(old)), new)
@@ -206,12 +207,23 @@ def _stages(p: RunPreset) -> dict[str, tuple[Stage, DataSpec]]:
     return result
 
 
+def _mapped(p: RunPreset) -> list[tuple[dict[str, Any], list[Stage]]]:
+    """Return the specs of the results that encode states, each with the stages whose encoders it needs."""
+    result = [(beta_sweep.spec(p), stage_schedule(p)), (priors.spec(p), priors.compared(p))]
+    for seed in range(p.seeds):
+        gammas = latent_interpolation.gammas_of(seed)
+        result += [(noise_reduction.spec(p, plans.BETA, seed), noise_reduction.compared(p, plans.BETA, seed)),
+                   (latent_interpolation.spec(p, plans.BETA, seed), plans.compared(p, plans.BETA, gammas, seed))]
+    return result
+
+
 def _results(p: RunPreset) -> list[dict[str, Any]]:
     """Return the specs of all results of a preset's run, and of the results that they are made from."""
     data = data_spec(p)
-    return [beta_sweep.spec(p), noise_reduction.spec(p, plans.BETA), latent_interpolation.spec(p, plans.BETA),
-            collapse.spec(p), data_order.spec(p),
-            *(latent_interpolation.inverse_spec(p, stage) for stage in plans.compared(p, plans.BETA, plans.WALK)),
+    walked = [stage for seed in range(p.seeds)
+              for stage in plans.compared(p, plans.BETA, latent_interpolation.gammas_of(seed), seed)]
+    return [*(spec for spec, _ in _mapped(p)), collapse.spec(p),
+            *(latent_interpolation.inverse_spec(p, stage) for stage in walked),
             result_cache.system("pair", data), result_cache.system("lattice", data)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -87,17 +87,23 @@ def ordered_schedule(preset: Preset, tolerance: float = Schedule.tolerance) -> S
     return Schedule(sweeps=preset.ordered_sweeps, overrelax=preset.ordered_overrelax, tolerance=tolerance)
 
 
-def data_spec(preset: Preset) -> DataSpec:
-    """Return the data set of a preset: its system on a periodic square lattice, without the lowest state known."""
+def rough_schedule(preset: Preset) -> Schedule:
+    """Return a shorter schedule than :func:`data_schedule`: smaller domains, more stretched and truncated skyrmions."""
+    return replace(data_schedule(preset), sweeps=max(1, preset.sweeps * 3 // 10), quench=max(1, preset.quench // 10))
+
+
+def data_spec(preset: Preset, seed: int = 0) -> DataSpec:
+    """Return the data set of a training ``seed``: a periodic square, without copies of the lowest state known."""
     return DataSpec(Hamiltonian(J=preset.J, D=preset.D, B=preset.B), (preset.size, preset.size), preset.train,
-                    preset.validation, preset.test, preset.shard, data_schedule(preset), lowest=preset.lowest)
+                    preset.validation, preset.test, preset.shard, data_schedule(preset), seed, preset.lowest)
 
 
-def confined_spec(preset: Preset, shape: tuple[int, int], boundary: str | tuple[str, str] = "open") -> DataSpec:
-    """Return the data set of a sample of ``shape`` (Ny, Nx) with the preset's Hamiltonian and schedule.
+def confined_spec(preset: Preset, shape: tuple[int, int], seed: int = 0,
+                  boundary: str | tuple[str, str] = "open") -> DataSpec:
+    """Return the data set of a training ``seed`` for a sample of ``shape`` (Ny, Nx).
 
     ``boundary`` ``"open"``: all edges are open; ``("open", "periodic")``: an infinite wire along x.
     """
     H = Hamiltonian(J=preset.J, D=preset.D, B=preset.B, boundary=boundary)
     few = max(1, preset.confined_train // 10)
-    return DataSpec(H, shape, preset.confined_train, few, 0, preset.shard, data_schedule(preset))
+    return DataSpec(H, shape, preset.confined_train, few, 0, preset.shard, data_schedule(preset), seed)

@@ -19,14 +19,16 @@ from evae_core.training.divergence import Diverged
 if TYPE_CHECKING:
     from evae_companion.dataset import Data
 
-EVALUATED = 500  # configurations of each set over which the losses after a stage are averaged
+EVALUATED = 500  # training configurations that are reconstructed, and generated states; of validation data all are
+SAMPLES = 100  # states of each kind whose diversity is measured, as in the paper
+SCALES = (0.5, 2.0, 4.0, 8.0)  # by which draws from the prior are stretched, to see what lies beyond it
 RELAXED = 8  # states of each kind that are relaxed after a stage
 REST, REST_SWEEPS = 1e-3, 10_000  # torque (J) at which that descent ends, and its most sweeps
 
 
 @torch.no_grad()
 def evaluate(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict[str, Any]:
-    """Measure a network on up to ``n`` training and ``n`` validation configurations and on ``n`` generated ones.
+    """Measure a network on up to ``n`` training configurations, all validation ones and ``n`` generated states.
 
     :class:`~evae_companion.trained.TrainedStage` lists the entries of the result. z is sampled as in training; batch
     norm uses its running averages.
@@ -41,38 +43,51 @@ def evaluate(model: VAE, data: Data, n: int = EVALUATED, seed: int = 0) -> dict[
     generator = torch.Generator(device).manual_seed(seed)
     result: dict[str, Any] = {}
     of_train: list[Tensor] = []  # X_out, mu and log sigma^2
-    for spins in (data.train, data.validation):
+    for spins, most in ((data.train, n), (data.validation, len(data.validation))):
         if not len(spins):
             continue
-        sums, rows = torch.zeros(3), []
-        for i in range(0, min(n, len(spins)), 100):
-            part = spins[i:min(i + 100, n)].to(device)
+        number, sums, rows = min(most, len(spins)), torch.zeros(3), []
+        for i in range(0, number, 100):
+            part = spins[i:min(i + 100, number)].to(device)
             x_out, mu, logvar = model(part, generator)
-            rows.append((x_out, mu, logvar))
+            if not of_train:
+                rows.append((x_out, mu, logvar))
             sums += len(part) * torch.stack(model.compute_losses(part, x_out, mu, logvar, H, 0.0, 0.0)[:3]).cpu()
         of_train = of_train or [torch.cat(parts) for parts in zip(*rows, strict=True)]
-        mean = (sums / min(n, len(spins))).tolist()
-        result[spins.name] = dict(zip(LOSSES[:3], mean, strict=True))
+        result[spins.name] = dict(zip(LOSSES[:3], (sums / number).tolist(), strict=True))
     generated = torch.cat([model.generate(min(100, n - i), generator) for i in range(0, n, 100)])
-    energies = torch.cat([energy_loss(H, one[None])[None] for one in generated])
+    energies = _energies(H, generated)
     result["generated"] = {"energy": float(energies.mean()), "spread": float(energies.std()),
                            "best": float(energies.min()),
                            "magnetisation": float(generated[:, 2].sum((1, 2)).mean()) / model.sites,
-                           "kspace_mse": kspace_mse(generated[:100].cpu()),
-                           "kspace_mse_complex": kspace_mse(generated[:100].cpu(), complex=True)}
+                           "kspace_mse": kspace_mse(generated[:SAMPLES].cpu()),
+                           "kspace_mse_complex": kspace_mse(generated[:SAMPLES].cpu(), complex=True)}
     of_data = loss_of_energy(H, data.train.statistics["energy"], data.spec.shape)
     result["data"] = {"energy": float(of_data.mean()), "best": float(of_data.min()),
-                      "kspace_mse": kspace_mse(data.train[:100]) if len(data.train) > 1 else float("nan")}
+                      "kspace_mse": kspace_mse(data.train[:SAMPLES]) if len(data.train) > 1 else float("nan")}
     x_out, mu, logvar = of_train
     if not bool(torch.isfinite(x_out).all() and torch.isfinite(generated).all()):
         raise Diverged("what the trained network gives is not finite")
-    energies = torch.cat([energy_loss(H, one[None])[None] for one in x_out])
-    result["x_out"] = {"spread": float(energies.std(correction=0)), "best": float(energies.min()),
-                       "kspace_mse": kspace_mse(x_out[:100].cpu()) if len(x_out) > 1 else float("nan")}
+    result["x_out"], result["x_mu"] = (_of_states(H, states) for states in (x_out, model.decode(mu[:SAMPLES])))
+    z = torch.randn(SAMPLES, model.latent, generator=generator, device=device)
+    result["scaled"] = [{"scale": scale} | _of_states(H, model.decode(scale * z)) for scale in SCALES]
     result["posterior"] = {"mean_square": float(mu.mean(0).square().mean()),
                            "variance": float((mu.var(0, correction=0) + logvar.exp().mean(0)).mean())}
     result["relaxed"] = {"x_out": at_rest(H, x_out[:RELAXED]), "generated": at_rest(H, generated[:RELAXED])}
     return result
+
+
+def _energies(H: Hamiltonian, spins: Tensor) -> Tensor:
+    """Return L_H of every state."""
+    return torch.cat([energy_loss(H, one[None])[None] for one in spins])
+
+
+def _of_states(H: Hamiltonian, spins: Tensor) -> dict[str, float]:
+    """Return mean, spread and least L_H of states, and the k-space MSE of the first SAMPLES of them."""
+    energies = _energies(H, spins)
+    return {"energy": float(energies.mean()), "spread": float(energies.std(correction=0)),
+            "best": float(energies.min()),
+            "kspace_mse": kspace_mse(spins[:SAMPLES].cpu()) if len(spins) > 1 else float("nan")}
 
 
 def at_rest(H: Hamiltonian, spins: Tensor) -> dict[str, Any]:

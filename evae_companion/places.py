@@ -54,9 +54,9 @@ def record_folder(preset: str) -> Path | None:
     return None if root is None else root / "data" / "recorded" / preset
 
 
-def known_folder(preset: str) -> Path:
-    """Return the folder of the published ground-state search in a preset's periodic box: data/known/<preset>."""
-    return PACKAGES / "data" / "known" / preset
+def known_folder(preset: str, kind: str) -> Path:
+    """Return the folder of a published result that is only made on request: data/known/<preset>/<kind>."""
+    return PACKAGES / "data" / "known" / preset / kind
 
 
 def figures_folder(preset: Preset) -> Path:

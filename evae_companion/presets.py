@@ -43,7 +43,7 @@ class RunPreset(Preset):
     phase_fields: tuple[float, ...]  # B J/D^2 there
     phase_first: int  # steps of its ladders' first stage, which must learn skyrmions that lie apart
     phase_steps: int  # of every gamma stage; a beta stage takes half of them
-    phase_rate: float  # Adam's where gamma > 100: so short a stage collapses only with a large one
+    phase_rate: float  # Adam's along their gamma: so short a stage collapses only with a large one
     paper_only: bool = False  # notebooks 00 to 07 alone are run, and of other networks than theirs the decoder is kept
 
 

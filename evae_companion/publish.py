@@ -24,8 +24,6 @@ from evae_companion.dataset import STATISTICS
 from evae_companion.experiments import (
     beta_sweep,
     collapse,
-    data_order,
-    ground_state,
     latent_interpolation,
     noise_reduction,
 )
@@ -55,10 +53,11 @@ from evae_companion.store.store import Store
 from evae_companion.trained import TrainedStage, block_means, stage_spec
 from evae_core.losses import LOSSES
 from evae_core.training import checkpoint
+from evae_core.training.numerics import device_name, pick_device
 from evae_core.training.stages import Stage, stage_schedule
 
 DECODER = "decoder_"  # begins the names of the networks' files
-LIMIT = 15_000_000  # bytes of a record beside its decoders
+LIMIT = 25_000_000  # bytes of a record beside its decoders
 
 
 def record(p: RunPreset, store: Store, figures: Path, requests: Mapping[str, Iterable[str]] | None = None
@@ -81,7 +80,7 @@ def record(p: RunPreset, store: Store, figures: Path, requests: Mapping[str, Ite
     if target is None:
         raise ValueError(f'{places.RECORDED} is "off"; unset it, or set it to the folder that records go to')
     planned = plans.ladders(p)
-    results = _results(p)
+    results = _results(p, store)
     missing = [f"stage ({stage})" for stages, data in planned.values() for stage in stages
                if store.find(stage_spec(stage, data)) is None]
     missing += [spec["kind"] for spec, _ in results if store.find(spec) is None]
@@ -180,33 +179,35 @@ def _complete(p: RunPreset, store: Store) -> dict[str, list[TrainedStage]]:
     return result
 
 
-def _results(p: RunPreset) -> list[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]]:
+def _results(p: RunPreset, store: Store) -> list[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]]:
     """Return the specs of the results behind the figures of notebooks 2, 4, 5 and 6, each with the stages it needs."""
-    data, collapsing = data_spec(p), [(stages[-1], data_spec(p)) for stages in plans.collapsing(p).values()]
+    collapsing = [(stages[-1], data) for stages, data in plans.collapsing(p).values()]
 
-    def of_data(stages: list[Stage]) -> list[tuple[Stage, DataSpec]]:
-        return [(stage, data) for stage in stages]
+    def of_seed(stages: list[Stage], seed: int = 0) -> list[tuple[Stage, DataSpec]]:
+        return [(stage, data_spec(p, seed)) for stage in stages]
 
-    return [(beta_sweep.spec(p), of_data(stage_schedule(p))),
-            (noise_reduction.spec(p, plans.BETA), of_data(plans.compared(p, plans.BETA, plans.NOISE))),
-            (latent_interpolation.spec(p, plans.BETA), of_data(plans.compared(p, plans.BETA, plans.WALK))),
-            (collapse.spec(p), collapsing),
-            (data_order.spec(p), [(stages[-1], of) for stages, of in plans.orders(p).values()])]
+    result = [(beta_sweep.spec(p), of_seed(stage_schedule(p))), (collapse.spec(p), collapsing)]
+    for seed in range(p.seeds):
+        walked = plans.compared(p, plans.BETA, latent_interpolation.gammas_of(seed), seed)
+        result += [(noise_reduction.spec(p, plans.BETA, seed),
+                    of_seed(noise_reduction.compared(p, plans.BETA, seed), seed)),
+                   (latent_interpolation.spec(p, plans.BETA, seed), of_seed(walked, seed))]
+    return result
 
 
-def record_known(p: RunPreset, store: Store) -> Iterator[str]:
-    """Publish the search for the lowest state of a preset's periodic box from ``store`` into data/known."""
-    data = data_spec(p)
-    spec = ground_state.spec(data.hamiltonian, data.shape, ground_state.search_of(p))
-    source, target = store.find(spec), places.known_folder(p.name)
+def record_known(p: RunPreset, store: Store, spec: Mapping[str, Any]) -> Iterator[str]:
+    """Publish a result ``spec`` that is only made on request from ``store`` into data/known/<preset>/<kind>."""
+    source, target = store.find(spec), places.known_folder(p.name, spec["kind"])
     if source is None:
-        raise ValueError(f"the store {store.root} does not hold the search of preset {p.name}; "
-                         f"run evae certify --preset {p.name}")
+        raise ValueError(f"the store {store.root} does not hold {spec['kind']} of preset {p.name}; run evae "
+                         + ("search" if spec["kind"] == "certificate" else f"study {spec['kind']}")
+                         + f" --preset {p.name}")
     with replaced_folder(target) as partial:
         body = require_meta(source)
         for file in body["files"]:
             shutil.copyfile(source / file, partial / file)
         entry = {key: body[key] for key in ("spec", "created", "versions", "wall_seconds", "files")}
+        entry["on"] = device_name(pick_device("auto"))
         (partial / preview.INDEX).write_bytes(meta_bytes({"spec": {"kind": "known", "preset": p.name},
                                                            "files": body["files"],
                                                            "entries": {identity(spec)[1]: entry}}))
@@ -221,8 +222,10 @@ def write_tables(ladders: Mapping[str, Sequence[TrainedStage]], folder: Path) ->
             stage, measured = trained.stage, trained.measured
             row = {"ladder": name, "number": number, "seed": stage.seed, "beta": stage.beta, "gamma": stage.gamma,
                    "steps": stage.steps}
-            for of in ("train", "validation", "x_out", "generated", "posterior", "data"):
+            for of in ("train", "validation", "x_out", "x_mu", "generated", "posterior", "data"):
                 row |= {f"{of} {key}": value for key, value in measured[of].items()}
+            for one in measured["scaled"]:
+                row |= {f"scaled {one['scale']:g} {key}": value for key, value in one.items() if key != "scale"}
             for of, rest in measured["relaxed"].items():
                 row |= {f"relaxed {of} {name} {key}": choose(rest[key]) for key in ("energies", "charges")
                         for name, choose in (("least", min), ("largest", max))}
@@ -243,28 +246,34 @@ def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], l
     data = data_spec(p)
     entries: dict[str, dict[str, Any]] = {}
 
-    def add(spec: dict[str, Any], files: dict[str, Path], stages: list[TrainedStage]) -> None:
+    def add(spec: dict[str, Any], files: dict[str, Path], stages: list[TrainedStage], within: str = ".") -> None:
         body = require_meta(store.held(spec))
         entries[identity(spec)[1]] = {
             "spec": body["spec"], "created": body["created"], "versions": body["versions"],
             "wall_seconds": body["wall_seconds"], "on": ", ".join(sorted({t.measured["device"] for t in stages})),
-            "files": manifest(files)}
+            "folder": within, "files": manifest(files)}
 
-    noise, collapsing = plans.compared(p, plans.BETA, plans.NOISE), plans.collapsing(p)
     for spec, stages in results:
-        source = store.held(spec)
-        for file in (names := require_meta(source)["files"]):
-            shutil.copyfile(source / file, folder / file)
-        add(spec, {file: folder / file for file in names}, [_trained(stage, of, store) for stage, of in stages])
-    decoders = {f"{DECODER}gamma_{stage.gamma:g}": stage for stage in noise}
-    decoders[f"{DECODER}collapsed"] = next(iter(collapsing.values()))[-1]
+        source, seed = store.held(spec), stages[0][0].seed
+        names = list(require_meta(source)["files"])
+        # Those of other trainings have the file names of the first, and lie in a folder of their own.
+        within = f"seed_{seed}" if seed else "."
+        (folder / within).mkdir(exist_ok=True)
+        for file in names:
+            shutil.copyfile(source / file, folder / within / file)
+        add(spec, {file: folder / within / file for file in names},
+            [_trained(stage, of, store) for stage, of in stages], within)
+    standard, control, *guided = noise_reduction.compared(p, plans.BETA)
+    decoders = {f"{DECODER}standard": standard, f"{DECODER}gamma_0": control,
+                **{f"{DECODER}gamma_{stage.gamma:g}": stage for stage in guided},
+                f"{DECODER}collapsed": next(iter(plans.collapsing(p).values()))[0][-1]}
     for name, stage in decoders.items():
         trained = _trained(stage, data, store)
         state = checkpoint.read(weights.file_in(trained.folder))
         path = folder / f"{name}.safetensors"
         safetensors.torch.save_file(weights.halved(state, decoder_only=True), path)
         add(stage_spec(stage, data), {path.name: path}, [trained])
-    files = {path.name: path for path in sorted(folder.iterdir())}
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     (folder / preview.INDEX).write_bytes(meta_bytes({
         "spec": {"kind": "record", "preset": p.spec()}, "files": manifest(files), "entries": entries,
         "notebooks": dict(notebooks)}))
@@ -273,9 +282,13 @@ def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], l
 def _compare(target: Path, results: list[Path]) -> None:
     """Raise RuntimeError if the record ``target`` is damaged, or its files differ from the artifacts ``results``."""
     body = read_meta(target / preview.INDEX)
-    described_files = [{} if body is None else body["files"], *(require_meta(source)["files"] for source in results)]
-    for files in described_files:
-        if fault := files_integrity_error(target, files):
+    entries = {} if body is None else body["entries"]
+    described = [(".", {} if body is None else body["files"])]
+    for source in results:
+        meta = require_meta(source)
+        described.append((entries.get(identity(meta["spec"])[1], {}).get("folder", "."), meta["files"]))
+    for within, files in described:
+        if fault := files_integrity_error(target / within, files):
             raise RuntimeError(f"{target} is not what was recorded: {fault}; run the same command again")
 
 

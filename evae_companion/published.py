@@ -26,7 +26,8 @@ UNLISTED: dict[str, list[str]] = {"04_noise_reduction": [], "05_latent_interpola
 def find(preset: str, spec: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
     """Return (folder, entry) of the published result ``spec`` of a preset, or None if there is none.
 
-    The entry is its meta.json (spec, versions, created, files).
+    The entry is its meta.json (spec, versions, created, files). It comes from the record of a run, or from the results
+    that are only made on request (:func:`known`).
 
     Raises
     ------
@@ -34,10 +35,11 @@ def find(preset: str, spec: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | 
         a damaged record. None would be worse here: the result would then be computed, for days.
     """
     place = places.record_folder(preset)
-    if place is None or not (place / INDEX).is_file():
-        return None
-    entry = _index(place)["entries"].get(identity(spec)[1])
-    return None if entry is None else _intact(place, entry)
+    if place is not None and (place / INDEX).is_file():
+        if (entry := _index(place)["entries"].get(identity(spec)[1])) is not None:
+            return _intact(place, entry)
+    made = known(preset, spec["kind"])
+    return made if made and identity(made[1]["spec"])[1] == identity(spec)[1] else None
 
 
 def notebooks(place: Path) -> list[str]:
@@ -75,12 +77,13 @@ def stages(preset: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
     return index["spec"]["preset"], load_table(_file(place, index, STAGES))
 
 
-def known(preset: str) -> tuple[Path, dict[str, Any]] | None:
-    """Return (folder, entry) of the published ground-state search of a preset, or None; raises as :func:`find`.
+def known(preset: str, kind: str = "certificate") -> tuple[Path, dict[str, Any]] | None:
+    """Return (folder, entry) of a published result that is only made on request, or None; raises as :func:`find`.
 
-    It is shown beside computed results and never replaces them, so EVAE_RECORDED does not affect it.
+    That is a preset's search for the lowest state, or a study that trains for hours. No run makes them as it goes, so
+    EVAE_RECORDED does not affect them.
     """
-    place = places.known_folder(preset)
+    place = places.known_folder(preset, kind)
     if not (place / INDEX).is_file():
         return None
     (entry,) = _index(place)["entries"].values()
@@ -105,11 +108,13 @@ def _file(place: Path, index: dict[str, Any], name: str) -> Path:
 
 def _intact(place: Path, entry: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     try:
-        outside = [name for name in entry["files"] if Path(name).name != name]
+        within = entry.get("folder", ".")
+        names = (*entry["files"], *(() if within == "." else (within,)))
+        outside = [name for name in names if Path(name).name != name or name in ("", "..")]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{place / INDEX} is not a record: {error!r}; restore it from the repository") from error
     if outside:
         raise ValueError(f"{place / INDEX} is not a record: {outside[0]!r} is no plain file name")
-    if fault := files_integrity_error(place, entry["files"]):
-        raise ValueError(f"the record {place} is damaged: {fault}; restore it from the repository")
-    return place, entry
+    if fault := files_integrity_error(place / within, entry["files"]):
+        raise ValueError(f"the record {place / within} is damaged: {fault}; restore it from the repository")
+    return place / within, entry

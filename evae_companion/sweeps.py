@@ -35,7 +35,7 @@ from evae_companion.store.weights import WEIGHTS_FILE
 from evae_companion.trained import TrainedStage, stage_spec
 from evae_core.losses import LearnedEnergy
 from evae_core.model import VAE
-from evae_core.training import History, SpinData, checkpoint, seed_of, train_stage, with_lr_backoff
+from evae_core.training import History, SpinData, checkpoint, seeds_of, train_stage, with_lr_backoff
 from evae_core.training.checkpoint import NoEncoder
 from evae_core.training.cuda_graph import upload
 from evae_core.training.numerics import device_name, pick_device
@@ -47,6 +47,7 @@ FEW_STEPS = 400  # up to this number of steps, starting processes costs more sec
 # Steps x batch x sites of a stage above which a CPU trains it with the fused passes. Such a stage saves seconds, and
 # compiling costs some 8 s once per machine. Shorter stages run as plain torch.
 FUSED_WORK = 5e6
+ADAM_FILE = "adam.safetensors"  # kept where a later stage goes on with its parent's moments
 
 
 def train_stages(stages: list[Stage], data: DataSpec, store: Store | None = None, device: str = "auto",
@@ -200,18 +201,21 @@ def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinDat
         raise RuntimeError(f"stage ({stage}) starts from stage ({parent.stage}), of which {parent.folder} keeps the "
                            "decoder alone; remove that folder to train it anew")
 
+    keeps_adam = stage.options is not None and not stage.options.fresh_adam
+    adam = safetensors.torch.load_file(parent.folder / ADAM_FILE) if parent and keeps_adam else None
+
     def attempt(rate: float) -> tuple[VAE, History, dict[str, Any]]:
         """Train the stage at this learning rate, always with the same batches and noise."""
         start = time.perf_counter()
         model, history = train_stage(replace(stage, learning_rate=rate), spins, start_from, device=device,
-                                     energy=energy, seeds=partial(seed_of, stage_spec(stage, data.spec)), fused=fused,
-                                     precision=precision, report=say)
+                                     energy=energy, seeds=seeds_of(stage), fused=fused,
+                                     precision=precision, adam=adam)
         seconds = round(time.perf_counter() - start, 3)
         measured = evaluate(model, data)
         check_measured(measured)
         return model, history, measured | {
             "seconds": seconds, "device": device_name(pick_device(device)), "mode": history.mode,
-            "precision": history.precision, "threads": torch.get_num_threads(), "starts": history.starts}
+            "precision": history.precision, "threads": torch.get_num_threads()}
 
     (model, history, measured), failures = with_lr_backoff(stage, attempt, say)
     if failures:
@@ -220,6 +224,9 @@ def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinDat
         measured["parent_weights"] = parent.measured["weights"]
     safetensors.torch.save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()},
                                 folder / WEIGHTS_FILE)
+    if keeps_adam:
+        safetensors.torch.save_file({name: value.contiguous() for name, value in history.adam.items()},
+                                    folder / ADAM_FILE)
     save_arrays(folder / "history.npy", history.losses.numpy())
     write_json(folder / "measured.json", measured)
     last, guided = measured["train"], f", guided by {energy.name}" if energy is not None and stage.gamma else ""

@@ -19,7 +19,7 @@ from evae_core.training.numerics import pick_device
 from evae_core.training.stages import Stage
 
 ROWS = 100  # most rows of a history that is stored as block means
-NETWORK = 3  # raise when the network, the losses or the loop change their results: older stages are then trained again
+NETWORK = 4  # raise when the network, the losses or the loop change their results: older stages are then trained again
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class TrainedStage:
     * ``generated`` : of samples X'_out: energy (mean L_H), best (lowest L_H), kspace_mse (the measure of claim C1),
       kspace_mse_complex.
     * ``data`` : energy, best.
-    * ``x_out`` : of reconstructed training states: spread and best of L_H, kspace_mse.
+    * ``x_out`` : of reconstructed training states, z drawn as in training: energy, spread and best of L_H, kspace_mse.
+    * ``x_mu`` : the same of states decoded from the means mu.
+    * ``scaled`` : the same of states decoded from draws from the prior times ``scale``, one entry per scale.
     * ``posterior`` : of the aggregated posterior, averaged over the latents: mean_square of its mean, and its variance
       (1 for the prior).
     * ``relaxed`` : RELAXED states of each kind after relaxation (:func:`~evae_companion.evaluation.at_rest`).
@@ -40,7 +42,6 @@ class TrainedStage:
     and of the training:
 
     * ``seconds``, ``device``, ``mode`` (eager, compiled, graph), ``precision``, ``threads``.
-    * ``starts`` : L_RC by which one of several random starts was chosen.
     * ``parent_weights`` : only if the parent stage was imported from a bundle.
     * ``diverged`` : only if the stage was restarted with a lower learning rate (:mod:`evae_core.training.divergence`).
     """
@@ -89,6 +90,8 @@ def history_table(run: Sequence[TrainedStage]) -> dict[str, Any]:
     energy_generated, best_generated, spread_generated, magnetisation, kspace_mse, kspace_mse_complex : of generated
         states.
     spread_x_out, kspace_mse_x_out : of X_out.
+    energy_x_mu, kspace_mse_x_mu : of states decoded from mu.
+    kspace_mse_scaled : (stages, scales), of states decoded from stretched draws.
     variance : of the aggregated posterior.
     rest_x_out, rest_generated : (stages, RELAXED), E/N (J) of relaxed states.
     charge_x_out, charge_generated : (stages, RELAXED), their charges.
@@ -103,6 +106,9 @@ def history_table(run: Sequence[TrainedStage]) -> dict[str, Any]:
         table[name] = np.array([m["generated"][key] for m in measured])
     for key in ("spread", "kspace_mse"):
         table[f"{key}_x_out"] = np.array([m["x_out"][key] for m in measured])
+    for key in ("energy", "kspace_mse"):
+        table[f"{key}_x_mu"] = np.array([m["x_mu"][key] for m in measured])
+    table["kspace_mse_scaled"] = np.array([[one["kspace_mse"] for one in m["scaled"]] for m in measured])
     table["variance"] = np.array([m["posterior"]["variance"] for m in measured])
     for of in ("x_out", "generated"):
         table[f"rest_{of}"] = np.array([m["relaxed"][of]["energies"] for m in measured])

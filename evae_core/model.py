@@ -155,6 +155,35 @@ def _leaky(config: VAEConfig) -> nn.LeakyReLU:
     return nn.LeakyReLU(config.slope, inplace=True)
 
 
+def layer_shapes(model: VAE) -> tuple[list[tuple[str, tuple[int, ...]]], list[tuple[str, tuple[int, ...]]]]:
+    """The layers of encoder and decoder, as (kind, shape of the output) each, read off a forward pass.
+
+    Kinds: "conv" (with its batch norm and leaky ReLU, and the pooling after or the upsampling before it), "dense", and
+    "heads" (mu and log sigma^2).
+    """
+    check_is("model", model, VAE)
+    kinds = ((nn.MaxPool2d, "conv"), (UpConv, "conv"), (nn.Conv2d, "conv"), (nn.Linear, "dense"))
+    found: dict[str, list[tuple[str, tuple[int, ...]]]] = {"encoder": [], "decoder": []}
+    hooks = []
+    for part, module in [(name, module) for name in found for module in getattr(model, name).modules()]:
+        kind = next((kind for of, kind in kinds if isinstance(module, of)), None)
+        pooled = part == "encoder" and isinstance(module, nn.Conv2d)  # its pooling stands for it
+        if kind and not pooled:
+            hooks.append(module.register_forward_hook(
+                lambda _, __, out, part=part, kind=kind: found[part].append((kind, tuple(out.shape[1:])))))
+    training = model.training
+    try:
+        with torch.no_grad():
+            like = next(model.parameters())
+            model.eval().decode(model.encode(like.new_zeros(1, 3, *model.size))[0])
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    *encoder, _, (_, heads) = found["encoder"]
+    return [*encoder, ("heads", heads)], found["decoder"]
+
+
 class VAE(nn.Module):
     """The variational autoencoder of the paper for a lattice of ``size`` (int or (Ny, Nx), multiples of 16).
 

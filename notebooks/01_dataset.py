@@ -9,40 +9,48 @@
 # %% [markdown]
 # # 1 · The data: annealed spin textures
 #
+# *Half a minute from the store; the annealing of the data takes some twenty minutes on two cores the first time.*
+#
+# You will see one lattice cooled, the training data and how disordered they are, and why annealing seldom finds the ground state.
+#
 # The E-VAE is trained on metastable states of a chiral magnet: a square lattice of unit spins with exchange $J$,
 # Dzyaloshinskii-Moriya interaction $D$ and a field $B$,
 #
 # $$E = -J\sum_{\langle ij\rangle}\mathbf S_i\cdot\mathbf S_j
 #      -\sum_{\langle ij\rangle}\mathbf D_{ij}\cdot(\mathbf S_i\times\mathbf S_j) - B\sum_i S_i^z ,$$
 #
-# every bond counted once. The paper (Kwon et al., *Advanced Science* 2021) cools 39 300 lattices of 128 × 128 sites from
-# above the Curie temperature to $T=0$ ($J=1$, $|D|=0.3$, $B=0.05$). The long-wavelength physics depends only on the
-# helix period $2\pi/\arctan(D/J)$ and on $BJ/D^2=0.556$. The smaller presets use a larger $D$ with the same $BJ/D^2$: the same
-# magnet on a coarser lattice, in a smaller box. The paper's box holds 5.9 helix periods, the laptop's 4.1.
+# every bond counted once. The paper (Kwon et al., *Advanced Science* 2021) cools 39 300 lattices of 128 × 128 sites from above
+# the Curie temperature to $T=0$ ($J=1$, $|D|=0.3$, $B=0.05$).
+
+# %% [markdown]
+# The paper does not state its schedule. It describes the result: states that are locally stable, with locally ordered domains and
+# with "truncated or stretched" skyrmions, no two of them equal, and no ground state among them.
 #
-# The paper does not state its schedule; it describes what came of it: states that are locally stable, with locally ordered
-# domains and with "truncated or stretched" skyrmions, no two of them equal, and no ground state among them. Ours is plain heat
-# bath, which draws every spin from its exact Boltzmann distribution in the local field, and then a hundred sweeps at $T=0$,
-# which turn every spin into its field $\mathbf h_i=-\partial E/\partial\mathbf S_i$. What comes to rest in the lowest state
-# known of the box is left out of the data.
+# Our schedule is plain heat bath, which samples every spin from its exact Boltzmann distribution in the local field. A hundred
+# sweeps at $T=0$ follow, which turn every spin into its field $\mathbf h_i=-\partial E/\partial\mathbf S_i$. States that relax to the
+# lowest state known of the box are left out of the data.
+#
+# The long-wavelength physics depends only on the helix period $2\pi/\arctan(D/J)$ and on $BJ/D^2=0.556$. Smaller presets have a
+# larger $D$ and the same $BJ/D^2$: the same magnet on a coarser lattice. The paper's box holds 5.9 helix periods, the laptop's 4.1.
 
 # %% tags=["parameters"]
-preset = "laptop"
+preset = "desktop"
 seed = 0
 device = "auto"
 watched_sweeps = 240
 
 # %%
+from functools import partial
+
 import numpy as np
 import torch
 from IPython.display import Markdown
 
-from evae_companion import plotting, widgets
+from evae_companion import claims, plotting, widgets
 from evae_companion.analysis.order import order
 from evae_companion.data_specs import data_spec, ordered_schedule
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
-from evae_companion.experiments.collapse import ideal_lattice
 from evae_companion.experiments.report_tables import order_table
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
@@ -56,8 +64,7 @@ figures = figures_folder(p)
 print(f"{p.name}: {p.size} x {p.size} sites, D = {p.D} J, B = {p.B} J, helix period {2 * np.pi / np.arctan(p.D / p.J):.1f} sites")
 
 # %% [markdown]
-# The first thing to hold on to: the uniform state's energy is $-2J-B$ a spin and it is a stationary state, yet far above the
-# skyrmion states that follow.
+# A first check: the uniform state has the energy $-2J-B$ per spin. It is stationary, yet far above the skyrmion states that follow.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -68,10 +75,10 @@ print(f"uniform state: (E + B N)/N = {float(H.energy_per_spin(up)) + p.B:.4f} J,
       f"smallest cos(theta) = {float(H.alignment(up).min()):.4f}, charge {float(topological_charge(up)):.0f}")
 
 # %% [markdown]
-# ## Cooling, watched
-# One lattice, from the paramagnet to rest (240 heat-bath sweeps, 3 over-relaxation sweeps after each). In the
-# paramagnet the topological charge means little; once it counts skyrmions, they can only be made or unmade by flipping a
-# core, and below some temperature that no longer happens.
+# ## Annealing, watched
+# One lattice, cooled from the paramagnet and relaxed (240 heat-bath sweeps, three over-relaxation sweeps after each). In the
+# paramagnet the topological charge means little. Once it counts skyrmions, a skyrmion can appear or vanish only if the core of one
+# flips. Below some temperature that no longer happens.
 
 # %%
 def watch():
@@ -101,17 +108,16 @@ print(f"last change of the charge at T = {trace['temperature'][changes[-1] + 1]:
 
 # %% [markdown]
 # ## The data set
-# Made in shards that are verified (unit length, torque, integer charge, no duplicates) and kept in the store; a second run
-# loads them.
+# The states are annealed in shards. Each shard is verified (unit length, torque, integer charge, no duplicates) and kept in the store.
 
 # %%
 data = load_data(data_spec(p), device=device, report=print)
-print(f"{data.left_out} configurations come to rest in the lowest state known ({p.lowest:.6f} J per spin) and are left out")
+print(f"{data.left_out} configurations relax to the lowest state known ({p.lowest:.6f} J per spin) and are left out")
 
 # %% [markdown]
-# Above: training states. Below: the same states once they have come to rest. The descent to rest over-shoots and goes on finding
-# order: stretched skyrmions contract, rows straighten, and many states become the same nearly perfect lattice. A network that is
-# trained on such lattices has little left to stabilise (notebook 6 shows what becomes of it).
+# Above: training states. Below: the same states, fully relaxed. The descent over-shoots and goes on finding order: stretched
+# skyrmions contract, rows straighten, and many states become the same nearly perfect lattice. A network that is trained on such
+# lattices has little left to stabilise (notebook 6 shows what becomes of it).
 
 # %%
 def disorder():
@@ -119,7 +125,7 @@ def disorder():
     rest = relax(H, few, tolerance=1e-3, device=device)
     ordered = anneal(H, shape, len(few), seed=seed + 2, device=device, schedule=ordered_schedule(p))
     return {"states": torch.cat([few[:4], rest[:4]]),
-            "order": {"training data": order(H, few), "the same, at rest": order(H, rest), "over-relaxation, at rest": order(H, ordered)},
+            "order": {"training data": order(H, few), "the same, relaxed": order(H, rest), "over-relaxation, relaxed": order(H, ordered)},
             "defects": np.array([defects(c, shape) if len(c := skyrmion_centres(one)) else 0.0 for one in few])}
 
 few = result_cache.cached("data-order", system, disorder)
@@ -128,14 +134,28 @@ plotting.save(fig, figures, "data_gallery")
 fig
 
 # %% [markdown]
-# What the paper says of its data, as numbers: of the training states, of the same at rest, and of states that were annealed with
-# over-relaxation and then brought to rest.
+# What the paper says of its data, as numbers: for the training states, for the same states relaxed, and for states that were
+# annealed with over-relaxation and then relaxed.
 
 # %%
 Markdown(order_table(few.order, p.lowest))
 
+# %% [markdown]
+# ## What the paper claims
+# "It is highly unlikely" that the data hold redundant configurations. Here copies are counted among 200 states of each data set, up
+# to the symmetries of the lattice and of the Hamiltonian.
+
 # %%
-ideal = float(H.energy_per_spin(ideal_lattice(data_spec(p)).double()))
+def copies(number):
+    some = load_data(data_spec(p, number), device=device).train[:200]
+    return {"redundant": order(H, some)["redundant"] / len(some)}
+
+counted = [result_cache.cached("data-copies", {"data": data_spec(p, number).spec()}, partial(copies, number)) for number in range(p.seeds)]
+results = claims.dataset([vars(one) for one in counted])
+Markdown(claims.save(figures, "01_dataset", results))
+
+# %%
+ideal = float(H.energy_per_spin(result_cache.ideal_lattice(data_spec(p)).double()))
 shown = len(few.defects)
 fig = plotting.dataset_statistics(data.train.statistics["energy"][:shown], data.train.statistics["charge"][:shown],
                                   few.defects, references={"best commensurate lattice": ideal},
@@ -145,10 +165,10 @@ fig
 
 # %% [markdown]
 # ## Why the ground state is hard to reach
-# Slower cooling lowers the mean energy: skyrmions are topologically protected, and to heal a defect whole rows of them have to
-# move. How hard it is depends on the size, and on the annealer: over-relaxation is what finds order. With it and wholly brought to
-# rest, a fair share of all anneals ends in the best lattice that fits into a box as small as the laptop's, and some in a hundred
-# at 128 × 128. Where the data hold that state, no model can be *lower than every training configuration* (claim C2).
+# Slower cooling lowers the mean energy. Skyrmions are topologically protected, and to heal a defect whole rows of them have to move.
+# How hard that is depends on the size and on the annealer: over-relaxation is what finds order. With it, and fully relaxed, a fair
+# share of all annealings ends in the best lattice of a box as small as the laptop's, and some in a hundred do so at 128 × 128.
+# Where the data hold that state, no model can be *lower than every training configuration* (claim C2).
 
 # %%
 def ends(sweeps):
@@ -158,7 +178,7 @@ def ends(sweeps):
 lengths = [p.ordered_sweeps // 4, p.ordered_sweeps, 4 * p.ordered_sweeps]
 cooled = result_cache.cached("data-ends", system | {"sweeps": lengths, "overrelax": p.ordered_overrelax},
                              lambda: {"energies": np.stack([ends(sweeps) for sweeps in lengths])})
-print("sweeps   mean E/N     best E/N     mean above the best lattice   anneals that reach it")
+print("sweeps   mean E/N     best E/N     mean above the best lattice   annealings that reach it")
 for sweeps, e in zip(lengths, cooled.energies, strict=True):
     print(f"{sweeps:6d}   {float(e.mean()):.6f}   {float(e.min()):.6f}    {float(e.mean()) - ideal:.2e} J"
           f"                    {100 * float((e < ideal + 1e-6).mean()):.0f} %")
@@ -176,24 +196,24 @@ for name, spins in sets.items():
 print(f"share of the first {shown} training configurations with a defect: {100 * (few.defects > 0).mean():.0f} %")
 energies = data.train.statistics["energy"]
 print(f"the lowest training configuration lies {energies.min() - ideal:.1e} J per spin above the best commensurate lattice, "
-      f"{data.train.statistics['rest_energy'].min() - ideal:.1e} J once at rest")
+      f"{data.train.statistics['rest_energy'].min() - ideal:.1e} J once relaxed")
 
 # %% [markdown]
-# The paper gives no statistics of its data to compare with. `benchmarks/DATA.md` compares schedules at its lattice, Metropolis
-# among them: more sweeps, over-relaxation and a descent that over-shoots each take disorder away. No numbered claim of the paper
-# belongs to this notebook.
+# The paper gives no statistics of its data to compare with. [DATA.md](../benchmarks/DATA.md) compares schedules at its lattice,
+# Metropolis among them: more sweeps, over-relaxation and a descent that over-shoots each take disorder away.
 #
-# ## Look around
-# Scrub through the cooling above.
+# ## Try this
+# Move `frame` through the annealing above: the skyrmions appear at once, then only their order changes.
 
 # %%
 widgets.explorer(lambda frame: plotting.gallery(states[frame][None], [f"T = {temperatures[frame]:.3f} J/$k_B$"], columns=1),
                  frame=range(len(states)))
 
 # %% [markdown]
-# Or cool a lattice with couplings of your own. A moved slider begins anew from random spins; more sweeps are slower cooling. With
-# "drawn" as the boundary, click squares in and out of the sample. Couplings, energies and $k_BT$ are in one unit, called J in
-# the lines below the picture whatever the slider of the exchange says. Colours are those of the figures above.
+# Anneal a lattice with couplings of your own. A moved slider begins anew from random spins; more sweeps mean slower cooling. With
+# "drawn" as the boundary, click squares in and out of the sample. All energies are in one unit, called J below the picture.
+#
+# Next: [what the standard VAE makes of these states](02_beta_sweep.ipynb).
 
 # %%
 widgets.AnnealingExplorer(size=64, J=p.J, D=p.D, B=p.B)

@@ -1,16 +1,28 @@
-"""The claims of Kwon et al., Advanced Science 2021, shortened, with the checks and the verdict of a claim."""
+"""The claims of Kwon et al., Advanced Science 2021, shortened, with the checks and the verdict of a claim.
+
+A check compares one number of every training with a threshold, by Student's t over the trainings: it is met, or not
+met, where the mean lies beyond the threshold by more than the one-sided error at CONFIDENCE, and "not decidable"
+between. So no verdict hangs on a difference that another seed or another processor's rounding would undo.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from evae_core.validation import check_choice, check_list
 
+CONFIDENCE = 0.95
+MET, NOT_MET, OPEN = "met", "not met", "not decidable"
+VERDICTS = ("reproduced", "partly", "not reproduced", "not decidable")
+
 CLAIMS = {
+    "D1": ("1", "it is highly unlikely that the training data hold redundant configurations"),
     "B1": ("2A", "beta 1e-6 to 1e-4: L_RC almost zero, outputs replicate inputs"),
     "B2": ("2A", "L_RC and L_H rise with beta, L_KL falls: the standard VAE's outputs grow less stable"),
     "B3": ("2A, S1", "posterior collapse at beta ~ 1e-2; beyond it every output is the uniform out-of-plane domain"),
@@ -20,6 +32,8 @@ CLAIMS = {
     "G4": ("2B", "a sudden drop of L_H at gamma ~ 1e3 to 1e4 for both betas; L_RC saturates, L_KL grows exponentially"),
     "N1": ("3A", "local-correlation maps grow cleaner with gamma = 0, 1, 100, for X_out and for X'_out"),
     "N2": ("3B", "the theta densities sharpen and their peaks move to zero with gamma, for both"),
+    "N3": ("3", "stabilised states hold no truncated or stretched skyrmions"),
+    "N4": ("3", "with the Hamiltonian stable states are drawn more often"),
     "L1": ("4B", "interpolating lattice <-> interstitial shows an energy barrier; it sharpens with gamma"),
     "L2": ("4B", "the plateaus' energy falls with gamma"),
     "L3": ("4C", "at R = 2 the defect is still there for gamma = 0 and gone for gamma = 100"),
@@ -27,6 +41,7 @@ CLAIMS = {
     "C2": ("5A", "that state is a perfectly ordered skyrmion lattice, lower than every training configuration"),
     "C3": ("5A", "two runs collapse to lattices of different orientation or position and the same energy"),
     "C4": ("5B", "gamma_c depends on beta; small beta too collapses in the end"),
+    "C5": ("5B", "past gamma_c the energy of what is drawn stays the same, the lowest"),
     "S1": ("Note S2", "in square-bounded and wire-shaped samples with open edges the collapse finds the lowest-energy "
                       "state"),
 }
@@ -34,21 +49,93 @@ CLAIMS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One criterion of a claim, and whether it was met.
+    """One criterion of a claim, and the number of every training that decides it.
 
     Attributes
     ----------
-    criterion, measured : text of the criterion, and of what was measured against it.
-    passed : whether it was met.
-    value : number that decided; that of the worst run if there are several.
-    evidence : whether passing is evidence alone.
+    criterion : what is asked for, in words, with its threshold.
+    values : the number of each training. One that is not finite: the training does not show what is looked for.
+    threshold : the check asks for values on one side of it:
+    above : whether that is the upper side.
+    unit : of the values.
+    log : whether the values are positive and scatter by factors; mean and error are then geometric.
+    resolution : what each value is known to apart from its scatter (a grid's half step); a factor's logarithm with log.
+    evidence : whether meeting it is evidence alone. A network that has learned nothing passes "hardly changes".
+    counts : whether it takes part in the verdict; if not, it is only shown.
     """
 
     criterion: str
-    measured: str
-    passed: bool
-    value: float
+    values: tuple[float, ...]
+    threshold: float
+    above: bool
+    unit: str = ""
+    log: bool = False
+    resolution: float = 0.0
     evidence: bool = True
+    counts: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(float(value) for value in self.values))
+        if not self.values:
+            raise ValueError("values must hold one number per training, got none")
+
+    @property
+    def passed(self) -> tuple[bool, ...]:
+        """Whether each training alone lies on the side asked for."""
+        return tuple(math.isfinite(value) and (value > self.threshold if self.above else value < self.threshold)
+                     for value in self.values)
+
+    def _scale(self, value: float) -> float:
+        return math.log(max(value, 1e-300)) if self.log else value
+
+    @property
+    def margin(self) -> tuple[float, float]:
+        """Mean distance beyond the threshold, positive where it is met, and its one-sided error at CONFIDENCE.
+
+        Values that are not finite are left out. One value alone has an error of inf.
+        """
+        sign = 1.0 if self.above else -1.0
+        d = np.array([sign * (self._scale(v) - self._scale(self.threshold)) for v in self.values if math.isfinite(v)])
+        if len(d) < 2:
+            return float(d.mean()) if len(d) else -math.inf, math.inf
+        student = float(stats.t.ppf(CONFIDENCE, len(d) - 1))
+        return float(d.mean()), student * float(d.std(ddof=1)) / math.sqrt(len(d)) + self.resolution
+
+    @property
+    def outcome(self) -> str:
+        """MET, NOT_MET or OPEN."""
+        finite = [math.isfinite(value) for value in self.values]
+        if not any(finite):
+            return NOT_MET if len(finite) > 1 else OPEN
+        mean, error = self.margin
+        if all(finite) and mean > error:
+            return MET
+        if mean < -error or not any(self.passed) and len(finite) > 1 and not all(finite):
+            return NOT_MET
+        return OPEN
+
+    @property
+    def number(self) -> str:
+        """The mean over trainings with its standard error, as text; the values if some are not finite."""
+        values = [value for value in self.values if math.isfinite(value)]
+        power = self.unit.startswith("1e")  # (61 ± 1) × 1e-4 J
+        unit = f" × {self.unit}" if power else f" {self.unit}" if self.unit else ""
+        if not values:
+            return "never"
+        x = np.array([self._scale(value) for value in values])
+        error = float(x.std(ddof=1)) / math.sqrt(len(x)) + self.resolution if len(x) > 1 else math.nan
+        of = "" if len(values) == len(self.values) else f" in {len(values)} of {len(self.values)}"
+        mean = math.exp(x.mean()) if self.log else float(x.mean())
+        if not math.isfinite(error):
+            return f"{mean:.3g}{unit}{of}"
+        if self.log:
+            return f"{mean:.2g}{unit} (× or ÷ {math.exp(error):.2g}){of}"
+        if not error:
+            both = f"{mean:.4g} ± 0"
+        else:  # the error to one digit, the mean as far
+            digits = min(8, -math.floor(math.log10(float(f"{error:.0e}"))))
+            both = f"{round(mean, digits):.{max(0, digits)}f} ± {round(error, digits):.{max(0, digits)}f}"
+        return f"{f'({both})' if power else both}{unit}{of}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +147,8 @@ class Result:
 
     def __post_init__(self) -> None:
         check_choice("id", self.id, CLAIMS)
-        check_list("checks", self.checks, Check)
+        if not any(check.counts for check in check_list("checks", self.checks, Check)):
+            raise ValueError("checks must hold one that counts")
 
     @classmethod
     def parsed(cls, record: dict[str, Any]) -> Result:
@@ -69,32 +157,32 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        if all(check.passed for check in self.checks):
+        """One of VERDICTS.
+
+        "Reproduced" needs every check to be met, "not decidable" that none is refuted. If some are refuted, "partly"
+        needs one that is met and is evidence alone.
+        """
+        counted = [check for check in self.checks if check.counts]
+        outcomes = {check.outcome for check in counted}
+        if outcomes == {MET}:
             return "reproduced"
-        return "partly" if any(check.passed and check.evidence for check in self.checks) else "not reproduced"
+        if NOT_MET not in outcomes:
+            return "not decidable"
+        return "partly" if any(check.outcome == MET and check.evidence for check in counted) else "not reproduced"
+
+    @property
+    def deciding(self) -> Check:
+        """The check on which the verdict hangs: the one farthest from being met, in units of its error."""
+        def distance(check: Check) -> tuple[int, float]:
+            mean, error = check.margin
+            return (NOT_MET, OPEN, MET).index(check.outcome), mean / error if 0 < error < math.inf else mean
+
+        return min((check for check in self.checks if check.counts), key=distance)
 
 
-def over_seeds(cards: Sequence[Sequence[Result]]) -> list[Result]:
-    """Merge the results of several seeds into one result per claim.
-
-    A check is met if every seed meets it. What is measured are the mean and the standard deviation of its number.
-
-    Raises
-    ------
-    ValueError
-        no card, or cards that do not hold the same claims and criteria.
-    """
-    cards = [check_list("cards", card, Result, 0) for card in check_list("cards", cards)]
-    if len({tuple((r.id, *(c.criterion for c in r.checks)) for r in card) for card in cards}) != 1:
-        raise ValueError("cards must be one a seed, all of the same claims and criteria")
-    merged = []
-    for results in zip(*cards, strict=True):
-        checks = []
-        for same in zip(*(result.checks for result in results), strict=True):
-            values = np.array([check.value for check in same])
-            met = sum(check.passed for check in same)
-            spread = f" ± {values.std(ddof=1):.2g}" if len(values) > 1 and np.isfinite(values).all() else ""
-            checks.append(Check(same[0].criterion, f"{values.mean():.4g}{spread} (met by {met} of {len(same)} seeds)",
-                                met == len(same), float(values.mean()), same[0].evidence))
-        merged.append(Result(results[0].id, tuple(checks)))
-    return merged
+def agreement(one: Sequence[Result], other: Sequence[Result]) -> tuple[int, int]:
+    """Return for how many claims two cards give the same verdict, and how many claims both hold."""
+    verdicts = [{result.id: result.verdict for result in check_list(name, card, Result)}
+                for name, card in (("one", one), ("other", other))]
+    both = verdicts[0].keys() & verdicts[1].keys()
+    return sum(verdicts[0][claim] == verdicts[1][claim] for claim in both), len(both)

@@ -9,7 +9,10 @@
     evae ensemble --seeds N --D 0.2:0.4:5 [--scheduler tcp://...]   many sweeps at once, and tables
     evae claims [--preset ...]      the paper's claims, measured: the score card
     evae publish [--preset ...]     copy a finished run to figures/ and data/recorded, checked
-    evae certify [--preset ...]     search for the lowest-energy state of the periodic box, into data/known
+    evae certify STATE.ovf --D .. --B ..   is this state a minimum, and is a lower one known in its box?
+    evae judge FOLDER [--reference ...]    energies, diversity, charge, S(k) of anybody's ensemble of states
+    evae search [--preset ...]      search for the lowest-energy state of the periodic box, into data/known
+    evae study data_order|training_choices [--preset ...]   train what answers one of our questions, into data/known
     evae pack FOLDER [--preset ...] write what a later call elsewhere needs, in files of at most 16 MB
     evae unpack FOLDER              import such a folder into the store
     evae notebooks [--only ...] [--preset ...]   rebuild the .ipynb from the .py, executed
@@ -29,9 +32,11 @@ from pathlib import Path
 from typing import Any
 
 from evae_companion import places
+from evae_companion.cli import certify as certifying
 from evae_companion.cli import cluster as many
 from evae_companion.cli import figures as showing
 from evae_companion.cli import forecast as forecasting
+from evae_companion.cli import judge as judging
 from evae_companion.cli import maintenance, publishing, training
 from evae_companion.cli import preview as previewing
 from evae_companion.cli.errors import Failure, user_errors
@@ -40,7 +45,7 @@ from evae_companion.cli.errors import Failure, user_errors
 
 
 # Commands that run or write files of the repository.
-OF_THE_REPOSITORY = ("preview", "figures", "notebooks", "publish", "certify")
+OF_THE_REPOSITORY = ("preview", "figures", "notebooks", "publish", "search", "study")
 
 
 def main(argv: Sequence[str] | None = None, root: Path | None = None) -> int:
@@ -85,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     preset: dict[str, Any] = {"help": "smoke, laptop, desktop or paper (default: EVAE_PRESET where it is set, else "
-                                      "laptop)"}
+                                      "desktop)"}
     only: dict[str, Any] = {"nargs": "+", "metavar": "NN", "default": [],
                             "help": "numbers of the notebooks to run, instead of all"}
 
@@ -118,6 +123,14 @@ def _parser() -> argparse.ArgumentParser:
     forecasting.options(forecast)
     forecast.set_defaults(run=forecasting.forecast)
 
+    certify = commands.add_parser("certify", help="is a state of yours a minimum, and is a lower one known?")
+    certifying.options(certify)
+    certify.set_defaults(run=certifying.certify)
+
+    judge = commands.add_parser("judge", help="score an ensemble of states of yours, from any source")
+    judging.options(judge)
+    judge.set_defaults(run=judging.judge)
+
     ensemble = commands.add_parser("ensemble", help="train seeds x betas x D x B x sizes, here or on a Dask scheduler")
     ensemble.add_argument("--preset", **preset)
     ensemble.add_argument("--minutes", **minutes)
@@ -134,9 +147,15 @@ def _parser() -> argparse.ArgumentParser:
                          "data/recorded: so that a long run is not lost with its store")
     publish.set_defaults(run=publishing.publish)
 
-    certify = commands.add_parser("certify", help="search the lowest state of a preset, into data/known")
-    certify.add_argument("--preset", **preset)
-    certify.set_defaults(run=maintenance.certify)
+    search = commands.add_parser("search", help="search the lowest state of a preset, into data/known")
+    search.add_argument("--preset", **preset)
+    search.set_defaults(run=maintenance.search)
+
+    study = commands.add_parser("study", help="train what answers one of our questions, for hours, into data/known")
+    study.add_argument("what", choices=["data_order", "training_choices"], help="does the order of the data decide "
+                       "what a model collapses onto; which of the things that we add does the training need")
+    study.add_argument("--preset", **preset)
+    study.set_defaults(run=maintenance.study)
 
     pack = commands.add_parser("pack", help="what a later call on another machine needs, in files of at most 16 MB")
     pack.add_argument("folder", help="where to write them: new, or empty")
@@ -149,7 +168,8 @@ def _parser() -> argparse.ArgumentParser:
 
     notebooks = commands.add_parser("notebooks", help="make the .ipynb anew from the .py, executed")
     notebooks.add_argument("--only", **only)
-    notebooks.add_argument("--preset", help="at which they are executed (default: laptop, whatever EVAE_PRESET says)")
+    notebooks.add_argument("--preset", help="at which they are executed (default: desktop, and laptop for our own, "
+                                            "whatever EVAE_PRESET says)")
     notebooks.set_defaults(run=showing.notebooks)
 
     clean = commands.add_parser("clean", help="remove every artifact of the store")

@@ -14,7 +14,8 @@ from evae_companion.store import deadline
 if TYPE_CHECKING:
     from evae_companion.store.store import Store
 
-DEFAULT_PRESET = "laptop"
+DEFAULT_PRESET = "desktop"
+OWN_PRESET = "laptop"  # of our own notebooks, 08 and on, where the preset is for the paper's alone
 TIME_IS_OVER = 3  # exit code
 COMPLETE = "complete.json"  # lists the notebooks that earlier calls of an unfinished run completed
 
@@ -79,13 +80,14 @@ def say_what_was_done(store: Store, before: set[str]) -> None:
             print(f"  {deadline.describe(spec)}")
 
 
-def print_card(folder: Path, head: str = "") -> int:
-    """Print the score card of the claims in ``folder`` after ``head``, and write it there."""
+def print_card(folder: Path, preset: str, head: str = "") -> int:
+    """Print the score card of a preset's claims in ``folder`` after ``head``, and write it there."""
     from evae_companion import claims
+    from evae_companion.presets import PRESETS
     from evae_companion.store.serialization import atomic_write
 
     try:
-        card = head + claims.card(folder)
+        card = head + claims.card(folder, small=PRESETS[preset].small)
     except ValueError as error:  # a damaged record of claims
         raise Failure(str(error)) from error
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from evae_companion.cli import notebook_runner
 from evae_companion.cli.errors import (
     COMPLETE,
     DEFAULT_PRESET,
+    OWN_PRESET,
     TIME_IS_OVER,
     Failure,
     chosen_preset,
@@ -27,20 +28,36 @@ FEW_STEPS = 1000  # up to this number, at the smallest preset, the notebooks mak
 
 
 def figures(arguments: Namespace, root: Path) -> int:
-    """Run the notebooks, at most until the deadline, and print the score card."""
+    """Run the notebooks, at most until the deadline, and print the score card.
+
+    All of them at a preset for the paper's notebooks alone: our own are then run at OWN_PRESET, after the others.
+    """
     preset = chosen_preset(arguments.preset)
     paths = (notebook_runner.sources(root, arguments.only) if arguments.only
              else notebook_runner.notebooks_of(root, preset, arguments.all))
+    own = [path for path in notebook_runner.sources(root, []) if path not in paths] if arguments.all else []
     if arguments.list:
-        for path in paths:
+        for path in (*paths, *own):
             print(f"{path.stem:<26}{notebook_runner.title(path)}".rstrip())
         return 0
+    runs = {preset: paths} | ({OWN_PRESET: own} if own else {})
+    until = deadline_in(arguments.minutes)
+    for name, of_it in runs.items():
+        if code := _run_at(name, of_it, until, arguments, root):
+            return code
+    for name, of_it in runs.items():  # all are complete: the next call is a new run
+        _forget(root / "build" / name / COMPLETE, of_it)
+    return 0
+
+
+def _run_at(preset: str, paths: list[Path], until: str | None, arguments: Namespace, root: Path) -> int:
+    """Run notebooks at one preset, at most ``until`` the deadline; return 0, or TIME_IS_OVER."""
     from evae_companion import bundle  # here: --list answers at once
 
     folder = _folder(preset)
     for path in paths:
         notebook_runner.check_parameter(path)
-    settings = {places.RECORDED: "off", preview.ENV: None, deadline.ENV: deadline_in(arguments.minutes)}
+    settings = {places.RECORDED: "off", preview.ENV: None, deadline.ENV: until}
     if arguments.minutes is None:
         (root / "build" / preset / COMPLETE).unlink(missing_ok=True)
         with notebook_runner.kernel_environment(preset, settings):
@@ -49,10 +66,10 @@ def figures(arguments: Namespace, root: Path) -> int:
                     bundle.train_all(preset, FEW_STEPS)
             for path in paths:
                 _run(path, root, preset)
-        return print_card(folder)
+        return print_card(folder, preset)
     with notebook_runner.kernel_environment(preset, settings):
         over = _in_a_box(paths, root / "build" / preset, root, preset, arguments.minutes, train=not arguments.only)
-    return over or print_card(folder)
+    return over or print_card(folder, preset)
 
 
 def _run(path: Path, root: Path, preset: str) -> None:
@@ -115,9 +132,17 @@ def _in_a_box(paths: list[Path], built: Path, root: Path, preset: str, minutes: 
             return TIME_IS_OVER
         done[path.stem] = stamps[path.stem]
         write_json(built / COMPLETE, done)
-    write_json(built / COMPLETE, {name: stamp for name, stamp in done.items() if name not in stamps})
     say_what_was_done(store, before)
     return 0
+
+
+def _forget(complete: Path, paths: list[Path]) -> None:
+    """Remove notebooks from the file ``complete``, if there is one."""
+    from evae_companion.store.serialization import read_json, write_json
+
+    if complete.is_file():
+        names = {path.stem for path in paths}
+        write_json(complete, {name: stamp for name, stamp in read_json(complete).items() if name not in names})
 
 
 def _digest(*paths: Path) -> str:
@@ -131,7 +156,7 @@ def claims(arguments: Namespace, root: Path) -> int:
     if not folder.is_dir():
         raise Failure(f"nothing is measured yet at preset {preset!r}: {folder} does not exist; "
                       f"run evae figures --preset {preset}")
-    return print_card(folder)
+    return print_card(folder, preset)
 
 
 def notebooks(arguments: Namespace, root: Path) -> int:
@@ -141,10 +166,10 @@ def notebooks(arguments: Namespace, root: Path) -> int:
 
     built = root / "build" / "notebooks"
     built.mkdir(parents=True, exist_ok=True)
-    preset = arguments.preset or DEFAULT_PRESET
     settings = {places.RECORDED: "off", preview.ENV: None, deadline.ENV: None}
-    with notebook_runner.kernel_environment(chosen_preset(preset), settings):
-        for path in notebook_runner.sources(root, arguments.only):
+    for path in notebook_runner.sources(root, arguments.only):
+        at = DEFAULT_PRESET if path.stem[:2] <= notebook_runner.LAST_OF_THE_PAPER else OWN_PRESET
+        with notebook_runner.kernel_environment(chosen_preset(arguments.preset or at), settings):
             source, target = path.with_suffix(".py"), path.with_suffix(".ipynb")
             if not source.is_file():
                 raise Failure(f"{target.name} has no source {source.name} beside it; "

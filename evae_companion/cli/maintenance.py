@@ -1,4 +1,4 @@
-"""Commands that manage computed results: pack, unpack, certify, clean, info."""
+"""Commands that manage computed results: pack, unpack, search, clean, info."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def unpack(arguments: Namespace, root: Path) -> int:
     return 0
 
 
-def certify(arguments: Namespace, root: Path) -> int:
+def search(arguments: Namespace, root: Path) -> int:
     """Search for the lowest-energy state of a preset's periodic box; print the candidates and write data/known."""
     from evae_companion import publish
     from evae_companion.data_specs import data_spec
-    from evae_companion.experiments.ground_state import cached_candidates, search_of
+    from evae_companion.experiments.ground_state import cached_candidates, search_of, spec
     from evae_companion.presets import PRESETS
     from evae_companion.store.store import Store
 
@@ -48,7 +48,23 @@ def certify(arguments: Namespace, root: Path) -> int:
         for number, c in enumerate(result.candidates, 1):
             print(f"{number:3d}  {c.energy:.9f} J  charge {round(c.charge, 2) + 0.0:7.2f}  torque {c.torque:.1e} J  "
                   f"found {c.found:4d} times  {c.kind}: {c.description}")
-        for line in publish.record_known(preset, Store()):
+        for line in publish.record_known(preset, Store(), spec(data.hamiltonian, data.shape, search_of(preset))):
+            print(line)
+    return 0
+
+
+def study(arguments: Namespace, root: Path) -> int:
+    """Train what answers one question of ours, which no run of the notebooks trains, and write it into data/known."""
+    from evae_companion import publish
+    from evae_companion.experiments import data_order, training_choices
+    from evae_companion.presets import PRESETS
+    from evae_companion.store.store import Store
+
+    preset = PRESETS[chosen_preset(arguments.preset)]
+    module = {"data_order": data_order, "training_choices": training_choices}[arguments.what]
+    with user_errors():
+        module.run(preset, report=print)
+        for line in publish.record_known(preset, Store(), module.spec(preset)):
             print(line)
     return 0
 

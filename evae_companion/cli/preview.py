@@ -53,8 +53,8 @@ def show(arguments: Namespace, root: Path) -> int:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     for preset, place in used.items():
-        print_card(built / preset, f"**Recorded** on {preview.made(place)} at preset {preset} ({_short(place, root)}): "
-                                   "nothing was trained or measured for this card.\n\n")
+        print_card(built / preset, preset, f"**Recorded** on {preview.made(place)} at preset {preset} "
+                   f"({_short(place, root)}): nothing was trained or measured for this card.\n\n")
     return 0
 
 

@@ -65,6 +65,7 @@ def _contents(preset: str, root: Path, made: Path, target: Path) -> tuple[dict[s
     The latter are figures that not every run makes, and this one did not. Raises Failure if a file is missing.
     """
     from evae_companion import claims
+    from evae_companion.presets import PRESETS
 
     figures, claimed = saved(root, preset)
     files = {f"claims/{name}.json": made / "claims" / f"{name}.json" for name in claimed}
@@ -79,7 +80,8 @@ def _contents(preset: str, root: Path, made: Path, target: Path) -> tuple[dict[s
     if missing := [name for name, path in files.items() if not path.is_file()]:
         raise Failure(f"the run in {made} is not complete: {len(missing)} files missing, first {missing[0]}; "
                       f"run evae figures --all --preset {preset}")
-    return {name: path.read_bytes() for name, path in files.items()} | {CARD: claims.card(made).encode()}, unchanged
+    card = claims.card(made, PRESETS[preset].small).encode()
+    return {name: path.read_bytes() for name, path in files.items()} | {CARD: card}, unchanged
 
 
 def _replace(folder: Path, contents: dict[str, bytes]) -> None:

@@ -27,9 +27,10 @@ def small_data(p: RunPreset, D: float, B: float, size: int | None = None, seed: 
 
 
 def to_collapse(p: RunPreset, beta: float, seed: int = 0, gammas: Sequence[float] = GAMMAS) -> list[Stage]:
-    """Return the gamma sweep: gamma = 0 from random weights, then ``gammas`` of ``phase_steps`` each."""
-    rungs = [(beta, 0.0, p.phase_first), *((beta, gamma, p.phase_steps) for gamma in gammas)]
-    return chained(rungs, replace(p, collapse_rate=p.phase_rate, settled_rate=p.phase_rate), seed)
+    """Return the gamma sweep: gamma = 0 from random weights, then ``gammas`` of ``phase_steps`` each, at phase_rate."""
+    (first,) = chained([(beta, 0.0, p.phase_first)], p, seed)
+    rungs = [(beta, gamma, p.phase_steps) for gamma in gammas]
+    return [first, *chained(rungs, replace(p, learning_rate=p.phase_rate), seed, first)]
 
 
 def to_posterior_collapse(p: RunPreset, beta: float, seed: int = 0, betas: Sequence[float] = BETAS) -> list[Stage]:

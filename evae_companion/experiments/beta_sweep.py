@@ -30,7 +30,7 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
     Returns
     -------
     given : (3, N, N), the validation state.
-    x_out, generated : (betas, 3, N, N), its reconstructions and the generated states.
+    x_out, generated : (betas, 3, N, N), its reconstructions, z drawn from the posterior, and the generated states.
 
     All are unit spins, stored in half precision.
     """
@@ -40,7 +40,8 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
         models = [trained.model(device) for trained in run]
         save_arrays(folder / "outputs_states.npz", {
             "given": result_cache.as_half(given[0]),
-            "x_out": result_cache.as_half(torch.cat([result_cache.reconstruct(model, given) for model in models])),
+            "x_out": result_cache.as_half(torch.cat([result_cache.reconstruct(model, given, seed=1)
+                                                     for model in models])),
             "generated": result_cache.as_half(torch.cat([result_cache.generate(model, 1, seed=1)
                                                          for model in models]))})
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from evae_companion import training_plans as plans
 from evae_companion.analysis.samplers import EnergyTrace, annealings, decoded, tempering
-from evae_companion.data_specs import DataSpec, confined_spec, data_spec, ordered_schedule
+from evae_companion.data_specs import confined_spec, ordered_schedule
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import best_stage, cached_candidates, search_of
 from evae_companion.presets import RunPreset
@@ -33,18 +33,12 @@ FOUND = 1e-6  # E/N, J: a state less than this above the best known counts as th
 SEED = 11  # differs from the seed of the search: the compared methods must not share its random numbers
 
 
-def samples(p: RunPreset) -> dict[str, tuple[DataSpec, dict[str, list[Stage]]]]:
-    """Return the periodic box, the largest open square and the wire, each with its data set and its trainings.
-
-    Returns
-    -------
-    {sample: (data set, {training: stages})}
-    """
+def samples(p: RunPreset) -> dict[str, dict[str, plans.Sweep]]:
+    """Return the trainings {name: sweep} of the periodic box, of the largest open square and of the wire."""
     square, wire = p.confined[-2:]
-    confined = {"seed 0": confined_stages(p, plans.BETA)}
-    return {f"periodic {p.size} x {p.size}": (data_spec(p), plans.collapsing(p)),
-            f"square {square[0]} x {square[1]}": (confined_spec(p, square), confined),
-            f"wire {wire[0]} x {wire[1]}": (confined_spec(p, wire), confined)}
+    return {f"periodic {p.size} x {p.size}": plans.collapsing(p)} | {
+        f"{kind} {shape[0]} x {shape[1]}": {"seed 0": (confined_stages(p, plans.BETA), confined_spec(p, shape))}
+        for kind, shape in (("square", square), ("wire", wire))}
 
 
 def _spent(trained: TrainedStage, store: Store) -> tuple[float, float]:
@@ -75,22 +69,24 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
     ladder : {"temperatures" (J/k_B), "rates"} of the parallel tempering.
     training : {name: seconds}.
     """
-    return {name: _one(p, name, data, ladders, device, report) for name, (data, ladders) in samples(p).items()}
+    return {name: _one(p, name, ladders, device, report) for name, ladders in samples(p).items()}
 
 
-def _one(p: RunPreset, name: str, data: DataSpec, ladders: dict[str, list[Stage]], device: str,
+def _one(p: RunPreset, name: str, ladders: dict[str, plans.Sweep], device: str,
          report: result_cache.Report) -> SimpleNamespace:
+    data = next(iter(ladders.values()))[1]
     H, shape, store = data.hamiltonian, data.shape, Store()
     best = cached_candidates(H, shape, search_of(p, H.periodic), device).best.energy
     fast = replace(ordered_schedule(p), T_start=1.0)
     slow = Schedule(T_start=1.0, sweeps=p.rival_sweeps)
     spec = {"kind": "budget", "version": VERSION, "annealer": ALGORITHM, "device": device, "samples": p.samples,
-            "last": [stage_spec(stages[-1], data) for stages in ladders.values()], "runs": p.rival_runs,
+            "last": [stage_spec(stages[-1], of) for stages, of in ladders.values()], "runs": p.rival_runs,
             "slow": p.rival_sweeps, "tempering": [p.tempering_runs, p.tempering_sweeps, *TEMPERED], "seed": SEED,
             "warm": True}
 
     def make(folder: Path) -> None:
-        climbed = train_sweeps(list(ladders.values()), data, device=device, report=report)
+        climbed = train_sweeps([stages for stages, _ in ladders.values()], [of for _, of in ladders.values()],
+                               device=device, report=report)
         begin = time.perf_counter()
         annealings(H, shape, 1, fast, "", SEED, device)  # not timed, because the first call also loads the kernels
         traces = annealings(H, shape, p.rival_runs, fast, "annealing, fast", SEED, device)

@@ -15,42 +15,34 @@ from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache, stage_table
 from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
-from evae_companion.store.store import Store
 from evae_companion.sweeps import models, train_sweeps
 from evae_companion.trained import TrainedStage, history_table, stage_spec
 from evae_core.observables import defects, kspace_mse, skyrmion_centres, topological_charge
-from evae_core.textures import relax, skyrmion_lattice
+from evae_core.textures import relax
 
-MEASURES = ("kspace_mse", "kspace_mse_complex", "energy_per_spin", *stage_table.COLUMNS)
+MEASURES = ("kspace_mse", "kspace_mse_complex", "data_kspace_mse", "energy_per_spin", *stage_table.COLUMNS)
 
 
 def spec(p: RunPreset) -> dict[str, Any]:
     """Return the cache key of :func:`run`."""
     # The spec of a last stage contains the specs of all earlier ones.
-    last = [stage_spec(run[-1], data_spec(p)) for run in plans.collapsing(p).values()]
+    last = [stage_spec(run[-1], data) for run, data in plans.collapsing(p).values()]
     return {"kind": "collapse", "version": result_cache.VERSION, "last": last, "samples": p.samples}
 
 
-def ideal_lattice(data: DataSpec) -> torch.Tensor:
-    """Return the best commensurate skyrmion lattice found, (3, Ny, Nx), cached in the store."""
-    def make(folder: Path) -> None:
-        save_arrays(folder / "lattice.npy", skyrmion_lattice(data.hamiltonian, data.shape).numpy())
-
-    return torch.from_numpy(load_arrays(Store().get(result_cache.system("lattice", data), make) / "lattice.npy"))
-
-
 def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
-    """Generate states along the gamma sweeps of both betas, and of the other trainings at the first beta.
+    """Generate states along the gamma sweeps of all trainings at both betas.
 
     Returns
     -------
     runs : {name: {column: (stages,)}}, with kspace_mse, kspace_mse_complex, energy_per_spin (mean, J), and all of
-        :func:`~evae_companion.experiments.stage_table.columns`.
-    data : of the training data: energy_min, energy_mean, energy_max (J per spin), rest_min (the lowest relaxed energy),
-        kspace_mse, kspace_mse_complex.
+        :func:`~evae_companion.experiments.stage_table.columns`; data_kspace_mse, a number.
+    data : of the first training's data: energy_min, energy_mean, energy_max (J per spin), rest_min (the lowest relaxed
+        energy), kspace_mse, kspace_mse_complex.
     ideal : energy (J per spin) and charge of the best commensurate lattice.
     final : {name: dict} of the states generated at the largest gamma: their mean energy (J per spin), and relaxed
-        energy, skyrmions, defects and charge of the state of median energy.
+        energy, skyrmions, defects and charge of the state of median energy; best_data, E/N (J) of the lowest training
+        configuration.
     twins : names of the trainings at the first beta.
     distances : (twins, twins), squared chord per spin between their states of median energy.
     shown : gammas whose states are stored.
@@ -63,9 +55,10 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
     twins = [name for name in ladders if name.startswith(f"β = {p.gamma_betas[0]:g},")]
 
     def make(folder: Path) -> None:
-        runs = train_sweeps(list(ladders.values()), data, device=device, report=report)
+        runs = train_sweeps([run for run, _ in ladders.values()], [of for _, of in ladders.values()], device=device,
+                            report=report)
         climbed = dict(zip(ladders, runs, strict=True))
-        lattice, train = ideal_lattice(data), load_data(data, device=device, report=report).train
+        lattice, train = result_cache.ideal_lattice(data), load_data(data, device=device, report=report).train
         energy, few = train.statistics["energy"], train[:min(100, len(train))]
         H = data.hamiltonian
         final, last = zip(*(final_state(run[-1], p.samples, device) for run in climbed.values()), strict=True)
@@ -77,10 +70,13 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
                      "kspace_mse": kspace_mse(few), "kspace_mse_complex": kspace_mse(few, complex=True)},
             "ideal": {"energy": float(H.energy_per_spin(lattice.double())),
                       "charge": float(topological_charge(lattice))},
-            "final": dict(zip(climbed, final, strict=True)), "distances": distances.tolist()})
+            "final": {name: numbers | best_of(run[-1].data, device)
+                      for (name, run), numbers in zip(climbed.items(), final, strict=True)},
+            "distances": distances.tolist()})
         columns = {name: history_table(run) | stage_table.columns(run) for name, run in climbed.items()}
-        for measured in columns.values():
+        for name, measured in columns.items():
             measured["energy_per_spin"] = measured["energy_generated"]
+            measured["data_kspace_mse"] = np.full(len(climbed[name]), measured["data_kspace_mse"])
         save_table(folder / "collapse.csv", {
             "run": np.concatenate([[name] * len(run) for name, run in climbed.items()]),
             **{key: np.concatenate([columns[name][key] for name in climbed]) for key in MEASURES}})
@@ -93,10 +89,12 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
     folder, is_recorded = result_cache.get(p, spec(p), make, report)
     columns, states = load_table(folder / "collapse.csv"), load_arrays(folder / "collapse_states.npz")
     numbers = read_json(folder / "collapse.json")
-    first = list(ladders.values())[0][-1]
+    first, runs = next(iter(ladders.values()))[0][-1], {}
+    for name in ladders:
+        runs[name] = {key: columns[key][columns["run"] == name] for key in MEASURES}
+        runs[name]["data_kspace_mse"] = float(runs[name]["data_kspace_mse"][0])
     return SimpleNamespace(
-        **numbers | {"distances": np.array(numbers["distances"])}, shown=shown, twins=twins,
-        runs={name: {key: columns[key][columns["run"] == name] for key in MEASURES} for name in ladders},
+        **numbers | {"distances": np.array(numbers["distances"])}, shown=shown, twins=twins, runs=runs,
         states=dict(zip(twins, result_cache.as_spins(states["states"]), strict=True)),
         last=dict(zip((*ladders, "best commensurate lattice"), result_cache.as_spins(states["last"]), strict=True)),
         model=models(p, [first], data, is_recorded, device, report)[0])
@@ -111,5 +109,10 @@ def final_state(trained: TrainedStage, samples: int, device: str) -> tuple[dict[
     centres = skyrmion_centres(state)
     return {"gamma": trained.stage.gamma, "energy": float(energies.mean()),
             "relaxed": float(H.energy_per_spin(relax(H, state).double())), "skyrmions": len(centres),
-            "defects": defects(centres, shape) if len(centres) else 1.0, "charge": float(topological_charge(state))
-            }, state
+            "defects": defects(centres, shape) if len(centres) else 1.0,
+            "charge": float(topological_charge(state))}, state
+
+
+def best_of(data: DataSpec, device: str) -> dict[str, float]:
+    """Return best_data, E/N (J) of the lowest training configuration."""
+    return {"best_data": float(load_data(data, device=device).train.statistics["energy"].min())}

@@ -18,7 +18,6 @@ from evae_companion.analysis.linear_theory import beta_c, spectrum
 from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
-from evae_companion.experiments.collapse import ideal_lattice
 from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import read_json, write_json
 from evae_companion.store.store import Store
@@ -44,7 +43,7 @@ def linear(data: DataSpec, device: str = "auto", report: result_cache.Report | N
     beta_c : 2 lambda_1 / N.
     """
     def make(folder: Path) -> None:
-        train, lattice = load_data(data, device=device, report=report).train, ideal_lattice(data)
+        train, lattice = load_data(data, device=device, report=report).train, result_cache.ideal_lattice(data)
         spins, H, sites = train[:USED], data.hamiltonian, data.hamiltonian.sites(data.shape)
         values = spectrum(spins)
         per_spin = np.array([float(train.statistics["energy"].mean()), float(H.energy_per_spin(lattice.double()))])
@@ -84,14 +83,12 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
     betas : tables of the beta sweeps, one per seed.
     gammas : {beta: tables of the gamma sweeps, one per seed}.
     cooled : {heat-bath sweeps: (table, theory)}, for the data sets of other excess energy.
-    theory : of the preset's own data (:func:`linear`).
+    theory : of the first training's data (:func:`linear`).
     """
-    data, (one, two) = data_spec(p), p.gamma_betas
+    data = data_spec(p)
     jobs: dict[tuple[Any, int], tuple[list[Stage], DataSpec]] = {
-        ("beta", seed): (stage_schedule(p, seed=seed), data) for seed in range(p.seeds)}
-    jobs |= {(one, seed): (stage_schedule(p, one, seed), data) for seed in range(p.seeds)}
-    jobs |= {(two, seed): (stage_schedule(p, two, seed, None if seed == 0 else plans.SHORT), data)
-             for seed in range(p.seeds)}
+        (beta or "beta", seed): (stage_schedule(p, beta, seed), data_spec(p, seed))
+        for beta in (None, *p.gamma_betas) for seed in range(p.seeds)}
     jobs |= {(beta, 0): (stage_schedule(p, beta, 0, plans.SHORT), data) for beta in p.critical_betas}
     small = cooled(p)
     jobs |= {("cooled", sweeps): (stages, spec) for sweeps, (spec, stages) in small.items()}

@@ -33,6 +33,7 @@ from evae_core.hamiltonian import Hamiltonian
 
 VERSION = 1  # raise when a change of the search changes its results
 STATE = "certificate_state.npy"
+SEED = 1000  # of the searches: far from those of the data sets, which begin at 0
 SAME = 1e-6  # E/N, J: a state this close to the best candidate counts as that state
 
 
@@ -40,8 +41,10 @@ def search_of(p: RunPreset, periodic: bool = True) -> Search:
     """Return the length of the search in a preset's periodic box, or in one of its many open samples."""
     schedule = Schedule(T_start=1.0, sweeps=p.search_sweeps)
     if periodic:
-        return Search(p.search_anneals, schedule, p.search_rounds, p.search_kicks, keep=p.search_keep)
-    return Search(p.strip_anneals, schedule, p.strip_rounds, p.search_kicks, keep=max(1, p.search_keep // 2))
+        return Search(p.search_anneals, schedule, p.search_rounds, p.search_kicks, keep=p.search_keep,
+                      seed=SEED)
+    return Search(p.strip_anneals, schedule, p.strip_rounds, p.search_kicks, keep=max(1, p.search_keep // 2),
+                  seed=SEED)
 
 
 def spec(H: Hamiltonian, shape: Sequence[int], search: Search) -> dict[str, Any]:
@@ -85,9 +88,9 @@ def known_best(p: RunPreset) -> tuple[GroundStateCandidates, str] | None:
     known = _load(data_spec(p).hamiltonian, folder)
     if entry["spec"]["hamiltonian"] != known.H.spec() or entry["spec"]["shape"] != [p.size, p.size]:
         raise ValueError(f"the record {folder} is of another system than preset {p.name}; "
-                         f"run evae certify --preset {p.name}")
+                         f"run evae search --preset {p.name}")
     return known, (f"RECORDED, not computed here: {entry['created'][:10]}, {entry['wall_seconds']:.0f} s with torch "
-                   f"{entry['versions']['torch']}, evae certify --preset {p.name}")
+                   f"{entry['versions']['torch']}, evae search --preset {p.name}")
 
 
 def best_stage(climbed: list[TrainedStage]) -> TrainedStage:
@@ -114,7 +117,7 @@ def gaps(p: RunPreset, device: str = "auto", report: result_cache.Report = print
         * torque (J), charge : of that lowest state;
         * share : of the states that relax to within 1e-6 J of the best candidate;
         * samples : number of generated states.
-    data_share : share of the training states that already are that candidate.
+    data_share : share of the first training's states that already are that candidate.
     state : {run: (3, N, N)}, the lowest relaxed state of the best stage.
     """
     data, ladders = data_spec(p), plans.collapsing(p)
@@ -122,7 +125,8 @@ def gaps(p: RunPreset, device: str = "auto", report: result_cache.Report = print
     known = cached_candidates(H, shape, search_of(p), device, report)
 
     def make(folder: Path) -> None:
-        climbed = train_sweeps(list(ladders.values()), data, device=device, report=report)
+        climbed = train_sweeps([run for run, _ in ladders.values()], [of for _, of in ladders.values()], device=device,
+                               report=report)
         rows, states = [], []
         for run, stages in zip(ladders, climbed, strict=True):
             for name, trained in (("last", stages[-1]), ("best", best_stage(stages))):
@@ -143,7 +147,7 @@ def gaps(p: RunPreset, device: str = "auto", report: result_cache.Report = print
                                           "data_share": float((energy < known.best.energy + SAME).mean())})
         save_arrays(folder / "gaps_states.npy", result_cache.as_half(torch.stack(states)))
 
-    last = [stage_spec(stages[-1], data) for stages in ladders.values()]
+    last = [stage_spec(stages[-1], of) for stages, of in ladders.values()]
     folder = Store().get({"kind": "gaps", "version": VERSION, "last": last, "samples": p.samples,
                           "certificate": spec(H, shape, search_of(p))}, make)
     states = result_cache.as_spins(np.asarray(load_arrays(folder / "gaps_states.npy")))

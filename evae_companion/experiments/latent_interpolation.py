@@ -26,13 +26,20 @@ from evae_core.observables import topological_charge
 from evae_core.textures import interstitial_pair
 from evae_core.training.stages import Stage
 
-PLACES = 8  # positions in the box that are tried, since no network here is exactly translation invariant
-FRAMED = (0.0, 100.0)  # gammas whose frames are shown
+PLACES = 8  # positions of the defect in the box: no network here is exactly translation invariant
+FRAMED = (0.0, 100.0)  # gammas whose frames are shown, and which trainings other than the first compare
+OF_PATH = ("height", "width", "start", "end", "extra", "change")  # measures of one path
 
 
-def spec(p: RunPreset, beta: float, seed: int = 0, gammas: tuple[float, ...] = plans.WALK) -> dict[str, Any]:
+def gammas_of(seed: int) -> tuple[float, ...]:
+    """Return the gammas of the paths of a training: of the first all, of the others two, as mapping takes long."""
+    return FRAMED if seed else plans.WALK
+
+
+def spec(p: RunPreset, beta: float, seed: int = 0, data: DataSpec | None = None) -> dict[str, Any]:
     """Return the cache key of :func:`run`."""
-    stages = [stage_spec(stage, data_spec(p)) for stage in plans.compared(p, beta, gammas, seed)]
+    gammas = gammas_of(seed)
+    stages = [stage_spec(stage, data or data_spec(p, seed)) for stage in plans.compared(p, beta, gammas, seed)]
     return {"kind": "walk", "version": result_cache.VERSION, "stages": stages, "invert_steps": p.invert_steps,
             "places": PLACES, "K": K_STEPS}
 
@@ -54,10 +61,11 @@ def places(p: RunPreset) -> list[tuple[int, int]]:
     return [(int(y), int(x)) for y, x in (rng.integers(0, p.size, 2) for _ in range(PLACES))]
 
 
-def inverse_spec(p: RunPreset, stage: Stage) -> dict[str, Any]:
+def inverse_spec(p: RunPreset, stage: Stage, data: DataSpec | None = None) -> dict[str, Any]:
     """Return the cache key of the inverse mapping by one network."""
-    return {"kind": "inverse", "version": result_cache.VERSION, "stage": stage_spec(stage, data_spec(p)),
-            "steps": p.invert_steps, "places": [list(place) for place in places(p)]}
+    return {"kind": "inverse", "version": result_cache.VERSION,
+            "stage": stage_spec(stage, data or data_spec(p, stage.seed)), "steps": p.invert_steps,
+            "places": [list(place) for place in places(p)]}
 
 
 def _inverse(p: RunPreset, stage: Stage, data: DataSpec, device: str, report: result_cache.Report) -> dict[str, Any]:
@@ -71,56 +79,65 @@ def _inverse(p: RunPreset, stage: Stage, data: DataSpec, device: str, report: re
             "z": inverse.z.cpu().numpy(), "error": inverse.error.numpy(), "steps": np.array(inverse.steps),
             "saturated": np.array(inverse.saturated)})
 
-    return load_arrays(Store().get(inverse_spec(p, stage), make) / "inverse.npz")
+    return load_arrays(Store().get(inverse_spec(p, stage, data), make) / "inverse.npz")
 
 
 def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: result_cache.Report = print,
-        seed: int = 0, gammas: tuple[float, ...] = plans.WALK, networks: bool = True) -> SimpleNamespace:
+        seed: int = 0, networks: bool = True, data: DataSpec | None = None) -> SimpleNamespace:
     """Decode the path z(k) from the interstitial (k = 0) to the lattice (k = K), and measure its energy and charge.
 
-    Of 8 positions in the box each network uses the one that it reproduces best.
+    The defect is put at 8 positions in the box. What is measured is kept of all of them; a profile and frames are
+    shown of the one that a network reproduces best.
 
     Parameters
     ----------
-    gammas : of the networks that are used; they begin with 0 and contain 100.
-    seed : of their training.
+    seed : of their training and its data.
     networks : whether to load those that ``frame`` needs.
+    data : other than the preset's.
 
     Returns
     -------
-    gammas : as given.
+    gammas : of :func:`gammas_of`.
     energy, charge : of the two textures, {name: number}.
     place : {gamma: (rows, columns)}, the shift of the textures.
     error, steps, saturated : {gamma: value} of the mapping; error is the squared chord per spin of the interstitial
         and of the lattice.
     profile, charges : {gamma: (K + 1,)}, E/N (J) and charge along the path.
+    paths : {name of OF_PATH: (gammas, places)}, see :func:`of_path`.
     ends : {gamma: (2, 3, N, N)}, decoded from z(0) and z(K) and shifted back.
     lattice, interstitial : (3, N, N).
     frame : frame(gamma, k), the state at step k for gamma = 0 and 100, shifted back.
     """
-    data, stages = data_spec(p), plans.compared(p, beta, gammas, seed)
+    gammas = gammas_of(seed)
+    data, stages = data or data_spec(p, seed), plans.compared(p, beta, gammas, seed)
     H = data.hamiltonian
 
     def make(folder: Path) -> None:
         mapped = [_inverse(p, stage, data, device, report) for stage in stages]
         names = dict(zip(("lattice", "interstitial"), pair(data), strict=True))
-        numbers: dict[str, Any] = {"gammas": gammas, "place": [], "error": [], "steps": [], "saturated": [],
-                   "energy": {name: float(H.energy_per_spin(s.double())) for name, s in names.items()},
-                   "charge": {name: float(topological_charge(s)) for name, s in names.items()}}
+        numbers: dict[str, Any] = {
+            "gammas": gammas, "place": [], "error": [], "steps": [], "saturated": [],
+            "paths": {name: [] for name in OF_PATH},
+            "energy": {name: float(H.energy_per_spin(s.double())) for name, s in names.items()},
+            "charge": {name: float(topological_charge(s)) for name, s in names.items()}}
         table: dict[str, np.ndarray] = {"k": np.arange(K_STEPS + 1)}
         ends, z = [], []
         climbed = train_stages(stages, data, device=device, report=report)
         for g, inverse, trained in zip(gammas, mapped, climbed, strict=True):
             both = np.stack((inverse["error"][:PLACES], inverse["error"][PLACES:]))
-            best = int(both.sum(0).argmin())
-            model = trained.model(device)
-            z.append(torch.from_numpy(inverse["z"][[best, PLACES + best]]))
-            path = interpolate(model, *z[-1].to(next(model.parameters()).device))
-            table[f"E/N (J), gamma {g:g}"] = H.energy_per_spin(path.double()).numpy()
-            table[f"charge, gamma {g:g}"] = topological_charge(path).numpy()
-            place = places(p)[best]
-            ends.append(path[[0, -1]].roll([-d for d in place], (-2, -1)))
-            for name, value in (("place", place), ("error", both[:, best].tolist()),
+            best, model, measured = int(both.sum(0).argmin()), trained.model(device), []
+            for number, place in enumerate(places(p)):
+                pair_z = torch.from_numpy(inverse["z"][[number, PLACES + number]])
+                path = interpolate(model, *pair_z.to(next(model.parameters()).device))
+                energy, charge = H.energy_per_spin(path.double()).numpy(), topological_charge(path).numpy()
+                measured.append(of_path(energy, charge))
+                if number == best:
+                    z.append(pair_z)
+                    table |= {f"E/N (J), gamma {g:g}": energy, f"charge, gamma {g:g}": charge}
+                    ends.append(path[[0, -1]].roll([-d for d in place], (-2, -1)))
+            for name in OF_PATH:
+                numbers["paths"][name].append([of_one[name] for of_one in measured])
+            for name, value in (("place", places(p)[best]), ("error", both[:, best].tolist()),
                                 ("steps", int(inverse["steps"])), ("saturated", bool(inverse["saturated"]))):
                 numbers[name].append(value)
         write_json(folder / "interpolation.json", numbers)
@@ -129,7 +146,7 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
             "z": torch.stack(z).numpy(), "ends": result_cache.as_half(torch.stack(ends)),
             **{name: result_cache.as_half(spins) for name, spins in names.items()}})
 
-    folder, is_recorded = result_cache.get(p, spec(p, beta, seed, gammas), make, report)
+    folder, is_recorded = result_cache.get(p, spec(p, beta, seed, data), make, report)
     numbers, table = read_json(folder / "interpolation.json"), load_table(folder / "interpolation.csv")
     states = load_arrays(folder / "interpolation_states.npz")
     by_gamma = {name: dict(zip(gammas, numbers.pop(name), strict=True))
@@ -152,15 +169,29 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
         **{name: result_cache.as_spins(half) for name, half in states.items()})
 
 
-def measures(result: SimpleNamespace) -> dict[str, Any]:
-    """Return the arguments of ``claims.latent_interpolation`` from the result of :func:`run`."""
-    read = {g: barrier(result.profile[g]) for g in result.gammas}
+def around_the_defect(found: SimpleNamespace, frames: torch.Tensor, side: int) -> torch.Tensor:
+    """Return squares (..., 3, side, side) of frames (..., 3, N, N), the extra skyrmion in the middle.
 
-    def extra(g: float, R: float) -> float:
-        k = int(R - read[g].R[0])
-        charge = np.abs(result.charges[g])
-        return float(charge[k] - charge[-1]) if 0 <= k <= K_STEPS else float("nan")
+    The middle is where interstitial and lattice differ most: the circular mean of their squared distance.
+    """
+    weight = (found.interstitial - found.lattice).square().sum(-3)
+    n = weight.shape[-1]
+    turn = torch.exp(2j * torch.pi * torch.arange(n) / n)
+    middle = [round(float(torch.angle((weight.sum(axis) * turn).sum())) / (2 * np.pi) * n) for axis in (1, 0)]
+    half = side // 2
+    return frames.roll([half - middle[0], half - middle[1]], (-2, -1))[..., :side, :side]
 
-    return {"gammas": result.gammas, **{key: [getattr(read[g], key) for g in result.gammas]
-                                       for key in ("height", "width", "start", "end")},
-            "extra": {g: (extra(g, 2), extra(g, read[g].R[0])) for g in FRAMED}}
+
+def of_path(energy: np.ndarray, charge: np.ndarray) -> dict[str, float]:
+    """Return the measures OF_PATH of one path from the interstitial to the lattice.
+
+    height, width, start and end are those of :func:`~evae_companion.analysis.barrier.barrier`. extra is |charge| at
+    R = 2 minus that of the path's end, 1 with the extra skyrmion and 0 without; change the first R at which it is below
+    1/2. NaN where the path does not reach R = 2, or the charge never changes.
+    """
+    read = barrier(energy)
+    extra = np.abs(charge) - abs(charge[-1])
+    at, gone = int(2 - read.R[0]), np.flatnonzero(extra < 0.5)
+    return {"height": read.height, "width": read.width, "start": read.start, "end": read.end,
+            "extra": float(extra[at]) if at < len(extra) else float("nan"),
+            "change": float(read.R[gone[0]]) if len(gone) and gone[0] else float("nan")}

@@ -147,9 +147,9 @@ def reading(name: str, numbers: dict[str, Any], ladder: dict[str, Any], one_stat
     below = numbers["relaxed"] - numbers["data"]["energy_min"]
     clauses = [f"{name}: " + ("one state" if share < one_state else "no collapse")
                + f" at gamma = {ladder['gamma'][-1]:g} (k-space MSE {share:.2g} of the data's)",
-               f"E/N = {numbers['raw']:.6f} J as generated, {numbers['relaxed']:.6f} J at rest",
+               f"E/N = {numbers['raw']:.6f} J as generated, {numbers['relaxed']:.6f} J relaxed",
                f"lowest known {numbers['best']:.6f} J ({numbers['what']}), {proof}",
-               "at rest it is " + ("lower than every other state known to us" if gap < -SAME else
+               "relaxed it is " + ("lower than every other state known to us" if gap < -SAME else
                                    "the lowest state known" if gap < SAME else f"{gap:.2g} J above it") + " and "
                + ("as low as" if abs(below) < SAME else f"{abs(below):.2g} J {'above' if below > 0 else 'below'}")
                + " the lowest training state"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from math import isfinite
 from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from evae_companion.analysis.ground_state_search import GroundStateCandidates
 from evae_companion.experiments.budget import FOUND, arrival, curves
@@ -36,7 +39,7 @@ def candidates_table(search: GroundStateCandidates, most: int = 12) -> str:
             for c in [*lowest, *(c for c in others if c is not None)]]
     tries = ", ".join(f"{number} {kind}" for kind, number in search.tries.items())
     head = ["", "first found as", "E/N (J)", "above the best (J)", "charge", "torque (J)", "came down to it"]
-    return (f"{_table(head, rows)}\n\n{len(search.candidates)} different states at rest were kept, of {tries} tries. "
+    return (f"{_table(head, rows)}\n\n{len(search.candidates)} different relaxed states were kept, of {tries} tries. "
             "The first is lower than every other state known to us; that it is the ground state is not proven.")
 
 
@@ -54,7 +57,7 @@ def stage_table(rows: Mapping[str, Any], lowest: float, data_kspace_mse: float) 
 
     head = ["γ", "L_RC (training, validation)", "L_KL", "variance of z"]
     for name in ("X_out", "X'_out"):
-        head += [f"{name}: E/N (spread)", "k-space MSE", "at rest"]
+        head += [f"{name}: E/N (spread)", "k-space MSE", "relaxed"]
     return _table(head, [[f"{gamma:g}", f"{rows['reconstruction'][k]:.2f}, {rows['reconstruction_validation'][k]:.2f}",
                           f"{rows['kl'][k]:.0f}", f"{rows['variance'][k]:.1f}", *states(k, "x_out"),
                           *states(k, "generated")] for k, gamma in enumerate(rows["gamma"])])
@@ -99,6 +102,105 @@ def order_table(sets: Mapping[str, Mapping[str, Any]], lowest: float) -> str:
         row("copies of another state", lambda one: str(one["redundant"]))])
 
 
+def data_order_table(result: SimpleNamespace) -> str:
+    """Return a table of :func:`~evae_companion.experiments.data_order.run`: mean over seeds and standard error."""
+    def over_seeds(kind: str, value: Any, form: str = ".2g") -> str:
+        numbers = np.array([value(end) for end in result.ends[kind]], float)
+        here = numbers[np.isfinite(numbers)]
+        if not len(here):
+            return "never"
+        error = f" ± {here.std(ddof=1) / math.sqrt(len(here)):.1g}" if len(here) > 1 else ""
+        of = f" in {len(here)} of {len(numbers)}" if len(here) < len(numbers) else ""
+        return f"{here.mean():{form}}{error}{of}"
+
+    def theta(name: str) -> Any:
+        return lambda end: end["noise"][name]["median"][-1] / end["noise"][name]["median"][0]
+
+    def path(name: str) -> Any:
+        def change(end: Mapping[str, Any]) -> float:
+            rows = np.array(end["paths"][name], float)
+            places = (rows[-1] - rows[0])[np.isfinite(rows[-1] - rows[0])]
+            return float(places.mean()) if len(places) else math.nan  # no barrier at any place
+
+        return change
+
+    lowest = result.lowest
+    columns: list[tuple[str, Any, str]] = [
+        ("γ_c", lambda end: end["gamma_c"], ".2g"),
+        ("E/N of X'_out at the largest γ, above the lowest known (1e-4 J)",
+         lambda end: 1e4 * (end["energy"] - lowest), ".2f"),
+        ("the same, relaxed", lambda end: 1e4 * (end["relaxed"] - lowest), ".2f"),
+        ("above the best training state", lambda end: 1e4 * (end["energy"] - end["best_data"]), ".2f"),
+        ("skyrmions", lambda end: abs(end["charge"]), ".0f"), ("without six neighbours (%)",
+         lambda end: 100 * end["defects"], ".0f"), ("L_KL, times that at γ = 100", lambda end: end["kl_growth"], ".2g"),
+        ("k-space MSE of X_out, of the data's", lambda end: end["x_out_share"], ".2g"),
+        ("median θ at γ = 100, of that at 0: X_out", theta("X_out"), ".2f"), ("X'_out", theta("X'_out"), ".2f"),
+        ("barrier's width, γ = 0 to 100 (steps)", path("width"), ".1f"),
+        ("lattice plateau, γ = 0 to 100 (1e-4 J)", lambda end: 1e4 * path("end")(end), ".1f")]
+    return _table(["", *result.kinds], [[name, *(over_seeds(kind, value, form) for kind in result.kinds)]
+                                        for name, value, form in columns])
+
+
+def choices_table(table: Mapping[str, Any]) -> str:
+    """Return a table of the choices of :func:`~evae_companion.experiments.training_choices.run`, one row each."""
+    return _table(["left out", "L_RC after the first stage (training, validation)", "L_RC, L_KL at β = 1e-3", "γ_c",
+                   "k-space MSE of X'_out at the end, of the data's"],
+                  [[str(name), f"{first:.3f}, {validation:.3f}", f"{rc:.3f}, {kl:.0f}",
+                    f"{gamma:.2g}" if isfinite(gamma) else "none", f"{share:.2g}"]
+                   for name, first, validation, rc, kl, gamma, share in zip(
+                       *(table[key] for key in ("choice", "first", "first_validation", "beta_rc", "beta_kl", "gamma_c",
+                                                "share")), strict=True)])
+
+
+def lengths_table(table: Mapping[str, Any], lowest: float) -> str:
+    """Return a table of the stage lengths of the same result; energies above ``lowest`` (E/N, J)."""
+    return _table(["γ", "steps, of the preset's", "L_RC", "L_KL", "X_out: E/N (1e-4 J)", "k-space MSE",
+                   "X'_out: E/N (1e-4 J)", "k-space MSE"],
+                  [[f"{table['gamma'][k]:g}", f"{int(table['times'][k])}", f"{table['reconstruction'][k]:.2f}",
+                    f"{table['kl'][k]:.0f}", *(text for of in ("x_out", "generated") for text in (
+                        f"{1e4 * (table[f'energy_{of}'][k] - lowest):.2f}", f"{table[f'share_{of}'][k]:.2g}"))]
+                   for k in range(len(table["gamma"]))])
+
+
+def barrier_table(result: SimpleNamespace, walks: Mapping[float, Mapping[str, float]]) -> str:
+    """Return tables of minimum-energy paths (:func:`~evae_companion.experiments.minimum_barrier.run`) and of walks.
+
+    ``walks`` is what :func:`~evae_companion.experiments.minimum_barrier.over_walks` returned.
+    """
+    def modes(values: Any) -> str:
+        return ", ".join(f"{value:.1e}" for value in values)
+
+    paths = _table(["by", "barrier from the interstitial (J)", "from the lattice (J)", "lowest eigenvalues there (J)",
+                    "torque (J)", "minima below its ends: charge", "above the two textures (J per spin)"],
+                   [[name, f"{way.there:.4f}", f"{way.back:.4f}", modes(way.modes), f"{way.torque:.0e}",
+                     " and ".join(f"{charge:.0f}" for charge in way.charges),
+                     " and ".join(f"{value:.1e}" for value in way.ends)] for name, way in result.ways.items()])
+    ends = _table(["state", "lowest eigenvalues (J)"], [[name, modes(values)] for name, values in result.modes.items()])
+    above = _table(["γ", "top of the walk above the lower saddle (J)", "(J per spin)"],
+                   [[f"{gamma:g}", f"{one['total']:.2f}", f"{one['per_spin']:.1e}"] for gamma, one in walks.items()])
+    return "\n\n".join((paths, ends, above))
+
+
+def stability_table(table: Mapping[str, Any], tolerance: float) -> str:
+    """Return a table of the states that outputs relax to (:func:`~evae_companion.experiments.stability.run`).
+
+    A state with an eigenvalue below ``-tolerance`` (J), the translations left out, counts as a saddle.
+    """
+    gammas, kinds = np.asarray(table["gamma"], float), np.asarray(table["kind"])
+    modes = np.stack([np.asarray(table[f"mode {k}"], float) for k in (1, 2, 3)], 1)
+    glides = np.stack([np.asarray(table[f"glide {k}"], float) for k in (1, 2)], 1)
+    rows = []
+    for gamma, kind in dict.fromkeys(zip(gammas.tolist(), kinds.tolist(), strict=True)):
+        of = (gammas == gamma) & (kinds == kind)
+        here = of & np.isfinite(modes[:, 0])
+        saddles, gliding = int((modes[here, 0] < -tolerance).sum()), glides[here][np.isfinite(glides[here])]
+        rows.append([f"{gamma:g}", kind, str(int(here.sum()) - saddles), str(saddles), str(int(of.sum() - here.sum())),
+                     ", ".join(f"{value:.1e}" for value in modes[here][modes[here, 0].argmin()]) if here.any() else "-",
+                     f"{gliding.min():.1e} to {gliding.max():.1e}" if len(gliding) else "-"])
+    return _table(["γ", "relaxed from", "minima", "saddles", "not relaxed", "lowest eigenvalues of the softest (J)",
+                   "translations (J)"], rows)
+
+
 def gap_table(rows: list[dict[str, Any]]) -> str:
     """Return a table of how far generated states lie above the best candidate, as decoded and relaxed."""
     return _table(
@@ -107,6 +209,16 @@ def gap_table(rows: list[dict[str, Any]]) -> str:
         [[r["run"], r["stage"], f"{r['gamma']:g}", f"{_above(r['mean'])}, {_above(r['lowest'])}",
           f"{_above(r['relaxed_mean'])}, {_above(r['relaxed_lowest'])}", f"{r['charge']:.2f}",
           f"{100 * r['share']:.0f} % of {r['samples']}"] for r in rows])
+
+
+def quality_table(sampled: SimpleNamespace, step: str) -> str:
+    """Return a table of :mod:`~evae_companion.experiments.sample_quality`, one row per set of states.
+
+    ``step`` is "as generated" or "at rest". Energies are per spin above the best commensurate lattice, in 1e-4 J.
+    """
+    return _table(["states", "density", "coverage", "Vendi score", "S(k)", "E/N above the lattice (1e-4 J)"],
+                  [[name, *(f"{m[step][key]:.3g}" for key in ("density", "coverage", "vendi", "structure")),
+                    f"{1e4 * (m[step]['energy'] - sampled.ideal):.2f}"] for name, m in sampled.measures.items()])
 
 
 def budget_table(samples: Mapping[str, SimpleNamespace]) -> str:

@@ -19,8 +19,9 @@ from evae_companion.processes import run_parallel
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_core.model import VAE
+from evae_core.textures import skyrmion_lattice
 
-VERSION = 3  # raise when what is computed changes: older results are then computed again
+VERSION = 4  # raise when what is computed changes: older results are then computed again
 Report = Callable[[str], None]
 T = TypeVar("T")
 
@@ -80,15 +81,29 @@ def system(kind: str, data: DataSpec) -> dict[str, Any]:
     return {"kind": kind, "version": VERSION, "hamiltonian": data.hamiltonian.spec(), "shape": list(data.shape)}
 
 
+def ideal_lattice(data: DataSpec) -> Tensor:
+    """Return the best commensurate skyrmion lattice found, (3, Ny, Nx), cached in the store."""
+    def make(folder: Path) -> None:
+        save_arrays(folder / "lattice.npy", skyrmion_lattice(data.hamiltonian, data.shape).numpy())
+
+    return torch.from_numpy(load_arrays(Store().get(system("lattice", data), make) / "lattice.npy"))
+
+
 def generate(model: VAE, n: int, seed: int, prior: str = "standard") -> Tensor:
     """Generate n states X'_out (n, 3, Ny, Nx) on the CPU; the latent vectors are the same on every device."""
     return model.generate(n, torch.Generator().manual_seed(seed), prior).cpu()
 
 
 @torch.no_grad()
-def reconstruct(model: VAE, spins: Tensor) -> Tensor:
-    """Return the reconstructions X_out of ``spins``, decoded from their means mu, on the CPU."""
-    return model.decode(model.encode(spins.to(next(model.parameters()).device))[0]).cpu()
+def reconstruct(model: VAE, spins: Tensor, seed: int | None) -> Tensor:
+    """Return the reconstructions X_out of ``spins`` on the CPU, z drawn from the posterior (``seed``) or mu (None)."""
+    x_out = []
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    for part in spins.split(100):
+        mu, logvar = (value.cpu() for value in model.encode(part.to(next(model.parameters()).device)))
+        noise = 0.0 if generator is None else torch.randn(mu.shape, generator=generator)
+        x_out.append(model.decode((mu + noise * (logvar / 2).exp()).to(next(model.parameters()).device)).cpu())
+    return torch.cat(x_out)
 
 
 def as_half(spins: Tensor) -> np.ndarray:

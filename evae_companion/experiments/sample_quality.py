@@ -15,7 +15,6 @@ from evae_companion.analysis import sample_metrics as q
 from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
-from evae_companion.experiments.collapse import ideal_lattice
 from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.sweeps import train_stages
@@ -77,7 +76,7 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto",
     H, n = data.hamiltonian, _size(p)
 
     def make(folder: Path) -> None:
-        sets, lattice = load_data(data, device=device, report=report), ideal_lattice(data)
+        sets, lattice = load_data(data, device=device, report=report), result_cache.ideal_lattice(data)
         trained = train_stages(stages, data, device=device, report=report)
         reference = sets.train[:n]
         of_reference = q.pairs(reference, reference)

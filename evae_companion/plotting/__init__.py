@@ -6,16 +6,19 @@ between calls.
 """
 
 from evae_companion.plotting.cards import score_card
-from evae_companion.plotting.critical import critical_gammas
+from evae_companion.plotting.critical import critical_gammas, what_collapses
 from evae_companion.plotting.curves import (
     ENERGY_LABEL,
     collapse_measure,
     interpolation_energies,
     ladder_curves,
+    minimum_barrier,
     theta_densities,
 )
+from evae_companion.plotting.drawings import inverse_mapping, network
+from evae_companion.plotting.ensembles import ensemble_scores
 from evae_companion.plotting.evidence import budget_curves, phase_strip, strip_curves
-from evae_companion.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs
+from evae_companion.plotting.outputs import noise_reduction, output_ladder, reconstruction_pairs, theta_maps
 from evae_companion.plotting.phases import critical_fields, phase_diagram
 from evae_companion.plotting.quality import quality_distributions, quality_front, systems_collapse
 from evae_companion.plotting.samples import annealing_watched, confined_energies, dataset_statistics
@@ -38,11 +41,15 @@ __all__ = [
     "critical_fields",
     "critical_gammas",
     "dataset_statistics",
+    "ensemble_scores",
     "gallery",
     "house_style",
     "interpolation_energies",
     "interpolation_frames",
+    "inverse_mapping",
     "ladder_curves",
+    "minimum_barrier",
+    "network",
     "noise_reduction",
     "output_ladder",
     "phase_diagram",
@@ -57,4 +64,6 @@ __all__ = [
     "strip_curves",
     "systems_collapse",
     "theta_densities",
+    "theta_maps",
+    "what_collapses",
 ]

@@ -1,15 +1,17 @@
-"""Figure of gamma_c, where the collapse sets in, against beta and against the excess energy of the data."""
+"""Figures of where the collapse sets in, against beta and the data's excess energy, and of what collapses."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from evae_companion.plotting.checks import tuples
-from evae_companion.plotting.style import COLOURS, FULL, GUIDE, MARKERS, Figure, styled
-from evae_core.validation import check_array, check_keys
+from evae_companion.plotting.style import COLOURS, FULL, GUIDE, MARKERS, NARROW, Figure, line_style, styled
+from evae_core.validation import check_array, check_is, check_keys, check_number
 
+FLOOR = {"share": 1e-6, "excess": 1e-8}  # of the logarithmic axes; energies below the lowest known stand on it
 RULES = {"kspace": "states become one", "kl": r"$L_\mathrm{KL}$ has doubled"}
 
 
@@ -56,4 +58,49 @@ def critical_gammas(panels: Any) -> Figure:
     axes[0].set_ylabel(r"$\gamma_c$")
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=3)
+    return fig
+
+
+@styled
+def what_collapses(gamma: Any, share: Any, excess: Any, variance: Any, threshold: float = 1e-2) -> Figure:
+    """Draw diversity and energy of reconstructed and generated states along a gamma sweep, and the latents' variance.
+
+    Parameters
+    ----------
+    gamma : (m,) of the stages, ascending and positive.
+    share : {label: (m,)}, k-space MSE of states of each kind as a share of the training data's.
+    excess : {label: (m,)}, their mean energy above the lowest state known, J per spin.
+    variance : (m,), of the aggregated posterior per latent variable; 1 is the prior's.
+    threshold : share below which states are one, a dashed line.
+
+    Raises
+    ------
+    TypeError, ValueError
+        unequal lengths, no kind of states, gamma not ascending.
+    """
+    gamma = check_array("gamma", gamma, (None,))
+    if not (gamma[0] > 0 and (np.diff(gamma) > 0).all()):
+        raise ValueError(f"gamma must be positive and ascending, got {gamma!r:.60}")
+    for name, rows in (("share", share), ("excess", excess)):
+        check_is(name, rows, Mapping)
+        check_keys(name, rows)
+    fig = Figure(figsize=(NARROW, 6.0), layout="constrained")
+    axes = fig.subplots(3, 1, sharex=True, height_ratios=[1.2, 1.2, 0.8])
+    labels = list(dict.fromkeys([*share, *excess]))
+    for ax, rows, name in ((axes[0], share, "share"), (axes[1], excess, "excess")):
+        for label, values in rows.items():
+            y = check_array(f"{name} of {label}", values, gamma.shape, finite=False)
+            ax.plot(gamma, np.maximum(y, FLOOR[name]), label=label, **line_style(labels.index(label)))
+        ax.set_yscale("log")
+    axes[0].axhline(check_number("threshold", threshold), color=GUIDE, linestyle="--", linewidth=1.0)
+    axes[2].plot(gamma, check_array("variance", variance, gamma.shape, finite=False), **line_style(len(labels)))
+    axes[2].axhline(1.0, color=GUIDE, linestyle="--", linewidth=1.0)
+    axes[2].set_yscale("log")
+    axes[0].set_ylabel("k-space MSE\n(share of the data's)")
+    axes[1].set_ylabel("$E/N$ above the\nlowest known (J)")
+    axes[2].set_ylabel("variance of $z$\n(prior: 1)")
+    axes[2].set_xscale("log")
+    axes[2].set_xlabel(r"$\gamma$")
+    handles, names = axes[0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside upper center", ncols=3)
     return fig

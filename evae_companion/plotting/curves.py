@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from evae_companion.plotting.checks import ladders
+from evae_companion.plotting.checks import ladders, members
 from evae_companion.plotting.scales import logarithmic_x, logarithmic_y, logarithmic_y_ticks, symmetric_log
 from evae_companion.plotting.style import (
     COLOURS,
@@ -32,7 +32,7 @@ from evae_companion.plotting.style import (
     power,
     styled,
 )
-from evae_core.validation import check_array, check_choice, check_flag, check_is, check_keys, check_number
+from evae_core.validation import check_array, check_choice, check_is, check_keys, check_number
 
 SYMBOLS = {"beta": r"$\beta$", "gamma": r"$\gamma$"}
 
@@ -46,7 +46,7 @@ def _reference(ax: Axes, value: Any, label: Any, **keywords: Any) -> None:
 
 
 @styled
-def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: bool | None = None, marks: Any = None,
+def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, lowest: Any = None, marks: Any = None,
                   critical: Any = None, critical_label: str = "critical range", floor: float = 1e-6,
                   energy_label: str = r"$L_\mathrm{H}$ (J per spin)") -> Figure:
     """Draw the three losses along a sweep of beta (Fig. 2A) or gamma (Fig. 2B).
@@ -58,8 +58,7 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
         as ``x``. Optional ``validation`` is a dict with ``reconstruction``, ``kl``, ``energy`` of the validation data.
     xlabel : ``"beta"`` or ``"gamma"``.
     data_energy : the training data's mean L_H, a dashed line.
-    excess : add a panel of L_H minus ``data_energy`` on a symmetric logarithmic axis, which shows outputs below the
-        mean of the data; None does so for gamma.
+    lowest : L_H of the lowest state known; adds a panel of L_H above it on a logarithmic axis.
     marks : dict label -> x, vertical lines.
     critical : (low, high) in x, a shaded range; ``critical_label`` names it in the legend.
     floor : losses on a logarithmic axis that are smaller stand at this value, as triangles.
@@ -67,7 +66,7 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
     Raises
     ------
     TypeError, ValueError
-        missing keys, unequal lengths, x not ascending, an unknown ``xlabel``, or ``excess`` without ``data_energy``.
+        missing keys, unequal lengths, x not ascending, or an unknown ``xlabel``.
     """
     check_choice("xlabel", xlabel, SYMBOLS)
     check_is("marks", marks, Mapping, type(None))
@@ -75,11 +74,9 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
     series = ladders(series, "series", (*quantities, "energy_generated"), "x")
     if data_energy is not None:
         data_energy = float(check_array("data_energy", data_energy, ()))
-    if excess is None:
-        excess = data_energy is not None and xlabel == "gamma"
-    elif check_flag("excess", excess) and data_energy is None:
-        raise ValueError("excess=True needs data_energy, the training data's mean L_H")
-    ratios = [1, 1, 1.35] + [1.35] * excess
+    if lowest is not None:
+        lowest = float(check_array("lowest", lowest, ()))
+    ratios = [1, 1, 1.35] + [1.35] * (lowest is not None)
     fig = Figure(figsize=(NARROW, 0.9 + 1.35 * sum(ratios)), layout="constrained")
     axes = fig.subplots(len(ratios), 1, sharex=True, height_ratios=ratios)
     place = logarithmic_x(axes[-1], [s["x"] for s in series])
@@ -89,9 +86,11 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
         open_style = style | {"markerfacecolor": "white", "linestyle": (0, (2, 1.2))}
         logarithmic_y(axes[0], x, s["reconstruction"], floor, **style | {"linestyle": "-"})
         logarithmic_y(axes[1], x, s["kl"], floor, **style | {"linestyle": "-"})
-        for ax, shift in ((axes[2], 0.0), *([(axes[3], data_energy)] if excess else [])):
-            ax.plot(x, s["energy"] - shift, **style | {"linestyle": "-"})
-            ax.plot(x, s["energy_generated"] - shift, **open_style)
+        axes[2].plot(x, s["energy"], **style | {"linestyle": "-"})
+        axes[2].plot(x, s["energy_generated"], **open_style)
+        if lowest is not None:
+            logarithmic_y(axes[3], x, s["energy"] - lowest, floor, **style | {"linestyle": "-"})
+            logarithmic_y(axes[3], x, s["energy_generated"] - lowest, floor, **open_style)
         if s.get("validation") is not None:
             validated = True
             check_keys(f"series[{i}]['validation']", s["validation"], quantities)
@@ -110,10 +109,11 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, excess: 
     logarithmic_y_ticks(axes[1])
     if data_energy is not None:
         _reference(axes[2], data_energy, None)
-    if excess:
-        _reference(axes[3], 0.0, None)
-        axes[3].set_ylabel("$L_\\mathrm{H}$ \N{MINUS SIGN} data mean\n(log, both signs)")
-        symmetric_log(axes[3], "y", [s[k] - data_energy for s in series for k in ("energy", "energy_generated")])
+    if lowest is not None:
+        axes[3].set_ylabel("$L_\\mathrm{H}$ above the\nlowest state known")
+        logarithmic_y_ticks(axes[3])
+        if data_energy is not None:
+            _reference(axes[3], data_energy - lowest, None)
     for ax in axes:
         if critical is not None:
             low, high = check_array("critical", critical, (2,))
@@ -202,10 +202,10 @@ def theta_densities(edges: Any, panels: Any, *, data: Any = None, scale: str = "
             ax.plot(angle, y.max(), marker=mark, color=style["color"], markersize=6, zorder=3)
             seen.append(middle[drawn][y > 2e-3 * y.max()])
         ax.set(xscale=scale, xlabel=r"$\theta$ (degrees)", title=title)
-        ax.set_ylim(bottom=0)
         if scale == "log":
             ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: decade(round(np.log10(v)))))
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    axes[0].set_ylim(bottom=0)  # of all panels, whose common range follows the curves until here
     reached = np.concatenate(seen)  # angles that no curve reaches are cut off
     axes[0].set_xlim(*((reached.min() / 1.3, reached.max() * 1.3) if scale == "log" else (0, reached.max())))
     axes[0].set_ylabel("share of spins per " + ("decade of θ" if scale == "log" else "degree"))
@@ -271,6 +271,50 @@ def interpolation_energies(R: Any, energies: Any, *, references: Any = None, mar
     handles, labels = left.get_legend_handles_labels()
     rows = -(-len(labels) // 5)
     fig.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // rows))
+    return fig
+
+
+@styled
+def minimum_barrier(paths: Any, walks: Any, *, window: float = 30) -> Figure:
+    """Draw minimum-energy paths from the interstitial to the lattice beside the latent walks' energies.
+
+    Parameters
+    ----------
+    paths : dict label -> (distances, energies): rad along the path, ascending, and J of the sample above the lattice.
+    walks : dict label -> (R, energies): steps from the walk's top, and J of the sample above the lattice.
+    window : steps from the top that are drawn.
+
+    Raises
+    ------
+    TypeError, ValueError
+        an empty dict, arrays of unequal lengths, or distances or steps that do not ascend.
+    """
+    check_keys("paths", paths)
+    check_keys("walks", walks)
+    window = check_number("window", window)
+    fig = Figure(figsize=(FULL, 3.2), layout="constrained")
+    axes = fig.subplots(1, 2)
+    tops = []
+    for ax, name, curves in ((axes[0], "paths", paths), (axes[1], "walks", walks)):
+        for i, (label, curve) in enumerate(curves.items()):
+            x, energy = members(curve, f"{name}[{label!r}]", "x, energies")
+            x = check_array(f"x of {name}[{label!r}]", x, (None,))
+            if not x.size or (np.diff(x) <= 0).any():
+                raise ValueError(f"x of {name}[{label!r}] must ascend")
+            energy = check_array(f"energies of {name}[{label!r}]", energy, x.shape)
+            near = np.abs(x) <= window if name == "walks" else np.ones(x.size, bool)
+            ax.plot(x[near], energy[near], **line_style(i) | {"markersize": 4}, label=label,
+                    markevery=max(1, int(near.sum()) // 8))
+            if name == "paths":
+                tops.append(energy.max())
+    for ax in axes:
+        _reference(ax, 0.0, None, linestyle="-")
+        _reference(ax, min(tops), None)
+        ax.set_title("\N{LEFTWARDS ARROW} interstitial", loc="left", fontsize=8, color=GUIDE)
+        ax.set_title("perfect lattice \N{RIGHTWARDS ARROW}", loc="right", fontsize=8, color=GUIDE)
+        ax.legend(loc="best")
+    axes[0].set(xlabel="distance along the minimum-energy path (rad)", ylabel="energy above the lattice (J)")
+    axes[1].set(xlabel="latent walk: step R from its top", ylabel="energy above the lattice (J)")
     return fig
 
 

@@ -2,23 +2,35 @@
 
 Every map of a figure has the same scale, given by the bar below a map of the first column, and the
 colours of the wheel. Local-correlation maps have the logarithmic colour scale of
-:func:`~evae_companion.plotting.spins.alignment_map`.
+:func:`~evae_companion.plotting.spins.alignment_map`; the number in their corner is the median angle.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from evae_companion.plotting.checks import as_spins, pair_of, same_shape, tuples
 from evae_companion.plotting.layout import KEY, KEYS, WHEEL, Panels, map_size
 from evae_companion.plotting.spins import alignment_map
-from evae_companion.plotting.style import FULL, GENERATED, OUT, Figure, styled
-from evae_core.validation import check_count
+from evae_companion.plotting.style import FONT, FULL, GENERATED, OUT, Figure, styled
+from evae_core.validation import check_count, check_list
 
 
 def _draw_pair(panels: Any, place: Any, correlation_place: Any, pair: Any) -> Any:
     panels.spins(*place, pair[0])
-    return alignment_map(panels[correlation_place], pair[1], magnetic=(pair[0] != 0).any(-3), axes="none")
+    return _draw_theta(panels[correlation_place], pair)
+
+
+def _draw_theta(ax: Any, pair: Any) -> Any:
+    """Draw the local correlation of (spins, cos_theta), with the median angle in a corner."""
+    spins, cos_theta = pair
+    magnetic = (spins != 0).any(-3)
+    median = np.degrees(np.median(np.arccos(np.clip(np.asarray(cos_theta, float)[magnetic], -1, 1))))
+    ax.text(0.03, 0.03, f"{median:.2g}°", transform=ax.transAxes, fontsize=FONT - 1, va="bottom",
+            bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85})
+    return alignment_map(ax, cos_theta, magnetic=magnetic, axes="none")
 
 
 @styled
@@ -108,6 +120,40 @@ def noise_reduction(given: Any, columns: Any) -> Figure:
     else:
         panels.wheel()
         panels.theta_bar(image)
+    return panels.figure
+
+
+@styled
+def theta_maps(labels: Any, rows: Any) -> Figure:
+    """Draw the local correlation of several states through several networks, the median angle in a corner of each map.
+
+    Parameters
+    ----------
+    labels : n strings, one per network.
+    rows : list of (name, pairs): the name of a state and n pairs (spins, cos_theta), (3, Ny, Nx) and (Ny, Nx).
+
+    Raises
+    ------
+    TypeError, ValueError
+        maps of unequal or wrong shapes, another number of pairs than labels, cosines beyond [-1, 1], or an empty list.
+    """
+    labels = check_list("labels", labels, "strings")
+    rows = [(name, [pair_of(pair, f"pairs of {name}") for pair in check_list(f"pairs of {name}", pairs, "pairs")])
+            for name, pairs in tuples("rows", rows, "name, pairs")]
+    if any(len(pairs) != len(labels) for _, pairs in rows):
+        raise ValueError(f"rows must hold one pair per label, {len(labels)}, got {[len(pairs) for _, pairs in rows]}")
+    shape = same_shape([spins for _, pairs in rows for spins, _ in pairs], "rows")
+    width, height = map_size(shape, len(labels), FULL - KEY - 0.35, 1.1)
+    panels = Panels([width] * len(labels), [height] * len(rows), least=KEYS, bottom=0.3)
+    for r, (name, pairs) in enumerate(rows):
+        for c, pair in enumerate(pairs):
+            image = _draw_theta(panels[r, c], pair)
+        panels.row_label(r, name)
+    for c, label in enumerate(labels):
+        panels.column_label(c, label)
+    panels.bar(len(rows) - 1, 0, shape[1])
+    panels.text(panels.x[-1] + width + 0.1, panels.y[0] + 0.1, "number: median", va="top", fontsize=FONT - 1)
+    panels.theta_bar(image)
     return panels.figure
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from matplotlib.patches import Circle
-
 from evae_companion.plotting.checks import as_spins, members, same_shape, tuples
 from evae_companion.plotting.layout import KEY, Panels, map_size
 from evae_companion.plotting.style import FULL, Figure, minus, styled
@@ -54,7 +52,7 @@ def gallery(spins: Any, labels: Any = None, columns: int = 4, *, arrows: int = 0
 
 
 @styled
-def interpolation_frames(frames: Any, R: Any, labels: Any, *, defects: Any = None) -> Figure:
+def interpolation_frames(frames: Any, R: Any, labels: Any, *, notes: Any = None) -> Figure:
     """Draw decoded configurations along the interpolation (Fig. 4C): one row per gamma, one column per step R.
 
     Parameters
@@ -62,12 +60,12 @@ def interpolation_frames(frames: Any, R: Any, labels: Any, *, defects: Any = Non
     frames : (n_gamma, n_R, 3, Ny, Nx).
     R : (n_R,) steps from the top of the barrier, positive towards the perfect lattice.
     labels : n_gamma strings.
-    defects : per gamma and R a list of (x, y) in lattice sites, circled; an empty list or None circles nothing.
+    notes : per gamma and R a string, written below the frame; None writes nothing.
 
     Raises
     ------
     TypeError, ValueError
-        bad ``frames``, or ``R``, ``labels`` or ``defects`` of another length.
+        bad ``frames``, or ``R``, ``labels`` or ``notes`` of another length.
     """
     frames = as_spins(frames, "frames", ndim=5)
     rows, columns = frames.shape[:2]
@@ -75,26 +73,24 @@ def interpolation_frames(frames: Any, R: Any, labels: Any, *, defects: Any = Non
     labels = check_list("labels", labels, "strings")
     if len(labels) != rows:
         raise ValueError(f"labels must be one a row of frames: {rows} rows, {len(labels)} labels")
-    if defects is not None:
-        defects = [check_list("defects", row, "lists of (x, y)", 0) for row in check_list("defects", defects, "lists")]
-    if defects is not None and (len(defects) != rows or any(len(d) != columns for d in defects)):
-        raise ValueError(f"defects must be {rows} lists of {columns} lists of (x, y)")
+    rows_of_notes = [] if notes is None else check_list("notes", notes, "lists", 0)
+    below = [check_list("notes", row, "strings") for row in rows_of_notes]
+    if below and (len(below) != rows or any(len(row) != columns for row in below)):
+        raise ValueError(f"notes must be {rows} lists of {columns} strings")
     shape = frames.shape[-2:]
     width, height = map_size(shape, columns, FULL - KEY - 0.35, 1.5)
-    panels = Panels([width] * columns, [height] * rows, bottom=0.3 if rows > 1 else 0.5)
+    panels = Panels([width] * columns, [height] * rows, gaps_y=0.24 if below else 0.06,
+                    bottom=0.5 if below or rows == 1 else 0.3)
     for r in range(rows):
         for c in range(columns):
-            ax = panels.spins(r, c, frames[r, c])
-            for x, y in (defects[r][c] if defects is not None else ()) or ():
-                for colour, line in (("white", 2.6), ("black", 1.2)):  # visible on light and on dark ground
-                    ax.add_patch(Circle((x, y), 0.12 * min(shape), fill=False, edgecolor=colour, linewidth=line))
+            panels.spins(r, c, frames[r, c])
+            if below:
+                panels.under(r, c, below[r][c])
         panels.row_label(r, labels[r])
     for c, step in enumerate(steps):
         panels.column_label(c, minus(f"R = {step:g}"))
-    panels.bar(rows - 1, 0, shape[1])
+    panels.bar(rows - 1, 0, shape[1], drop=24.0 if below else 7.0)
     panels.wheel()
-    if defects is not None and any(d for row in defects for d in row):
-        panels.text(panels.x[-1], panels.y[-1] + height + 0.05, "circle: defect", va="top", fontsize=8)
     return panels.figure
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from evae_core.losses import LOSSES, EnergyModel
 from evae_core.model import VAE
+from evae_core.presets import TrainingOptions
 from evae_core.training.batch_schedule import BatchSchedule, batch_schedule
 from evae_core.training.checkpoint import NoEncoder
 from evae_core.training.cuda_graph import GraphLoop
@@ -32,11 +32,6 @@ from evae_core.training.step import Step, make_step, new_model
 
 __all__ = ["Diverged", "History", "SpinData", "Stage", "Step", "chained", "confined_stages", "control_stages",
            "make_step", "new_model", "pick_device", "stage_schedule", "train_stage", "with_lr_backoff"]
-
-# A long stage from random weights is begun STARTS times, and goes on from the start with the lowest L_RC after
-# TRIAL_STEPS: about every other one still sits on the plateau of uniform outputs then, some for hundreds of steps more
-# (48 x 48, ten starts), and clipped gradients, more restarts or other learning rates did not free them.
-STARTS, TRIAL_STEPS = 4, 160
 
 
 @dataclass(frozen=True)
@@ -58,31 +53,30 @@ class History:
     """What a stage went through.
 
     losses : (steps, 4) float32, LOSSES of every batch.
-    starts : the L_RC by which one of several random starts was chosen.
     mode, precision : of the steps; mode is eager, compiled or graph.
+    adam : Adam's moments after the last step, for a later stage that does not begin with new ones.
     """
 
     losses: Tensor
-    starts: list[float]
     mode: str
     precision: str
+    adam: dict[str, Tensor]
 
 
 def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, device: str = "auto",
                 energy: EnergyModel | None = None, seeds: Callable[[str], int] | None = None,
                 fused: bool | None = None, precision: str | None = None,
-                report: Callable[[str], None] | None = None) -> tuple[VAE, History]:
+                adam: Mapping[str, Tensor] | None = None) -> tuple[VAE, History]:
     """Train one stage; return its network, in evaluation mode, and what it went through.
 
     Parameters
     ----------
     stage : what is trained; its own ``parent`` is only a description here.
-    parent : the network that the training starts from, which stays as it is; None: random weights. A long stage from
-        random weights goes on from the best of STARTS short ones.
+    parent : the network that the training starts from, which stays as it is; None: random weights.
     energy : what L_H is made of; None: the Hamiltonian of the data.
-    seeds : the seed of each purpose ("weights 0", "noise", "batches"); None: hashed from the stage.
+    seeds : the seed of each purpose ("weights", "noise", "batches"); None: hashed from the stage.
     fused, precision : those of :func:`make_step`.
-    report : gets a line about the random starts.
+    adam : the ``History.adam`` of the parent, for a stage whose options say ``fresh_adam=False``.
 
     Raises
     ------
@@ -103,45 +97,43 @@ def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, devi
     torch.Size([3, 4])
     """
     shape = (int(data.spins.shape[-2]), int(data.spins.shape[-1]))
-    seeds = seeds or partial(seed_of, stage.spec())
+    seeds = seeds or seeds_of(stage)
     if stage.translate and (data.hamiltonian.mask is not None or data.hamiltonian.boundary != "periodic"):
         raise ValueError("translate needs a sample that is periodic along both axes: it moves a state along both")
     if parent is not None and isinstance(parent.encoder, NoEncoder):
         raise ValueError("parent must have its encoder to be trained on; this one came with its decoder alone")
+    options = stage.options or TrainingOptions()
+    if (adam is None) == bool(parent and not options.fresh_adam):
+        raise ValueError("adam must be the History.adam of the parent where a stage is not to begin with a fresh Adam, "
+                         "and only there")
     schedule = batch_schedule(stage, len(data.spins), shape, np.random.default_rng(seeds("batches")))
-    begin = partial(_begin, stage, shape, energy or data.hamiltonian, parent, seeds, device, fused, precision)
-    starts = [0.0]
-    if parent is None and stage.steps >= 10 * TRIAL_STEPS:
-        starts = [_after_trial(begin(number), schedule.first(TRIAL_STEPS), data) for number in range(STARTS)]
-        if report:
-            report(f"{stage}: L_RC {', '.join(f'{loss:.3f}' for loss in starts)} after {TRIAL_STEPS} steps from "
-                   f"{STARTS} random starts; going on with the best")
-    step = begin(int(np.argmin(starts)))
+    energy = energy or data.hamiltonian
+    model = copy.deepcopy(parent) if parent else new_model(shape, energy, seeds("weights"), stage.config)
+    step = make_step(shape, energy, stage.beta, stage.gamma, device, learning_rate=stage.learning_rate,
+                     seed=seeds("noise"), model=model, fused=fused, precision=precision)
+    if adam is not None:
+        step.load_adam(adam)
     losses, mode = _take(step, schedule, data)
     check_state(step.model.state_dict())
-    return step.model.eval(), History(losses, starts, mode, step.precision)
+    return step.model.eval(), History(losses, mode, step.precision, step.adam())
+
+
+def seeds_of(stage: Stage) -> Callable[[str], int]:
+    """The seed of each purpose ("weights", "noise", "batches") in a stage.
+
+    Data sets, options, networks and the fall of the learning rate take no part: what is compared under them has the
+    same random numbers.
+    """
+    def plain(one: Stage) -> Stage:
+        return replace(one, options=None, config=None, final_rate=1.0, parent=one.parent and plain(one.parent))
+
+    return partial(seed_of, plain(stage).spec())
 
 
 def seed_of(spec: Mapping[str, Any], purpose: str) -> int:
-    """A 63-bit seed that is specific to a spec and a purpose, so that no two stages share random numbers."""
+    """A 63-bit seed that is specific to a spec and a purpose."""
     digest = hashlib.sha256(json.dumps([purpose, spec], sort_keys=True).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
-
-
-def _begin(stage: Stage, shape: tuple[int, int], energy: EnergyModel, parent: VAE | None, seeds: Callable[[str], int],
-           device: str, fused: bool | None, precision: str | None, number: int) -> Step:
-    """A step that has not been taken yet, from the parent's weights or from the random ones of this ``number``."""
-    model = copy.deepcopy(parent) if parent else new_model(shape, energy, seeds(f"weights {number}"), stage.config)
-    return make_step(shape, energy, stage.beta, stage.gamma, device, learning_rate=stage.learning_rate,
-                     seed=seeds("noise"), model=model, fused=fused, precision=precision)
-
-
-def _after_trial(step: Step, schedule: BatchSchedule, data: SpinData) -> float:
-    """The mean L_RC of a short training's last steps; inf where it diverges, so that another start is taken."""
-    try:
-        return float(_take(step, schedule, data)[0][-20:, 0].mean())
-    except Diverged:
-        return math.inf
 
 
 def _take(step: Step, schedule: BatchSchedule, data: SpinData) -> tuple[Tensor, str]:
@@ -153,8 +145,6 @@ def _take(step: Step, schedule: BatchSchedule, data: SpinData) -> tuple[Tensor, 
         return loop.run(captured, check), "graph" if captured else "eager"
     losses = torch.empty(len(schedule.rates), len(LOSSES))
     for number, rate in enumerate(schedule.rates):
-        if number in schedule.restarts:
-            step.restart()
         for group in step.optimizer.param_groups:
             group["lr"] = float(rate)
         batch = data.spins[schedule.indices[number]]

@@ -45,7 +45,7 @@ class GraphLoop:
     def __init__(self, step: Step, spins: Any, schedule: BatchSchedule):
         device = step.device
         spins = spins if isinstance(spins, Tensor) and spins.dtype == torch.float16 else upload(spins, device)
-        self.step, self.spins, self.restarts = step, spins, set(schedule.restarts)
+        self.step, self.spins = step, spins
         self.indices = torch.from_numpy(schedule.indices).to(device)
         self.shifts = None if schedule.shifts is None else torch.from_numpy(schedule.shifts).to(device)
         self.rates = torch.from_numpy(schedule.rates).to(device, torch.float32)
@@ -102,20 +102,14 @@ class GraphLoop:
                 here, side = torch.cuda.current_stream(), torch.cuda.Stream()
                 side.wait_stream(here)
                 with torch.cuda.stream(side):
-                    for number in range(early):
-                        self._forget(number)
+                    for _ in range(early):
                         self.advance()
                 here.wait_stream(side)
                 if early < steps:
                     go = self.capture()
             for number in range(early, steps):
-                self._forget(number)
                 go()
                 if (number + 1) % CHECK == 0:
                     check(self.history[:number + 1])
         check(self.history)
         return self.history.cpu()
-
-    def _forget(self, number: int) -> None:
-        if number in self.restarts:
-            self.step.restart()

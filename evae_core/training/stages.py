@@ -7,16 +7,15 @@ The paper climbs beta from 1e-6 to 1, then starts from the beta = 1e-3 and the b
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import inf
 from numbers import Real
 from typing import Any
 
-from evae_core.presets import Preset, VAEConfig
+from evae_core.presets import Preset, TrainingOptions, VAEConfig
 from evae_core.validation import check_count, check_is, check_number, check_numbers
 
-GAMMA_LOW = 100.0  # above it the model changes fast, and presets may give it other steps and another learning rate
-GAMMA_SETTLED = 5e3  # above it the model has collapsed, and presets may give it yet another learning rate
+CONTROLLED = 100.0  # gamma up to which a control is trained beside the sweep
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Stage:
     seed: int
     parent: Stage | None = None
     config: VAEConfig | None = None  # of the network; None: the paper's
+    options: TrainingOptions | None = None  # None: the defaults
 
     def __post_init__(self) -> None:
         for name, most in (("beta", inf), ("gamma", inf), ("final_rate", 1.0)):
@@ -48,6 +48,7 @@ class Stage:
         check_is("translate", self.translate, bool)
         check_is("parent", self.parent, Stage, type(None))
         check_is("config", self.config, VAEConfig, type(None))
+        check_is("options", self.options, TrainingOptions, type(None))
 
     def spec(self) -> dict[str, Any]:
         """Everything the stage adds to its data set, as plain JSON values."""
@@ -55,6 +56,8 @@ class Stage:
                                                       "final_rate", "translate", "seed")}
         if self.config not in (None, VAEConfig()):
             own["config"] = asdict(self.config)
+        if self.options not in (None, TrainingOptions()):
+            own["options"] = asdict(self.options)
         return own | {"parent": self.parent and self.parent.spec()}
 
     def __str__(self) -> str:
@@ -66,10 +69,10 @@ def chained(rungs: Iterable[tuple[float, float, int]], preset: Preset, seed: int
     """Stages one after the other from (beta, gamma, steps), each the parent of the next; the rest from the preset."""
     stages = []
     for beta, gamma, steps in rungs:
-        rate = (preset.learning_rate if gamma <= GAMMA_LOW
-                else preset.collapse_rate if gamma <= GAMMA_SETTLED else preset.settled_rate)
+        rate = preset.learning_rate if parent else preset.first_rate
         parent = Stage(beta, gamma, steps, preset.batch, rate, preset.final_rate,
-                       preset.translate if translate is None else translate, seed, parent)
+                       preset.translate if translate is None else translate, seed, parent, preset.config,
+                       preset.options)
         stages.append(parent)
     return stages
 
@@ -79,7 +82,7 @@ def stage_schedule(preset: Preset, beta: float | None = None, seed: int = 0,
     """The stages of a ladder: of beta at gamma = 0 (``beta`` None), or of gamma from the model of one ``beta``.
 
     The gamma ladder's first stage has the beta ladder's stage as its parent; gamma = 0 itself is that parent. It climbs
-    ``gammas``, by default the preset's; for a seed other than 0 its ``repeat_gammas``, where it has any.
+    ``gammas``, by default the preset's.
 
     Raises
     ------
@@ -96,10 +99,9 @@ def stage_schedule(preset: Preset, beta: float | None = None, seed: int = 0,
         return betas
     if beta not in preset.betas:
         raise ValueError(f"beta must be one of the preset's {preset.betas}, got {beta!r}")
-    rungs = [(beta, gamma, preset.gamma_steps if gamma <= GAMMA_LOW else preset.collapse_steps)
-             for gamma in ((seed and preset.repeat_gammas) or preset.gammas if gammas is None
-                           else check_numbers("gammas", gammas, 0.0))]
-    return chained(rungs, _at_one_rate(preset), seed, parent=betas[preset.betas.index(beta)])
+    climbed = preset.gammas if gammas is None else check_numbers("gammas", gammas, 0.0)
+    rungs = [(beta, gamma, preset.gamma_steps) for gamma in climbed]
+    return chained(rungs, preset, seed, parent=betas[preset.betas.index(beta)])
 
 
 def control_stages(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
@@ -109,14 +111,8 @@ def control_stages(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:
     """
     if beta is None:
         raise TypeError("beta must be a number, got None: a control belongs to a gamma ladder")
-    up = [stage for stage in stage_schedule(preset, beta, seed) if stage.gamma <= GAMMA_LOW]
-    return chained([(beta, 0.0, stage.steps) for stage in up], _at_one_rate(preset), seed, parent=up[0].parent)
-
-
-def _at_one_rate(preset: Preset) -> Preset:
-    """The preset with its ``gamma_rate``, where it has one, in the place of all learning rates."""
-    rate = preset.gamma_rate
-    return preset if rate is None else replace(preset, learning_rate=rate, collapse_rate=rate, settled_rate=rate)
+    up = [stage for stage in stage_schedule(preset, beta, seed) if stage.gamma <= CONTROLLED]
+    return chained([(beta, 0.0, stage.steps) for stage in up], preset, seed, parent=up[0].parent)
 
 
 def confined_stages(preset: Preset, beta: float, seed: int = 0) -> list[Stage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -43,11 +43,22 @@ class Step:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate, betas=(0.9, 0.999), fused=True)
         self.generator = torch.Generator(self.device).manual_seed(seed)
 
-    def restart(self) -> None:
-        """Begin with a fresh Adam: its moments are forgotten, in place."""
-        for state in self.optimizer.state.values():
-            for value in state.values():
-                value.zero_()
+    def adam(self) -> dict[str, Tensor]:
+        """Adam's moments and step counts of every weight, on the CPU."""
+        return {f"{name}.{key}": value.detach().cpu().clone() for name, weight in self.model.named_parameters()
+                for key, value in self.optimizer.state[weight].items()}
+
+    def load_adam(self, moments: Mapping[str, Tensor]) -> None:
+        """Go on from the moments that :meth:`adam` gave. ValueError: they are those of another network."""
+        keys = ("step", "exp_avg", "exp_avg_sq")
+        weights = dict(self.model.named_parameters())
+        if set(moments) != {f"{name}.{key}" for name in weights for key in keys}:
+            raise ValueError("adam must hold the moments of every weight of this network, from History.adam")
+        for name, weight in weights.items():
+            step, *both = (moments[f"{name}.{key}"].to(weight.device, copy=True) for key in keys)
+            # In the memory layout of the weight: the fused Adam does not look at strides.
+            self.optimizer.state[weight] = dict(zip(keys, (step, *(torch.empty_like(weight.detach()).copy_(moment)
+                                                                   for moment in both)), strict=True))
 
     def __call__(self, batch: Tensor) -> Losses:
         """Update the weights once; return the losses of the batch (before the update), detached.

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 
 from evae_companion import plotting
+from evae_core.model import VAE, layer_shapes
 
 
 def states(*leading, ny=8, nx=12, seed=0):
@@ -35,6 +36,8 @@ def system(**more):
 
 FRONT = [("data", 0.9, 20.0, 1e-3), ("γ = 0", 0.2, 60.0, 0.04), ("γ = 1", 0.2, 50.0, 0.03)]
 SAMPLES = {"energy": np.linspace(0, 0.1, 9), "theta": np.linspace(0, 0.1, 201), "charge": -np.arange(9.0)}
+ENSEMBLE = {"energy": np.linspace(-2.1, -2, 9), "relaxed_energy": np.linspace(-2.2, -2.1, 9),
+            "charge": -np.arange(9.0), "structure": 0.1 ** np.arange(7.0)}
 EDGES = np.linspace(0, np.pi, 41)
 DENSITY = np.exp(-EDGES[1:]) / (np.exp(-EDGES[1:]) * np.diff(EDGES)).sum()
 CONFINED = [("square", {"best": (states(ny=8, nx=8), -2.1), "model": (states(ny=8, nx=8), -2.2)}),
@@ -64,6 +67,9 @@ POINTS = [(0.5, 0.0, "helix", True), (0.5, 0.5, "skyrmions", False), (0.6, 0.9, 
 
 FIGURES = {
     "critical_gammas": partial(plotting.critical_gammas, [("beta", CRITICAL), ("excess", CRITICAL)]),
+    "what_collapses": partial(plotting.what_collapses, [1.0, 100.0, 1e4],
+                              {"X_out": [1.0, 0.9, 0.0], "drawn": [0.5, 0.4, 1e-4]},
+                              {"X_out": [1e-3, 1e-4, -1e-6]}, [1.0, 2.0, 30.0], 1e-2),
     "critical_fields": partial(plotting.critical_fields, [("gamma_c", [("D = 0.5", [0.0, 0.5], [1e3, np.nan])])]),
     "phase_diagram": partial(plotting.phase_diagram, [("one", POINTS), ("two", POINTS)],
                              [("a line", [0.5, 0.6], [0.2, 0.3]), ("a tick", [0.5], [0.7])]),
@@ -73,11 +79,11 @@ FIGURES = {
         "temperature": np.linspace(1, 0, 9), "energy_per_spin": np.linspace(-1, -2, 9), "charge": -np.arange(9.0)}),
     "dataset_statistics": partial(plotting.dataset_statistics,
         np.linspace(-2.3, -2.2, 30), -np.arange(30.0), np.linspace(0, 0.3, 30), references={"ideal": -2.31}),
-    "ladder_curves of beta": partial(plotting.ladder_curves, ladder(), xlabel="beta", data_energy=-0.055, excess=False,
+    "ladder_curves of beta": partial(plotting.ladder_curves, ladder(), xlabel="beta", data_energy=-0.055, lowest=-0.06,
         marks={"here": 10.0}, critical=(10, 100)),
     "ladder_curves of gamma": partial(plotting.ladder_curves,
         [ladder(), ladder(label="another", validation={k: ladder()[k] for k in ("reconstruction", "kl", "energy")})],
-        xlabel="gamma", data_energy=-0.052),
+        xlabel="gamma", data_energy=-0.052, lowest=-0.06),
     "output_ladder": partial(plotting.output_ladder, states(), [(f"{i}", states(), states()) for i in range(9)],
                            wrap=7),
     "noise_reduction": partial(plotting.noise_reduction, pair(), [(f"{i}", pair(i), pair(9 + i)) for i in range(3)]),
@@ -88,8 +94,15 @@ FIGURES = {
     "interpolation_energies": partial(plotting.interpolation_energies,
         {"a": np.arange(-9, 12), "b": np.arange(-12, 9)}, {"a": np.cos(np.arange(21.0)), "b": np.sin(np.arange(21.0))},
         references={"ideal": -1.2}, marks=[-2, 0, 2], window=5),
+    "minimum_barrier": partial(plotting.minimum_barrier,
+        {"merger": (np.arange(9.0), np.sin(np.arange(9.0) / 3)), "collapse": (np.arange(9.0), np.cos(np.arange(9.0)))},
+        {"γ = 0": (np.arange(-9, 12), 9 + np.cos(np.arange(21.0)))}, window=8),
     "interpolation_frames": partial(plotting.interpolation_frames, states(2, 3), [-2, 0, 2], ["a", "b"],
-        defects=[[[(3, 4)], [], None]] * 2),
+        notes=[["31", "31", "30"]] * 2),
+    "theta_maps of noise": partial(plotting.theta_maps, ["0", "1"],
+        [(f"{i}", [pair(i), pair(3 + i)]) for i in range(3)]),
+    "network, a drawing": partial(plotting.network, *layer_shapes(VAE(16)), states(ny=16, nx=16), states(ny=16, nx=16)),
+    "inverse_mapping, a drawing": partial(plotting.inverse_mapping, states(2), states(5)),
     "reconstruction_pairs": partial(plotting.reconstruction_pairs,
         [(name, pair(), [("0\nMSE 0.1", pair(1)), ("100\nMSE 0.2", pair(2))]) for name in ("ideal", "interstitial")]),
     "collapse_states": partial(plotting.collapse_states, ["500", "5000"], {"1": states(2, 2), "2": states(2, 1)}),
@@ -110,6 +123,7 @@ FIGURES = {
     "score_card": partial(plotting.score_card, CARD, title="claims"),
     "quality_front": partial(plotting.quality_front, {"as generated": FRONT, "at rest": FRONT}),
     "quality_distributions": partial(plotting.quality_distributions, {"data": SAMPLES, "gamma 1": SAMPLES}),
+    "ensemble_scores": partial(plotting.ensemble_scores, states(3), {"states": ENSEMBLE, "reference": ENSEMBLE}, -2.2),
     "systems_collapse": partial(plotting.systems_collapse,
         [system(), system(label="other", excess=[1.0, 0.1, 1e-3, 1e-9])], threshold=1e-2),
 }

@@ -17,7 +17,7 @@ from evae_core.training.stages import stage_schedule
 
 TINY = dataclasses.replace(
     PRESETS["smoke"], size=16, train=24, validation=6, test=6, shard=12, sweeps=10, batch=8, first_steps=4,
-    beta_steps=2, gamma_steps=2, collapse_steps=2, betas=(1e-4, 1e-3), gammas=(1.0, 100.0, 1e3), confined=())
+    beta_steps=2, gamma_steps=2, betas=(1e-4, 1e-3), gammas=(1.0, 100.0, 300.0, 1e3), confined=())
 DATA = data_spec(TINY)
 
 
@@ -70,14 +70,15 @@ def test_thin_keeps_decoders_and_the_encoders_that_are_needed(tmp_path):
     saved = bundle.thin(TINY, store)
     thinned = [stage for stage, trained in climbed.items()
                if weights.file_in(trained.folder).name == weights.DECODER_FILE]
-    # beta 1e-4 and 1e-3 have children to come, gamma 1 and 100 are mapped back; the end of the ladder is done.
-    assert thinned == [gamma[-1]] and saved > 0
+    # beta 1e-4 and 1e-3 have children to come; of gamma 1, 100 and the last latents are still wanted; 300 is done.
+    done = gamma[2]
+    assert thinned == [done] and saved > 0
     for stage, trained in climbed.items():
         assert store.find(spec(stage)) == trained.folder
         assert torch.equal(drawn(trained), before[stage])
     with pytest.raises(RuntimeError, match="without its encoder"):
-        climbed[gamma[-1]].model().encode(torch.zeros(2, 3, 16, 16))
-    more = dataclasses.replace(gamma[-1], gamma=1e5, parent=gamma[-1])
+        climbed[done].model().encode(torch.zeros(2, 3, 16, 16))
+    more = dataclasses.replace(done, gamma=1e5, parent=done)
     with pytest.raises(RuntimeError, match="decoder alone; remove that folder"):
         sweeps.train_stages([more], DATA, store, "cpu")
     assert bundle.thin(TINY, store) == 0
@@ -89,7 +90,11 @@ def test_needs_follow_the_run(run):
     rungs = stage_schedule(TINY, 1e-3)
     needed = bundle.needs(TINY, run)
     assert needed[names[rungs[0]]] == weights.WHOLE
-    assert needed[names[rungs[-1]]] == weights.DECODER  # once it is there: the collapsed state
+    assert needed[names[rungs[-1]]] == weights.WHOLE, "priors are fitted to its latents"
+    open_too = dataclasses.replace(TINY, confined=((16, 16),))
+    edges = {identity(trained.stage_spec(stages[-1], data))[1]
+             for name, (stages, data) in plans.ladders(open_too).items() if name.startswith("confined")}
+    assert {bundle.needs(open_too, run)[name] for name in edges} == {weights.WHOLE}, "training states are reconstructed"
     everything = {identity(spec(stage))[1] for stage in names}
 
     class Finished:
@@ -97,6 +102,7 @@ def test_needs_follow_the_run(run):
             return spec["kind"] != "stage" or identity(spec)[1] in everything
 
     needed = bundle.needs(TINY, Finished())
+    assert needed[names[rungs[-1]]] == weights.DECODER, "the collapsed state"
     assert weights.WHOLE not in needed.values() and 4 < len(needed) < len(everything)
 
 

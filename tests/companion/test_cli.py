@@ -43,7 +43,7 @@ def trainings(monkeypatch):
 def figures(tmp_path, monkeypatch):
     """Figures of its own, and a card that only says where it looked."""
     monkeypatch.setenv("EVAE_FIGURES", str(tmp_path / "figures"))
-    monkeypatch.setattr(claims, "card", lambda folder: f"# card of {folder.name}\n")
+    monkeypatch.setattr(claims, "card", lambda folder, small: f"# card of {folder.name}, {small=}\n")
     return tmp_path / "figures"
 
 
@@ -83,7 +83,7 @@ def test_figures_in_order_into_build_with_the_preset(root, figures, monkeypatch,
     assert sorted(path.name for path in (root / "build" / "smoke").iterdir()) == [
         "01_first.ipynb", "02_second.ipynb", "10_tenth.ipynb"]
     assert outputs(root / "build" / "smoke" / "01_first.ipynb") == "seen\n"
-    assert (figures / "smoke" / "claims.md").read_text() == "# card of smoke\n"
+    assert (figures / "smoke" / "claims.md").read_text() == "# card of smoke, small=True\n"
     said = capsys.readouterr().out
     assert "EVAE_PRESET is paper" in said and "MPLBACKEND=Agg is left out" in said and "# card of smoke" in said
     timed = [line.split()[0] for line in said.splitlines() if line.endswith(" s")]
@@ -99,12 +99,41 @@ def test_all_sweeps_are_trained_before_the_notebooks_unless_some_are_chosen(root
 
 
 @pytest.mark.parametrize("preset, more, runs", [
-    ("smoke", [], ["01_first"]), ("smoke", ["--all"], ["01_first", "08_eighth"]), ("desktop", ["--all"], ["01_first"])])
+    ("smoke", [], ["01_first"]), ("smoke", ["--all"], ["01_first", "08_eighth"]), ("desktop", [], ["01_first"]),
+    ("desktop", ["--all"], ["01_first", "08_eighth"])])
 def test_our_own_notebooks_are_run_on_request(root, capsys, preset, more, runs):
     for name in ("01_first", "08_eighth"):
         notebook(root, name)
     assert command.main(["figures", "--list", "--preset", preset, *more], root) == 0
     assert capsys.readouterr().out.split() == runs
+
+
+def test_our_own_notebooks_are_run_at_a_smaller_preset_where_that_of_the_run_is_the_papers(root, trainings, figures):
+    for name in ("08_eighth", "01_first"):
+        notebook(root, name)
+    assert command.main(["figures", "--all", "--preset", "desktop"], root) == 0
+    assert (root / "seen.txt").read_text().splitlines() == ["01_first, desktop, desktop, True",
+                                                            "08_eighth, laptop, laptop, True"]
+    assert trainings == ["desktop", "laptop"] and all((figures / name / "claims.md").is_file() for name in trainings)
+
+
+def test_one_deadline_and_one_run_for_both_presets(root, monkeypatch, capsys):
+    """What a box completes at the first preset is not run again by the call that completes the second."""
+    asked = []
+    monkeypatch.setattr(deadline, "after", lambda minutes: asked.append(minutes) or f"{time.time()!r}+{seconds!r}")
+    notebook(root, "01_first", LOOK.format(name="01_first"))
+    own = notebook(root, "08_eighth", "import time\nfrom evae_companion.store import deadline\n"
+                   "time.sleep(max(0, deadline.interval()[1] - time.time()) + 0.1)", CLIMB.format(first=0, seconds=0))
+    seconds = 20.0
+    argv = ["figures", "--all", "--preset", "desktop", "--minutes", "1"]
+    assert command.main(argv, root) == 3 and asked == [1.0]
+    assert "complete: no notebook yet; in 08_eighth: next is thing-" in capsys.readouterr().out
+    notebook(root, own.stem, CLIMB.format(first=0, seconds=0))
+    seconds = 300.0
+    assert command.main(argv, root) == 0
+    assert "01_first is complete" in capsys.readouterr().out and things() == [0, 1, 2]
+    assert command.main(argv, root) == 0  # all complete: the next call is a new run
+    assert (root / "seen.txt").read_text().count("01_first") == 2
 
 
 def test_only_and_the_preset_of_the_environment(root, monkeypatch):
@@ -334,7 +363,8 @@ def test_a_preview_takes_each_notebook_from_its_record(root, recorded, figures, 
     assert "recorded at preset desktop on 2026-01-02: " in said
     for preset in ("desktop", "laptop"):
         card = (shown / preset / "claims.md").read_text()
-        assert card.startswith(f"**Recorded** on 2026-01-02 at preset {preset} (") and f"# card of {preset}" in card
+        assert card.startswith(f"**Recorded** on 2026-01-02 at preset {preset} (")
+        assert f"# card of {preset}, small={PRESETS[preset].small}" in card
         assert list(claims.load(shown / preset)) == ["B1"]
     assert not figures.exists() and not (root / "build" / "desktop").exists()
 
@@ -379,17 +409,17 @@ def test_a_readers_run_stays_below_build(root, monkeypatch):
     monkeypatch.setattr(places, "repository", lambda: root)
     notebook(root, "01_first")
     assert command.main(["figures", "--preset", "smoke"], root) == 0
-    assert (root / "build" / "smoke" / "figures" / "claims.md").is_file()
+    assert (root / "build" / "smoke" / "figures" / "claims.md").read_text() == "# card of figures, small=True\n"
     assert not {path.name for path in root.iterdir()} & {"figures", "data"}
 
 
 def test_claims(root, figures, capsys):
     assert command.main(["claims", "--preset", "smoke"], root) == 1
     assert "evae figures --preset smoke" in capsys.readouterr().err
-    (figures / "laptop").mkdir(parents=True)
+    (figures / "desktop").mkdir(parents=True)
     assert command.main(["claims"], root) == 0
-    assert "# card of laptop" in capsys.readouterr().out
-    assert (figures / "laptop" / "claims.md").read_text() == "# card of laptop\n"
+    assert "# card of desktop" in capsys.readouterr().out
+    assert (figures / "desktop" / "claims.md").read_text() == "# card of desktop, small=False\n"
 
 
 def test_clean_and_info(root, capsys, monkeypatch):
@@ -397,7 +427,7 @@ def test_clean_and_info(root, capsys, monkeypatch):
     folder = artifacts.get({"kind": "thing"}, lambda folder: (folder / "a").write_bytes(bytes(5000)))
     assert command.main(["info"], root) == 0
     said = capsys.readouterr().out
-    assert str(artifacts.root) in said and "KiB" in said and "torch" in said and "preset          laptop" in said
+    assert str(artifacts.root) in said and "KiB" in said and "torch" in said and "preset          desktop" in said
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda question: "" if str(artifacts.root) in question else "y")
     assert command.main(["clean"], root) == 0 and "nothing removed" in capsys.readouterr().out
@@ -408,7 +438,7 @@ def test_clean_and_info(root, capsys, monkeypatch):
     assert command.main(["clean", "--yes"], root) == 0 and "holds no artifacts" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("argv", [["preview"], ["figures"], ["notebooks"], ["publish"], ["certify"]])
+@pytest.mark.parametrize("argv", [["preview"], ["figures"], ["notebooks"], ["publish"], ["search"]])
 def test_what_needs_the_repository_says_so_without_a_traceback(tmp_path, monkeypatch, capsys, argv):
     monkeypatch.setattr(places, "PACKAGES", tmp_path / "site-packages")
     assert command.main(argv) == 1
@@ -446,14 +476,19 @@ print(preset, os.environ["EVAE_PRESET"], os.path.basename(os.getcwd()))
 
 
 def test_notebooks_are_made_from_their_sources(root, monkeypatch, capsys):
-    monkeypatch.setenv("EVAE_PRESET", "smoke")  # committed notebooks are at the laptop preset whatever the environment
+    monkeypatch.setenv("EVAE_PRESET", "smoke")  # committed notebooks are at their own presets all the same
     source, target = root / "notebooks" / "01_first.py", root / "notebooks" / "01_first.ipynb"
     source.write_text(SOURCE)
+    own = root / "notebooks" / "08_eighth.py"
+    own.write_text(SOURCE)
     assert command.main(["notebooks"], root) == 0
     first = nbformat.read(target, as_version=4)
     nbformat.validate(first)
     assert [cell.cell_type for cell in first.cells] == ["markdown", "code", "code"]  # no injected parameters
-    assert outputs(target) == f"laptop laptop {root.name}\n" and first.cells[1].metadata.tags == ["parameters"]
+    assert outputs(own.with_suffix(".ipynb")) == f"laptop laptop {root.name}\n", "one of ours"
+    own.unlink()
+    own.with_suffix(".ipynb").unlink()
+    assert outputs(target) == f"laptop desktop {root.name}\n" and first.cells[1].metadata.tags == ["parameters"]
     assert not {"papermill", "widgets"} & set(first.metadata)
     assert all(not {"papermill", "execution"} & set(cell.metadata) for cell in first.cells)
     assert str(root) not in target.read_text() and source.read_text() == SOURCE
@@ -462,10 +497,10 @@ def test_notebooks_are_made_from_their_sources(root, monkeypatch, capsys):
     assert command.main(["notebooks", "--only", "01"], root) == 0
     second = nbformat.read(target, as_version=4)
     assert [cell.id for cell in second.cells[:3]] == [cell.id for cell in first.cells] and len(second.cells) == 4
-    assert outputs(target) == f"laptop laptop {root.name}\nmore\n"
-
-    assert command.main(["notebooks", "--preset", "desktop", "--only", "01"], root) == 0
     assert outputs(target) == f"laptop desktop {root.name}\nmore\n"
+
+    assert command.main(["notebooks", "--preset", "paper", "--only", "01"], root) == 0
+    assert outputs(target) == f"laptop paper {root.name}\nmore\n"
 
     executed = target.read_bytes()
     source.write_text(SOURCE + "\n# %%\n1 / 0\n")
@@ -499,7 +534,7 @@ def test_python_dash_m():
 def test_train_makes_every_stage_in_boxes_and_without_notebooks(root, monkeypatch, tmp_path, capsys):
     """No deadline: all stages; one of no minutes: none, and exit code 3; again: nothing is left to do."""
     tiny = dataclasses.replace(PRESETS["smoke"], size=16, train=24, validation=4, test=4, sweeps=5, batch=8,
-                               first_steps=2, beta_steps=2, gamma_steps=2, collapse_steps=2, betas=(1e-4, 1e-3),
+                               first_steps=2, beta_steps=2, gamma_steps=2, betas=(1e-4, 1e-3),
                                gammas=(1.0, 1e3), confined=((16, 16),), confined_train=10, confined_steps=2)
     monkeypatch.setitem(PRESETS, "smoke", tiny)
     monkeypatch.setenv("EVAE_STORE", str(tmp_path / "store"))

@@ -18,7 +18,7 @@ from evae_core.training.stages import stage_schedule
 
 SMALL = DataSpec(Hamiltonian(D=0.6, B=0.2), (16, 16), train=24, validation=6, test=6, shard=12,
                  schedule=Schedule(sweeps=10, overrelax=0))
-TINY = dataclasses.replace(PRESETS["smoke"], first_steps=4, beta_steps=2, gamma_steps=2, collapse_steps=2, batch=8,
+TINY = dataclasses.replace(PRESETS["smoke"], first_steps=4, beta_steps=2, gamma_steps=2, batch=8,
                            betas=(1e-4, 1e-3), gammas=(1.0, 1e3))
 
 

@@ -197,9 +197,10 @@ def test_every_figure_reads_on_its_own(name):
     maps = [ax for ax in data_axes(fig) if ax.images]
     bars = [image.colorbar.ax for ax in maps for image in ax.images if image.colorbar]
     assert len(bars) == ("noise" in name or "pairs" in name)
-    if maps:
+    if maps and "drawing" not in name:  # whose maps stand for any state
         assert sum(line.get_gid() == "scale bar" for ax in maps for line in ax.lines) == 1
-        assert any("S^z" in t.get_text() for t in [*fig.texts, *(t for ax in fig.axes for t in ax.texts)])
+        spins = not name.startswith("theta_maps")
+        assert not spins or any("S^z" in t.get_text() for t in [*fig.texts, *(t for ax in fig.axes for t in ax.texts)])
     for ax in data_axes(fig):
         if ax.images:
             continue
@@ -271,21 +272,16 @@ def test_strip_curves_mark_agreement_by_the_filling():
 
 def test_ladder_curves_show_the_numbers_they_are_given():
     s = ladder()
-    fig = plotting.ladder_curves(s, xlabel="gamma", data_energy=-0.052)
-    reconstruction, kl, energy, excess = fig.axes
-    assert [ax.get_yscale() for ax in fig.axes] == ["log", "log", "linear", "symlog"]
+    fig = plotting.ladder_curves(s, xlabel="gamma", data_energy=-0.052, lowest=-0.06)
+    reconstruction, kl, energy, above = fig.axes
+    assert [ax.get_yscale() for ax in fig.axes] == ["log", "log", "linear", "log"]
     np.testing.assert_allclose(reconstruction.lines[0].get_ydata(), s["reconstruction"])
     np.testing.assert_allclose(kl.lines[0].get_ydata(), s["kl"])
     np.testing.assert_allclose([line.get_ydata() for line in energy.lines[:2]], [s["energy"], s["energy_generated"]])
-    np.testing.assert_allclose(excess.lines[1].get_ydata(), s["energy_generated"] + 0.052)
-    assert excess.get_ylim()[0] < (s["energy_generated"] + 0.052).min() < 0 < excess.get_ylim()[1]
+    np.testing.assert_allclose([line.get_ydata() for line in above.lines[:2]],
+                               [s["energy"] + 0.06, s["energy_generated"] + 0.06])
+    assert above.lines[2].get_ydata()[0] == pytest.approx(0.008)
     assert energy.lines[2].get_ydata()[0] == -0.052 and energy.lines[2].get_linestyle() == "--"
-
-
-def test_the_excess_is_shown_for_gamma_only_unless_asked():
-    assert len(plotting.ladder_curves(ladder(), xlabel="beta", data_energy=-0.05).axes) == 3
-    assert len(plotting.ladder_curves(ladder(), xlabel="gamma").axes) == 3
-    assert len(plotting.ladder_curves(ladder(), xlabel="beta", data_energy=-0.05, excess=True).axes) == 4
 
 
 def test_zeros_have_a_place_on_logarithmic_axes():
@@ -326,6 +322,19 @@ def test_theta_densities_keep_shares_and_mark_the_peak(scale):
     assert "peak" in ax.get_legend().get_texts()[0].get_text()
 
 
+@pytest.mark.parametrize("order", [(1, 3), (3, 1)])
+def test_theta_densities_fit_into_every_panel(order):
+    """Panels have one axis: a peak in any of them, the highest included, is drawn with its mark."""
+    edges = np.geomspace(1e-3, np.pi, 50)
+    density = np.zeros(49)
+    density[20:23] = 1
+    flat = np.full(49, 1.0)
+    curves = [flat + 20 * height * density for height in order]
+    fig = plotting.theta_densities(edges, {str(k): {"a": c / (c * np.diff(edges)).sum()} for k, c in enumerate(curves)})
+    for ax in fig.axes:
+        assert ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > max(line.get_ydata().max() for line in ax.lines)
+
+
 def test_theta_below_the_logarithmic_axis_is_told():
     edges = np.concatenate([[0], np.geomspace(1e-3, np.pi, 50)])
     density = np.zeros(50)
@@ -342,10 +351,21 @@ def test_interpolation_starts_from_the_perfect_end():
     assert left.get_legend_handles_labels()[1] == ["a"]
 
 
-def test_circles_stand_on_the_defects():
-    fig = plotting.interpolation_frames(states(1, 2), [0, 2], ["a"], defects=[[[(3, 4), (7, 1)], []]])
-    first, second = [ax for ax in fig.axes if ax.images and ax.axison]
-    assert {p.center for p in first.patches} == {(3, 4), (7, 1)} and not second.patches
+def test_every_frame_has_its_note_below():
+    fig = plotting.interpolation_frames(states(1, 2), [0, 2], ["a"], notes=[["31", "30"]])
+    maps = [ax.get_position() for ax in fig.axes if ax.images and ax.axison]
+    for box, note in zip(maps, ("31", "30"), strict=True):
+        (text,) = [t for t in fig.texts if t.get_text() == note]
+        assert box.x0 < text.get_position()[0] < box.x1 and text.get_position()[1] < box.y0
+
+
+def test_the_median_angle_stands_on_its_map():
+    spins = states(ny=4, nx=4)
+    spins[:, 0, 0] = 0.0  # no magnetic site: its angle does not count
+    angles = np.radians(np.arange(16.0)).reshape(4, 4)
+    fig = plotting.theta_maps(["γ = 0"], [("test", [(spins, np.cos(angles))])])
+    (ax,) = [ax for ax in fig.axes if ax.images and ax.axison and ax.texts]
+    assert ax.texts[0].get_text() == "8°"
 
 
 def test_confined_samples_have_one_scale():
@@ -468,7 +488,7 @@ AX = Figure().subplots()
     (ValueError, r"'kl'\] must have shape \(5\)", lambda: plotting.ladder_curves(ladder(kl=[1.0]), xlabel="beta")),
     (ValueError, "at least one positive", lambda: plotting.ladder_curves(
         {k: v if k == "label" else v[:1] * 0 for k, v in ladder().items()}, xlabel="beta")),
-    (ValueError, "excess=True needs data_energy", lambda: plotting.ladder_curves(ladder(), xlabel="beta", excess=True)),
+    (TypeError, "lowest must", lambda: plotting.ladder_curves(ladder(), xlabel="beta", lowest="x")),
     (ValueError, "validation.*lacks", lambda: plotting.ladder_curves(ladder(validation={}), xlabel="beta")),
     (ValueError, "given and columns must all have one lattice shape", lambda: plotting.output_ladder(
         states(), [("a", states(ny=4), states())])),
@@ -483,7 +503,8 @@ AX = Figure().subplots()
     (ValueError, "R lacks b", lambda: plotting.interpolation_energies({"a": [0, 1]}, {"b": [0, 1]})),
     (ValueError, "R of a must be ascending", lambda: plotting.interpolation_energies([1, 0], {"a": [0, 1]})),
     (ValueError, "labels must be one a row", lambda: plotting.interpolation_frames(states(2, 2), [0, 1], ["a"])),
-    (ValueError, "defects must be", lambda: plotting.interpolation_frames(states(1, 2), [0, 1], ["a"], defects=[[]])),
+    (ValueError, "notes must be", lambda: plotting.interpolation_frames(states(1, 2), [0, 1], ["a"], notes=[["a"]])),
+    (ValueError, "one pair per label", lambda: plotting.theta_maps(["0", "1"], [("a", [pair()])])),
     (ValueError, "one entry a label", lambda: plotting.collapse_states(["a"], {"1": states(2, 1)})),
     (ValueError, "at rest must have the labels", lambda: plotting.quality_front({"raw": FRONT, "at rest": FRONT[:2]})),
     (ValueError, "above the reference", lambda: plotting.quality_front({"raw": [*FRONT, ("γ = 2", 0.2, 50.0, 0.0)]})),

@@ -220,7 +220,7 @@ def test_a_stages_fit_is_kept_beside_its_weights(tmp_path, monkeypatch):
 
 TINY = dataclasses.replace(
     PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=12, shard=14, sweeps=10, batch=8,
-    first_steps=4, beta_steps=2, gamma_steps=2, collapse_steps=2, samples=10, betas=(1e-4, 1e-3),
+    first_steps=4, beta_steps=2, gamma_steps=2, samples=10, betas=(1e-4, 1e-3),
     gammas=(1.0, 100.0, 1e3, 1e4), lowest=None)
 
 

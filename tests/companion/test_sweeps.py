@@ -19,7 +19,7 @@ from evae_core.training.stages import chained, stage_schedule
 SMOKE = PRESETS["smoke"]
 H = Hamiltonian(D=0.6, B=0.2)
 SMALL = DataSpec(H, (16, 16), train=24, validation=6, test=6, shard=12, schedule=Schedule(sweeps=10, overrelax=0))
-TINY = dataclasses.replace(SMOKE, first_steps=4, beta_steps=2, gamma_steps=2, collapse_steps=2, batch=8,
+TINY = dataclasses.replace(SMOKE, first_steps=4, beta_steps=2, gamma_steps=2, batch=8,
                            betas=(1e-4, 1e-3), gammas=(1.0, 1e3))
 
 
@@ -35,7 +35,7 @@ def batch(n=8, size=32):
 def test_ladders_of_the_paper():
     for preset in PRESETS.values():
         betas = stage_schedule(preset)
-        assert [s.beta for s in betas] == [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+        assert [s.beta for s in betas] == [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 2e-2, 5e-2, 1e-1, 1.0]
         assert {s.gamma for s in betas} == {0.0}
         assert betas[0].parent is None and all(b.parent == a for a, b in zip(betas, betas[1:], strict=False))
         for beta in (1e-3, 1e-4):

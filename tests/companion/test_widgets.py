@@ -395,7 +395,7 @@ def test_nothing_at_hand_is_said(monkeypatch):
 def tiny():
     """A preset that trains in a second."""
     return replace(PRESETS["smoke"], size=16, train=20, validation=4, test=4, batch=4, sweeps=5, first_steps=2,
-                   beta_steps=1, gamma_steps=1, collapse_steps=1, samples=4, gammas=(1.0, 100.0, 1e4), seeds=1)
+                   beta_steps=1, gamma_steps=1, samples=4, gammas=(1.0, 100.0, 1e4), seeds=1)
 
 
 def test_the_sweep_explorer_shows_what_was_trained(tiny):

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from evae_core import VAE, Hamiltonian
 from evae_core.bonds import padded
 from evae_core.losses import energy_loss, kl_loss, reconstruction_loss
-from evae_core.model import LOGVAR_MOST, UpConv, bounded
+from evae_core.model import LOGVAR_MOST, UpConv, bounded, layer_shapes
 
 H = Hamiltonian(D=0.6, B=0.2)
 
@@ -65,6 +65,16 @@ def test_layers_of_the_paper(size, width):
     filters = [m.out_channels for m in model.encoder.convolutions if isinstance(m, nn.Conv2d)]
     assert filters == [6, 12, 24, 48]
     assert [m.weight.shape[0] for m in model.decoder.convolutions if isinstance(m, UpConv)] == [24, 12, 6, 3]
+
+
+def test_the_shapes_of_the_layers_are_those_of_the_paper():
+    model = VAE(128).train()
+    encoder, decoder = layer_shapes(model)
+    down = [("conv", (n, side, side)) for n, side in ((6, 64), (12, 32), (24, 16), (48, 8))]
+    up = [("conv", (n, side, side)) for n, side in ((24, 16), (12, 32), (6, 64), (3, 128), (3, 128))]
+    assert encoder == [*down, ("dense", (3072,)), ("dense", (512,)), ("heads", (100,))]
+    assert decoder == [("dense", (512,)), ("dense", (3072,)), *up]
+    assert model.training and not any(module._forward_hooks for module in model.modules())
 
 
 def test_outputs_are_unit_spins_and_shapes_fit():

@@ -54,20 +54,6 @@ def test_same_seed_same_bytes_in_each_mode():
         assert torch.equal(*found), options
 
 
-def test_a_restarted_adam_is_a_fresh_one():
-    one = make_step(16, H, 1e-3, 1.0, "cpu", seed=1)
-    one.restart()  # before the first step there is nothing to forget
-    for _ in range(3):
-        one(batch(4, 16))
-    other = make_step(16, H, 1e-3, 1.0, "cpu", model=make_step(16, H, 1e-3, 1.0, "cpu", seed=1).model)
-    other.model.load_state_dict(one.model.state_dict())
-    other.generator.set_state(one.generator.get_state())
-    one.restart()
-    for _ in range(2):
-        assert torch.equal(torch.stack(one(batch(4, 16))), torch.stack(other(batch(4, 16))))
-    assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True))
-
-
 def test_a_stage_on_a_wire():
     """An infinite wire is trained, and translations, which would move it across itself, are refused, as for a mask."""
     wire = Hamiltonian(D=0.6, B=0.2, boundary=("open", "periodic"))

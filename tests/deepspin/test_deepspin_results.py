@@ -1,4 +1,4 @@
-"""What notebook 10 is made of: its sizes, labels, small functions, and its figures."""
+"""What notebook 12 is made of: its sizes, labels, small functions, and its figures."""
 
 import os
 from functools import partial

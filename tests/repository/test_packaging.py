@@ -280,7 +280,7 @@ def test_make_builds_the_environment_once(build):
         "-m pip --disable-pip-version-check install --quiet --no-build-isolation --editable "
         ".[companion,deepspin,test,book]"]
     assert build(".venv")[::2] == (0, [])
-    assert build("figures")[::2] == (0, ["figures --preset laptop"])
+    assert build("figures")[::2] == (0, ["figures --preset desktop"])
     assert build("figures", EVAE_PRESET="smoke")[2] == ["figures --preset smoke"]
     assert build("figures", "PRESET=paper", EVAE_PRESET="smoke")[2] == ["figures --preset paper"]
     assert build("figures-all", EVAE_PRESET="smoke")[2] == ["figures --all --preset smoke"]
@@ -308,7 +308,7 @@ def test_an_interrupted_environment_is_never_ready(build, step):
     code, _, log = build("figures", FAIL=step)
     assert code != 0 and "figures" not in " ".join(log) and not (build.folder / ".venv" / ".ready").exists()
     code, _, log = build("figures")
-    assert code == 0 and "-m venv --clear .venv" in log and log[-1] == "figures --preset laptop"
+    assert code == 0 and "-m venv --clear .venv" in log and log[-1] == "figures --preset desktop"
 
 
 @needs_make

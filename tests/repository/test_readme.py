@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from evae_companion import claims
+from evae_companion.cli.errors import DEFAULT_PRESET
 from evae_companion.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -13,21 +14,35 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_ten_lines_run(capsys):
-    tools, code, own = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(code.strip().splitlines()) <= 14
     exec(compile(code, "README.md", "exec"), {})
     assert "Losses(" in capsys.readouterr().out
+
+
+def test_the_tools_run():
+    own, tools = re.findall(r"```python\n(.*?)```", (ROOT / "docs/TOOLS.md").read_text(encoding="utf-8"), re.DOTALL)
     names: dict = {}
-    exec(compile(own, "README.md", "exec"), names)
+    exec(compile(own, "TOOLS.md", "exec"), names)
     assert names["H"].D == pytest.approx(-0.6)
-    exec(compile(tools, "README.md", "exec"), names)
+    exec(compile(tools, "TOOLS.md", "exec"), names)
     assert names["wire"].boundary == ("open", "periodic")
 
 
-def test_links_and_pictures_exist():
-    targets = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r'src="([^":]+)"', README)
-    assert len(targets) >= 5
-    assert [t for t in targets if not (ROOT / t).exists()] == []
+def test_it_is_read_in_minutes():
+    """At most 1 300 words besides code and BibTeX, numbers of the table included, in at most 12 kB."""
+    text = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    assert len(re.findall(r"\w[\w'-]*", re.sub(r"\]\([^)]*\)|<img[^>]*>", "", text))) <= 1300
+    assert len(README.encode()) <= 12_000
+
+
+@pytest.mark.parametrize("name", ["README.md", *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md"))])
+def test_links_and_pictures_exist(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text) + re.findall(r'src="([^":]+)"', text)
+    assert [t for t in targets if not ((ROOT / name).parent / t).exists()] == []
+    said = re.findall(r'alt="([^"]*)"', text)
+    assert all(words.strip() for words in said) and len(said) == text.count("<img")
 
 
 def test_make_targets_exist():
@@ -37,29 +52,22 @@ def test_make_targets_exist():
 
 
 def test_the_table_of_sizes_is_the_presets():
-    rows = dict(re.findall(r"^\| ([^|]+) \| (.*) \|$", README, re.MULTILINE))
+    text = (ROOT / "docs/PRESETS.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([^|]+) \| (.*) \|$", text, re.MULTILINE))
     def cells(beginning):
         (row,) = [row for head, row in rows.items() if head.startswith(beginning)]
         return [cell.strip().replace(" ", "") for cell in row.split("|")]
     p = list(PRESETS.values())
+    assert f"| `{DEFAULT_PRESET}` (default) |" in text
     assert cells("lattice, D, B") == [f"{q.size}x{q.size},{q.D:g},{q.B:g}" for q in p]
     assert cells("training / validation") == [f"{q.train}/{q.validation}/{q.test}" for q in p]
-    assert cells("optimiser steps") == [f"{q.first_steps},{q.beta_steps},{q.gamma_steps},{q.collapse_steps}" for q in p]
+    assert cells("optimiser steps") == [f"{q.first_steps},{q.beta_steps},{q.gamma_steps}" for q in p]
     assert cells("batch") == [str(q.batch) for q in p]
-    assert cells("learning rate") == [
-        f"{q.learning_rate:g},{q.collapse_rate:g},{q.settled_rate:g}" for q in p]
+    assert cells("learning rate") == [f"{q.first_rate:g},{q.learning_rate:g}" for q in p]
+    assert cells("trainings") == [str(q.seeds) for q in p]
 
 
-def test_the_score_card_of_the_papers_lattice_is_the_measured_one():
-    (card,) = re.findall(r"## Score card: the paper's lattice\n(.*?)\n## ", README, re.DOTALL)
-    rows = re.findall(r"^\| ([A-Z]\d) \| .* \| ([a-z ]+) \|$", card, re.MULTILINE)
-    found = claims.load(ROOT / "figures" / "desktop")
-    assert dict(rows) == {name: result.verdict for name, result in found.items()} and len(rows) == len(claims.CLAIMS)
-
-
-def test_the_score_card_is_the_measured_one():
-    rows = re.findall(r"^\| ([A-Z]\d) \| .* \| ([a-z ]+) \| ([a-z ]+) \|$", README, re.MULTILINE)
-    for column, where in ((1, "claims"), (2, "claims/seeds")):
-        found = claims.load(ROOT / "figures" / "laptop", where)
-        assert {row[0]: row[column] for row in rows} == {name: result.verdict for name, result in found.items()}
-    assert [row[0] for row in rows] == list(claims.CLAIMS)
+def test_the_results_are_the_measured_ones():
+    found = claims.load(ROOT / "figures" / DEFAULT_PRESET)
+    assert claims.summary(list(found.values())) in README and list(found) == list(claims.CLAIMS)
+    assert not PRESETS[DEFAULT_PRESET].small

@@ -19,7 +19,9 @@ from evae_companion.experiments import (
     latent_interpolation,
     noise_reduction,
     other_systems,
+    priors,
     sample_quality,
+    training_choices,
 )
 from evae_companion.presets import PRESETS
 from evae_companion.store.artifact import identity
@@ -35,7 +37,8 @@ def hashes(p) -> dict[str, str]:
     data, walked = data_spec(p), plans.compared(p, plans.BETA, plans.WALK)
     specs = {"outputs": beta_sweep.spec(p), "noise": noise_reduction.spec(p, plans.BETA),
              "walk": latent_interpolation.spec(p, plans.BETA), "collapse": collapse.spec(p),
-             "data_decides": data_order.spec(p), "quality": sample_quality.spec(p, plans.BETA),
+             "data_order": data_order.spec(p), "training_choices": training_choices.spec(p),
+             "priors": priors.spec(p), "quality": sample_quality.spec(p, plans.BETA),
              "systems": other_systems.spec(p), "inverse": latent_interpolation.inverse_spec(p, walked[0]),
              "certificate": ground_state.spec(data.hamiltonian, data.shape, ground_state.search_of(p))}
     return {"stages and shards": hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16],

@@ -24,8 +24,8 @@ from calls import functions
 from hypothesis import strategies as st
 
 SECONDS = 1.0
-COMMANDS = ("preview", "figures", "train", "forecast", "claims", "publish", "pack", "unpack", "notebooks", "clean",
-            "info")
+COMMANDS = ("preview", "figures", "train", "forecast", "certify", "judge", "claims", "publish", "study", "pack",
+            "unpack", "notebooks", "clean", "info")
 
 
 @cache
@@ -63,15 +63,17 @@ ACCEPTED = {
         DataSpec.lowest helix.turns
         Material.D Material.Ku Material.field shell.dy shell.dx shell.J critical.data_kspace_mse gamma_sweep.data_energy
         claims.collapse.best_data claims.collapse.ideal plotting.ladder_curves.data_energy SpinLattice.shape
+        plotting.ladder_curves.lowest
         plotting.collapse_measure.threshold plotting.collapse_measure.ideal_energy plotting.systems_collapse.threshold
+        plotting.ensemble_scores.lowest plotting.ladder_curves.lowest
         SpinLattice.dm SpinLattice.anisotropy iron_like.dm iron_like.anisotropy Integrator.dt
         skyrmion_shapes.field""",
     "NaN": "critical.data_kspace_mse gamma_sweep.data_energy claims.collapse.best_data claims.collapse.ideal",
     "inf": """heat_bath.T camera.photons estimate.grains critical.data_kspace_mse gamma_sweep.data_energy
         claims.collapse.best_data claims.collapse.ideal""",
     "an empty array": """stage_schedule.gammas write_ovf.desc claims.save.results counts.results table.results
-        claims.collapse.other claims.collapse.seeds plotting.phase_diagram.lines
-        plotting.interpolation_energies.marks""",
+        summary.results claims.collapse.other claims.collapse.seeds plotting.phase_diagram.lines
+        plotting.interpolation_energies.marks plotting.interpolation_frames.notes""",
     "None": """criticals.beta peace.autocorrelation.camera_noise Tracker.optics peace.train.training peace.train.shape
         peace.train.start Shape.beam""",
     "1.5": "criticals.latents beta_by_kl.latents plotting.save.dpi plotting.interpolation_energies.window",
@@ -164,11 +166,11 @@ def command_lines() -> st.SearchStrategy:
     """Command lines that are wrong, or ask for nothing but words."""
     word = st.one_of(st.sampled_from(["--preset", "smoke", "huge", "--only", "01", "99", "x", "--minutes", "-1", "nan",
                                       "inf", "1e999", "--list", "--all", "--yes", "--", "-", "", "--help",
-                                      "a\\b", "--size", "16", "--D", "--states"]),
+                                      "a\\b", "--size", "16", "--D", "--states", "data_order"]),
                      st.text(max_size=6).filter(lambda text: "\0" not in text))
     # A right line of these would compute for seconds, minutes or hours.
     return st.tuples(st.sampled_from([*COMMANDS, "dance", ""]), st.lists(word, max_size=4)).map(
-        lambda p: [p[0], *p[1], *(["--preset", "huge"] if p[0] in ("train", "forecast", "certify") else [])])
+        lambda p: [p[0], *p[1], *(["--preset", "huge"] if p[0] in ("train", "forecast", "search", "study") else [])])
 
 
 @cache
@@ -199,7 +201,7 @@ def wrong_command(argv: list[str], root: Path) -> str | None:
 
 TESTED_APART = ("evae_companion.io.export_decoder",)  # it takes seconds: test_network.py
 # Names that are no functions, or make what other functions give back.
-RECORDS = ("Losses", "LatticeState", "OVF", "CLAIMS", "COLLAPSED", "Check", "Autocorrelation", "Estimate",
+RECORDS = ("Losses", "LatticeState", "OVF", "CLAIMS", "COLLAPSED", "VERDICTS", "Check", "Autocorrelation", "Estimate",
            "OutsideRange", "ALGORITHM", "ENERGY_LABEL", "Figure", "house_style", "colour_wheel")
 WORDS = {"title", "labels", "energy_label", "critical_label", "defect_label", "floor", "largest", "note"}  # of figures
 

@@ -42,25 +42,28 @@ def formats() -> dict[str, Call]:
 
 def claims() -> dict[str, Call]:
     from evae_companion import claims
-    check = claims.Check("criterion", "measured", True, 1.0)
+    check = claims.Check("criterion", (1.0, 2.0), 0.5, True)
     result = claims.Result("B1", (check,))
     x, y = [1.0, 10.0, 100.0, 1000.0], [1.0, 1.0, 1e-3, 1e-4]
     table = {"beta": np.array(x), "gamma": np.array(x), "reconstruction": np.array(y), "kl": np.array(x),
              "energy": np.array(y), "energy_generated": np.array(y), "magnetisation": np.array(y),
-             "kspace_mse": np.array(y), "data_kspace_mse": 1.0}
-    beta, falls = table | {"beta": np.array([1e-5, 1e-4, 1e-3, 1e-2])}, {"X_out": y, "X'_out": y}
-    run = table | {"energy": -2.0, "defects": 0.0, "charge": 3.0}
-    sample = {"name": "square", "energy": -2.0, "relaxed": -2.0, "best_annealed": -2.0, "kspace_mse": 0.0,
-              "data_kspace_mse": 1.0}
+             "kspace_mse": np.array(y), "data_kspace_mse": 1.0, "data_energy": -2.0}
+    beta = table | {"beta": np.array([1e-5, 1e-4, 1e-3, 1e-2]), "validation": {"reconstruction": np.array(y)}}
+    angles = dict.fromkeys(("median", "peak", "height", "deformed", "near"), y)
+    run = table | {"energy": -2.0, "defects": 0.0, "best_data": -1.0, "energy_per_spin": np.array(y)}
+    path = {key: np.ones((2, 3)) for key in ("height", "width", "start", "end", "extra", "change")}
+    sample = {"kspace_mse": 0.5, "data_kspace_mse": 1.0, "lowest": 0.5}
     climb = {"gamma": x, "kl": x, "kspace_mse": y, "data_kspace_mse": 1.0}
     fall = {"beta": x, "kl": y, "kspace_mse": y, "data_kspace_mse": 1.0}
     claims.save(folder(), "right", [result])
     return {
         "Result": Call(claims.Result, {"id": "B1", "checks": (check,)}),
-        "over_seeds": Call(claims.over_seeds, {"cards": [[result], [result]]}),
+        "agreement": Call(claims.agreement, {"one": [result], "other": [result]}),
+        "details": Call(claims.details, {"results": [result]}),
+        "summary": Call(claims.summary, {"results": [result]}),
         "claims.save": Call(claims.save, {"folder": folder(), "notebook": "right", "results": [result]}),
-        "claims.load": Call(claims.load, {"folder": folder(), "where": "claims"}),
-        "card": Call(claims.card, {"folder": folder()}),
+        "claims.load": Call(claims.load, {"folder": folder()}),
+        "card": Call(claims.card, {"folder": folder(), "small": True}),
         "counts": Call(claims.counts, {"results": [result]}),
         "table": Call(claims.table, {"results": [result]}),
         "critical": Call(claims.critical, {"x": x, "kspace_mse": y, "data_kspace_mse": 1.0, "lasting": False},
@@ -70,15 +73,12 @@ def claims() -> dict[str, Call]:
         "beta_by_kl": Call(claims.beta_by_kl, {"beta": x, "kl": y, "latents": 3}, {"beta": "shape"}, nan=True),
         "gamma_by_kl": Call(claims.gamma_by_kl, {"gamma": x, "kl": x}, {"gamma": "shape"}, nan=True),
         "beta_sweep": Call(claims.beta_sweep, {"ladders": [beta]}),
-        "gamma_sweep": Call(claims.gamma_sweep, {"ladders": [table], "data_energy": -2.0}),
-        "claims.noise_reduction": Call(claims.noise_reduction, {"gammas": x, "median": falls, "peak": falls,
-                                                              "height": falls}, {"gammas": "shape"}),
-        "claims.latent_interpolation": Call(claims.latent_interpolation, {
-            "gammas": x, "height": y, "width": y, "start": y, "end": y, "extra": {0: (1.0, 1.0), 100: (0.0, 1.0)}},
-                                                             {"gammas": "shape"}),
-        "claims.collapse": Call(claims.collapse, {"runs": [run], "other": [run], "best_data": -1.0, "ideal": -2.0,
-                                                  "distances": [0.1], "seeds": [run]}),
-        "claims.confined": Call(claims.confined, {"samples": [sample]})}
+        "gamma_sweep": Call(claims.gamma_sweep, {"ladders": {1e-3: [table]}}),
+        "claims.noise_reduction": Call(claims.noise_reduction, {"runs": [{"X_out": angles, "X'_out": angles}]}),
+        "claims.latent_interpolation": Call(claims.latent_interpolation, {"runs": [path]}),
+        "claims.collapse": Call(claims.collapse, {"runs": {1e-3: [run, run]}, "distances": [0.1]}),
+        "claims.dataset": Call(claims.dataset, {"runs": [{"redundant": 0.1}]}),
+        "claims.confined": Call(claims.confined, {"samples": {"square": [sample]}})}
 
 
 def drawn() -> dict[str, Call]:
@@ -107,12 +107,17 @@ def analysis() -> dict[str, Call]:
     import evae_core
     from evae_companion import priors
     from evae_companion.analysis import (
+        Search,
+        certificate,
+        certificate_search,
         forecast,
+        judge,
         linear_theory,
         lowest_modes,
         luttinger_tisza,
         minimum_energy_path,
         order,
+        saddle_point,
         sample_metrics,
         skyrmion_shapes,
         tempering,
@@ -130,8 +135,20 @@ def analysis() -> dict[str, Call]:
     mixture = {"weights": torch.ones(1), "means": torch.zeros(1, 2), "factors": torch.eye(2)[None]}
     flat = evae_core.textures.uniform((8, 8)).float().expand(3, -1, -1, -1)
     warm = evae_core.heat_bath(H, flat, 0.2, 5, device="cpu")
+    chiral = evae_core.Hamiltonian(D=1.2, B=0.8)
+    texture = evae_core.annealing.lbfgs_refine(chiral, evae_core.textures.skyrmions(chiral, (8, 8), [[3.5, 3.5]]))[0]
     quick = evae_core.Schedule(sweeps=2, overrelax=0, tolerance=1.0)
+    short = Search(2, quick, rounds=1, kicks=2, warm_sweeps=2, keep=1)
+
+    def certified(H, state, search=None, modes=4, device="auto"):  # the default searches for minutes
+        return certificate(H, state, short if search is None else search, modes, device)
+
     return {
+        "certificate": Call(certified, {"H": chiral, "state": texture, "search": short, "modes": 2, "device": "cpu"},
+                            {"H": "state", "state": "shape"}),
+        "certificate_search": Call(certificate_search, {"H": H, "quick": True, "seed": 0}),
+        "judge": Call(judge, {"H": H, "states": a, "reference": a, "device": "cpu"},
+                      {"H": "states", "states": "shape", "reference": "shape"}),
         "skyrmion_shapes": Call(skyrmion_shapes.skyrmion_shapes, {"spins": a, "periodic": True, "field": 0.2,
                                                                   "lattice_area": 5.0}),
         "redundancy": Call(skyrmion_shapes.redundancy, {"spins": a, "H": H, "tolerance": 0.05}),
@@ -152,6 +169,9 @@ def analysis() -> dict[str, Call]:
         "minimum_energy_path": Call(minimum_energy_path, {
             "H": easy, "start": up, "end": -up, "images": 5, "path": up[[0, 2, 1]][None], "tolerance": 1e-2,
             "max_steps": 200}, {"H": "start", "start": "shape", "end": "start"}),
+        "saddle_point": Call(saddle_point, {
+            "H": chiral, "start": texture, "end": flat[0].double(), "images": 7, "k": 2, "report": None},
+            {"H": "start|charge", "start": "shape|charge", "end": "start"}),
         "lowest_modes": Call(lowest_modes, {"H": easy, "state": up, "k": 2}, {"H": "state", "state": "shape"}),
         "lower_bound": Call(luttinger_tisza.lower_bound, box),
         "spirals": Call(luttinger_tisza.spirals, {**box, "n": 2}),

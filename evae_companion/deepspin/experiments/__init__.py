@@ -1,1 +1,1 @@
-"""Experiments with learned spin-lattice potentials, shown in notebook 10."""
+"""Experiments with learned spin-lattice potentials, shown in notebook 12."""

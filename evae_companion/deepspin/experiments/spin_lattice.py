@@ -1,4 +1,4 @@
-"""Learned against explicit spin-lattice Hamiltonian, for notebook 10: learning curve, spectra and magnetisation.
+"""Learned against explicit spin-lattice Hamiltonian, for notebook 12: learning curve, spectra and magnetisation.
 
 Frames, trainings, spectra and magnetisations are separate artifacts of the store, so that a killed run can continue.
 """
@@ -37,7 +37,7 @@ VERSION = 1  # raise when what is computed changes: older results are then compu
 
 @dataclass(frozen=True)
 class Size:
-    """Every number of notebook 10 at one preset."""
+    """Every number of notebook 12 at one preset."""
 
     temperatures: tuple[float, ...]  # K, of the dynamics from which labelled frames are taken
     each: int  # training frames per temperature

@@ -1,0 +1,221 @@
+r"""The saddle point between two states of different topological charge, and the steepest descents from it.
+
+A band of states (:func:`minimum_energy_path`) converges slowly where a whole lattice glides while a skyrmion vanishes.
+Here one state is moved. On the straight turn from start to end, bisection finds the state from which a steepest descent
+just keeps the charge: it lies on the border of two basins, and the lowest point of that border is the saddle. It is
+reached by Newton steps on the landscape with the lowest mode v (eigenvalue lambda) turned over,
+
+.. math:: (A - 2\lambda\,v v^T)\,x = -(g - 2\,(v\cdot g)\,v),
+
+solved by conjugate gradients within a trust radius (T. Steihaug, SIAM J. Numer. Anal. 20, 626 (1983); following the
+lowest mode: G. Henkelman and H. Jonsson, J. Chem. Phys. 111, 7010 (1999)). The descents from the saddle along both
+senses of v are the minimum-energy path, and their ends are the states that the saddle connects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from evae_companion.analysis.descent import charge
+from evae_companion.analysis.lowest_modes import LowestModes, _Hessian, lowest_modes
+from evae_companion.analysis.minimum_energy_path import _exp, _log, _resampled, _state
+from evae_core.annealing import lbfgs_refine
+from evae_core.hamiltonian import Hamiltonian, check_hamiltonian
+from evae_core.validation import check_count
+
+STEP = 0.15  # of a descent, in units of 1/largest coupling: below 2 over the largest curvature, some 8 couplings
+FATE = 300  # steps after which a descent counts as having kept its charge
+NEAR = 0.05  # rad over all spins: the bisection ends
+APART = 0.3  # rad: two descents that part so far are close to the border no more
+RADIUS, TURN = 3.0, 0.2  # rad: longest step over all spins, and of a single one
+REST = 1e-6  # J: torque at the saddle
+STEPS = 300  # Newton steps
+AWAY = 0.05  # rad along the mode where the descents begin
+DOWN, LEVEL = 20_000, 2e-4  # most steps of a descent and the torque (J) at which it ends
+EVERY = 0.3  # rad between the states of a descent that are kept
+
+
+@dataclass(frozen=True, eq=False)
+class SaddlePoint:
+    """A saddle of first order and what it connects.
+
+    Attributes
+    ----------
+    path : (images, 3, Ny, Nx) float64, from the descent's end of the start's charge over the saddle to the other.
+    ends : (2, 3, Ny, Nx), the states at rest below the path's two ends. L-BFGS goes there, not along a path: a lattice
+        may glide far for little energy.
+    energies : (images,) total energies, J.
+    distances : (images,) geodesic distance along the path, rad.
+    saddle : index of the saddle.
+    modes : the lowest modes at the saddle, one negative.
+    torque : at the saddle, J.
+    torques : at the two ends, J.
+    """
+
+    path: Tensor
+    ends: Tensor
+    energies: Tensor
+    distances: Tensor
+    saddle: int
+    modes: LowestModes
+    torque: float
+    torques: tuple[float, float]
+
+
+def saddle_point(H: Hamiltonian, start: Tensor, end: Tensor, images: int = 41, k: int = 4,
+                 report: Callable[[str], None] | None = None) -> SaddlePoint:
+    """Return a saddle between the basins of two states of different charge, with the minimum-energy path through it.
+
+    The saddle is proved to be one: one negative mode, and descents along both its senses to states of the two charges.
+    These may differ from start and end where textures can glide: compare their energies. There may be lower saddles.
+
+    Parameters
+    ----------
+    start, end : (3, Ny, Nx), unit spins.
+    images : states of the path, the ends and the saddle included.
+    k : number of lowest modes at the saddle.
+    report : called with a line of progress.
+
+    Raises
+    ------
+    TypeError, ValueError
+        states that are not unit spins, or of one charge; numbers out of range.
+    RuntimeError
+        no saddle of first order between states of the two charges is found.
+    """
+    check_hamiltonian(H)
+    start, end = (state.cpu() for state in (_state(H, start, "start"), _state(H, end, "end", like=start)))
+    check_count("images", images, 5)
+    check_count("k", k, 2, 2 * H.sites(start.shape[-2:]))
+    charges = round(charge(H, start)), round(charge(H, end))
+    if charges[0] == charges[1]:
+        raise ValueError(f"end must have another charge than start, got {charges[0]} twice")
+    spins = _climbed(H, _border(H, start, end, charges[1]), report or (lambda line: None))
+    modes = lowest_modes(H, spins, k)
+    if modes.negative() != 1:
+        raise RuntimeError(f"the point found has {modes.negative()} negative modes, not 1: "
+                           f"{modes.eigenvalues.tolist()}")
+    ways = [_descent(H, spins, sense * modes.vectors[0]) for sense in (1, -1)]
+    ways.sort(key=lambda way: round(charge(H, way[-1])) != charges[0])
+    ends, torques = zip(*(lbfgs_refine(H, way[-1]) for way in ways), strict=True)
+    found = tuple(round(charge(H, spins)) for spins in ends)
+    if found != charges:
+        raise RuntimeError(f"the descents from the saddle end at the charges {found}, not {charges}")
+    path, top = _joined(spins, ways, images)
+    distances = torch.cat((path.new_zeros(1), _log(path[:-1], path[1:]).square().sum((1, 2, 3)).sqrt().cumsum(0)))
+    return SaddlePoint(path, torch.stack(ends), H.energy(path), distances, top, modes, float(H.torque(spins).max()),
+                       torques)
+
+
+def _joined(saddle: Tensor, ways: list[Tensor], images: int) -> tuple[Tensor, int]:
+    """Return ``images`` states, equally spaced on either side of the saddle, and the saddle's index."""
+    down, on = (torch.cat((saddle[None], way)) for way in ways)
+    lengths = [float(_log(way[:-1], way[1:]).square().sum((1, 2, 3)).sqrt().sum()) for way in (down, on)]
+    top = min(max(2, round((images - 1) * lengths[0] / sum(lengths))), images - 3)
+    return torch.cat((_resampled(down, top + 1).flip(0)[:-1], _resampled(on, images - top))), top
+
+
+def _turned(spins: Tensor, turn: Tensor) -> Tensor:
+    return _exp(spins[None], turn[None])[0][0]
+
+
+def _downhill(H: Hamiltonian, spins: Tensor, steps: int) -> Tensor:
+    """Return the state after so many steps of steepest descent."""
+    for _ in range(steps):
+        field = H.field(spins)
+        spins = normalize(spins + STEP / H.largest_coupling * (field - (field * spins).sum(0) * spins), dim=0)
+    return spins
+
+
+def _border(H: Hamiltonian, start: Tensor, end: Tensor, target: int) -> Tensor:
+    """Return a state near the border of the basins: two descents from both sides of it, while they stay together."""
+    def arrives(spins: Tensor) -> bool:
+        for _ in range(FATE // 25):
+            spins = _downhill(H, spins, 25)
+            if round(charge(H, spins)) == target:
+                return True
+        return False
+
+    turn, low, high = _log(start[None], end[None])[0], 0.0, 1.0
+    length = float(turn.norm())
+    while (high - low) * length > NEAR:
+        middle = (low + high) / 2
+        low, high = (low, middle) if arrives(_turned(start, middle * turn)) else (middle, high)
+    a, b = _turned(start, low * turn), _turned(start, high * turn)
+    for _ in range(20):
+        a, b = _downhill(H, a, 10), _downhill(H, b, 10)
+        if float((between := _log(a[None], b[None])[0]).norm()) > APART:
+            break
+    return _turned(a, between / 2)
+
+
+def _climbed(H: Hamiltonian, spins: Tensor, report: Callable[[str], None]) -> Tensor:
+    """Return the saddle that Newton steps lead to, up along the lowest mode and down along all others."""
+    mode = None
+    for step in range(STEPS):
+        hessian, field = _Hessian(H, spins), H.field(spins)
+        row = _row(hessian, -field)
+        torque = float(np.linalg.norm(row.reshape(2, -1), axis=0).max())
+        if step % 10 == 0:
+            report(f"saddle, step {step}: {float(H.energy(spins)):.6f} J, torque {torque:.1e} J")
+        if torque < REST:
+            return spins
+        begin = np.random.default_rng(0).normal(size=row.size) if mode is None else _row(hessian, mode)
+        values, vectors = eigsh(LinearOperator((row.size, row.size), hessian.times, dtype=np.float64), 1, which="SA",
+                                v0=begin, tol=1e-3)
+        value, v = float(values[0]), vectors[:, 0]
+        x = _trusted(partial(_turned_over, hessian, value, v), row - 2 * (v @ row) * v)
+        turn, mode = hessian.field(x), hessian.field(v)
+        spins = _turned(spins, turn * min(1.0, TURN / float(turn.norm(dim=0).max())))
+    raise RuntimeError(f"no saddle within {STEPS} steps, the torque is {torque:.1e} J")
+
+
+def _turned_over(hessian: _Hessian, value: float, v: np.ndarray, row: np.ndarray) -> np.ndarray:
+    return hessian.times(row) - 2 * value * (v @ row) * v
+
+
+def _row(hessian: _Hessian, field: Tensor) -> np.ndarray:
+    """Return the coordinates of a field in the tangent frames."""
+    return (field * hessian.frame).sum(1)[:, hessian.magnetic].numpy().reshape(-1)
+
+
+def _trusted(times: Callable[[np.ndarray], np.ndarray], slope: np.ndarray) -> np.ndarray:
+    """Return x of A x = -slope by conjugate gradients, cut at RADIUS and where A is not positive."""
+    x, left = np.zeros_like(slope), -slope
+    way, square = left, float(left @ left)
+    goal = min(0.1, square**0.25) * square**0.5
+    for _ in range(300):
+        along = times(way)
+        curvature = float(way @ along)
+        if curvature <= 0:
+            return x if x.any() else way * min(1.0, APART / square**0.5)
+        longer = x + square / curvature * way
+        if np.linalg.norm(longer) > RADIUS:
+            return longer * (RADIUS / np.linalg.norm(longer))
+        x, left = longer, left - square / curvature * along
+        last, square = square, float(left @ left)
+        if square**0.5 < goal:
+            break
+        way = left + square / last * way
+    return x
+
+
+def _descent(H: Hamiltonian, saddle: Tensor, mode: Tensor) -> Tensor:
+    """Return states down from the saddle, the last nearly at rest."""
+    spins = _turned(saddle, AWAY * mode)
+    kept = [spins]
+    for _ in range(DOWN // 10):
+        spins = _downhill(H, spins, 10)
+        if float(_log(kept[-1][None], spins[None]).norm()) > EVERY:
+            kept.append(spins)
+        if float(H.torque(spins).max()) < LEVEL:
+            break
+    return torch.stack([*kept, spins])
