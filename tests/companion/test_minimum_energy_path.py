@@ -17,6 +17,7 @@ from evae_core.textures import helix, skyrmions, uniform
 K, B, HARD = 0.5, 0.3, 2.0
 TIP = Hamiltonian(J=1.0, D=0.0, B=B, K=K, boundary="open")  # on one site: E = -B cos t - K cos^2 t
 SKYRMION = Hamiltonian(D=0.6, B=0.25)
+modes_module = import_module("evae_companion.analysis.lowest_modes")
 
 
 @dataclass(frozen=True)
@@ -273,13 +274,39 @@ def test_hessian_is_the_second_derivative(terms):
         assert curvature == pytest.approx(value, abs=1e-4)
 
 
-def test_lanczos_finds_what_the_whole_matrix_holds(collapse, monkeypatch):
-    start, _, _ = collapse
-    iterated = lowest_modes(SKYRMION, start, 6)
-    monkeypatch.setattr(import_module("evae_companion.analysis.lowest_modes"), "DENSE", 10**4)
-    whole = lowest_modes(SKYRMION, start, 6)
-    assert torch.allclose(iterated.eigenvalues, whole.eigenvalues, atol=1e-8)
-    assert iterated.negative() == 0 and iterated.soft(0.01) == whole.soft(0.01)
+RING = np.hypot(*(np.indices((7, 9)) - np.array([3.0, 4.0])[:, None, None])) > 1.5
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "open", ("open", "periodic"), RING])
+def test_the_sparse_hessian_is_the_product(boundary):
+    """At a state that is not at rest, with every kind of bilinear term; with two columns bonds wrap onto others."""
+    H = Hamiltonian(D=0.5, B=0.3, K=0.1, boundary=boundary, further=[(1, 1, 0.3), (1, -1, 0.1, (0.2, 0.0, 0.1))],
+                    terms=(Biaxial(0.2),))
+    for shape in ((7, 9), *(((4, 2),) if boundary is not RING else ())):
+        spins = normalize(torch.randn(3, *shape, generator=torch.Generator().manual_seed(2)).double(), dim=0)
+        hessian = modes_module._Hessian(H, spins)
+        matrix = hessian.matrix()
+        rows = np.eye(matrix.shape[0])
+        assert matrix.toarray() == pytest.approx(np.stack([hessian.times(row) for row in rows], 1), abs=1e-12)
+        leaf = spins.clone().requires_grad_()  # the same product by autograd, as for terms that are not bilinear
+        (slope,) = torch.autograd.grad(H.energy(leaf), leaf, create_graph=True)
+        field = hessian.field(np.random.default_rng(0).normal(size=len(rows)))
+        (turned,) = torch.autograd.grad(slope, leaf, field)
+        inside = 1.0 if H.mask is None else torch.from_numpy(H.mask.copy())
+        assert torch.allclose(turned * inside, hessian.constant - H.field(field), atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["_inverse_iterations", "_lanczos"])
+def test_iterations_find_what_the_whole_matrix_holds(collapse, method):
+    """At a minimum and at a saddle, and on a ferromagnet whose modes come in fours."""
+    start, _, path = collapse
+    for state, k in ((start, 6), (path.states[path.saddle], 6), (up(16, 16), 11)):
+        hessian = modes_module._Hessian(SKYRMION, state)
+        whole = np.linalg.eigvalsh(hessian.matrix().toarray())[:k]
+        values, rows = (modes_module._inverse_iterations(hessian.matrix(), k) if method == "_inverse_iterations" else
+                        modes_module._lanczos(hessian, len(hessian.matrix().toarray()), k))
+        assert values == pytest.approx(whole, abs=1e-8)
+        assert rows @ rows.T == pytest.approx(np.eye(k), abs=1e-8)
 
 
 # Wrong input --------------------------------------------------------------------------------------------------------
