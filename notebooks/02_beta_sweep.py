@@ -41,7 +41,7 @@ from evae_companion.plotting import ENERGY_LABEL
 from evae_companion.presets import load_preset
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import history_table
-from evae_core.model import layer_shapes
+from evae_core.model import VAE, layer_shapes
 from evae_core.training.stages import stage_schedule
 
 p = load_preset(preset)
@@ -68,7 +68,7 @@ runs = train_sweeps([stage_schedule(p, seed=seed) for seed in range(p.seeds)], [
 # %%
 found = beta_sweep.run(p, device=device)
 k = p.betas.index(1e-3)
-fig = plotting.network(*layer_shapes(runs[0][k].model()), found.given, found.x_out[k])
+fig = plotting.network(*layer_shapes(VAE(p.size)), found.given, found.x_out[k])
 plotting.save(fig, figures, "fig1_network")
 fig
 

@@ -80,7 +80,7 @@ def lowest_modes(H: Hamiltonian, state: Tensor, k: int) -> LowestModes:
         raise ValueError(f"state must be one configuration (3, Ny, Nx), got shape {tuple(state.shape)}")
     size = 2 * H.sites(state.shape[-2:])
     check_count("k", k, 1, size)
-    hessian = _Hessian(H, state)
+    hessian = Hessian(H, state)
     torque = float(H.torque(hessian.spins).max())
     if torque > REST:
         raise ValueError(f"state must be relaxed to a torque of at most {REST:g} J, got {torque:.2g} J; use "
@@ -98,7 +98,7 @@ def lowest_modes(H: Hamiltonian, state: Tensor, k: int) -> LowestModes:
     return LowestModes(torch.from_numpy(values.copy()), torch.stack([hessian.field(row) for row in rows]), residual)
 
 
-class _Hessian:
+class Hessian:
     """A as a product with coordinates (2 N,) in the tangent frames of the magnetic sites."""
 
     def __init__(self, H: Hamiltonian, state: Tensor):
@@ -156,8 +156,8 @@ def _inverse_iterations(matrix: csc_array, k: int) -> tuple[np.ndarray, np.ndarr
     Soft modes are found from just below zero; those further down, at a saddle, from below them all.
     """
     near = -1e-3 * float(abs(matrix).max())
-    deep, negative = 2 * near, _below(_factorised(matrix, near))
-    while negative and _below(_factorised(matrix, deep)):
+    deep, negative = 2 * near, negative_pivots(factorised(matrix, near))
+    while negative and negative_pivots(factorised(matrix, deep)):
         deep *= 2
     found = [_above(matrix, sigma, number) for sigma, number in ((deep, min(negative, k)), (near, k - negative))
              if number > 0]
@@ -170,33 +170,33 @@ def _above(matrix: csc_array, sigma: float, number: int) -> tuple[np.ndarray, np
     The number of negative pivots of A - sigma is that of the eigenvalues below sigma (Sylvester's law of inertia).
     So it is known when a copy of a multiple eigenvalue is missing.
     """
-    factors, wanted = _factorised(matrix, sigma), number
+    factors, wanted = factorised(matrix, sigma), number
     inverse = LinearOperator(matrix.shape, factors.solve, dtype=np.float64)
     while True:
         values, vectors = eigsh(matrix, wanted, sigma=sigma, OPinv=inverse, which="LA", tol=0,
                                 v0=np.random.default_rng(0).normal(size=matrix.shape[0]))
         order = np.argsort(values, kind="stable")[:number]
         last = float(values[order[-1]]) - SOFT / 10
-        missing = _below(_factorised(matrix, last)) - _below(factors) - int((values < last).sum())
+        missing = negative_pivots(factorised(matrix, last)) - negative_pivots(factors) - int((values < last).sum())
         if not missing:
             return values[order], vectors[:, order].T
         wanted += abs(missing)
 
 
-def _factorised(matrix: csc_array, sigma: float) -> SuperLU:
+def factorised(matrix: csc_array, sigma: float) -> SuperLU:
     """Return A - sigma = L U with pivots on the diagonal."""
     return splu((matrix - sigma * eye_array(matrix.shape[0])).tocsc(), permc_spec="MMD_AT_PLUS_A",
                 diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
 
-def _below(factors: SuperLU) -> int:
+def negative_pivots(factors: SuperLU) -> int:
     """Return the number of negative pivots."""
     if not np.array_equal(factors.perm_r, factors.perm_c):
         raise RuntimeError("the modes of this state cannot be counted, as a pivot of its Hessian vanishes")
     return int((factors.U.diagonal() < 0).sum())
 
 
-def _lanczos(hessian: _Hessian, size: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _lanczos(hessian: Hessian, size: int, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the k lowest eigenvalues and their coordinates (k, 2 N).
 
     One vector's Lanczos iteration may miss copies of a multiple eigenvalue. So the modes found are moved up in energy,

@@ -5,10 +5,11 @@ Here one state is moved. On the straight turn from start to end, bisection finds
 just keeps the charge: it lies on the border of two basins, and the lowest point of that border is the saddle. It is
 reached by Newton steps on the landscape with the lowest mode v (eigenvalue lambda) turned over,
 
-.. math:: (A - 2\lambda\,v v^T)\,x = -(g - 2\,(v\cdot g)\,v),
+.. math:: (A - 2\lambda\,v v^T + \mu)\,x = -(g - 2\,(v\cdot g)\,v),
 
-solved by conjugate gradients within a trust radius (T. Steihaug, SIAM J. Numer. Anal. 20, 626 (1983); following the
-lowest mode: G. Henkelman and H. Jonsson, J. Chem. Phys. 111, 7010 (1999)). The descents from the saddle along both
+with the damping mu raised until the matrix is positive and the step within a trust radius (J. J. More and D. C.
+Sorensen, SIAM J. Sci. Stat. Comput. 4, 553 (1983); following the lowest mode: G. Henkelman and H. Jonsson, J. Chem.
+Phys. 111, 7010 (1999)). The matrix is sparse and factorised. The descents from the saddle along both
 senses of v are the minimum-energy path, and their ends are the states that the saddle connects.
 """
 
@@ -16,16 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
+from scipy.sparse import csc_array
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from evae_companion.analysis.descent import charge
-from evae_companion.analysis.lowest_modes import LowestModes, _Hessian, lowest_modes
+from evae_companion.analysis.lowest_modes import SOFT, Hessian, LowestModes, factorised, lowest_modes, negative_pivots
 from evae_companion.analysis.minimum_energy_path import _exp, _log, _resampled, _state
 from evae_core.annealing import lbfgs_refine
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian
@@ -35,7 +36,7 @@ STEP = 0.15  # of a descent, in units of 1/largest coupling: below 2 over the la
 FATE = 300  # steps after which a descent counts as having kept its charge
 NEAR = 0.05  # rad over all spins: the bisection ends
 APART = 0.3  # rad: two descents that part so far are close to the border no more
-RADIUS, TURN = 3.0, 0.2  # rad: longest step over all spins, and of a single one
+RADIUS, TURN = 30.0, 0.2  # rad: longest step over all spins, and of a single one
 REST = 1e-6  # J: torque at the saddle
 STEPS = 300  # Newton steps
 AWAY = 0.05  # rad along the mode where the descents begin
@@ -87,11 +88,14 @@ def saddle_point(H: Hamiltonian, start: Tensor, end: Tensor, images: int = 41, k
     Raises
     ------
     TypeError, ValueError
-        states that are not unit spins, or of one charge; numbers out of range.
+        states that are not unit spins, or of one charge; numbers out of range; H has a term that is not bilinear.
     RuntimeError
         no saddle of first order between states of the two charges is found.
     """
     check_hamiltonian(H)
+    if H.unknown:
+        raise ValueError(f"H must have bilinear terms only, got {', '.join(type(term).__name__ for term in H.unknown)}; "
+                         "minimum_energy_path takes any")
     start, end = (state.cpu() for state in (_state(H, start, "start"), _state(H, end, "end", like=start)))
     check_count("images", images, 5)
     check_count("k", k, 2, 2 * H.sites(start.shape[-2:]))
@@ -159,9 +163,9 @@ def _border(H: Hamiltonian, start: Tensor, end: Tensor, target: int) -> Tensor:
 
 def _climbed(H: Hamiltonian, spins: Tensor, report: Callable[[str], None]) -> Tensor:
     """Return the saddle that Newton steps lead to, up along the lowest mode and down along all others."""
-    mode = None
+    mode, damping = None, 0.0
     for step in range(STEPS):
-        hessian, field = _Hessian(H, spins), H.field(spins)
+        hessian, field = Hessian(H, spins), H.field(spins)
         row = _row(hessian, -field)
         torque = float(np.linalg.norm(row.reshape(2, -1), axis=0).max())
         if step % 10 == 0:
@@ -171,41 +175,29 @@ def _climbed(H: Hamiltonian, spins: Tensor, report: Callable[[str], None]) -> Te
         begin = np.random.default_rng(0).normal(size=row.size) if mode is None else _row(hessian, mode)
         values, vectors = eigsh(LinearOperator((row.size, row.size), hessian.times, dtype=np.float64), 1, which="SA",
                                 v0=begin, tol=1e-3)
-        value, v = float(values[0]), vectors[:, 0]
-        x = _trusted(partial(_turned_over, hessian, value, v), row - 2 * (v @ row) * v)
-        turn, mode = hessian.field(x), hessian.field(v)
+        x, damping = _newton(hessian.matrix(), float(values[0]), vectors[:, 0], row, damping / 16)
+        turn, mode = hessian.field(x), hessian.field(vectors[:, 0])
         spins = _turned(spins, turn * min(1.0, TURN / float(turn.norm(dim=0).max())))
     raise RuntimeError(f"no saddle within {STEPS} steps, the torque is {torque:.1e} J")
 
 
-def _turned_over(hessian: _Hessian, value: float, v: np.ndarray, row: np.ndarray) -> np.ndarray:
-    return hessian.times(row) - 2 * value * (v @ row) * v
-
-
-def _row(hessian: _Hessian, field: Tensor) -> np.ndarray:
+def _row(hessian: Hessian, field: Tensor) -> np.ndarray:
     """Return the coordinates of a field in the tangent frames."""
     return (field * hessian.frame).sum(1)[:, hessian.magnetic].numpy().reshape(-1)
 
 
-def _trusted(times: Callable[[np.ndarray], np.ndarray], slope: np.ndarray) -> np.ndarray:
-    """Return x of A x = -slope by conjugate gradients, cut at RADIUS and where A is not positive."""
-    x, left = np.zeros_like(slope), -slope
-    way, square = left, float(left @ left)
-    goal = min(0.1, square**0.25) * square**0.5
-    for _ in range(300):
-        along = times(way)
-        curvature = float(way @ along)
-        if curvature <= 0:
-            return x if x.any() else way * min(1.0, APART / square**0.5)
-        longer = x + square / curvature * way
-        if np.linalg.norm(longer) > RADIUS:
-            return longer * (RADIUS / np.linalg.norm(longer))
-        x, left = longer, left - square / curvature * along
-        last, square = square, float(left @ left)
-        if square**0.5 < goal:
-            break
-        way = left + square / last * way
-    return x
+def _newton(matrix: csc_array, value: float, v: np.ndarray, slope: np.ndarray,
+            damping: float) -> tuple[np.ndarray, float]:
+    """Return the step x, no longer than RADIUS, and the least damping from the given one on that keeps it so."""
+    up = float(v @ slope)
+    while True:
+        factors = factorised(matrix, -damping)
+        if negative_pivots(factors) <= (value < -damping):
+            x = -factors.solve(slope - up * v)
+            x += (up / (abs(value) + damping) - v @ x) * v
+            if np.linalg.norm(x) <= RADIUS:
+                return x, damping
+        damping = max(4 * damping, SOFT)
 
 
 def _descent(H: Hamiltonian, saddle: Tensor, mode: Tensor) -> Tensor:

@@ -12,10 +12,18 @@ from evae_companion.experiments import latent_interpolation, minimum_barrier, re
 from evae_companion.presets import PRESETS
 from evae_core import Hamiltonian
 from evae_core.annealing import lbfgs_refine
+from evae_core.bonds import Term
 from evae_core.textures import skyrmions, uniform
 
 H = Hamiltonian(D=0.6, B=0.25)
 TINY = dataclasses.replace(PRESETS["smoke"], name="tiny", size=16, D=1.0, B=0.5)
+
+
+class Cubic(Term):
+    """Cubic anisotropy, which is not bilinear."""
+
+    def energy_density(self, spins):
+        return spins.pow(4).sum(-3)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +61,12 @@ def test_states_of_one_charge_are_refused(collapse):
     start, _, _ = collapse
     with pytest.raises(ValueError, match="end must have another charge than start, got -1 twice"):
         saddle_point(H, start, start.roll(3, -1))
+
+
+def test_terms_that_are_not_bilinear_are_refused(collapse):
+    start, end, _ = collapse
+    with pytest.raises(ValueError, match="H must have bilinear terms only, got Cubic"):
+        saddle_point(dataclasses.replace(H, terms=(Cubic(),)), start, end)
 
 
 @pytest.fixture(scope="module")

@@ -284,7 +284,7 @@ def test_the_sparse_hessian_is_the_product(boundary):
                     terms=(Biaxial(0.2),))
     for shape in ((7, 9), *(((4, 2),) if boundary is not RING else ())):
         spins = normalize(torch.randn(3, *shape, generator=torch.Generator().manual_seed(2)).double(), dim=0)
-        hessian = modes_module._Hessian(H, spins)
+        hessian = modes_module.Hessian(H, spins)
         matrix = hessian.matrix()
         rows = np.eye(matrix.shape[0])
         assert matrix.toarray() == pytest.approx(np.stack([hessian.times(row) for row in rows], 1), abs=1e-12)
@@ -301,7 +301,7 @@ def test_iterations_find_what_the_whole_matrix_holds(collapse, method):
     """At a minimum and at a saddle, and on a ferromagnet whose modes come in fours."""
     start, _, path = collapse
     for state, k in ((start, 6), (path.states[path.saddle], 6), (up(16, 16), 11)):
-        hessian = modes_module._Hessian(SKYRMION, state)
+        hessian = modes_module.Hessian(SKYRMION, state)
         whole = np.linalg.eigvalsh(hessian.matrix().toarray())[:k]
         values, rows = (modes_module._inverse_iterations(hessian.matrix(), k) if method == "_inverse_iterations" else
                         modes_module._lanczos(hessian, len(hessian.matrix().toarray()), k))
