@@ -94,8 +94,8 @@ def saddle_point(H: Hamiltonian, start: Tensor, end: Tensor, images: int = 41, k
     """
     check_hamiltonian(H)
     if H.unknown:
-        raise ValueError(f"H must have bilinear terms only, got {', '.join(type(term).__name__ for term in H.unknown)}; "
-                         "minimum_energy_path takes any")
+        names = ", ".join(type(term).__name__ for term in H.unknown)
+        raise ValueError(f"H must have bilinear terms only, got {names}; minimum_energy_path takes any")
     start, end = (state.cpu() for state in (_state(H, start, "start"), _state(H, end, "end", like=start)))
     check_count("images", images, 5)
     check_count("k", k, 2, 2 * H.sites(start.shape[-2:]))

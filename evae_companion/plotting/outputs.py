@@ -42,7 +42,7 @@ def output_ladder(given: Any, columns: Any, *, wrap: int = 7) -> Figure:
     given : (3, Ny, Nx), the input that is reconstructed.
     columns : list of (label, x_out, x_generated): the stage's name, its reconstruction of ``given`` and a
         configuration decoded from a random latent vector, each (3, Ny, Nx).
-    wrap : stages per row; more go to further rows.
+    wrap : most stages per row; more go to further rows.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def output_ladder(given: Any, columns: Any, *, wrap: int = 7) -> Figure:
     columns = [(label, as_spins(a, f"x_out of {label}", 3), as_spins(b, f"x_generated of {label}", 3))
                for label, a, b in columns]
     shape = same_shape([given] + [m for _, *pair in columns for m in pair], "given and columns")
-    wide = min(check_count("wrap", wrap, 1), len(columns))
+    wide = -(-len(columns) // -(-len(columns) // check_count("wrap", wrap, 1)))  # rows of equal length
     blocks = -(-len(columns) // wide)
     width, height = map_size(shape, wide + 1, FULL - 0.5, 1.5)
     panels = Panels([width] * (wide + 1), [height] * (2 * blocks), [0.38] + [0.05] * (wide - 1),
