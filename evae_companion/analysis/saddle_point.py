@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import csc_array
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -28,7 +27,6 @@ from torch.nn.functional import normalize
 from evae_companion.analysis.descent import charge
 from evae_companion.analysis.lowest_modes import SOFT, Hessian, LowestModes, factorised, lowest_modes, negative_pivots
 from evae_companion.analysis.minimum_energy_path import _exp, _log, _resampled, _state
-from evae_core.annealing import lbfgs_refine
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian
 from evae_core.validation import check_count
 
@@ -51,14 +49,13 @@ class SaddlePoint:
     Attributes
     ----------
     path : (images, 3, Ny, Nx) float64, from the descent's end of the start's charge over the saddle to the other.
-    ends : (2, 3, Ny, Nx), the states at rest below the path's two ends. L-BFGS goes there, not along a path: a lattice
-        may glide far for little energy.
+    ends : (2, 3, Ny, Nx), the states at rest below the path's two ends. Newton steps lead there, not along a path: a
+        lattice may glide far for little energy.
     energies : (images,) total energies, J.
     distances : (images,) geodesic distance along the path, rad.
     saddle : index of the saddle.
     modes : the lowest modes at the saddle, one negative.
     torque : at the saddle, J.
-    torques : at the two ends, J.
     """
 
     path: Tensor
@@ -68,7 +65,6 @@ class SaddlePoint:
     saddle: int
     modes: LowestModes
     torque: float
-    torques: tuple[float, float]
 
 
 def saddle_point(H: Hamiltonian, start: Tensor, end: Tensor, images: int = 41, k: int = 4,
@@ -109,14 +105,13 @@ def saddle_point(H: Hamiltonian, start: Tensor, end: Tensor, images: int = 41, k
                            f"{modes.eigenvalues.tolist()}")
     ways = [_descent(H, spins, sense * modes.vectors[0]) for sense in (1, -1)]
     ways.sort(key=lambda way: round(charge(H, way[-1])) != charges[0])
-    ends, torques = zip(*(lbfgs_refine(H, way[-1]) for way in ways), strict=True)
+    ends = [at_rest(H, way[-1]) for way in ways]
     found = tuple(round(charge(H, spins)) for spins in ends)
     if found != charges:
         raise RuntimeError(f"the descents from the saddle end at the charges {found}, not {charges}")
     path, top = _joined(spins, ways, images)
     distances = torch.cat((path.new_zeros(1), _log(path[:-1], path[1:]).square().sum((1, 2, 3)).sqrt().cumsum(0)))
-    return SaddlePoint(path, torch.stack(ends), H.energy(path), distances, top, modes, float(H.torque(spins).max()),
-                       torques)
+    return SaddlePoint(path, torch.stack(ends), H.energy(path), distances, top, modes, float(H.torque(spins).max()))
 
 
 def _joined(saddle: Tensor, ways: list[Tensor], images: int) -> tuple[Tensor, int]:
@@ -165,9 +160,7 @@ def _climbed(H: Hamiltonian, spins: Tensor, report: Callable[[str], None]) -> Te
     """Return the saddle that Newton steps lead to, up along the lowest mode and down along all others."""
     mode, damping = None, 0.0
     for step in range(STEPS):
-        hessian, field = Hessian(H, spins), H.field(spins)
-        row = _row(hessian, -field)
-        torque = float(np.linalg.norm(row.reshape(2, -1), axis=0).max())
+        hessian, row, torque = _slopes(H, spins)
         if step % 10 == 0:
             report(f"saddle, step {step}: {float(H.energy(spins)):.6f} J, torque {torque:.1e} J")
         if torque < REST:
@@ -175,10 +168,35 @@ def _climbed(H: Hamiltonian, spins: Tensor, report: Callable[[str], None]) -> Te
         begin = np.random.default_rng(0).normal(size=row.size) if mode is None else _row(hessian, mode)
         values, vectors = eigsh(LinearOperator((row.size, row.size), hessian.times, dtype=np.float64), 1, which="SA",
                                 v0=begin, tol=1e-3)
-        x, damping = _newton(hessian.matrix(), float(values[0]), vectors[:, 0], row, damping / 16)
-        turn, mode = hessian.field(x), hessian.field(vectors[:, 0])
-        spins = _turned(spins, turn * min(1.0, TURN / float(turn.norm(dim=0).max())))
+        turn, damping = _newton(hessian, row, damping / 16, float(values[0]), vectors[:, 0])
+        spins, mode = _turned(spins, turn), hessian.field(vectors[:, 0])
     raise RuntimeError(f"no saddle within {STEPS} steps, the torque is {torque:.1e} J")
+
+
+def at_rest(H: Hamiltonian, spins: Tensor) -> Tensor:
+    """Return the minimum that Newton steps lead down to, of a Hamiltonian whose terms are all bilinear.
+
+    Where a lattice glides far for little energy, L-BFGS takes thousands of steps, and these take tens.
+    """
+    damping, energy = 0.0, float(H.energy(spins))
+    for _ in range(STEPS):
+        hessian, row, torque = _slopes(H, spins)
+        if torque < REST:
+            return spins
+        turn, damping = _newton(hessian, row, damping / 16)
+        lower = _turned(spins, turn)
+        if (found := float(H.energy(lower))) <= energy + SOFT:
+            spins, energy = lower, found
+        else:
+            damping = 64 * max(damping, SOFT)
+    raise RuntimeError(f"no minimum within {STEPS} steps, the torque is {torque:.1e} J")
+
+
+def _slopes(H: Hamiltonian, spins: Tensor) -> tuple[Hessian, np.ndarray, float]:
+    """Return the Hessian, the gradient in its tangent frames, and the largest torque."""
+    hessian = Hessian(H, spins)
+    row = _row(hessian, -H.field(spins))
+    return hessian, row, float(np.linalg.norm(row.reshape(2, -1), axis=0).max())
 
 
 def _row(hessian: Hessian, field: Tensor) -> np.ndarray:
@@ -186,17 +204,22 @@ def _row(hessian: Hessian, field: Tensor) -> np.ndarray:
     return (field * hessian.frame).sum(1)[:, hessian.magnetic].numpy().reshape(-1)
 
 
-def _newton(matrix: csc_array, value: float, v: np.ndarray, slope: np.ndarray,
-            damping: float) -> tuple[np.ndarray, float]:
-    """Return the step x, no longer than RADIUS, and the least damping from the given one on that keeps it so."""
-    up = float(v @ slope)
+def _newton(hessian: Hessian, slope: np.ndarray, damping: float, value: float = 0.0,
+            v: np.ndarray | None = None) -> tuple[Tensor, float]:
+    """Return Newton's turn of the spins, and the least damping, from the given one on, that keeps it within RADIUS.
+
+    It leads down, but up along the mode ``v`` of eigenvalue ``value`` where there is one.
+    """
+    matrix, up = hessian.matrix(), 0.0 if v is None else float(v @ slope)
     while True:
         factors = factorised(matrix, -damping)
         if negative_pivots(factors) <= (value < -damping):
-            x = -factors.solve(slope - up * v)
-            x += (up / (abs(value) + damping) - v @ x) * v
+            x = -factors.solve(slope if v is None else slope - up * v)
+            if v is not None:
+                x += (up / (abs(value) + damping) - v @ x) * v
             if np.linalg.norm(x) <= RADIUS:
-                return x, damping
+                turn = hessian.field(x)
+                return turn * min(1.0, TURN / float(turn.norm(dim=0).max())), damping
         damping = max(4 * damping, SOFT)
 
 

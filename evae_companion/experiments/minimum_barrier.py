@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from evae_companion.analysis import lowest_modes, saddle_point
 from evae_companion.analysis.descent import charge
+from evae_companion.analysis.saddle_point import at_rest
 from evae_companion.data_specs import data_spec
 from evae_companion.experiments import latent_interpolation, result_cache
 from evae_companion.presets import RunPreset
@@ -128,7 +129,7 @@ def minimum_below(H: Hamiltonian, spins: Tensor) -> Tensor:
         modes = lowest_modes(H, spins, 1)
         if not modes.negative():
             break
-        spins, _ = lbfgs_refine(H, normalize(spins + KICK * modes.vectors[0], dim=0))
+        spins = at_rest(H, normalize(spins + KICK * modes.vectors[0], dim=0))
     return spins
 
 
