@@ -155,7 +155,14 @@ for g in gammas:
           ", ".join(str(int(read[g].R[k + 1])) for k in changes) or "never")
 
 # %% [markdown]
-# ## What the paper claims
+# ## What the paper claims, and what we see
+# At the paper's lattice (preset desktop, three trainings, 8 places each) every walk climbs over a barrier. From γ = 0 to 100 it grows
+# narrower, by 14 steps, and both plateaus sink by 9e-4 J per spin. The charge changes within a step of the top at every γ. So at $R=2$ it
+# is that of the lattice already at γ = 0, and claim L3 is not met as we judge it. Fig. 4C shows why the paper may see it there: at γ = 0 a
+# remnant without charge stays visible up to $R=10$, at γ = 100 none at $R=2$.
+#
+# No walk follows the true path. At γ = 0 it passes 20 J above the saddle, at γ = 100 still 4 J. On the true path the extra skyrmion merges
+# with a neighbour, over 4.9 J; to collapse costs 5.2 J.
 
 # %%
 results = claims.latent_interpolation([one.paths for one in (found, *others)])
