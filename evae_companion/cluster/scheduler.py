@@ -98,7 +98,7 @@ def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: St
         else:
             waiting[unit] = {makers[key] for key in unit.reads() if key in makers}
     for needs in waiting.values():
-        needs &= waiting.keys()  # tasks that were done before are no dependencies
+        needs.intersection_update(waiting)  # tasks that were done before are no dependencies
     running: dict[Future[TaskReport], Unit] = {}
     pool = executor()
     try:
@@ -116,6 +116,8 @@ def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: St
                     broken = True
                     break
                 del waiting[unit]
+            if waiting and not running and not broken:
+                raise RuntimeError(f"{len(waiting)} tasks wait for each other, first {_summary(next(iter(waiting)))}")
             finished = wait(running, LOOK, FIRST_COMPLETED).done if running and not broken else set()
             if running and not finished and (message := getattr(pool, "idle", lambda: None)()):
                 say(f"{message}; waiting")

@@ -79,6 +79,17 @@ def test_processes_give_the_serial_tables(tmp_path, serial):
     assert not again.receipts and len(seen) == 2 * len(work(tiny()))
 
 
+def test_it_goes_on_where_part_is_done(tmp_path, serial):
+    """Data and some stages are there, as after a stop: what is left needs them, and waits for none of them."""
+    place, tasks = StoreLocation(str(tmp_path / "store")), work(tiny())
+    before = [task for task in tasks if isinstance(task, Shard)]
+    before.append(next(task for task in tasks if isinstance(task, Climb)))
+    with ThreadPoolExecutor(1) as pool:
+        assert len(run_tasks(before, lambda: Shared(pool), place, "cpu").receipts) == len(before)
+        rest = run_tasks(tasks, lambda: Shared(pool), place, "cpu")
+    assert len(rest.receipts) == len(tasks) - len(before) and tables(tiny(), place) == serial
+
+
 class Refuses(Executor):
     def submit(self, *args, **kwargs):
         raise AssertionError("nothing was left to do")
