@@ -168,19 +168,19 @@ def beta_sweep(ladders: Sequence[Mapping[str, Any]]) -> list[Result]:
     known = float(np.mean([_half_step(s["beta"], c) for s, c in zip(ladders, beta_c, strict=True)]))
     return [
         # Almost zero: a tenth of the L_RC of one answer for all states.
-        Result("B1", (_below("L_RC at beta up to 1e-4 below 10 % of the uniform answer's",
+        Result("B1", (_below("L_RC at β up to 1e-4 below 10 % of the uniform answer's",
                              [share(s, s) for s in ladders], 10.0, "%"),
                       _below("the same of validation states", [share(s["validation"], s) for s in ladders], 10.0,
                              "%"))),
         # From the smallest beta to 1e-2. Not stage by stage: a stage trains the network further, and beyond beta_c
         # every output is the uniform state, whose energy is no property of the network.
-        Result("B2", (_above(f"L_RC rises from the smallest beta to {UP_TO:g}",
+        Result("B2", (_above(f"L_RC rises from the smallest β to {UP_TO:g}",
                              [change("reconstruction", s) for s in ladders], 0.0),
                       _above("so does L_H", [1e4 * change("energy", s) for s in ladders], 0.0, "1e-4"),
                       _below("L_KL falls", [change("kl", s) for s in ladders], 0.0, "nats"))),
-        Result("B3", (_above("beta_c above 1e-3", beta_c, 1e-3, log=True, resolution=known),
+        Result("B3", (_above("β_c above 1e-3", beta_c, 1e-3, log=True, resolution=known),
                       _below("and below 1e-1", beta_c, 1e-1, log=True, resolution=known),
-                      _above("mean S^z of the outputs at the largest beta above 0.99",
+                      _above("mean S^z of the outputs at the largest β above 0.99",
                              [np.asarray(s["magnetisation"])[-1] for s in ladders], 0.99))),
     ]
 
@@ -199,7 +199,7 @@ def gamma_sweep(ladders: Mapping[float, Sequence[Mapping[str, Any]]]) -> list[Re
     for beta, tables in ladders.items():
         _measured("ladders", tables, "gamma", "reconstruction", "kl", "energy", "energy_generated", "kspace_mse",
                   "data_kspace_mse", "data_energy")
-        at = f", beta = {beta:g}"
+        at = f", β = {beta:g}"
         gamma_c = [critical(s["gamma"], s["kspace_mse"], s["data_kspace_mse"]) for s in tables]
         known = float(np.mean([_half_step(s["gamma"], c) for s, c in zip(tables, gamma_c, strict=True)]))
         # Before the collapse: past it every output is the ground state, which lies below any data.
@@ -213,23 +213,23 @@ def gamma_sweep(ladders: Mapping[float, Sequence[Mapping[str, Any]]]) -> list[Re
             _below(f"L_H of X'_out too{at}", [_fallback(-np.asarray(s["energy_generated"])) for s in tables], 5.0, "%",
                    counts=False)]
         checks["G2"] += [
-            _below(f"L_RC up to gamma = 100 below 1.5 times that at the smallest gamma{at}", [
+            _below(f"L_RC up to γ = 100 below 1.5 times that at the smallest γ{at}", [
                 float(np.max(np.asarray(s["reconstruction"])[np.asarray(s["gamma"]) <= 1.01 * EARLY])
                       / np.asarray(s["reconstruction"])[0]) for s in tables], 1.5, "times", log=True, evidence=False),
-            _above(f"L_RC at gamma = 1e4 above twice that at 100{at}", [
+            _above(f"L_RC at γ = 1e4 above twice that at 100{at}", [
                 _at(s["gamma"], s["reconstruction"], 1e4) / _at(s["gamma"], s["reconstruction"], EARLY)
                 for s in tables], 2.0, "times", log=True)]
-        checks["G3"].append(_below(f"L_H of X_out before gamma_c, above the data's mean{at}", below, 0.0, "1e-4"))
+        checks["G3"].append(_below(f"L_H of X_out before γ_c, above the data's mean{at}", below, 0.0, "1e-4"))
         checks["G4"] += [
-            _above(f"gamma_c above {WINDOW[0]:g}{at}", gamma_c, WINDOW[0], log=True, resolution=known),
-            _below(f"gamma_c below {WINDOW[1]:g}{at}", gamma_c, WINDOW[1], log=True, resolution=known),
+            _above(f"γ_c above {WINDOW[0]:g}{at}", gamma_c, WINDOW[0], log=True, resolution=known),
+            _below(f"γ_c below {WINDOW[1]:g}{at}", gamma_c, WINDOW[1], log=True, resolution=known),
             # Sudden: the ladder has ten decades, one of them brings more than half of the fall.
-            _above(f"more than half of the fall of X_out's L_H within one decade of gamma{at}",
+            _above(f"more than half of the fall of X_out's L_H within one decade of γ{at}",
                    [_steepest(s["gamma"], s["energy"]) for s in tables], 50.0, "%"),
             _below(f"L_RC of the last three stages within 5 %{at}", [
                 float(100 * np.ptp(s["reconstruction"][-3:]) / np.mean(s["reconstruction"][-3:])) for s in tables],
                 5.0, "%", evidence=False),
-            _above(f"L_KL at the end above 10 times that at gamma = 100{at}", [
+            _above(f"L_KL at the end above 10 times that at γ = 100{at}", [
                 float(s["kl"][-1] / _at(s["gamma"], s["kl"], EARLY)) for s in tables], 10.0, "times", log=True)]
     return [Result(claim, tuple(of_claim)) for claim, of_claim in checks.items()]
 
@@ -269,16 +269,16 @@ def noise_reduction(runs: Sequence[Mapping[str, Any]]) -> list[Result]:
         first, last = ([{key: float(np.asarray(run[name][key], float)[end]) for key in run[name]}
                         for run in runs] for end in (0, -1))
         pairs = list(zip(first, last, strict=True))
-        n1.append(_below(f"median theta of {name} at gamma = 100, as a share of that at 0, below 1",
+        n1.append(_below(f"median θ of {name} at γ = 100, as a share of that at 0, below 1",
                          [b["median"] / a["median"] for a, b in pairs], 1.0, log=True, counts=counts))
         n2 += [_below(f"the peak moves towards zero, {name}", [np.degrees(b["peak"] - a["peak"]) for a, b in pairs],
                       0.0, "degrees", counts=counts),
                _above(f"and grows, {name}", [b["height"] / a["height"] for a, b in pairs], 1.0, "times", log=True,
                       counts=counts)]
-        n3.append(_below(f"deformed skyrmions in {name} at gamma = 100 below half their share at 0",
+        n3.append(_below(f"deformed skyrmions in {name} at γ = 100 below half their share at 0",
                          [100 * (b["deformed"] - a["deformed"] / 2) for a, b in pairs], 0.0, "% above half",
                          counts=counts))
-        n4.append(_above(f"share of states near their own minimum is larger at gamma = 100, {name}",
+        n4.append(_above(f"share of states near their own minimum is larger at γ = 100, {name}",
                          [100 * (b["near"] - a["near"]) for a, b in pairs], 0.0, "% more", counts=counts))
     return [Result(claim, tuple(checks)) for claim, checks in (("N1", n1), ("N2", n2), ("N3", n3), ("N4", n4))]
 
@@ -308,17 +308,17 @@ def latent_interpolation(runs: Sequence[Mapping[str, Any]]) -> list[Result]:
     still = [np.abs(run["extra"] - 1) < 0.5 for run in paths]
     gone = [np.abs(run["extra"]) < 0.5 for run in paths]
     return [
-        Result("L1", (_above("share of paths with a barrier above both plateaus, over all gammas, above half",
+        Result("L1", (_above("share of paths with a barrier above both plateaus, over all γ, above half",
                              share([np.isfinite(run["width"]) & (run["height"] > 0) for run in paths]), 50.0, "%"),
-                      _below("its width (FWHM) falls from gamma = 0 to 100", difference("width"), 0.0, "steps"))),
-        Result("L2", tuple(_below(f"energy of the {name} plateau falls from gamma = 0 to 100",
+                      _below("its width (FWHM) falls from γ = 0 to 100", difference("width"), 0.0, "steps"))),
+        Result("L2", tuple(_below(f"energy of the {name} plateau falls from γ = 0 to 100",
                                   [1e4 * d for d in difference(key)], 0.0, "1e-4 J per spin")
                            for name, key in (("lattice", "end"), ("interstitial", "start")))),
-        Result("L3", (_above("share of places with the defect still there at R = 2, gamma = 0, above half",
+        Result("L3", (_above("share of places with the defect still there at R = 2, γ = 0, above half",
                              share([flag[0] for flag in still]), 50.0, "%"),
-                      _above("share of places with the defect gone at R = 2, gamma = 100, above half",
+                      _above("share of places with the defect gone at R = 2, γ = 100, above half",
                              share([flag[-1] for flag in gone]), 50.0, "%", evidence=False),
-                      _below("the charge changes earlier at gamma = 100", difference("change"), 0.0, "steps",
+                      _below("the charge changes earlier at γ = 100", difference("change"), 0.0, "steps",
                              counts=False))),
     ]
 
@@ -352,19 +352,19 @@ def collapse(runs: Mapping[float, Sequence[Mapping[str, Any]]], distances: Seque
     c3 = [_below("energies of every two trainings agree to 1e-4 J per spin", pairs, 1.0, "1e-4 J"),
           _above("their states differ: squared chord per spin above 0.05", apart, 0.05, evidence=False)] if pairs else [
         _below("two trainings are needed", [np.nan], 0.0)]
-    c4 = [_below(f"k-space MSE at the largest gamma below 1 % of the data's, beta = {beta:g}",
+    c4 = [_below(f"k-space MSE at the largest γ below 1 % of the data's, β = {beta:g}",
                  [100 * s["kspace_mse"][-1] / s["data_kspace_mse"] for s in tables], 100 * COLLAPSED, "%")
           for beta, tables in runs.items()]
     if len(runs) > 1:
         (large, of_large), (small, of_small) = sorted(gamma_c.items(), reverse=True)[:2]
         # Linear theory has gamma_c fall slowly with beta, by a factor 1.1 to 1.2 here. Trainings of both betas only.
-        c4.append(_above(f"gamma_c at beta = {small:g} above that at {large:g}",
+        c4.append(_above(f"γ_c at β = {small:g} above that at {large:g}",
                          [a / b for a, b in zip(of_small, of_large, strict=False)], 1.0, "times", log=True,
                          resolution=float(np.hypot(known[small], known[large]))))
     return [
-        Result("C1", (_below("k-space MSE at the largest gamma below 1 % of the data's", [one[-1] for one in share],
+        Result("C1", (_below("k-space MSE at the largest γ below 1 % of the data's", [one[-1] for one in share],
                              100 * COLLAPSED, "%"),
-                      _below("and at every stage above gamma_c", [np.max(one) if len(one) else np.nan for one in above],
+                      _below("and at every stage above γ_c", [np.max(one) if len(one) else np.nan for one in above],
                              100 * COLLAPSED, "%"))),
         Result("C2", (_below("share of skyrmions without six neighbours below 1 %", [100 * s["defects"] for s in first],
                              1.0, "%"),
@@ -372,7 +372,7 @@ def collapse(runs: Mapping[float, Sequence[Mapping[str, Any]]], distances: Seque
                              [1e4 * (s["energy"] - s["best_data"]) for s in first], 0.0, "1e-4 J"))),
         Result("C3", tuple(c3)),
         Result("C4", tuple(c4)),
-        Result("C5", (_below("E/N of X'_out varies past gamma_c by less than 5 % of its fall along the ladder",
+        Result("C5", (_below("E/N of X'_out varies past γ_c by less than 5 % of its fall along the ladder",
                              [_variation(s, c) for s, c in zip(first, gamma_c[next(iter(runs))], strict=True)], 5.0,
                              "%"),)),
     ]
