@@ -25,7 +25,9 @@ from evae_companion.experiments import (
     beta_sweep,
     collapse,
     latent_interpolation,
+    minimum_barrier,
     noise_reduction,
+    priors,
 )
 from evae_companion.experiments.ground_state import STATE
 from evae_companion.presets import RunPreset
@@ -186,7 +188,8 @@ def _results(p: RunPreset, store: Store) -> list[tuple[dict[str, Any], list[tupl
     def of_seed(stages: list[Stage], seed: int = 0) -> list[tuple[Stage, DataSpec]]:
         return [(stage, data_spec(p, seed)) for stage in stages]
 
-    result = [(beta_sweep.spec(p), of_seed(stage_schedule(p))), (collapse.spec(p), collapsing)]
+    result = [(beta_sweep.spec(p), of_seed(stage_schedule(p))), (collapse.spec(p), collapsing),
+              (priors.spec(p), of_seed(priors.compared(p))), (minimum_barrier.spec(p), [])]
     for seed in range(p.seeds):
         walked = plans.compared(p, plans.BETA, latent_interpolation.gammas_of(seed), seed)
         result += [(noise_reduction.spec(p, plans.BETA, seed),
@@ -250,11 +253,12 @@ def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], l
         body = require_meta(store.held(spec))
         entries[identity(spec)[1]] = {
             "spec": body["spec"], "created": body["created"], "versions": body["versions"],
-            "wall_seconds": body["wall_seconds"], "on": ", ".join(sorted({t.measured["device"] for t in stages})),
+            "wall_seconds": body["wall_seconds"],
+            "on": ", ".join(sorted({t.measured["device"] for t in stages})) or device_name(pick_device("cpu")),
             "folder": within, "files": manifest(files)}
 
     for spec, stages in results:
-        source, seed = store.held(spec), stages[0][0].seed
+        source, seed = store.held(spec), stages[0][0].seed if stages else 0
         names = list(require_meta(source)["files"])
         # Those of other trainings have the file names of the first, and lie in a folder of their own.
         within = f"seed_{seed}" if seed else "."

@@ -32,12 +32,12 @@ from IPython.display import Markdown
 
 from evae_companion import claims, plotting, widgets
 from evae_companion.data_specs import data_spec
-from evae_companion.dataset import load_data
 from evae_companion.places import figures_folder
 from evae_companion.plotting import ENERGY_LABEL
 from evae_companion.presets import load_preset
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import history_table
+from evae_core import VAE, anneal
 from evae_core.losses import loss_of_energy
 from evae_core.training.stages import stage_schedule
 
@@ -58,22 +58,22 @@ runs = dict(zip(sweeps, train_sweeps([stage_schedule(p, *sweep) for sweep in swe
 
 # %% [markdown]
 # ## The loss, written out
-# A batch of validation states through the network at γ = 100: encode, sample $z$, decode, and the three losses as the formulas have
+# A batch of annealed states through a network of random weights: encode, sample $z$, decode, and the three losses as the formulas have
 # them. `VAE.losses`, on which all trainings here rest, gives the same numbers.
 
 # %%
 # NBVAL_CHECK_OUTPUT
 H, shape = data_spec(p).hamiltonian, (p.size, p.size)
-guided = next(one for one in runs[p.gamma_betas[0], 0] if one.stage.gamma == 100).model()
-spins = load_data(data_spec(p), device=device).validation[:16]
+model = VAE(p.size).eval()
+spins = anneal(H, shape, n=4, seed=0)
 with torch.no_grad():
-    mu, logvar = guided.encode(spins)
+    mu, logvar = model.encode(spins)
     z = mu + (logvar / 2).exp() * torch.randn(mu.shape, generator=torch.Generator().manual_seed(0))
-    out = guided.decode(z)
+    out = model.decode(z)
     L_RC = (out - spins).square().sum(1).mean()
     L_KL = (mu**2 + logvar.exp() - 1 - logvar).sum(1).mean() / 2
     L_H = ((H.energy(out) + 2 * H.J * p.size**2) / p.size**2).mean() * (0.3 * H.J / H.D)**2
-    ours = guided.losses(spins, H, beta=1e-3, gamma=100.0, generator=torch.Generator().manual_seed(0))
+    ours = model.losses(spins, H, beta=1e-3, gamma=100.0, generator=torch.Generator().manual_seed(0))
 written = torch.stack([L_RC, L_KL, L_H])
 print("the library's losses are these:", torch.allclose(written, torch.stack(ours[:3]), rtol=1e-4))
 

@@ -22,7 +22,9 @@ from evae_companion.experiments import (
     collapse,
     data_order,
     latent_interpolation,
+    minimum_barrier,
     noise_reduction,
+    priors,
     report_tables,
     result_cache,
 )
@@ -40,7 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(
     PRESETS["smoke"], name="tiny", size=16, train=24, validation=6, test=8, shard=12, sweeps=10, batch=8,
     first_steps=4, beta_steps=2, gamma_steps=2, samples=6, invert_steps=5, betas=(1e-4, 1e-3),
-    gammas=(1.0, 10.0, *plans.COLLAPSE, 1e6), confined=((16, 16),), confined_train=20, confined_steps=2)
+    gammas=(1.0, 10.0, 100.0, *plans.COLLAPSE, 1e6), confined=((16, 16),), confined_train=20, confined_steps=2)
 
 # Of two seeds on three more kinds of data each: both stages of the beta sweep, those of gamma, three of the control.
 TRAINED_FOR_ORDER = 2 * 3 * (2 + len(TINY.gammas) + 3)
@@ -67,9 +69,10 @@ def run(tmp_path_factory):
         patch.setattr(result_cache, "skyrmion_lattice", lambda H, shape: two_textures(H, shape)[0])
         for stages, data in plans.ladders(TINY).values():
             sweeps.train_stages(stages, data, store, "cpu")
-        with pytest.raises(ValueError, match="7 missing, first outputs"):
+        with pytest.raises(ValueError, match="9 missing, first outputs"):
             list(publish.record(TINY, store, folder / "figures"))
-        for experiment in (beta_sweep, collapse):
+        minimum_barrier.run(TINY, report=lambda line: None)
+        for experiment in (beta_sweep, collapse, priors):
             experiment.run(TINY, device="cpu", report=pytest.fail)  # nothing is trained, nothing is recorded
         for experiment in (noise_reduction, latent_interpolation):
             for seed in range(TINY.seeds):
@@ -586,9 +589,10 @@ def pictures(number: int, figures, monkeypatch, capsys) -> tuple[dict, str]:
     return {path.name: path.read_bytes() for path in (figures / "tiny").glob("*.png")}, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("number, from_decoders", [(4, {"fig3a_noise_reduction.png"}), (5, {"fig4c_frames.png"}),
-                                                   (6, set())])
-def test_notebooks_show_the_record(run, studied, monkeypatch, tmp_path, capsys, number, from_decoders):
+# Noise and walks of both seeds, and the minimum-energy path; the collapse, the priors, and the order of the data.
+@pytest.mark.parametrize("number, results, from_decoders", [
+    (4, 2, {"fig3a_noise_reduction.png"}), (5, 3, {"fig4a_inverse_mapping.png", "fig4c_frames.png"}), (6, 3, set())])
+def test_notebooks_show_the_record(run, studied, monkeypatch, tmp_path, capsys, number, results, from_decoders):
     """With an empty store: the figures of the run, byte for byte, or within some grey levels where decoders draw."""
     monkeypatch.setenv("EVAE_STORE", str(run[0].root))
     monkeypatch.setenv("EVAE_RECORDED", "off")
@@ -597,8 +601,7 @@ def test_notebooks_show_the_record(run, studied, monkeypatch, tmp_path, capsys, 
     monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
     monkeypatch.setenv("EVAE_RECORDED", str(run[1]))
     there, said = pictures(number, tmp_path / "there", monkeypatch, capsys)
-    # Of every seed; or the collapse, and the study of the order of the data.
-    assert said.count("RECORDED results") == TINY.seeds == 2 and not (tmp_path / "empty").exists()
+    assert said.count("RECORDED results") == results and not (tmp_path / "empty").exists()
     assert not re.search(r"\(\d+ steps, \d+ s\)", said), "something is trained"
     assert here.keys() == there.keys() and from_decoders <= here.keys() and len(here) >= 2
     for name, content in here.items():
@@ -689,7 +692,7 @@ def test_a_record_is_limited_and_of_a_complete_store(run, asked, monkeypatch, tm
     figures = run[0].root.parent / "figures"
     with monkeypatch.context() as patch:
         patch.setattr(publish, "LIMIT", 10_000)
-        with pytest.raises(ValueError, match="MB beside its decoders, at most are 0.01; the largest: stages.csv"):
+        with pytest.raises(ValueError, match="MB beside its decoders, at most are 0.01; the largest: record.json, stages"):
             list(publish.record(TINY, run[0], figures, asked[0]))
     with pytest.raises(ValueError, match="stage-0123456789abcdef, which a notebook asked for, is not in the store"):
         list(publish.record(TINY, run[0], figures, {"02_x": ["stage-0123456789abcdef"]}))
