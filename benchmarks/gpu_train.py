@@ -31,7 +31,7 @@ from evae_core.losses import LOSSES
 from evae_core.training import Stage, stage_schedule, with_lr_backoff
 
 MAX_STEPS, MIN_STEPS = (3, 3) if REHEARSAL else (1500, 250)  # steps of a stage; MIN_STEPS: those of the preset desktop
-FIRST = 3 if REHEARSAL else 1600  # least steps of a first stage: from 1600 on, train_stage chooses among random starts
+FIRST = 3 if REHEARSAL else 1600  # least steps of a first stage
 OVERHEAD = 5.0  # seconds of a stage besides its steps, before one has been measured: capture, evaluation
 # A cosine down to a tenth, as at the preset desktop: stages are far shorter than the paper's.
 NUMBERS = {"final_rate": 0.1} | (
@@ -213,12 +213,12 @@ def trained(stage: Stage, data, spins, parent) -> tuple:
 
     def attempt(rate: float):
         start = time.perf_counter()
-        model, history = train_stage(replace(stage, learning_rate=rate), spins, parent, device=DEVICE, report=print)
+        model, history = train_stage(replace(stage, learning_rate=rate), spins, parent, device=DEVICE)
         took = time.perf_counter() - start
         measured = evaluate(model, data, EVALUATED)
         check_measured(measured)
         return model, measured | {"seconds": round(took, 3), "device": device_name(pick_device(DEVICE)),
-                                  "mode": history.mode, "precision": history.precision, "starts": history.starts
+                                  "mode": history.mode, "precision": history.precision
                                   }, block_means(history.losses.numpy(), stage.steps)[1].tolist()
 
     (model, measured, history), failures = with_lr_backoff(stage, attempt, partial(print, flush=True))

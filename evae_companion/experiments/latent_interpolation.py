@@ -23,7 +23,6 @@ from evae_companion.sweeps import models, train_stages
 from evae_companion.trained import stage_spec
 from evae_core.latent import K_STEPS, interpolate, inverse_map
 from evae_core.observables import topological_charge
-from evae_core.textures import interstitial_pair
 from evae_core.training.stages import Stage
 
 PLACES = 8  # positions of the defect in the box: no network here is exactly translation invariant
@@ -44,17 +43,6 @@ def spec(p: RunPreset, beta: float, seed: int = 0, data: DataSpec | None = None)
             "places": PLACES, "K": K_STEPS}
 
 
-def pair(data: DataSpec) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the best skyrmion lattice that can hold an interstitial skyrmion, and the lattice with it, cached."""
-    def make(folder: Path) -> None:
-        names = ("lattice", "interstitial")
-        textures = interstitial_pair(data.hamiltonian, data.shape)
-        save_arrays(folder / "pair.npz", {name: spins.numpy() for name, spins in zip(names, textures, strict=True)})
-
-    textures = load_arrays(Store().get(result_cache.system("pair", data), make) / "pair.npz")
-    return torch.from_numpy(textures["lattice"]), torch.from_numpy(textures["interstitial"])
-
-
 def places(p: RunPreset) -> list[tuple[int, int]]:
     """Return the positions that are tried, as shifts in rows and columns."""
     rng = np.random.default_rng(0)
@@ -71,7 +59,7 @@ def inverse_spec(p: RunPreset, stage: Stage, data: DataSpec | None = None) -> di
 def _inverse(p: RunPreset, stage: Stage, data: DataSpec, device: str, report: result_cache.Report) -> dict[str, Any]:
     """Return the latent vectors z (2 PLACES, latent) of both textures at every position, the interstitial first."""
     def make(folder: Path) -> None:
-        lattice, interstitial = pair(data)
+        lattice, interstitial = result_cache.interstitial(data)
         (trained,) = train_stages([stage], data, device=device, report=report)
         targets = torch.stack([spins.roll(place, (-2, -1)) for spins in (interstitial, lattice) for place in places(p)])
         inverse = inverse_map(trained.model(device), targets, steps=p.invert_steps)
@@ -114,7 +102,7 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
 
     def make(folder: Path) -> None:
         mapped = [_inverse(p, stage, data, device, report) for stage in stages]
-        names = dict(zip(("lattice", "interstitial"), pair(data), strict=True))
+        names = dict(zip(("lattice", "interstitial"), result_cache.interstitial(data), strict=True))
         numbers: dict[str, Any] = {
             "gammas": gammas, "place": [], "error": [], "steps": [], "saturated": [],
             "paths": {name: [] for name in OF_PATH},

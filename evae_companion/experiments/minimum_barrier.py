@@ -17,7 +17,7 @@ from evae_companion.analysis import lowest_modes, saddle_point
 from evae_companion.analysis.descent import charge
 from evae_companion.analysis.saddle_point import at_rest
 from evae_companion.data_specs import data_spec
-from evae_companion.experiments import latent_interpolation, result_cache
+from evae_companion.experiments import result_cache
 from evae_companion.presets import RunPreset
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_core.annealing import lbfgs_refine
@@ -55,7 +55,7 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
     H = data.hamiltonian
 
     def make(folder: Path) -> None:
-        lattice, start = (lbfgs_refine(H, spins)[0] for spins in latent_interpolation.pair(data))
+        lattice, start = (lbfgs_refine(H, spins)[0] for spins in result_cache.interstitial(data))
         low, high = float(H.energy(lattice)), float(H.energy(start))
         numbers: dict[str, Any] = {
             "energy": {"interstitial": high, "lattice": low}, "ways": {}, "missing": {}, "sites": lattice[0].numel(),

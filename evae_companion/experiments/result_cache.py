@@ -19,7 +19,7 @@ from evae_companion.processes import run_parallel
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_core.model import VAE
-from evae_core.textures import skyrmion_lattice
+from evae_core.textures import interstitial_pair, skyrmion_lattice
 
 VERSION = 4  # raise when what is computed changes: older results are then computed again
 Report = Callable[[str], None]
@@ -87,6 +87,17 @@ def ideal_lattice(data: DataSpec) -> Tensor:
         save_arrays(folder / "lattice.npy", skyrmion_lattice(data.hamiltonian, data.shape).numpy())
 
     return torch.from_numpy(load_arrays(Store().get(system("lattice", data), make) / "lattice.npy"))
+
+
+def interstitial(data: DataSpec) -> tuple[Tensor, Tensor]:
+    """Return the best skyrmion lattice that can hold an interstitial skyrmion, and the lattice with it, cached."""
+    def make(folder: Path) -> None:
+        names = ("lattice", "interstitial")
+        textures = interstitial_pair(data.hamiltonian, data.shape)
+        save_arrays(folder / "pair.npz", {name: spins.numpy() for name, spins in zip(names, textures, strict=True)})
+
+    textures = load_arrays(Store().get(system("pair", data), make) / "pair.npz")
+    return torch.from_numpy(textures["lattice"]), torch.from_numpy(textures["interstitial"])
 
 
 def generate(model: VAE, n: int, seed: int, prior: str = "standard") -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from evae_companion.analysis import lowest_modes, minimum_energy_path, saddle_point
 from evae_companion.analysis.descent import charge
-from evae_companion.experiments import latent_interpolation, minimum_barrier, report_tables
+from evae_companion.experiments import minimum_barrier, report_tables, result_cache
 from evae_companion.presets import PRESETS
 from evae_core import Hamiltonian
 from evae_core.annealing import lbfgs_refine
@@ -82,7 +82,7 @@ def pair():
 def result(pair, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVAE_STORE", str(tmp_path_factory.mktemp("barrier") / "store"))
-        patch.setattr(latent_interpolation, "pair", pair)
+        patch.setattr(result_cache, "interstitial", pair)
         made = minimum_barrier.run(TINY, report=lambda line: None)
         again = minimum_barrier.run(TINY, report=pytest.fail)
     assert {name: vars(way)["there"] for name, way in again.ways.items()} == {n: w.there for n, w in made.ways.items()}

@@ -65,7 +65,7 @@ def run(tmp_path_factory):
         patch.setenv("EVAE_RECORDED", str(folder / "records"))
         with pytest.raises(ValueError, match="not complete.*missing, first stage"):
             list(publish.record(TINY, store, folder / "figures"))
-        patch.setattr(latent_interpolation, "interstitial_pair", two_textures)
+        patch.setattr(result_cache, "interstitial_pair", two_textures)
         patch.setattr(result_cache, "skyrmion_lattice", lambda H, shape: two_textures(H, shape)[0])
         for stages, data in plans.ladders(TINY).values():
             sweeps.train_stages(stages, data, store, "cpu")
@@ -554,7 +554,7 @@ def test_results_from_carried_weights_are_the_same_within_rounding(run, monkeypa
     list(bundle.pack(TINY, run[0], tmp_path / "pack"))
     other = Store(tmp_path / "other")
     list(bundle.unpack(tmp_path / "pack", other))
-    monkeypatch.setattr(latent_interpolation, "interstitial_pair", two_textures)
+    monkeypatch.setattr(result_cache, "interstitial_pair", two_textures)
     monkeypatch.setattr(result_cache, "skyrmion_lattice", lambda H, shape: two_textures(H, shape)[0])
     found = []
     for store in (run[0], other):
@@ -692,7 +692,7 @@ def test_a_record_is_limited_and_of_a_complete_store(run, asked, monkeypatch, tm
     figures = run[0].root.parent / "figures"
     with monkeypatch.context() as patch:
         patch.setattr(publish, "LIMIT", 10_000)
-        with pytest.raises(ValueError, match="MB beside its decoders, at most are 0.01; the largest: record.json, stages"):
+        with pytest.raises(ValueError, match="MB beside its decoders, at most are 0.01; the largest: record.json,"):
             list(publish.record(TINY, run[0], figures, asked[0]))
     with pytest.raises(ValueError, match="stage-0123456789abcdef, which a notebook asked for, is not in the store"):
         list(publish.record(TINY, run[0], figures, {"02_x": ["stage-0123456789abcdef"]}))

@@ -200,11 +200,11 @@ def test_every_place_says_that_no_gpu_has_run_it():
 def test_steps_fit_the_clock():
     """1 500 a stage where a step takes 1 ms; fewer where it takes longer, so that all sweeps fit; never below 250."""
     p = gpu_train.preset("paper", {})
-    assert len(gpu_train.in_order(p)) == 58 and gpu_train.steps_a_stage(p, 1.0, 520.0) == 1500
+    assert len(gpu_train.in_order(p)) == 55 and gpu_train.steps_a_stage(p, 1.0, 520.0) == 1500
     steps = gpu_train.steps_a_stage(p, 5.0, 520.0)
     assert 250 < steps < 1500
-    taken = 56 * steps + 2 * gpu_train.first_steps(steps)
-    assert 460 < gpu_train.OVERHEAD * 58 + 5e-3 * taken <= 520
+    taken = 53 * steps + 2 * gpu_train.first_steps(steps)
+    assert 460 < gpu_train.OVERHEAD * 55 + 5e-3 * taken <= 520
     assert gpu_train.steps_a_stage(p, 100.0, 520.0) == 250
 
 
