@@ -128,7 +128,7 @@ fig
 # %% [markdown]
 # ## Frames across the top (Fig. 4C)
 # The part of the box around the extra skyrmion, $R$ steps from the top, and the charge of the whole box below: with the extra
-# skyrmion it is larger by one.
+# skyrmion its magnitude is larger by one.
 
 # %%
 shown = (0.0, 100.0)
@@ -157,12 +157,12 @@ for g in gammas:
 # %% [markdown]
 # ## What the paper claims, and what we see
 # At the paper's lattice (preset desktop, three trainings, 8 places each) every walk climbs over a barrier. From γ = 0 to 100 it grows
-# narrower, by 14 steps, and both plateaus sink by 9e-4 J per spin. The charge changes within a step of the top at every γ. So at $R=2$ it
-# is that of the lattice already at γ = 0, and claim L3 is not met as we judge it. Fig. 4C shows why the paper may see it there: at γ = 0 a
-# remnant without charge stays visible up to $R=10$, at γ = 100 none at $R=2$.
+# narrower by 14 steps of $k$, and both plateaus sink by 9e-4 J per spin. The charge changes near the top at every γ. So at $R=2$ it is that of
+# the lattice already at γ = 0, and claim L3 is not met as we judge it. Fig. 4C shows why the paper may see the defect there: at γ = 0 a remnant
+# without charge stays visible up to $R=10$, at γ = 100 none at $R=2$.
 #
-# No walk follows the true path. At γ = 0 it passes 20 J above the saddle, at γ = 100 still 4 J. On the true path the extra skyrmion merges
-# with a neighbour, over 4.9 J; to collapse costs 5.2 J.
+# On the minimum-energy path the extra skyrmion merges with a neighbour, over 4.9 J; to shrink until it is gone costs 5.2 J. Along the walks
+# it shrinks. They pass 20 J above the saddle at γ = 0 and 4 J at γ = 100, mostly because the decoder's own plateaus lie too high.
 
 # %%
 results = claims.latent_interpolation([one.paths for one in (found, *others)])

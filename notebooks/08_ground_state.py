@@ -110,7 +110,7 @@ Markdown(report_tables.budget_table(rivals))
 Markdown(report_tables.budget_reading(rivals))
 
 # %% [markdown]
-# What training buys is not the state: an annealing reaches it sooner. What it gives is a differentiable map from latent vectors to states
+# What training buys is not the state: an annealing reaches it sooner. Before the collapse it gives a differentiable map from latent vectors to states
 # of low energy, through which one can walk ([notebook 5](05_latent_interpolation.ipynb)).
 
 # %% [markdown]
