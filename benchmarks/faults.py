@@ -90,9 +90,9 @@ def committed(count: int) -> dict[str, dict]:
     rng, rows = random.Random(0), {}
     with tempfile.TemporaryDirectory(prefix="evae damages {é} ") as temporary:
         folder = Path(temporary)
-        shutil.copytree(HERE.parent / "figures" / "laptop" / "claims", folder / "figures" / "claims")
+        shutil.copytree(HERE.parent / "figures" / "desktop" / "claims", folder / "figures" / "claims")
         rows["one file of the score card damaged"] = corruption.score_card(folder / "figures", count, rng)
-        shutil.copytree(HERE.parent / "data" / "known" / "paper", folder / "known")
+        shutil.copytree(HERE.parent / "data" / "known" / "paper" / "certificate", folder / "known")
         rows["one file of data/known damaged"] = corruption.known(folder / "known", count, rng)
         shutil.copytree(HERE.parent / "evae_companion" / "peace" / "trained", folder / "trained")
         rows["PEACE's networks damaged"] = corruption.networks(folder / "trained", count, rng)

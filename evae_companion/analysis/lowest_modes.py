@@ -27,7 +27,7 @@ from evae_core.validation import check_count, check_number
 REST = 1e-4  # J: largest torque of a state that counts as relaxed
 SOFT = 1e-6  # J: an eigenvalue below counts as zero
 DENSE = 400  # rows up to which the whole matrix is made and diagonalised
-EXACT = 1e-9  # J: residual that every pair keeps
+EXACT = 1e-9  # J: tolerance of the Lanczos iteration
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def lowest_modes(H: Hamiltonian, state: Tensor, k: int) -> LowestModes:
     TypeError, ValueError
         a state that is not of unit spins, of another shape or not relaxed; k out of range.
     RuntimeError
-        the Lanczos method does not converge.
+        the iteration does not converge, or a pivot of the Hessian vanishes.
     """
     check_hamiltonian(H)
     check_spins(state, "state", unit=True, magnetic=None if H.mask is None else H.mask.copy())
@@ -155,7 +155,7 @@ def _inverse_iterations(matrix: csc_array, k: int) -> tuple[np.ndarray, np.ndarr
 
     Soft modes are found from just below zero; those further down, at a saddle, from below them all.
     """
-    near = -1e-3 * float(abs(matrix).max())
+    near = -1e-3 * (float(abs(matrix).max()) or 1.0)
     deep, negative = 2 * near, negative_pivots(factorised(matrix, near))
     while negative and negative_pivots(factorised(matrix, deep)):
         deep *= 2
@@ -181,23 +181,26 @@ def _above(matrix: csc_array, sigma: float, number: int) -> tuple[np.ndarray, np
         if not missing:
             return values[order], vectors[:, order].T
         wanted += abs(missing)
+        if wanted >= matrix.shape[0]:
+            raise RuntimeError(f"the {number} lowest modes above {sigma:g} J were not found")
 
 
 def factorised(matrix: csc_array, sigma: float) -> SuperLU:
-    """Return A - sigma = L U with pivots on the diagonal."""
-    return splu((matrix - sigma * eye_array(matrix.shape[0])).tocsc(), permc_spec="MMD_AT_PLUS_A",
-                diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    """Return A - sigma = L U with pivots on the diagonal; raises RuntimeError where one vanishes."""
+    factors = splu((matrix - sigma * eye_array(matrix.shape[0])).tocsc(), permc_spec="MMD_AT_PLUS_A",
+                   diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    if not np.array_equal(factors.perm_r, factors.perm_c):
+        raise RuntimeError(f"A - {sigma:g} J is singular")
+    return factors
 
 
 def negative_pivots(factors: SuperLU) -> int:
     """Return the number of negative pivots."""
-    if not np.array_equal(factors.perm_r, factors.perm_c):
-        raise RuntimeError("the modes of this state cannot be counted, as a pivot of its Hessian vanishes")
     return int((factors.U.diagonal() < 0).sum())
 
 
 def _lanczos(hessian: Hessian, size: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k lowest eigenvalues and their coordinates (k, 2 N).
+    """Return the k lowest eigenvalues and their coordinates (k, 2 N), of an A known by its products alone.
 
     One vector's Lanczos iteration may miss copies of a multiple eigenvalue. So the modes found are moved up in energy,
     and the search goes on until none that is left lies below the highest of the k.

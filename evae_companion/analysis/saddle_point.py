@@ -3,7 +3,7 @@ r"""The saddle point between two states of different topological charge, and the
 A band of states (:func:`minimum_energy_path`) converges slowly where a whole lattice glides while a skyrmion vanishes.
 Here one state is moved. On the straight turn from start to end, bisection finds the state from which a steepest descent
 just keeps the charge: it lies on the border of two basins, and the lowest point of that border is the saddle. It is
-reached by Newton steps on the landscape with the lowest mode v (eigenvalue lambda) turned over,
+reached by Newton steps on the landscape with the lowest mode v (eigenvalue lambda < 0) turned over,
 
 .. math:: (A - 2\lambda\,v v^T + \mu)\,x = -(g - 2\,(v\cdot g)\,v),
 
@@ -20,17 +20,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import LinearOperator, SuperLU, eigsh
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from evae_companion.analysis.descent import charge
 from evae_companion.analysis.lowest_modes import SOFT, Hessian, LowestModes, factorised, lowest_modes, negative_pivots
-from evae_companion.analysis.minimum_energy_path import _exp, _log, _resampled, _state
+from evae_companion.analysis.minimum_energy_path import MOST, _exp, _log, _resampled, _state
+from evae_core.bonds import bond_matrix
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian
-from evae_core.validation import check_count
+from evae_core.validation import check_count, check_is
 
-STEP = 0.15  # of a descent, in units of 1/largest coupling: below 2 over the largest curvature, some 8 couplings
+STEP = 1.2  # of a descent, in units of 1/largest curvature, below 2
 FATE = 300  # steps after which a descent counts as having kept its charge
 NEAR = 0.05  # rad over all spins: the bisection ends
 APART = 0.3  # rad: two descents that part so far are close to the border no more
@@ -77,8 +78,8 @@ def saddle_point(H: Hamiltonian, start: Tensor, end: Tensor, images: int = 41, k
     Parameters
     ----------
     start, end : (3, Ny, Nx), unit spins.
-    images : states of the path, the ends and the saddle included.
-    k : number of lowest modes at the saddle.
+    images : states of the path, the ends and the saddle included; 5 to 1000.
+    k : number of lowest modes at the saddle, at least 2.
     report : called with a line of progress.
 
     Raises
@@ -93,7 +94,8 @@ def saddle_point(H: Hamiltonian, start: Tensor, end: Tensor, images: int = 41, k
         names = ", ".join(type(term).__name__ for term in H.unknown)
         raise ValueError(f"H must have bilinear terms only, got {names}; minimum_energy_path takes any")
     start, end = (state.cpu() for state in (_state(H, start, "start"), _state(H, end, "end", like=start)))
-    check_count("images", images, 5)
+    check_count("images", images, 5, MOST)
+    check_is("report", report, Callable, type(None))
     check_count("k", k, 2, 2 * H.sites(start.shape[-2:]))
     charges = round(charge(H, start)), round(charge(H, end))
     if charges[0] == charges[1]:
@@ -126,16 +128,24 @@ def _turned(spins: Tensor, turn: Tensor) -> Tensor:
     return _exp(spins[None], turn[None])[0][0]
 
 
+def _curvature(H: Hamiltonian) -> float:
+    """Return a bound of the Hessian's largest eigenvalue: of all couplings, and of the field that S.h can reach."""
+    bonds, vector, matrix = H.couplings
+    coupled = sum(np.linalg.norm(bond_matrix(bond), 2) for bond in bonds) + np.linalg.norm(matrix, 2)
+    return float(4 * coupled + np.linalg.norm(vector)) or 1.0
+
+
 def _downhill(H: Hamiltonian, spins: Tensor, steps: int) -> Tensor:
     """Return the state after so many steps of steepest descent."""
+    step = STEP / _curvature(H)
     for _ in range(steps):
         field = H.field(spins)
-        spins = normalize(spins + STEP / H.largest_coupling * (field - (field * spins).sum(0) * spins), dim=0)
+        spins = normalize(spins + step * (field - (field * spins).sum(0) * spins), dim=0)
     return spins
 
 
 def _border(H: Hamiltonian, start: Tensor, end: Tensor, target: int) -> Tensor:
-    """Return a state near the border of the basins: two descents from both sides of it, while they stay together."""
+    """Return a state near the border of the basins, between two descents from both sides of it that begin to part."""
     def arrives(spins: Tensor) -> bool:
         for _ in range(FATE // 25):
             spins = _downhill(H, spins, 25)
@@ -174,9 +184,10 @@ def _climbed(H: Hamiltonian, spins: Tensor, report: Callable[[str], None]) -> Te
 
 
 def at_rest(H: Hamiltonian, spins: Tensor) -> Tensor:
-    """Return the minimum that Newton steps lead down to, of a Hamiltonian whose terms are all bilinear.
+    """Return the state at rest that Newton steps lead down to, of a Hamiltonian whose terms are all bilinear.
 
-    Where a lattice glides far for little energy, L-BFGS takes thousands of steps, and these take tens.
+    That is a minimum, unless the state is at rest already. Where a lattice glides far for little energy, L-BFGS takes
+    thousands of steps, and these take tens.
     """
     damping, energy = 0.0, float(H.energy(spins))
     for _ in range(STEPS):
@@ -189,7 +200,7 @@ def at_rest(H: Hamiltonian, spins: Tensor) -> Tensor:
             spins, energy = lower, found
         else:
             damping = 64 * max(damping, SOFT)
-    raise RuntimeError(f"no minimum within {STEPS} steps, the torque is {torque:.1e} J")
+    raise RuntimeError(f"no state at rest within {STEPS} steps, the torque is {torque:.1e} J")
 
 
 def _slopes(H: Hamiltonian, spins: Tensor) -> tuple[Hessian, np.ndarray, float]:
@@ -206,14 +217,17 @@ def _row(hessian: Hessian, field: Tensor) -> np.ndarray:
 
 def _newton(hessian: Hessian, slope: np.ndarray, damping: float, value: float = 0.0,
             v: np.ndarray | None = None) -> tuple[Tensor, float]:
-    """Return Newton's turn of the spins, and the least damping, from the given one on, that keeps it within RADIUS.
+    """Return Newton's turn of the spins, and the damping, raised from the given one until the turn is within RADIUS.
 
     It leads down, but up along the mode ``v`` of eigenvalue ``value`` where there is one.
     """
     matrix, up = hessian.matrix(), 0.0 if v is None else float(v @ slope)
     while True:
-        factors = factorised(matrix, -damping)
-        if negative_pivots(factors) <= (value < -damping):
+        try:
+            factors: SuperLU | None = factorised(matrix, -damping)
+        except RuntimeError:  # singular
+            factors = None
+        if factors and negative_pivots(factors) <= (value < -damping):
             x = -factors.solve(slope if v is None else slope - up * v)
             if v is not None:
                 x += (up / (abs(value) + damping) - v @ x) * v
@@ -232,5 +246,5 @@ def _descent(H: Hamiltonian, saddle: Tensor, mode: Tensor) -> Tensor:
         if float(_log(kept[-1][None], spins[None]).norm()) > EVERY:
             kept.append(spins)
         if float(H.torque(spins).max()) < LEVEL:
-            break
-    return torch.stack([*kept, spins])
+            return torch.stack([*kept, spins])
+    raise RuntimeError(f"the descent from the saddle is not at rest after {DOWN} steps")

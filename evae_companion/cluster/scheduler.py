@@ -100,6 +100,7 @@ def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: St
     for needs in waiting.values():
         needs.intersection_update(waiting)  # tasks that were done before are no dependencies
     running: dict[Future[TaskReport], Unit] = {}
+    refused = 0  # times in a row that the executor took nothing
     pool = executor()
     try:
         while waiting or running:
@@ -112,14 +113,18 @@ def run_tasks(units: Sequence[Unit], executor: Callable[[], Executor], place: St
                 try:
                     running[pool.submit(run_task, unit, place, device, os.environ.get(deadline.ENV))] = unit
                 except (*LOST, RuntimeError, OSError) as error:  # the executor broke, or was shut down, a moment ago
+                    refused += 1
+                    if refused >= TRIES and not running:
+                        raise RuntimeError(f"the executor took no work {TRIES} times: {error!r:.200}") from error
                     say(f"the executor takes no work ({error!r:.200}); starting it again")
                     broken = True
                     break
                 del waiting[unit]
+                refused = 0
             if waiting and not running and not broken:
                 raise RuntimeError(f"{len(waiting)} tasks wait for each other, first {_summary(next(iter(waiting)))}")
-            finished = wait(running, LOOK, FIRST_COMPLETED).done if running and not broken else set()
-            if running and not finished and (message := getattr(pool, "idle", lambda: None)()):
+            finished = wait(running, 0 if broken else LOOK, FIRST_COMPLETED).done if running else set()
+            if running and not finished and not broken and (message := getattr(pool, "idle", lambda: None)()):
                 say(f"{message}; waiting")
             for future in finished:
                 unit = running.pop(future)

@@ -24,7 +24,7 @@ from evae_core.annealing import lbfgs_refine
 from evae_core.hamiltonian import Hamiltonian
 from evae_core.observables import skyrmion_centres
 
-VERSION = 1  # raise when what is computed changes
+VERSION = 2  # raise when what is computed changes
 IMAGES = 41
 SHOWN = 5  # states of the path that are kept: the ends, the saddle, and one between on either side
 MODES = 3
@@ -65,13 +65,12 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
         states: dict[str, np.ndarray] = {}
         for name, towards in first_turns(H, start).items():
             try:
-                found = saddle_point(H, start, towards, IMAGES, MODES,
-                                     partial(_told, report, name))
+                found = saddle_point(H, start, towards, IMAGES, MODES, partial(_told, report, name))
+                ends = [minimum_below(H, spins) for spins in found.ends]
             except RuntimeError as error:
                 numbers["missing"][name] = str(error)
                 continue
             top = float(found.energies[found.saddle])
-            ends = [minimum_below(H, spins) for spins in found.ends]
             numbers["ways"][name] = {
                 "modes": found.modes.eigenvalues.tolist(), "torque": found.torque, "there": top - high,
                 "back": top - low, "charges": [charge(H, spins) for spins in ends],
@@ -105,7 +104,8 @@ def first_turns(H: Hamiltonian, start: Tensor) -> dict[str, Tensor]:
     The spins between their centres are turned against the field: the two merge. Or those of one of them are turned
     along it: it is gone.
     """
-    centres = torch.as_tensor(skyrmion_centres(start)).double()
+    sign = 1.0 if H.B >= 0 else -1.0
+    centres = torch.as_tensor(skyrmion_centres(sign * start)).double()
     if len(centres) < 2:
         raise RuntimeError(f"the interstitial state must have at least two skyrmions, got {len(centres)}")
     size = torch.tensor([start.shape[-1], start.shape[-2]]).double()
@@ -116,7 +116,6 @@ def first_turns(H: Hamiltonian, start: Tensor) -> dict[str, Tensor]:
     away = (torch.stack((xs, ys), -1) - centres[one] + size / 2) % size - size / 2
     between = apart[other, one]
     share = ((away @ between) / between.square().sum()).clamp(0, 1)
-    sign = 1.0 if H.B >= 0 else -1.0
     up, near = sign * start.new_tensor([0.0, 0.0, 1.0])[:, None, None], float(length.min())
     bar = (away - share[..., None] * between).norm(dim=-1) < near / 5
     disc = away.norm(dim=-1) < near / 2
@@ -128,9 +127,9 @@ def minimum_below(H: Hamiltonian, spins: Tensor) -> Tensor:
     for _ in range(5):
         modes = lowest_modes(H, spins, 1)
         if not modes.negative():
-            break
+            return spins
         spins = at_rest(H, normalize(spins + KICK * modes.vectors[0], dim=0))
-    return spins
+    raise RuntimeError("no minimum within five steps down from a state at rest")
 
 
 def over_walks(result: SimpleNamespace, profiles: Mapping[float, Any]) -> dict[float, dict[str, float]]:

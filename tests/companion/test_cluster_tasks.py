@@ -153,6 +153,44 @@ def test_lost_again_and_again_is_an_error(tmp_path, monkeypatch):
     assert f"lost {scheduler.TRIES} times" in outcome.errors[shard[0]] and outcome.lost == scheduler.TRIES
 
 
+def test_work_that_was_begun_is_collected_when_the_executor_breaks(tmp_path, monkeypatch):
+    """Two futures of a broken executor fail one after the other; meanwhile it refuses what became ready."""
+    class Breaks(Executor):
+        def __init__(self):
+            self.futures = []
+
+        def submit(self, *args, **kwargs):
+            if len(self.futures) == 2:
+                raise BrokenExecutor("gone")
+            self.futures.append(Future())
+            if len(self.futures) == 2:
+                for k, future in enumerate(self.futures):
+                    threading.Timer(0.1 + 0.2 * k, future.set_exception, [BrokenExecutor("gone")]).start()
+            return self.futures[-1]
+
+    monkeypatch.setattr(scheduler, "PAUSE", 0.0)
+    made = []
+    with ThreadPoolExecutor(1) as pool:
+        def start():
+            made.append(Shared(pool) if made else Breaks())
+            return made[-1]
+
+        shards = [task for task in work(tiny()) if isinstance(task, Shard)]
+        more = shards + [Shard(replace(shards[0].data, seed=9), 0)]
+        outcome = run_tasks(more, start, StoreLocation(str(tmp_path)), "cpu")
+    assert len(outcome.receipts) == len(more) and outcome.lost == 2 and len(made) == 2
+
+
+def test_an_executor_that_takes_nothing_is_an_error(tmp_path, monkeypatch):
+    class Full(Executor):
+        def submit(self, *args, **kwargs):
+            raise RuntimeError("no more threads")
+
+    monkeypatch.setattr(scheduler, "PAUSE", 0.0)
+    with pytest.raises(RuntimeError, match=f"took no work {scheduler.TRIES} times.*no more threads"):
+        run_tasks(work(tiny()), Full, StoreLocation(str(tmp_path)), "cpu")
+
+
 def test_the_time_box_ends_it(tmp_path, monkeypatch):
     monkeypatch.setenv(deadline.ENV, deadline.after(0))
     outcome = run_tasks(work(tiny()), Refuses, StoreLocation(str(tmp_path)), "cpu")

@@ -5,14 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from evae_companion.analysis import lowest_modes, minimum_energy_path, saddle_point
 from evae_companion.analysis.descent import charge
+from evae_companion.analysis.saddle_point import _downhill, at_rest
 from evae_companion.experiments import minimum_barrier, report_tables, result_cache
 from evae_companion.presets import PRESETS
 from evae_core import Hamiltonian
 from evae_core.annealing import lbfgs_refine
-from evae_core.bonds import Term
+from evae_core.bonds import Term, shell
 from evae_core.textures import skyrmions, uniform
 
 H = Hamiltonian(D=0.6, B=0.25)
@@ -55,6 +57,31 @@ def test_its_path_goes_down_on_both_sides_to_the_two_states(collapse):
     steps = found.distances.diff()
     for side in (steps[:found.saddle], steps[found.saddle:]):
         assert torch.allclose(side, side.mean(), rtol=0.1)
+
+
+@pytest.mark.parametrize("further", [(), shell(1, 2, 1.0), (*shell(1, 1, 1.0), *shell(0, 2, 1.0))])
+def test_a_descent_goes_down(further):
+    """Whatever the number of neighbours."""
+    H = Hamiltonian(D=0.2, B=0.1, further=further)
+    noise = 0.3 * torch.randn(3, 12, 12, generator=torch.Generator().manual_seed(0)).double()
+    spins = normalize(uniform((12, 12)).double() + noise, dim=0)
+    energies = []
+    for _ in range(20):
+        energies.append(float(H.energy(spins)))
+        spins = _downhill(H, spins, 5)
+    assert energies == sorted(energies, reverse=True) and energies[-1] < energies[0]
+
+
+def test_newton_steps_take_a_singular_hessian():
+    """One isolated site without a field: its two rows are zero."""
+    mask = np.ones((14, 14), bool)
+    mask[5:8, 5:8] = False
+    mask[6, 6] = True
+    H = Hamiltonian(D=0.4, B=0.0, boundary=mask)
+    random = torch.randn(3, 14, 14, generator=torch.Generator().manual_seed(1)).double()
+    spins = normalize(random * torch.from_numpy(mask), dim=0)
+    found = at_rest(H, spins)
+    assert float(H.torque(found).max()) < 1e-6 and float(H.energy(found)) < float(H.energy(spins))
 
 
 def test_states_of_one_charge_are_refused(collapse):

@@ -10,7 +10,7 @@ from evae_core.presets import PRESETS, load_preset
 
 def test_names(monkeypatch):
     monkeypatch.delenv("EVAE_PRESET", raising=False)
-    assert load_preset().name == "laptop" and load_preset("smoke") is PRESETS["smoke"]
+    assert load_preset().name == "desktop" and load_preset("smoke") is PRESETS["smoke"]
     monkeypatch.setenv("EVAE_PRESET", "smoke")
     assert load_preset("paper").name == "smoke"
     monkeypatch.setenv("EVAE_PRESET", "huge")

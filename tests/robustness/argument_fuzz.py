@@ -76,7 +76,8 @@ ACCEPTED = {
         plotting.interpolation_energies.marks plotting.interpolation_frames.notes""",
     "None": """criticals.beta peace.autocorrelation.camera_noise Tracker.optics peace.train.training peace.train.shape
         peace.train.start Shape.beam""",
-    "1.5": "criticals.latents beta_by_kl.latents plotting.save.dpi plotting.interpolation_energies.window",
+    "1.5": """criticals.latents beta_by_kl.latents plotting.save.dpi plotting.interpolation_energies.window
+        plotting.minimum_barrier.window""",
     "a word": "write_ovf.title claims.save.notebook claims.load.where plotting.save.name",
     "an array": "write_ovf.spins", "NaN in it": "VAE.encode.spins",
     "True": "wire_charge.periodic topological_charge.periodic charge_density.periodic estimate.lag_zero"}
