@@ -50,8 +50,8 @@ def table(results: Sequence[Result]) -> str:
     for result in check_list("results", results, Result, 0):
         figure, text = CLAIMS[result.id]
         check = result.deciding
-        lines.append(f"| {result.id} | {_escape(text)} (Fig. {figure}) | {_escape(check.criterion)}: {check.number} "
-                     f"| {sum(check.passed)} of {len(check.passed)} | **{result.verdict}** |")
+        lines.append(f"| {result.id} | {_escape(text)} (Fig. {figure}) | {_escape(check.what)}: {check.number} "
+                     f"(asked: {check.asked}) | {sum(check.passed)} of {len(check.passed)} | **{result.verdict}** |")
     return "\n".join(lines).replace("Fig. Note", "Note")
 
 
@@ -63,20 +63,18 @@ def summary(results: Sequence[Result]) -> str:
     lines = ["| | the paper says | here | asked for | trainings | verdict |", "|---|---|---|---|---|---|"]
     for result in check_list("results", results, Result, 0):
         check = result.deciding
-        unit = check.unit if check.threshold else ""  # 0 J is 0
-        asked = f"{'>' if check.above else '<'} {check.threshold:g} {unit}".rstrip()
-        lines.append(f"| {result.id} | {_escape(CLAIMS[result.id][1])} | {check.number} | {asked} "
-                     f"| {sum(check.passed)} of {len(check.passed)} | {result.verdict} |")
+        lines.append(f"| {result.id} | {_escape(CLAIMS[result.id][1])} | {_escape(check.what)}: {check.number} | "
+                     f"{check.asked} | {sum(check.passed)} of {len(check.passed)} | {result.verdict} |")
     return "\n".join(lines)
 
 
 def details(results: Sequence[Result]) -> str:
     """Return the Markdown table of every check: the value of each training, the mean with its error, the outcome."""
-    lines = ["| claim | criterion | trainings | mean | outcome |", "|---|---|---|---|---|"]
+    lines = ["| claim | number | trainings | mean | asked | outcome |", "|---|---|---|---|---|---|"]
     for result in check_list("results", results, Result):
         for check in result.checks:
             values = ", ".join(f"{value:.3g}" for value in check.values)
-            lines.append(f"| {result.id} | {_escape(check.criterion)} | {values} | {check.number} | "
+            lines.append(f"| {result.id} | {_escape(check.what)} | {values} | {check.number} | {check.asked} | "
                          f"{check.outcome if check.counts else 'shown only'} |")
     return "\n".join(lines)
 

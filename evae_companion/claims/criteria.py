@@ -47,12 +47,12 @@ def _rows(**rows: Any) -> list[np.ndarray]:
     return arrays
 
 
-def _below(criterion: str, values: Iterable[float], threshold: float, unit: str = "", **more: Any) -> Check:
-    return Check(criterion, tuple(values), threshold, False, unit, **more)
+def _below(what: str, values: Iterable[float], threshold: float, unit: str = "", **more: Any) -> Check:
+    return Check(what, tuple(values), threshold, False, unit, **more)
 
 
-def _above(criterion: str, values: Iterable[float], threshold: float, unit: str = "", **more: Any) -> Check:
-    return Check(criterion, tuple(values), threshold, True, unit, **more)
+def _above(what: str, values: Iterable[float], threshold: float, unit: str = "", **more: Any) -> Check:
+    return Check(what, tuple(values), threshold, True, unit, **more)
 
 
 def _half_step(x: Any, c: float) -> float:
@@ -168,19 +168,19 @@ def beta_sweep(ladders: Sequence[Mapping[str, Any]]) -> list[Result]:
     known = float(np.mean([_half_step(s["beta"], c) for s, c in zip(ladders, beta_c, strict=True)]))
     return [
         # Almost zero: a tenth of the L_RC of one answer for all states.
-        Result("B1", (_below("L_RC at β up to 1e-4 below 10 % of the uniform answer's",
+        Result("B1", (_below("L_RC at β up to 1e-4, share of the uniform answer's",
                              [share(s, s) for s in ladders], 10.0, "%"),
-                      _below("the same of validation states", [share(s["validation"], s) for s in ladders], 10.0,
-                             "%"))),
+                      _below("validation L_RC, share of the uniform answer's",
+                             [share(s["validation"], s) for s in ladders], 10.0, "%"))),
         # From the smallest beta to 1e-2. Not stage by stage: a stage trains the network further, and beyond beta_c
         # every output is the uniform state, whose energy is no property of the network.
-        Result("B2", (_above(f"L_RC rises from the smallest β to {UP_TO:g}",
+        Result("B2", (_above(f"rise of L_RC from the smallest β to {UP_TO:g}",
                              [change("reconstruction", s) for s in ladders], 0.0),
-                      _above("so does L_H", [1e4 * change("energy", s) for s in ladders], 0.0, "1e-4"),
-                      _below("L_KL falls", [change("kl", s) for s in ladders], 0.0, "nats"))),
-        Result("B3", (_above("β_c above 1e-3", beta_c, 1e-3, log=True, resolution=known),
-                      _below("and below 1e-1", beta_c, 1e-1, log=True, resolution=known),
-                      _above("mean S^z of the outputs at the largest β above 0.99",
+                      _above("rise of L_H", [1e4 * change("energy", s) for s in ladders], 0.0, "1e-4"),
+                      _below("change of L_KL", [change("kl", s) for s in ladders], 0.0, "nats"))),
+        Result("B3", (_above("β_c", beta_c, 1e-3, log=True, resolution=known),
+                      _below("β_c", beta_c, 1e-1, log=True, resolution=known),
+                      _above("mean S^z of the outputs at the largest β",
                              [np.asarray(s["magnetisation"])[-1] for s in ladders], 0.99))),
     ]
 
@@ -207,29 +207,29 @@ def gamma_sweep(ladders: Mapping[float, Sequence[Mapping[str, Any]]]) -> list[Re
                   for s, c in zip(tables, gamma_c, strict=True)]
         below = [1e4 * (np.asarray(s["energy"])[b][-1] - s["data_energy"]) for s, b in zip(tables, before, strict=True)]
         checks["G1"] += [
-            _below(f"L_H of X_out falls along the ladder, falling back by less than 5 % of its range{at}",
+            _below(f"rise of L_H of X_out between stages, share of its fall{at}",
                    [_fallback(-np.asarray(s["energy"])) for s in tables], 5.0, "%"),
             # The paper's sentence is about X_out.
-            _below(f"L_H of X'_out too{at}", [_fallback(-np.asarray(s["energy_generated"])) for s in tables], 5.0, "%",
+            _below(f"the same of X'_out{at}", [_fallback(-np.asarray(s["energy_generated"])) for s in tables], 5.0, "%",
                    counts=False)]
         checks["G2"] += [
-            _below(f"L_RC up to γ = 100 below 1.5 times that at the smallest γ{at}", [
+            _below(f"largest L_RC up to γ = 100 over that at the smallest γ{at}", [
                 float(np.max(np.asarray(s["reconstruction"])[np.asarray(s["gamma"]) <= 1.01 * EARLY])
                       / np.asarray(s["reconstruction"])[0]) for s in tables], 1.5, "times", log=True, evidence=False),
-            _above(f"L_RC at γ = 1e4 above twice that at 100{at}", [
+            _above(f"L_RC at γ = 1e4 over that at 100{at}", [
                 _at(s["gamma"], s["reconstruction"], 1e4) / _at(s["gamma"], s["reconstruction"], EARLY)
                 for s in tables], 2.0, "times", log=True)]
-        checks["G3"].append(_below(f"L_H of X_out before γ_c, above the data's mean{at}", below, 0.0, "1e-4"))
+        checks["G3"].append(_below(f"L_H of X_out before γ_c, less that of the data{at}", below, 0.0, "1e-4"))
         checks["G4"] += [
-            _above(f"γ_c above {WINDOW[0]:g}{at}", gamma_c, WINDOW[0], log=True, resolution=known),
-            _below(f"γ_c below {WINDOW[1]:g}{at}", gamma_c, WINDOW[1], log=True, resolution=known),
+            _above(f"γ_c{at}", gamma_c, WINDOW[0], log=True, resolution=known),
+            _below(f"γ_c{at}", gamma_c, WINDOW[1], log=True, resolution=known),
             # Sudden: the ladder has ten decades, one of them brings more than half of the fall.
-            _above(f"more than half of the fall of X_out's L_H within one decade of γ{at}",
+            _above(f"share of the fall of L_H within one decade of γ{at}",
                    [_steepest(s["gamma"], s["energy"]) for s in tables], 50.0, "%"),
-            _below(f"L_RC of the last three stages within 5 %{at}", [
+            _below(f"range of L_RC over the last three stages{at}", [
                 float(100 * np.ptp(s["reconstruction"][-3:]) / np.mean(s["reconstruction"][-3:])) for s in tables],
                 5.0, "%", evidence=False),
-            _above(f"L_KL at the end above 10 times that at γ = 100{at}", [
+            _above(f"L_KL at the end over that at γ = 100{at}", [
                 float(s["kl"][-1] / _at(s["gamma"], s["kl"], EARLY)) for s in tables], 10.0, "times", log=True)]
     return [Result(claim, tuple(of_claim)) for claim, of_claim in checks.items()]
 
@@ -269,17 +269,17 @@ def noise_reduction(runs: Sequence[Mapping[str, Any]]) -> list[Result]:
         first, last = ([{key: float(np.asarray(run[name][key], float)[end]) for key in run[name]}
                         for run in runs] for end in (0, -1))
         pairs = list(zip(first, last, strict=True))
-        n1.append(_below(f"median θ of {name} at γ = 100, as a share of that at 0, below 1",
+        n1.append(_below(f"median θ of {name} at γ = 100 over that at 0",
                          [b["median"] / a["median"] for a, b in pairs], 1.0, log=True, counts=counts))
-        n2 += [_below(f"the peak moves towards zero, {name}", [np.degrees(b["peak"] - a["peak"]) for a, b in pairs],
+        n2 += [_below(f"shift of the peak, {name}", [np.degrees(b["peak"] - a["peak"]) for a, b in pairs],
                       0.0, "degrees", counts=counts),
-               _above(f"and grows, {name}", [b["height"] / a["height"] for a, b in pairs], 1.0, "times", log=True,
-                      counts=counts)]
-        n3.append(_below(f"deformed skyrmions in {name} at γ = 100 below half their share at 0",
-                         [100 * (b["deformed"] - a["deformed"] / 2) for a, b in pairs], 0.0, "% above half",
+               _above(f"growth of the peak, {name}", [b["height"] / a["height"] for a, b in pairs], 1.0, "times",
+                      log=True, counts=counts)]
+        n3.append(_below(f"deformed skyrmions in {name} at γ = 100, less half their share at 0",
+                         [100 * (b["deformed"] - a["deformed"] / 2) for a, b in pairs], 0.0, "%",
                          counts=counts))
-        n4.append(_above(f"share of states near their own minimum is larger at γ = 100, {name}",
-                         [100 * (b["near"] - a["near"]) for a, b in pairs], 0.0, "% more", counts=counts))
+        n4.append(_above(f"states near their own minimum at γ = 100, less those at 0, {name}",
+                         [100 * (b["near"] - a["near"]) for a, b in pairs], 0.0, "%", counts=counts))
     return [Result(claim, tuple(checks)) for claim, checks in (("N1", n1), ("N2", n2), ("N3", n3), ("N4", n4))]
 
 
@@ -308,18 +308,18 @@ def latent_interpolation(runs: Sequence[Mapping[str, Any]]) -> list[Result]:
     still = [np.abs(run["extra"] - 1) < 0.5 for run in paths]
     gone = [np.abs(run["extra"]) < 0.5 for run in paths]
     return [
-        Result("L1", (_above("share of paths with a barrier above both plateaus, over all γ, above half",
+        Result("L1", (_above("paths with a barrier above both plateaus",
                              share([np.isfinite(run["width"]) & (run["height"] > 0) for run in paths]), 50.0, "%"),
-                      _below("its width (FWHM) falls from γ = 0 to 100", difference("width"), 0.0, "steps"))),
-        Result("L2", tuple(_below(f"energy of the {name} plateau falls from γ = 0 to 100",
+                      _below("its width (FWHM) at γ = 100, less that at 0", difference("width"), 0.0, "steps"))),
+        Result("L2", tuple(_below(f"energy of the {name} plateau at γ = 100, less that at 0",
                                   [1e4 * d for d in difference(key)], 0.0, "1e-4 J per spin")
                            for name, key in (("lattice", "end"), ("interstitial", "start")))),
-        Result("L3", (_above("share of places with the defect still there at R = 2, γ = 0, above half",
+        Result("L3", (_above("places with the defect still there at R = 2, γ = 0",
                              share([flag[0] for flag in still]), 50.0, "%"),
-                      _above("share of places with the defect gone at R = 2, γ = 100, above half",
+                      _above("places with the defect gone at R = 2, γ = 100",
                              share([flag[-1] for flag in gone]), 50.0, "%", evidence=False),
-                      _below("the charge changes earlier at γ = 100", difference("change"), 0.0, "steps",
-                             counts=False))),
+                      _below("R at which the charge changes at γ = 100, less that at 0", difference("change"), 0.0,
+                             "steps", counts=False))),
     ]
 
 
@@ -349,30 +349,30 @@ def collapse(runs: Mapping[float, Sequence[Mapping[str, Any]]], distances: Seque
     above = [one[np.asarray(s["gamma"]) > c] for s, one, c in zip(first, share, gamma_c[next(iter(runs))], strict=True)]
     energies = [s["energy"] for s in first]
     pairs = [1e4 * abs(a - b) for k, a in enumerate(energies) for b in energies[k + 1:]]
-    c3 = [_below("energies of every two trainings agree to 1e-4 J per spin", pairs, 1.0, "1e-4 J"),
-          _above("their states differ: squared chord per spin above 0.05", apart, 0.05, evidence=False)] if pairs else [
+    c3 = [_below("difference of two trainings in E/N", pairs, 1.0, "1e-4 J"),
+          _above("squared chord per spin between their states", apart, 0.05, evidence=False)] if pairs else [
         _below("two trainings are needed", [np.nan], 0.0)]
-    c4 = [_below(f"k-space MSE at the largest γ below 1 % of the data's, β = {beta:g}",
+    c4 = [_below(f"k-space MSE at the largest γ, share of the data's, β = {beta:g}",
                  [100 * s["kspace_mse"][-1] / s["data_kspace_mse"] for s in tables], 100 * COLLAPSED, "%")
           for beta, tables in runs.items()]
     if len(runs) > 1:
         (large, of_large), (small, of_small) = sorted(gamma_c.items(), reverse=True)[:2]
         # Linear theory has gamma_c fall slowly with beta, by a factor 1.1 to 1.2 here. Trainings of both betas only.
-        c4.append(_above(f"γ_c at β = {small:g} above that at {large:g}",
+        c4.append(_above(f"γ_c at β = {small:g} over that at {large:g}",
                          [a / b for a, b in zip(of_small, of_large, strict=False)], 1.0, "times", log=True,
                          resolution=float(np.hypot(known[small], known[large]))))
     return [
-        Result("C1", (_below("k-space MSE at the largest γ below 1 % of the data's", [one[-1] for one in share],
+        Result("C1", (_below("k-space MSE at the largest γ, share of the data's", [one[-1] for one in share],
                              100 * COLLAPSED, "%"),
-                      _below("and at every stage above γ_c", [np.max(one) if len(one) else np.nan for one in above],
+                      _below("the largest above γ_c", [np.max(one) if len(one) else np.nan for one in above],
                              100 * COLLAPSED, "%"))),
-        Result("C2", (_below("share of skyrmions without six neighbours below 1 %", [100 * s["defects"] for s in first],
+        Result("C2", (_below("skyrmions without six neighbours", [100 * s["defects"] for s in first],
                              1.0, "%"),
-                      _below("E/N below that of every training configuration",
+                      _below("E/N, less that of the lowest training configuration",
                              [1e4 * (s["energy"] - s["best_data"]) for s in first], 0.0, "1e-4 J"))),
         Result("C3", tuple(c3)),
         Result("C4", tuple(c4)),
-        Result("C5", (_below("E/N of X'_out varies past γ_c by less than 5 % of its fall along the ladder",
+        Result("C5", (_below("range of E/N past γ_c, share of its fall",
                              [_variation(s, c) for s, c in zip(first, gamma_c[next(iter(runs))], strict=True)], 5.0,
                              "%"),)),
     ]
@@ -394,7 +394,7 @@ def dataset(runs: Sequence[Mapping[str, Any]]) -> list[Result]:
         of the lattice and of the Hamiltonian.
     """
     _measured("runs", runs, "redundant")
-    return [Result("D1", (_below("share of states that are a copy of another, up to symmetry, below 1 %",
+    return [Result("D1", (_below("states that are copies, up to symmetry",
                                  [100 * s["redundant"] for s in runs], 1.0, "%"),))]
 
 
@@ -411,8 +411,8 @@ def confined(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Result]
     checks = []
     for name, trainings in samples.items():
         _measured("samples", trainings, "kspace_mse", "data_kspace_mse", "lowest")
-        checks += [_below(f"{name}: one state only, k-space MSE below 1 % of the data's",
+        checks += [_below(f"{name}: k-space MSE, share of the data's",
                           [100 * s["kspace_mse"] / s["data_kspace_mse"] for s in trainings], 100 * COLLAPSED, "%"),
-                   _above(f"{name}: more than half of the states relax to the lowest annealed energy or below",
+                   _above(f"{name}: states that relax to the lowest annealed energy",
                           [100 * s["lowest"] for s in trainings], 50.0, "%")]
     return [Result("S1", tuple(checks))]

@@ -48,11 +48,11 @@ CLAIMS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One criterion of a claim, and the number of every training that decides it.
+    """One criterion of a claim: a number of every training, and what is asked of it.
 
     Attributes
     ----------
-    criterion : what is asked for, in words, with its threshold.
+    what : the number, in words.
     values : the number of each training. One that is not finite: the training does not show what is looked for.
     threshold : the check asks for values on one side of it:
     above : whether that is the upper side.
@@ -63,7 +63,7 @@ class Check:
     counts : whether it takes part in the verdict; if not, it is only shown.
     """
 
-    criterion: str
+    what: str
     values: tuple[float, ...]
     threshold: float
     above: bool
@@ -77,6 +77,12 @@ class Check:
         object.__setattr__(self, "values", tuple(float(value) for value in self.values))
         if not self.values:
             raise ValueError("values must hold one number per training, got none")
+
+    @property
+    def asked(self) -> str:
+        """What is asked of the number, as text."""
+        unit = self.unit if self.threshold else ""  # 0 J is 0
+        return f"{'>' if self.above else '<'} {self.threshold:g} {unit}".rstrip()
 
     @property
     def passed(self) -> tuple[bool, ...]:

@@ -136,7 +136,7 @@ def test_gamma_sweep():
     assert judged(late, late)["G4"] == "partly"
     slow = gamma_ladder(energy=-0.05 - 1e-3 * np.arange(10))  # a tenth of the fall in every stage
     found = claims.gamma_sweep({1e-3: [slow, slow]})[3]
-    assert [c.outcome for c in found.checks if "within one decade" in c.criterion] == ["not met"]
+    assert [c.outcome for c in found.checks if "within one decade" in c.what] == ["not met"]
     early = gamma_ladder(reconstruction=[0.1, 0.1, 0.3, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
     assert judged(early, early)["G2"] == "not reproduced"
     # The energy is taken before the collapse, past which it lies below any data.
