@@ -31,7 +31,7 @@ beta = 1e-3
 # %%
 import numpy as np
 import torch
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
 from evae_companion import claims, plotting, widgets
 from evae_companion.analysis.barrier import barrier
@@ -107,23 +107,24 @@ fig
 # the two saddles. The last column of the table says how far above it each latent walk passes.
 
 # %%
-least = minimum_barrier.run(p, device=device)
+least = minimum_barrier.run(p)
 lattice = least.energy["lattice"]
-fig = plotting.minimum_barrier({name: (way.distances, way.energies) for name, way in least.ways.items()},
-                               {f"γ = {g:g}": (read[g].R, found.profile[g] * least.sites - lattice) for g in gammas})
-plotting.save(fig, figures, "minimum_barrier")
-fig
-
-# %%
 for name, why in least.missing.items():
     print(f"{name}: no saddle, {why}")
+if least.ways:
+    fig = plotting.minimum_barrier({name: (way.distances, way.energies) for name, way in least.ways.items()},
+                                   {f"γ = {g:g}": (read[g].R, found.profile[g] * least.sites - lattice) for g in gammas})
+    plotting.save(fig, figures, "minimum_barrier")
+    display(fig)
+
+# %%
 Markdown(report_tables.barrier_table(least, minimum_barrier.over_walks(least, found.profile)))
 
 # %%
-way = next(iter(least.ways.values()))
-fig = plotting.gallery(way.states.numpy(), ["end", "before", "saddle", "after", "lattice"], columns=5)
-plotting.save(fig, figures, "minimum_barrier_states")
-fig
+for way in list(least.ways.values())[:1]:
+    fig = plotting.gallery(way.states.numpy(), ["end", "before", "saddle", "after", "lattice"], columns=5)
+    plotting.save(fig, figures, "minimum_barrier_states")
+    display(fig)
 
 # %% [markdown]
 # ## Frames across the top (Fig. 4C)

@@ -207,10 +207,11 @@ def _lanczos(hessian: Hessian, size: int, k: int) -> tuple[np.ndarray, np.ndarra
     """
     random = np.random.default_rng(0)
     values, rows, wanted = np.empty(0), np.empty((0, size)), k
-    lift = 0.0
+    # ARPACK's tolerance is a relative one, and an eigenvalue of exactly 0 escapes it: none is near 0 above this shift.
+    shift, lift = 1.0 + 16 * hessian.hamiltonian.largest_coupling, 0.0
 
     def times(row: np.ndarray) -> np.ndarray:
-        return hessian.times(row) + row + lift * (rows.T @ (rows @ row))  # + 1: ARPACK's tolerance is a relative one
+        return hessian.times(row) + shift * row + lift * (rows.T @ (rows @ row))
 
     while True:
         try:
@@ -219,7 +220,7 @@ def _lanczos(hessian: Hessian, size: int, k: int) -> tuple[np.ndarray, np.ndarra
                                   maxiter=20 * size, tol=EXACT / 100)
         except ArpackNoConvergence as error:
             raise RuntimeError(f"the {k} lowest modes of this state did not converge: {error}") from None
-        more = more - 1
+        more = more - shift
         if len(values) >= k and more.min() > np.sort(values)[k - 1] - EXACT:
             order = np.argsort(values, kind="stable")[:k]
             return values[order], rows[order]

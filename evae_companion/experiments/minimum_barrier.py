@@ -37,7 +37,7 @@ def spec(p: RunPreset) -> dict[str, Any]:
     return result_cache.system("minimum_barrier", data_spec(p)) | {"barrier_version": VERSION, "images": IMAGES}
 
 
-def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
+def run(p: RunPreset, report: result_cache.Report = print) -> SimpleNamespace:
     """Find the saddle points by which the interstitial skyrmion merges with a neighbour, and by which it collapses.
 
     Returns
@@ -49,7 +49,7 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
         torque there (J), there and back (barriers above the interstitial and the lattice, J), ends (energies of the
         minima below the two ends of the path above those of the two textures, J per spin) and states (SHOWN, 3, N, N).
     missing : {name: why}, of the others.
-    sites : their number.
+    sites : the number of magnetic ones.
     """
     data = data_spec(p)
     H = data.hamiltonian
@@ -58,7 +58,7 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
         lattice, start = (lbfgs_refine(H, spins)[0] for spins in result_cache.interstitial(data))
         low, high = float(H.energy(lattice)), float(H.energy(start))
         numbers: dict[str, Any] = {
-            "energy": {"interstitial": high, "lattice": low}, "ways": {}, "missing": {}, "sites": lattice[0].numel(),
+            "energy": {"interstitial": high, "lattice": low}, "ways": {}, "missing": {}, "sites": H.sites(data.shape),
             "modes": {name: lowest_modes(H, spins, MODES).eigenvalues.tolist()
                       for name, spins in (("interstitial", start), ("lattice", lattice))}}
         table: dict[str, np.ndarray] = {}
@@ -74,7 +74,7 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
             numbers["ways"][name] = {
                 "modes": found.modes.eigenvalues.tolist(), "torque": found.torque, "there": top - high,
                 "back": top - low, "charges": [charge(H, spins) for spins in ends],
-                "ends": [(float(H.energy(spins)) - energy) / lattice[0].numel()
+                "ends": [(float(H.energy(spins)) - energy) / numbers["sites"]
                          for spins, energy in zip(ends, (high, low), strict=True)]}
             table |= {f"E (J), {name}": (found.energies - low).numpy(),
                       f"distance (rad), {name}": found.distances.numpy()}
@@ -143,8 +143,10 @@ def over_walks(result: SimpleNamespace, profiles: Mapping[float, Any]) -> dict[f
 
     Returns
     -------
-    {gamma: {"total", "per_spin"}}, J.
+    {gamma: {"total", "per_spin"}}, J; empty where no saddle was found.
     """
+    if not result.ways:
+        return {}
     saddle = result.energy["lattice"] + min(way.back for way in result.ways.values())
     above = {gamma: float(np.max(profile)) * result.sites - saddle for gamma, profile in profiles.items()}
     return {gamma: {"total": value, "per_spin": value / result.sites} for gamma, value in above.items()}

@@ -309,6 +309,12 @@ def test_iterations_find_what_the_whole_matrix_holds(collapse, method):
         assert rows @ rows.T == pytest.approx(np.eye(k), abs=1e-8)
 
 
+def test_lanczos_finds_a_degenerate_eigenvalue_of_minus_the_unit():
+    """Against the field every spin is at its maximum: two modes at -B = -1, where terms are not bilinear, too."""
+    H = Hamiltonian(D=0.6, B=1.0, terms=(Cubic(0.0),))
+    assert lowest_modes(H, -up(16, 16), 3).eigenvalues.numpy() == pytest.approx([-1, -1, -0.84776], abs=1e-5)
+
+
 # Wrong input --------------------------------------------------------------------------------------------------------
 
 TILTED = normalize(torch.tensor([1.0, 0.0, 1.0]).view(3, 1, 1), dim=0)
