@@ -312,7 +312,7 @@ def minimum_barrier(paths: Any, walks: Any, *, window: float = 30) -> Figure:
         _reference(ax, min(tops), None)
         ax.set_title("\N{LEFTWARDS ARROW} interstitial", loc="left", fontsize=8, color=GUIDE)
         ax.set_title("perfect lattice \N{RIGHTWARDS ARROW}", loc="right", fontsize=8, color=GUIDE)
-    axes[0].legend(loc="upper left")
+    axes[0].legend(loc="center right")
     axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))  # the walks fill their panel
     axes[0].set(xlabel="distance along the minimum-energy path (rad)", ylabel="energy above the lattice (J)")
     axes[1].set(xlabel="latent walk: step R from its top", ylabel="energy above the lattice (J)")
