@@ -14,7 +14,7 @@ from evae_companion.analysis import linear_theory
 from evae_companion.analysis.descent import descended, energies
 from evae_companion.analysis.ground_state_search import SAME
 from evae_companion.analysis.order import orientations, symmetries
-from evae_companion.data_specs import data_schedule, data_spec
+from evae_companion.data_specs import data_schedule
 from evae_companion.presets import PRESETS
 from evae_companion.progress import Progress
 from evae_core.annealing import Schedule, anneal, lbfgs_refine
@@ -187,7 +187,7 @@ def measured(preset: str) -> list[dict[str, Any]]:
     if record is None or any(record[0].get(name) != getattr(p, name) for name in OF_THE_DATA):
         return []
     table, betas, gammas = record[1], {}, {}
-    for name in (name for name, (_, data) in training_plans.ladders(p).items() if data == data_spec(p)):
+    for name in (name for name in training_plans.ladders(p) if name.startswith(("beta,", "gamma,"))):
         if (rows := table["ladder"] == name).any():
             sweep = {key: table[column][rows] for key, column in COLUMNS.items()}
             sweep["data_kspace_mse"] = sweep["data_kspace_mse"][0]
