@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from evae_core.annealing.lbfgs import tangent_frame
-from evae_core.bonds import bond_matrix
+from evae_core.bonds import bond_matrix, shifted
 from evae_core.hamiltonian import Hamiltonian, check_hamiltonian, check_spins
 from evae_core.validation import check_count, check_number
 
@@ -119,6 +119,10 @@ class Hessian:
         parts[:, self.magnetic] = torch.from_numpy(row.copy()).reshape(2, -1)
         return (parts[:, None] * self.frame).sum(0)
 
+    def row(self, field: Tensor) -> np.ndarray:
+        """Return the coordinates of a field (3, Ny, Nx)."""
+        return (field * self.frame).sum(1)[:, self.magnetic].numpy().reshape(-1)
+
     def times(self, row: np.ndarray) -> np.ndarray:
         """Return A times coordinates."""
         field = self.field(row)
@@ -126,28 +130,24 @@ class Hessian:
             (turned,) = torch.autograd.grad(self.slope, self.leaf, field, retain_graph=True)
         else:  # h is affine in S: some 20 times faster than by autograd
             turned = self.constant - self.hamiltonian.field(field)
-        return ((turned - self.along * field) * self.frame).sum(1)[:, self.magnetic].numpy().reshape(-1)
+        return self.row(turned - self.along * field)
 
     def matrix(self) -> csc_array:
         """Return A as a sparse matrix, where every term is bilinear."""
-        shape, axes, couplings = self.magnetic.shape, self.hamiltonian.periodic_axes, self.hamiltonian.couplings
-        inside, (y, x) = self.magnetic.numpy(), np.indices(shape)
-        site, sites = np.arange(y.size).reshape(shape), y.size
-        own = -2 * np.array(couplings.matrix) - np.einsum("yx,ab->yxab", self.along.numpy(), np.eye(3))
-        blocks = block_diag(own.reshape(-1, 3, 3), format="csr")
-        for bond in couplings.bonds:
-            to = [np.where(wraps, at % n, at) for at, n, wraps in
-                  zip((y + bond.dy, x + bond.dx), shape, axes, strict=True)]
-            there = inside & np.logical_and.reduce([(at >= 0) & (at < n) for at, n in zip(to, shape, strict=True)])
-            there[there] &= inside[to[0][there], to[1][there]]
-            one, other = site[there], site[to[0][there], to[1][there]]
-            pairs = kron(coo_array((np.ones(one.size), (one, other)), (sites, sites)), -bond_matrix(bond), format="csr")
+        H, n = self.hamiltonian, int(self.magnetic.sum())
+        number = torch.zeros(self.magnetic.shape, dtype=torch.long)  # of magnetic sites, from 1 on; 0: none
+        number[self.magnetic] = torch.arange(1, n + 1)
+        along = self.along[self.magnetic].numpy()
+        blocks = block_diag(-2 * np.array(H.couplings.matrix) - along[:, None, None] * np.eye(3), format="csr")
+        for bond in H.couplings.bonds:
+            other = shifted(number, bond.dy, bond.dx, H.periodic_axes)[self.magnetic].numpy()
+            one = np.flatnonzero(other)
+            there = coo_array((np.ones(one.size), (one, other[one] - 1)), (n, n))
+            pairs = kron(there, -bond_matrix(bond), format="csr")
             blocks = blocks + pairs + pairs.T
-        frames = [block_diag(part.permute(1, 2, 0).reshape(-1, 1, 3).numpy()[inside.reshape(-1)], format="csr")
-                  for part in self.frame]
-        columns = np.flatnonzero(np.repeat(inside.reshape(-1), 3))
-        turned = vstack(frames) @ blocks[columns][:, columns] @ vstack(frames).T
-        return csc_array(turned)
+        frames = vstack([block_diag(part[:, self.magnetic].T.reshape(n, 1, 3).numpy(), format="csr")
+                         for part in self.frame])
+        return csc_array(frames @ blocks @ frames.T)
 
 
 def _inverse_iterations(matrix: csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -156,28 +156,32 @@ def _inverse_iterations(matrix: csc_array, k: int) -> tuple[np.ndarray, np.ndarr
     Soft modes are found from just below zero; those further down, at a saddle, from below them all.
     """
     near = -1e-3 * (float(abs(matrix).max()) or 1.0)
-    deep, negative = 2 * near, negative_pivots(factorised(matrix, near))
-    while negative and negative_pivots(factorised(matrix, deep)):
-        deep *= 2
-    found = [_above(matrix, sigma, number) for sigma, number in ((deep, min(negative, k)), (near, k - negative))
-             if number > 0]
+    factors = factorised(matrix, near)
+    negative, found = negative_pivots(factors), []
+    if negative:
+        deep = 2 * near
+        while negative_pivots(below := factorised(matrix, deep)):
+            deep *= 2
+        found.append(_above(matrix, deep, below, 0, min(negative, k)))
+    if k > negative:
+        found.append(_above(matrix, near, factors, negative, k - negative))
     return np.concatenate([values for values, _ in found]), np.concatenate([rows for _, rows in found])
 
 
-def _above(matrix: csc_array, sigma: float, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest eigenvalues above sigma and their coordinates.
+def _above(matrix: csc_array, sigma: float, factors: SuperLU, below: int,
+           number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest eigenvalues above sigma and their coordinates; ``below`` is the number of those below it.
 
     The number of negative pivots of A - sigma is that of the eigenvalues below sigma (Sylvester's law of inertia).
     So it is known when a copy of a multiple eigenvalue is missing.
     """
-    factors, wanted = factorised(matrix, sigma), number
-    inverse = LinearOperator(matrix.shape, factors.solve, dtype=np.float64)
+    inverse, wanted = LinearOperator(matrix.shape, factors.solve, dtype=np.float64), number
     while True:
         values, vectors = eigsh(matrix, wanted, sigma=sigma, OPinv=inverse, which="LA", tol=0,
                                 v0=np.random.default_rng(0).normal(size=matrix.shape[0]))
         order = np.argsort(values, kind="stable")[:number]
         last = float(values[order[-1]]) - SOFT / 10
-        missing = negative_pivots(factorised(matrix, last)) - negative_pivots(factors) - int((values < last).sum())
+        missing = negative_pivots(factorised(matrix, last)) - below - int((values < last).sum())
         if not missing:
             return values[order], vectors[:, order].T
         wanted += abs(missing)

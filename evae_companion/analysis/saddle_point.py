@@ -170,12 +170,12 @@ def _climbed(H: Hamiltonian, spins: Tensor, report: Callable[[str], None]) -> Te
     """Return the saddle that Newton steps lead to, up along the lowest mode and down along all others."""
     mode, damping = None, 0.0
     for step in range(STEPS):
-        hessian, row, torque = _slopes(H, spins)
+        hessian, row, torque = _second_order(H, spins)
         if step % 10 == 0:
             report(f"saddle, step {step}: {float(H.energy(spins)):.6f} J, torque {torque:.1e} J")
         if torque < REST:
             return spins
-        begin = np.random.default_rng(0).normal(size=row.size) if mode is None else _row(hessian, mode)
+        begin = np.random.default_rng(0).normal(size=row.size) if mode is None else hessian.row(mode)
         values, vectors = eigsh(LinearOperator((row.size, row.size), hessian.times, dtype=np.float64), 1, which="SA",
                                 v0=begin, tol=1e-3)
         turn, damping = _newton(hessian, row, damping / 16, float(values[0]), vectors[:, 0])
@@ -191,7 +191,7 @@ def at_rest(H: Hamiltonian, spins: Tensor) -> Tensor:
     """
     damping, energy = 0.0, float(H.energy(spins))
     for _ in range(STEPS):
-        hessian, row, torque = _slopes(H, spins)
+        hessian, row, torque = _second_order(H, spins)
         if torque < REST:
             return spins
         turn, damping = _newton(hessian, row, damping / 16)
@@ -203,16 +203,11 @@ def at_rest(H: Hamiltonian, spins: Tensor) -> Tensor:
     raise RuntimeError(f"no state at rest within {STEPS} steps, the torque is {torque:.1e} J")
 
 
-def _slopes(H: Hamiltonian, spins: Tensor) -> tuple[Hessian, np.ndarray, float]:
+def _second_order(H: Hamiltonian, spins: Tensor) -> tuple[Hessian, np.ndarray, float]:
     """Return the Hessian, the gradient in its tangent frames, and the largest torque."""
     hessian = Hessian(H, spins)
-    row = _row(hessian, -H.field(spins))
+    row = hessian.row(-H.field(spins))
     return hessian, row, float(np.linalg.norm(row.reshape(2, -1), axis=0).max())
-
-
-def _row(hessian: Hessian, field: Tensor) -> np.ndarray:
-    """Return the coordinates of a field in the tangent frames."""
-    return (field * hessian.frame).sum(1)[:, hessian.magnetic].numpy().reshape(-1)
 
 
 def _newton(hessian: Hessian, slope: np.ndarray, damping: float, value: float = 0.0,
