@@ -99,7 +99,8 @@ fig
 # At the paper's lattice (preset desktop, three trainings per β) $L_\mathrm{H}$ of the reconstructions falls along the whole ladder. It drops
 # below the mean of the training data between γ = 100 and 200. Almost half of its fall lies below γ = 100, and the steepest decade holds 35
 # to 47 %: whether that is sudden cannot be decided (G4).
-#
+
+# %% [markdown]
 # $L_\mathrm{RC}$ is flat up to γ = 10. At 100 it has grown three- to sixfold on training states, and 1.5- to 2-fold on validation states,
 # whose $L_\mathrm{RC}$ is larger from the start. The paper says that it hardly changes up to there. At a fifth of the learning rate it does not
 # change here either, but then nothing collapses up to $10^5$ (benchmarks/SCHEDULES.md). It saturates at 1.4. $L_\mathrm{KL}$ grows from
