@@ -63,8 +63,8 @@ test: lint types
 	rm -rf $(TEST)
 	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core evae_companion
 	EVAE_PRESET=smoke EVAE_PROGRESS=lines EVAE_STORE="$(CURDIR)/$(TEST)/store" EVAE_FIGURES="$(CURDIR)/$(TEST)/figures" \
-		EVAE_REQUESTS="$(CURDIR)/$(TEST)/requests" \
-		$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
+		EVAE_REQUESTS="$(CURDIR)/$(TEST)/requests" OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
 	EVAE_TEST_RUN="$(CURDIR)/$(TEST)" $(PY) -m pytest tests/notebooks/test_preview.py
 
 # Numba, torch, oneDNN and our C++ each choose their instructions by the processor. CXX=false: no compiler works.

@@ -52,8 +52,8 @@ def measure(p: RunPreset, device: str = "cpu") -> dict[str, Any]:
         "copies": [order(data_spec(p).hamiltonian, load_data(data_spec(p, k)).train[:COPIES])["redundant"] / COPIES
                    for k in seeds],
         "beta": tables("beta"), "gamma": {beta: tables(f"gamma, beta {beta:g}") for beta in p.gamma_betas},
-        "noise": [noise_reduction.judged(noise_reduction.run(p, device=device, seed=k, networks=False)) for k in seeds],
-        "walks": [latent_interpolation.run(p, device=device, seed=k, networks=False).paths for k in seeds],
+        "noise": [noise_reduction.judged(one) for one in noise_reduction.run_seeds(p, device=device)],
+        "walks": [one.paths for one in latent_interpolation.run_seeds(p, device=device)],
         "collapse": collapse.run(p, device), "confined": samples}
 
 

@@ -165,7 +165,9 @@ def thin(p: RunPreset, store: Store) -> int:
     states back, and for the explorer of the latent space.
     """
     whole = {name for name, level in needs(p, store).items() if level == WHOLE}
-    whole |= {identity(stage_spec(stage, data_spec(p)))[1] for stage in plans.compared(p, plans.BETA, plans.WALK)}
+    studied = [stages[-1].parent for stages, _ in plans.lengths(p).values()]  # evae study goes on from these
+    whole |= {identity(stage_spec(stage, data_spec(p)))[1]
+              for stage in (*plans.compared(p, plans.BETA, plans.WALK), *studied) if stage}
 
     def decoder(old: Path, new: Path) -> None:
         safetensors.torch.save_file(weights.decoder_of(checkpoint.read(old)), new)

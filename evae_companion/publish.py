@@ -14,8 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
+import torch
 
 from evae_companion import claims, places, published
 from evae_companion import training_plans as plans
@@ -43,6 +43,7 @@ from evae_companion.store.artifact import (
     require_meta,
     sha256,
 )
+from evae_companion.store.packed_spins import pack
 from evae_companion.store.serialization import (
     load_arrays,
     load_table,
@@ -59,7 +60,7 @@ from evae_core.training.numerics import device_name, pick_device
 from evae_core.training.stages import Stage, stage_schedule
 
 DECODER = "decoder_"  # begins the names of the networks' files
-LIMIT = 25_000_000  # bytes of a record beside its decoders
+LIMIT = 25_000_000  # bytes of a record
 
 
 def record(p: RunPreset, store: Store, figures: Path, requests: Mapping[str, Iterable[str]] | None = None
@@ -78,11 +79,8 @@ def record(p: RunPreset, store: Store, figures: Path, requests: Mapping[str, Ite
     RuntimeError
         the written files differ from those in the store.
     """
-    target = places.record_folder(p.name)
-    if target is None:
-        raise ValueError(f'{places.RECORDED} is "off"; unset it, or set it to the folder that records go to')
-    planned = plans.ladders(p)
-    results = _results(p, store)
+    target = _target(p)
+    planned, results, notebooks = plans.ladders(p), _results(p, store), _asked(requests or {})
     missing = [f"stage ({stage})" for stages, data in planned.values() for stage in stages
                if store.find(stage_spec(stage, data)) is None]
     missing += [spec["kind"] for spec, _ in results if store.find(spec) is None]
@@ -94,20 +92,48 @@ def record(p: RunPreset, store: Store, figures: Path, requests: Mapping[str, Ite
     with replaced_folder(target) as partial:
         write_tables(_complete(p, store), partial)
         write_json(partial / published.CLAIMS, [asdict(result) for result in measured.values()])
-        _index(p, store, results, {name: sorted(set(names)) for name, names in (requests or {}).items()}, partial)
         kept = {identity(spec)[1] for spec, _ in results}
-        _artifacts({name for names in (requests or {}).values() for name in names} - kept, store, partial)
-        sizes = {path.name: _size(path) for path in sorted(partial.iterdir())}
-        beside = sum(size for name, size in sizes.items() if not name.startswith(DECODER))
-        if beside > LIMIT:
-            files = (path for path in partial.rglob("*") if path.is_file() and not path.name.startswith(DECODER))
-            largest = sorted(files, key=_size)[:-6:-1]
-            raise ValueError(f"the record would hold {beside / 1e6:.1f} MB beside its decoders, at most are "
-                             f"{LIMIT / 1e6:g}; the largest: "
-                             + ", ".join(path.relative_to(partial).as_posix() for path in largest))
+        _artifacts({name for names in notebooks.values() for name in names} - kept, store, partial)
+        _write_results(p, store, results, notebooks, partial)
+        sizes = _sizes(partial)
     _compare(target, [store.held(spec) for spec, _ in results])
     yield from (f"{size / 1e6:8.3f} MB  {name}" for name, size in sizes.items())
-    yield f"{sum(sizes.values()) / 1e6:8.3f} MB  in {target}, {beside / 1e6:.3f} of them beside the decoders"
+    yield f"{sum(sizes.values()) / 1e6:8.3f} MB  in {target}"
+
+
+def record_notebooks(p: RunPreset, store: Store, requests: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Publish what notebooks asked a store for, so that a preview shows them, and no results of a run beside it.
+
+    Parameters and errors are those of :func:`record`; ValueError also if the record of a whole run is there already.
+    """
+    target, notebooks = _target(p), _asked(requests)
+    if (target / published.CLAIMS).exists():
+        raise ValueError(f"{target} is the record of a whole run, which holds more; run evae publish without --own")
+    with replaced_folder(target) as partial:
+        _artifacts({name for names in notebooks.values() for name in names}, store, partial)
+        _write_index(p, {}, notebooks, partial)
+        sizes = _sizes(partial)
+    yield f"{sum(sizes.values()) / 1e6:8.3f} MB  in {target}"
+
+
+def _asked(requests: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    return {name: sorted(set(names)) for name, names in requests.items()}
+
+
+def _target(p: RunPreset) -> Path:
+    if (target := places.record_folder(p.name)) is None:
+        raise ValueError(f'{places.RECORDED} is "off"; unset it, or set it to the folder that records go to')
+    return target
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of each file and folder of the record in the making; ValueError above LIMIT in all."""
+    sizes = {path.name: _size(path) for path in sorted(folder.iterdir())}
+    if sum(sizes.values()) > LIMIT:
+        largest = sorted((path for path in folder.rglob("*") if path.is_file()), key=_size)[:-6:-1]
+        raise ValueError(f"the record would hold {sum(sizes.values()) / 1e6:.1f} MB, at most are {LIMIT / 1e6:g}; the "
+                         "largest: " + ", ".join(path.relative_to(folder).as_posix() for path in largest))
+    return sizes
 
 
 def _artifacts(names: Iterable[str], store: Store, folder: Path) -> None:
@@ -128,9 +154,9 @@ def _artifacts(names: Iterable[str], store: Store, folder: Path) -> None:
                 save_arrays(target / "history.npy", block_means(load_arrays(source / "history.npy"),
                                                                 body["spec"]["steps"])[1])
                 return
-            if kind == "certificate":  # its state in single precision, in which it is drawn
+            if kind == "certificate":  # its state is drawn, no more
                 files.remove(STATE)
-                save_arrays(target / STATE, load_arrays(source / STATE).astype(np.float32))
+                save_arrays(target / STATE, pack(torch.from_numpy(load_arrays(source / STATE))))
             for file in [STATISTICS] if kind == "shard" else files:
                 (target / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / file, target / file)
@@ -218,7 +244,10 @@ def record_known(p: RunPreset, store: Store, spec: Mapping[str, Any]) -> Iterato
 
 
 def write_tables(ladders: Mapping[str, Sequence[TrainedStage]], folder: Path) -> None:
-    """Write stages.csv, one row per stage, and histories.csv, block means of the losses of the batch of every step."""
+    """Write stages.csv, one row per stage, and histories.csv, block means of the losses of the batch of every step.
+
+    The column "stage" of the latter is the row of the former, from 0. The total loss follows from its parts.
+    """
     rows, histories = [], []
     for name, climbed in ladders.items():
         for number, trained in enumerate(climbed):
@@ -236,15 +265,15 @@ def write_tables(ladders: Mapping[str, Sequence[TrainedStage]], folder: Path) ->
             rows.append(row | {"seconds": measured["seconds"], "device": measured["device"],
                                "weights": "float16" if "weights" in measured else "float32"})
             last, means = block_means(trained.history, stage.steps)
-            histories += [{"ladder": name, "number": number, "last step": int(step),
-                           **dict(zip(LOSSES, (float(f"{v:.9g}") for v in mean), strict=True))}
+            histories += [{"stage": len(rows) - 1, "last step": int(step),
+                           **dict(zip(LOSSES[:3], (float(str(v)) for v in mean[:3]), strict=True))}
                           for step, mean in zip(last, means, strict=True)]
     for file, table in (("stages.csv", rows), ("histories.csv", histories)):
         save_table(folder / file, {key: [row[key] for row in table] for key in table[0]})
 
 
-def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]],
-           notebooks: Mapping[str, list[str]], folder: Path) -> None:
+def _write_results(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], list[tuple[Stage, DataSpec]]]],
+                   notebooks: Mapping[str, list[str]], folder: Path) -> None:
     """Write the files of the results, the decoders, and record.json."""
     data = data_spec(p)
     entries: dict[str, dict[str, Any]] = {}
@@ -267,9 +296,8 @@ def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], l
             shutil.copyfile(source / file, folder / within / file)
         add(spec, {file: folder / within / file for file in names},
             [_trained(stage, of, store) for stage, of in stages], within)
-    standard, control, *guided = noise_reduction.compared(p, plans.BETA)
-    decoders = {f"{DECODER}standard": standard, f"{DECODER}gamma_0": control,
-                **{f"{DECODER}gamma_{stage.gamma:g}": stage for stage in guided},
+    framed = plans.compared(p, plans.BETA, latent_interpolation.FRAMED)
+    decoders = {**{f"{DECODER}gamma_{stage.gamma:g}": stage for stage in framed},
                 f"{DECODER}collapsed": next(iter(plans.collapsing(p).values()))[0][-1]}
     for name, stage in decoders.items():
         trained = _trained(stage, data, store)
@@ -277,10 +305,19 @@ def _index(p: RunPreset, store: Store, results: Sequence[tuple[dict[str, Any], l
         path = folder / f"{name}.safetensors"
         safetensors.torch.save_file(weights.halved(state, decoder_only=True), path)
         add(stage_spec(stage, data), {path.name: path}, [trained])
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    _write_index(p, entries, notebooks, folder)
+
+
+def _write_index(p: RunPreset, entries: dict[str, dict[str, Any]], notebooks: Mapping[str, list[str]], folder: Path
+                 ) -> None:
+    """Write record.json: the files that are there, the results, what each notebook asked for, when it was made."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))
+             if path.is_file() and preview.ARTIFACTS not in path.relative_to(folder).parts}
+    made = [entry["created"] for entry in entries.values()]
+    made += [require_meta(path.parent)["created"] for path in folder.glob(f"{preview.ARTIFACTS}/*/{META}")]
     (folder / preview.INDEX).write_bytes(meta_bytes({
         "spec": {"kind": "record", "preset": p.spec()}, "files": manifest(files), "entries": entries,
-        "notebooks": dict(notebooks)}))
+        "notebooks": dict(notebooks), "made": max(made)}))
 
 
 def _compare(target: Path, results: list[Path]) -> None:

@@ -59,8 +59,9 @@ def notebooks(place: Path) -> list[str]:
 
 
 def claims(place: Path) -> list[dict[str, Any]]:
-    """Return the recorded claims of the record ``place``; raises as :func:`notebooks`."""
-    return list(read_json(_file(place, _index(place), CLAIMS)))
+    """Return the recorded claims of the record ``place``, none of our own notebooks; raises as :func:`notebooks`."""
+    index = _index(place)
+    return list(read_json(_file(place, index, CLAIMS))) if CLAIMS in index["files"] else []
 
 
 def stages(preset: str) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -26,7 +26,6 @@ device = "auto"
 beta = 1e-3
 
 # %%
-import torch
 from IPython.display import Markdown
 
 from evae_companion import claims, plotting, widgets
@@ -47,8 +46,7 @@ H = data_spec(p).hamiltonian
 # Where the store lacks this preset's results and `data/recorded` holds them, those are shown, and the next cell says so.
 
 # %%
-found = noise_reduction.run(p, beta, device=device)
-others = [noise_reduction.run(p, beta, device=device, seed=seed, networks=False) for seed in range(1, p.seeds)]
+found, *others = noise_reduction.run_seeds(p, beta, device=device)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -63,13 +61,12 @@ print("networks:", ", ".join(found.labels))
 def with_map(spins):
     return spins.numpy(), H.alignment(spins.double()).clamp(-1, 1).numpy()
 
-def one_state(index, seed):
-    networks = list(zip(found.labels, found.models, found.x_out, strict=True))[1:]  # from the control on
+def one_state(index):
+    networks = list(zip(found.labels, found.x_out, found.generated, strict=True))[1:]  # from the control on
     return plotting.noise_reduction(with_map(found.given[index]), [
-        (label, with_map(x_out[index]), with_map(model.generate(1, torch.Generator().manual_seed(seed))[0]))
-        for label, model, x_out in networks])
+        (label, with_map(x_out[index]), with_map(generated[index])) for label, x_out, generated in networks])
 
-fig = one_state(index=0, seed=2)
+fig = one_state(index=0)
 plotting.save(fig, figures, "fig3a_noise_reduction")
 fig
 
@@ -78,9 +75,8 @@ fig
 # selected.
 
 # %%
-generated = [model.generate(3, torch.Generator().manual_seed(0)) for model in found.models]
 rows = [(f"$X_\\mathrm{{out}}$, {k + 1}", [with_map(x_out[k]) for x_out in found.x_out]) for k in range(3)]
-rows += [(f"$X'_\\mathrm{{out}}$, {k + 1}", [with_map(states[k]) for states in generated]) for k in range(3)]
+rows += [(f"$X'_\\mathrm{{out}}$, {k + 1}", [with_map(generated[k]) for generated in found.generated]) for k in range(3)]
 fig = plotting.theta_maps(found.labels, rows)
 plotting.save(fig, figures, "fig3a_more_states")
 fig
@@ -118,9 +114,9 @@ Markdown(claims.details(results))
 
 # %% [markdown]
 # ## Try this
-# Choose another test state (`index`) and another random latent vector (`seed`). Is the median angle at γ = 100 smaller for each?
+# Choose another test state and another generated one (`index`). Is the median angle at γ = 100 smaller for each?
 #
 # Next: [what lies between two states](05_latent_interpolation.ipynb).
 
 # %%
-widgets.explorer(one_state, index=range(len(found.given)), seed=range(50))
+widgets.explorer(one_state, index=range(len(found.given)))

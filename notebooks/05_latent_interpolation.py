@@ -59,8 +59,7 @@ print(f"K = {K_STEPS} steps for every gamma of", ", ".join(f"{g:g}" for g in gam
 # the claims are judged over all of them, and the figures show the one that a model reproduces best. γ = 0 is the control of notebook 4.
 
 # %%
-found = latent_interpolation.run(p, beta, device=device)
-others = [latent_interpolation.run(p, beta, device=device, seed=seed, networks=False) for seed in range(1, p.seeds)]
+found, *others = latent_interpolation.run_seeds(p, beta, device=device)
 print("E/N", found.energy, "charge", found.charge)
 
 # %% [markdown]

@@ -49,6 +49,7 @@ from evae_companion.peace import end_to_end, images, magnetism, method_compariso
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
 from evae_companion.store.artifact import sha256
+from evae_companion.sweeps import train_stages
 from evae_companion.trained import stage_spec
 from evae_companion.training_plans import BETA, compared
 from evae_core import Hamiltonian, textures
@@ -369,20 +370,16 @@ def scatter():
     cells = {"annealed": load_data(data_spec(p)).test[:states]}
     sets = {"gas, 3.5 sites": [gas(3.5, 0.1) for _ in range(states)], "gas, 5.5 sites": [gas(5.5, 0.1) for _ in range(states)],
             "gas, broad": [gas(4.5, 0.3) for _ in range(states)]}
-    if model is not None:
-        cells["generated"] = result_cache.generate(model, states, seed=7)
+    if stage is not None:
+        (trained,) = train_stages([stage], data_spec(p), device=device, report=print)
+        cells["generated"] = result_cache.generate(trained.model(), states, seed=7)
     for name, dense in cells.items():
         repeats = side // dense.shape[-1] + 1
         sets[name] = [spins.tile(1, repeats, repeats)[:, :side, :side] for spins in dense]
     return {"sets": {name: looked_at(spins, cells.get(name)) for name, spins in sets.items()}}
 
-model = None
-if p.name != "smoke":  # whose networks have learned nothing
-    try:
-        model, _ = widgets.latent_network(p)  # gamma = 100, from the store or the record
-    except RuntimeError as error:
-        print("no generated states:", error)
-network = model and stage_spec(compared(p, BETA, (100.0,))[-1], data_spec(p))
+stage = None if p.name == "smoke" else compared(p, BETA, (100.0,))[-1]  # at smoke networks learn nothing
+network = stage and stage_spec(stage, data_spec(p))
 looked = result_cache.cached("peace-skyrmions", {"data": data_spec(p).spec(), "states": states, "network": network}, scatter).sets
 correlations, envelopes, shares = {}, {}, {}
 for name, one in looked.items():

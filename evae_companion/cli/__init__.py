@@ -145,6 +145,8 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--preset", **preset)
     publish.add_argument("--stages", action="store_true", help="only the tables of the ladders that are complete, into "
                          "data/recorded: so that a long run is not lost with its store")
+    publish.add_argument("--own", action="store_true", help="only our own notebooks, 08 and on, of a run of these "
+                         "alone: their figures, and what a preview of them needs")
     publish.set_defaults(run=publishing.publish)
 
     search = commands.add_parser("search", help="search the lowest state of a preset, into data/known")

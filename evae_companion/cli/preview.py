@@ -19,6 +19,8 @@ COPIED = "00_recorded"  # claims of notebooks that are not recorded; sorts befor
 
 def show(arguments: Namespace, root: Path) -> int:
     """Run every notebook from the record of the largest lattice that holds it, and print the score card."""
+    from evae_companion import published
+
     named = arguments.preset or os.environ.get("EVAE_PRESET")
     records = _records([chosen_preset(arguments.preset)] if named else None)
     built = root / "build" / "preview"
@@ -53,6 +55,8 @@ def show(arguments: Namespace, root: Path) -> int:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     for preset, place in used.items():
+        if not published.claims(place):
+            continue
         print_card(built / preset, preset, f"**Recorded** on {preview.made(place)} at preset {preset} "
                    f"({_short(place, root)}): nothing was trained or measured for this card.\n\n")
     return 0

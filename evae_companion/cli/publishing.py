@@ -16,7 +16,10 @@ CARD = "claims.md"
 
 
 def publish(arguments: Namespace, root: Path) -> int:
-    """Check that a run is complete, write its record, and copy its figures and claims to figures/<preset>."""
+    """Check that a run is complete, write its record, and copy its figures and claims to figures/<preset>.
+
+    With ``--own`` the run is that of our own notebooks alone.
+    """
     from evae_companion import publish
     from evae_companion.places import figures_folder
     from evae_companion.presets import PRESETS
@@ -32,9 +35,11 @@ def publish(arguments: Namespace, root: Path) -> int:
         raise Failure(f"EVAE_FIGURES puts the run's figures into {target}, where they are published; "
                       "unset it, and run figures again")
     with user_errors():
-        contents, unchanged = _contents(preset.name, root, made, target)
-        requests = _requests(root, preset.name)
-        for line in publish.record(preset, Store(), made, requests):
+        paths = _run_of(root, preset.name, arguments.own)
+        contents, unchanged = _contents(preset.name, paths, made, target)
+        requests = _requests(root, preset.name, paths)
+        for line in (publish.record_notebooks(preset, Store(), requests) if arguments.own
+                     else publish.record(preset, Store(), made, requests)):
             print(line)
         print(f"a preview shows {', '.join(requests) or 'what earlier records showed'}")
     _replace(target, contents)
@@ -44,22 +49,31 @@ def publish(arguments: Namespace, root: Path) -> int:
     return 0
 
 
-def _requests(root: Path, preset: str) -> dict[str, list[str]]:
-    """Return {notebook: names of the artifacts it asked for} of the notebooks that a run has listed."""
+def _run_of(root: Path, preset: str, own_alone: bool) -> list[Path]:
+    """Return the notebooks of the run that is published."""
     paths = notebook_runner.notebooks_of(root, preset, own=True)
+    if not own_alone:
+        return paths
+    own = [path for path in paths if path.stem[:2] > notebook_runner.LAST_OF_THE_PAPER]
+    if not own:
+        raise Failure(f"preset {preset} is for the paper's notebooks alone; publish without --own")
+    return own
+
+
+def _requests(root: Path, preset: str, paths: list[Path]) -> dict[str, list[str]]:
+    """Return {notebook: names of the artifacts it asked for} of the notebooks that a run has listed."""
     files = {path.stem: notebook_runner.requests_file(root, preset, path.stem) for path in paths}
     return {name: file.read_text(encoding="utf-8").split() for name, file in files.items() if file.is_file()}
 
 
-def saved(root: Path, preset: str) -> tuple[dict[str, bool], list[str]]:
-    """Return what a preset's notebooks save: {figure: whether every run makes it}, and the files of claims."""
-    paths = notebook_runner.notebooks_of(root, preset, own=True)
+def saved(paths: list[Path]) -> tuple[dict[str, bool], list[str]]:
+    """Return what notebooks save: {figure: whether every run makes it}, and the files of claims."""
     sources = [path.with_suffix(".py").read_text(encoding="utf-8") for path in paths]
     figures = {name: not indent for text in sources for indent, name in _FIGURE.findall(text)}
     return figures, [name for text in sources for name in _CLAIMS.findall(text)]
 
 
-def _contents(preset: str, root: Path, made: Path, target: Path) -> tuple[dict[str, bytes], list[str]]:
+def _contents(preset: str, paths: list[Path], made: Path, target: Path) -> tuple[dict[str, bytes], list[str]]:
     """Return {name in figures/<preset>: its bytes}, and which of them stay as published before.
 
     The latter are figures that not every run makes, and this one did not. Raises Failure if a file is missing.
@@ -67,7 +81,7 @@ def _contents(preset: str, root: Path, made: Path, target: Path) -> tuple[dict[s
     from evae_companion import claims
     from evae_companion.presets import PRESETS
 
-    figures, claimed = saved(root, preset)
+    figures, claimed = saved(paths)
     files = {f"claims/{name}.json": made / "claims" / f"{name}.json" for name in claimed}
     unchanged = []
     for figure, always in figures.items():
@@ -80,8 +94,8 @@ def _contents(preset: str, root: Path, made: Path, target: Path) -> tuple[dict[s
     if missing := [name for name, path in files.items() if not path.is_file()]:
         raise Failure(f"the run in {made} is not complete: {len(missing)} files missing, first {missing[0]}; "
                       f"run evae figures --all --preset {preset}")
-    card = claims.card(made, PRESETS[preset].small).encode()
-    return {name: path.read_bytes() for name, path in files.items()} | {CARD: card}, unchanged
+    card = {CARD: claims.card(made, PRESETS[preset].small).encode()} if claimed else {}
+    return {name: path.read_bytes() for name, path in files.items()} | card, unchanged
 
 
 def _replace(folder: Path, contents: dict[str, bytes]) -> None:

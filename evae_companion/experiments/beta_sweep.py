@@ -12,6 +12,7 @@ from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.presets import RunPreset
+from evae_companion.store.packed_spins import pack, unpack
 from evae_companion.store.serialization import load_arrays, save_arrays
 from evae_companion.sweeps import train_stages
 from evae_companion.trained import stage_spec
@@ -39,12 +40,12 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
         run = train_stages(stage_schedule(p), data_spec(p), device=device, report=report)
         models = [trained.model(device) for trained in run]
         save_arrays(folder / "outputs_states.npz", {
-            "given": result_cache.as_half(given[0]),
-            "x_out": result_cache.as_half(torch.cat([result_cache.reconstruct(model, given, seed=1)
+            "given": pack(given[0]),
+            "x_out": pack(torch.cat([result_cache.reconstruct(model, given, seed=1)
                                                      for model in models])),
-            "generated": result_cache.as_half(torch.cat([result_cache.generate(model, 1, seed=1)
+            "generated": pack(torch.cat([result_cache.generate(model, 1, seed=1)
                                                          for model in models]))})
 
     folder, _ = result_cache.get(p, spec(p), make, report)
     states = load_arrays(folder / "outputs_states.npz")
-    return SimpleNamespace(**{name: result_cache.as_spins(half) for name, half in states.items()})
+    return SimpleNamespace(**{name: unpack(codes) for name, codes in states.items()})

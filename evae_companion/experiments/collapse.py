@@ -14,6 +14,7 @@ from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache, stage_table
 from evae_companion.presets import RunPreset
+from evae_companion.store.packed_spins import pack, unpack
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.sweeps import models, train_sweeps
 from evae_companion.trained import TrainedStage, history_table, stage_spec
@@ -83,8 +84,8 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
         by_gamma = {name: {trained.stage.gamma: trained for trained in climbed[name]} for name in twins}
         drawn = [[result_cache.generate(by_gamma[name][g].model(device), 2, seed=4) for g in shown] for name in twins]
         save_arrays(folder / "collapse_states.npz", {
-            "states": result_cache.as_half(torch.stack([torch.stack(of_run) for of_run in drawn])),
-            "last": result_cache.as_half(torch.stack((*last, lattice)))})
+            "states": pack(torch.stack([torch.stack(of_run) for of_run in drawn])),
+            "last": pack(torch.stack((*last, lattice)))})
 
     folder, is_recorded = result_cache.get(p, spec(p), make, report)
     columns, states = load_table(folder / "collapse.csv"), load_arrays(folder / "collapse_states.npz")
@@ -95,8 +96,8 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
         runs[name]["data_kspace_mse"] = float(runs[name]["data_kspace_mse"][0])
     return SimpleNamespace(
         **numbers | {"distances": np.array(numbers["distances"])}, shown=shown, twins=twins, runs=runs,
-        states=dict(zip(twins, result_cache.as_spins(states["states"]), strict=True)),
-        last=dict(zip((*ladders, "best commensurate lattice"), result_cache.as_spins(states["last"]), strict=True)),
+        states=dict(zip(twins, unpack(states["states"]), strict=True)),
+        last=dict(zip((*ladders, "best commensurate lattice"), unpack(states["last"]), strict=True)),
         model=models(p, [first], data, is_recorded, device, report)[0])
 
 

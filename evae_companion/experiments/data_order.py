@@ -16,6 +16,7 @@ from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import collapse, latent_interpolation, noise_reduction, result_cache, stage_table
 from evae_companion.presets import RunPreset
+from evae_companion.store.packed_spins import pack, unpack
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_sweeps
@@ -78,7 +79,7 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
                     "kspace_mse": table["data_kspace_mse"]}
                 last[kind] = state
             past, early = (int(np.argmin(np.abs(table["gamma"] - gamma))) for gamma in (PAST, 100.0))
-            theta = noise_reduction.run(p, plans.BETA, device, report, seed, networks=False, data=of)
+            theta = noise_reduction.run(p, plans.BETA, device, report, seed, data=of)
             walk = latent_interpolation.run(p, plans.BETA, device, report, seed, networks=False, data=of)
             numbers["ends"][kind].append(final | collapse.best_of(of, device) | {
                 "gamma_c": claims.critical(table["gamma"], table["kspace_mse"], table["data_kspace_mse"]),
@@ -92,11 +93,11 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
             "seed": np.concatenate([[seed] * len(r["gamma"]) for (_, seed), r in zip(planned, rows, strict=True)]),
             **{key: np.concatenate([r[key] for r in rows]) for key in stage_table.COLUMNS}})
         save_arrays(folder / "data_order_states.npy",
-                    result_cache.as_half(torch.stack([last[kind] for kind in kinds])))
+                    pack(torch.stack([last[kind] for kind in kinds])))
 
     folder, _ = result_cache.get(p, spec(p), make, report)
     table = load_table(folder / "data_order.csv")
-    states = result_cache.as_spins(np.asarray(load_arrays(folder / "data_order_states.npy")))
+    states = unpack(np.asarray(load_arrays(folder / "data_order_states.npy")))
     of_sweep = {key: (table["data"] == key[0]) & (table["seed"].astype(int) == key[1]) for key in planned}
     return SimpleNamespace(
         kinds=kinds, lowest=data_spec(p).lowest, **read_json(folder / "data_order.json"),

@@ -24,6 +24,7 @@ from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.presets import RunPreset
+from evae_companion.store.packed_spins import pack, unpack
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_sweeps
@@ -66,9 +67,9 @@ def cached_candidates(H: Hamiltonian, shape: Sequence[int], search: Search, devi
 
 
 def _load(H: Hamiltonian, folder: Path) -> GroundStateCandidates:
-    table = read_json(folder / "certificate.json")
+    table, state = read_json(folder / "certificate.json"), load_arrays(folder / STATE)
     return GroundStateCandidates(H, [Candidate(**row) for row in table["candidates"]],
-                       torch.from_numpy(load_arrays(folder / STATE)), table["tries"])
+                                 unpack(state) if state.dtype == np.uint16 else torch.from_numpy(state), table["tries"])
 
 
 def known_best(p: RunPreset) -> tuple[GroundStateCandidates, str] | None:
@@ -145,11 +146,11 @@ def gaps(p: RunPreset, device: str = "auto", report: result_cache.Report = print
         energy = load_data(data, device=device, report=report).train.statistics["energy"]
         write_json(folder / "gaps.json", {"rows": rows,
                                           "data_share": float((energy < known.best.energy + SAME).mean())})
-        save_arrays(folder / "gaps_states.npy", result_cache.as_half(torch.stack(states)))
+        save_arrays(folder / "gaps_states.npy", pack(torch.stack(states)))
 
     last = [stage_spec(stages[-1], of) for stages, of in ladders.values()]
     folder = Store().get({"kind": "gaps", "version": VERSION, "last": last, "samples": p.samples,
                           "certificate": spec(H, shape, search_of(p))}, make)
-    states = result_cache.as_spins(np.asarray(load_arrays(folder / "gaps_states.npy")))
+    states = unpack(np.asarray(load_arrays(folder / "gaps_states.npy")))
     return SimpleNamespace(candidates=known, **read_json(folder / "gaps.json"),
                            state=dict(zip(ladders, states, strict=True)))

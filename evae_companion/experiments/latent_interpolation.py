@@ -5,6 +5,7 @@ Both textures are constructed and then mapped into latent space.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from evae_companion.analysis.barrier import barrier
 from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.experiments import result_cache
 from evae_companion.presets import RunPreset
+from evae_companion.store.packed_spins import pack, unpack
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import models, train_stages
@@ -92,7 +94,7 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
         and of the lattice.
     profile, charges : {gamma: (K + 1,)}, E/N (J) and charge along the path.
     paths : {name of OF_PATH: (gammas, places)}, see :func:`of_path`.
-    ends : {gamma: (2, 3, N, N)}, decoded from z(0) and z(K) and shifted back.
+    ends : {gamma: (2, 3, N, N)}, decoded from z(0) and z(K) and shifted back; of the first training alone, as are
     lattice, interstitial : (3, N, N).
     frame : frame(gamma, k), the state at step k for gamma = 0 and 100, shifted back.
     """
@@ -130,9 +132,9 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
                 numbers[name].append(value)
         write_json(folder / "interpolation.json", numbers)
         save_table(folder / "interpolation.csv", table)
+        shown = {} if seed else {"ends": torch.stack(ends), **names}
         save_arrays(folder / "interpolation_states.npz", {
-            "z": torch.stack(z).numpy(), "ends": result_cache.as_half(torch.stack(ends)),
-            **{name: result_cache.as_half(spins) for name, spins in names.items()}})
+            "z": torch.stack(z).numpy(), **{name: pack(spins) for name, spins in shown.items()}})
 
     folder, is_recorded = result_cache.get(p, spec(p, beta, seed, data), make, report)
     numbers, table = read_json(folder / "interpolation.json"), load_table(folder / "interpolation.csv")
@@ -142,7 +144,7 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
     framed = [stage for stage in stages if stage.gamma in FRAMED]
     decoders = dict(zip(FRAMED, models(p, framed, data, is_recorded, device, report), strict=True)) if networks else {}
     z = dict(zip(gammas, torch.from_numpy(states.pop("z")), strict=True))
-    ends = dict(zip(gammas, result_cache.as_spins(states.pop("ends")), strict=True))
+    ends = {} if seed else dict(zip(gammas, unpack(states.pop("ends")), strict=True))
     paths: dict[float, torch.Tensor] = {}
 
     def frame(gamma: float, k: int) -> torch.Tensor:
@@ -154,7 +156,18 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: re
         **numbers, **by_gamma, ends=ends, frame=frame,
         profile={g: table[f"E/N (J), gamma {g:g}"] for g in gammas},
         charges={g: table[f"charge, gamma {g:g}"] for g in gammas},
-        **{name: result_cache.as_spins(half) for name, half in states.items()})
+        **{} if seed else {name: unpack(codes) for name, codes in states.items()})
+
+
+def run_seeds(p: RunPreset, beta: float = plans.BETA, device: str = "auto", report: result_cache.Report = print
+              ) -> list[SimpleNamespace]:
+    """Return :func:`run` of every training; what is missing is computed at the same time.
+
+    Only the first brings its networks.
+    """
+    result_cache.compute(p, [(spec(p, beta, seed), partial(run, p, beta, device, seed=seed, networks=False))
+                             for seed in range(p.seeds)], report)
+    return [run(p, beta, device, report, seed, networks=not seed) for seed in range(p.seeds)]
 
 
 def around_the_defect(found: SimpleNamespace, frames: torch.Tensor, side: int) -> torch.Tensor:

@@ -19,6 +19,7 @@ from evae_companion.analysis.saddle_point import at_rest
 from evae_companion.data_specs import data_spec
 from evae_companion.experiments import result_cache
 from evae_companion.presets import RunPreset
+from evae_companion.store.packed_spins import pack, unpack
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_core.annealing import lbfgs_refine
 from evae_core.hamiltonian import Hamiltonian
@@ -80,16 +81,16 @@ def run(p: RunPreset, report: result_cache.Report = print) -> SimpleNamespace:
                       f"distance (rad), {name}": found.distances.numpy()}
             last = len(found.path) - 1
             shown = [0, found.saddle // 2, found.saddle, (found.saddle + last) // 2, last]
-            states[name] = result_cache.as_half(found.path[shown])
+            states[name] = pack(found.path[shown])
         write_json(folder / "barrier.json", numbers)
         save_table(folder / "barrier.csv", {"image": np.arange(IMAGES), **table})
-        save_arrays(folder / "barrier_states.npz", {"lattice": result_cache.as_half(lattice), **states})
+        save_arrays(folder / "barrier_states.npz", {"lattice": pack(lattice), **states})
 
     folder, _ = result_cache.get(p, spec(p), make, report)
     numbers, table = read_json(folder / "barrier.json"), load_table(folder / "barrier.csv")
     states = load_arrays(folder / "barrier_states.npz")
     ways = {name: SimpleNamespace(**way, energies=table[f"E (J), {name}"], distances=table[f"distance (rad), {name}"],
-                                  states=result_cache.as_spins(states[name]))
+                                  states=unpack(states[name]))
             for name, way in sorted(numbers.pop("ways").items(), key=lambda item: item[1]["there"])}
     return SimpleNamespace(**numbers, ways=ways)
 

@@ -22,6 +22,7 @@ from evae_companion.experiments.ground_state import cached_candidates
 from evae_companion.experiments.ground_state import spec as certified_spec
 from evae_companion.experiments.systems import specs, way_to_collapse
 from evae_companion.presets import RunPreset
+from evae_companion.store.packed_spins import pack, unpack
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import TrainedStage, history_table, stage_spec
@@ -78,13 +79,13 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
         numbers, states = {}, []
         for name, data in systems.items():
             numbers[name], shown = _system(p, data, climbed[name], device, report)
-            states.append(result_cache.as_half(torch.stack(list(shown.values()))))
+            states.append(pack(torch.stack(list(shown.values()))))
         write_json(folder / "systems.json", numbers)
         save_arrays(folder / "systems.npz", {"states": np.stack(states)})
 
     folder, _ = result_cache.get(p, spec(p), make, report)
     numbers = read_json(folder / "systems.json")
-    states = result_cache.as_spins(load_arrays(folder / "systems.npz")["states"])
+    states = unpack(load_arrays(folder / "systems.npz")["states"])
     ladder = {name: {key: np.array(values) for key, values in entry.pop("ladder").items()}
               for name, entry in numbers.items()}
     return SimpleNamespace(names=list(systems), numbers=numbers, ladder=ladder, states={

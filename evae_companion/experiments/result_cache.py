@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -10,12 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from evae_companion import published
 from evae_companion.data_specs import DataSpec
 from evae_companion.presets import RunPreset
 from evae_companion.processes import run_parallel
+from evae_companion.store.packed_spins import pack, unpack
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_core.model import VAE
@@ -47,12 +48,12 @@ def cached(kind: str, depends: Mapping[str, Any], make: Callable[[], Mapping[str
     ----------
     kind : name of the result.
     depends : everything that it depends on, as plain JSON values.
-    make : returns {name: value}. Tensors are states (..., 3, Ny, Nx), kept in half precision; numpy arrays and plain
-        JSON values are kept as they are.
+    make : returns {name: value}. Tensors are unit spins (..., 3, Ny, Nx), kept in four bytes a site; numpy arrays and
+        plain JSON values are kept as they are.
     """
     def write(folder: Path) -> None:
         values = make()
-        states = {name: as_half(value) for name, value in values.items() if isinstance(value, Tensor)}
+        states = {name: pack(value) for name, value in values.items() if isinstance(value, Tensor)}
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         for file, part in (("states.npz", states), ("arrays.npz", arrays)):
             if part:
@@ -65,7 +66,7 @@ def cached(kind: str, depends: Mapping[str, Any], make: Callable[[], Mapping[str
     if (folder / "arrays.npz").is_file():
         values |= load_arrays(folder / "arrays.npz")
     if (folder / "states.npz").is_file():
-        values |= {name: as_spins(half) for name, half in load_arrays(folder / "states.npz").items()}
+        values |= {name: unpack(codes) for name, codes in load_arrays(folder / "states.npz").items()}
     return SimpleNamespace(**values)
 
 
@@ -74,6 +75,22 @@ def run_jobs(p: RunPreset, jobs: Sequence[Callable[..., T]], report: Report) -> 
     if p.name == "smoke" or len(jobs) < 2:
         return [job(report=report) for job in jobs]
     return run_parallel(jobs, report)
+
+
+def compute(p: RunPreset, runs: Sequence[tuple[Mapping[str, Any], Callable[..., Any]]], report: Report) -> None:
+    """Compute those results that neither the store nor the record holds, each in a process of its own.
+
+    Parameters
+    ----------
+    runs : of (spec, job); job(report=...) computes the result of the spec and is picklable.
+    """
+    missing = [job for spec, job in runs if Store().find(spec) is None and not published.find(p.name, spec)]
+    run_jobs(p, [partial(_discard, job) for job in missing] if len(missing) > 1 else [], report)
+
+
+def _discard(job: Callable[..., Any], report: Report) -> None:
+    """Leave a result in the store: it need not travel between processes."""
+    job(report=report)
 
 
 def system(kind: str, data: DataSpec) -> dict[str, Any]:
@@ -115,13 +132,3 @@ def reconstruct(model: VAE, spins: Tensor, seed: int | None) -> Tensor:
         noise = 0.0 if generator is None else torch.randn(mu.shape, generator=generator)
         x_out.append(model.decode((mu + noise * (logvar / 2).exp()).to(next(model.parameters()).device)).cpu())
     return torch.cat(x_out)
-
-
-def as_half(spins: Tensor) -> np.ndarray:
-    """Convert spins to float16 for a file; the error is some 2e-4, a hundredth of a degree."""
-    return spins.numpy().astype(np.float16)
-
-
-def as_spins(half: np.ndarray) -> Tensor:
-    """Convert the output of :func:`as_half` to unit spins (..., 3, Ny, Nx) float32; non-magnetic sites stay 0."""
-    return F.normalize(torch.from_numpy(half.astype(np.float32)), dim=-3)

@@ -16,6 +16,7 @@ from evae_companion.data_specs import data_spec
 from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.presets import RunPreset
+from evae_companion.store.packed_spins import pack, unpack
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.sweeps import train_stages
 from evae_companion.trained import stage_spec
@@ -99,7 +100,7 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto",
             result["way"][name] = {"same_charge": np.mean(np.round(way["charge"]) == np.round(way["charge_at_rest"])),
                                    "moved": way["moved"].mean(), "lost": way["lost"].mean()}
             arrays.append(way | {"theta": np.quantile(theta(H, spins).numpy(), SHARES),
-                                 "states": result_cache.as_half(torch.stack((spins[:SHOWN], rest[:SHOWN])))})
+                                 "states": pack(torch.stack((spins[:SHOWN], rest[:SHOWN])))})
         write_json(folder / "quality.json", result)
         save_arrays(folder / "quality.npz", {key: np.stack([one[key] for one in arrays]) for key in (*KEYS, "states")})
 
@@ -107,5 +108,5 @@ def run(p: RunPreset, beta: float = plans.BETA, device: str = "auto",
     result, arrays = read_json(folder / "quality.json"), load_arrays(folder / "quality.npz")
     names = list(result["measures"])
     return SimpleNamespace(
-        **result, names=names, states=dict(zip(names, result_cache.as_spins(arrays["states"]), strict=True)),
+        **result, names=names, states=dict(zip(names, unpack(arrays["states"]), strict=True)),
         distributions={name: {key: arrays[key][i] for key in KEYS} for i, name in enumerate(names)})

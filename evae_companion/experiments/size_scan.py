@@ -17,6 +17,7 @@ from evae_companion.data_specs import DataSpec, confined_spec, data_spec
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import VERSION, best_stage, cached_candidates, search_of
 from evae_companion.presets import RunPreset
+from evae_companion.store.packed_spins import pack, unpack
 from evae_companion.store.serialization import load_arrays, read_json, save_arrays, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_sweeps
@@ -127,10 +128,10 @@ def _network(p: RunPreset, data: DataSpec, stages: list[TrainedStage], device: s
         write_json(folder / "confined.json", {
             "raw": float(energies(H, generated).min()), "relaxed": float(energies(H, rest)), "torque": torque,
             "relaxed_skyrmions": len(skyrmion_centres(rest, periodic=False))})
-        save_arrays(folder / "confined_state.npy", result_cache.as_half(rest.float()))
+        save_arrays(folder / "confined_state.npy", pack(rest.float()))
 
     folder = Store().get({"kind": "confined", "version": VERSION, "stage": stage_spec(trained.stage, data),
                           "samples": p.samples}, make)
     numbers = read_json(folder / "confined.json")
-    state = result_cache.as_spins(np.asarray(load_arrays(folder / "confined_state.npy")))
+    state = unpack(np.asarray(load_arrays(folder / "confined_state.npy")))
     return {key: numbers[key] for key in ("raw", "relaxed", "relaxed_skyrmions")} | {"state": torch.as_tensor(state)}

@@ -87,6 +87,6 @@ def made(folder: Path) -> str:
         a damaged record, or a folder that is none.
     """
     index = read_meta(folder / INDEX) if (folder / INDEX).is_file() else None
-    if not index or not index.get("entries"):
+    if not index or not index.get("made"):
         raise ValueError(f"{folder / INDEX} is missing or damaged; restore it from the repository")
-    return str(max(entry["created"] for entry in index["entries"].values()))[:10]
+    return str(index["made"])[:10]

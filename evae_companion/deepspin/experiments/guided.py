@@ -21,6 +21,7 @@ from evae_companion.deepspin.lattice_training import LatticeTraining, disturbed,
 from evae_companion.experiments import result_cache
 from evae_companion.experiments.ground_state import SAME, cached_candidates, search_of
 from evae_companion.presets import RunPreset
+from evae_companion.store.packed_spins import pack, unpack
 from evae_companion.store.serialization import load_arrays, load_table, read_json, save_arrays, save_table, write_json
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_stages, train_sweeps
@@ -114,7 +115,7 @@ def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print)
         arrays = load_arrays(folder / "guided.npz")
         tables.append(load_table(folder / "guided.csv"))
         curves.append(arrays["curves"])
-        states.append(dict(zip(names, result_cache.as_spins(arrays["states"]), strict=True)))
+        states.append(dict(zip(names, unpack(arrays["states"]), strict=True)))
     return SimpleNamespace(best=best.best.energy, charge=best.best.charge, names=names, gammas=RUNGS,
                            table={key: np.stack([table[key] for table in tables]) for key in COLUMNS},
                            curves=dict(zip(climbers, np.stack(curves, 1), strict=True)),
@@ -153,7 +154,7 @@ def _measure(folder: Path, p: RunPreset, plan: list[Stage], trainings: dict[str,
     save_table(folder / "guided.csv", {"run": np.array(["start", *trainings, "explicit"])}
                | {key: np.array([row[key] for row in rows]) for key in COLUMNS})
     save_arrays(folder / "guided.npz", {"curves": np.array(curves),
-                                        "states": result_cache.as_half(torch.stack(states))})
+                                        "states": pack(torch.stack(states))})
 
 
 def arguments(found: SimpleNamespace) -> dict[str, Any]:
