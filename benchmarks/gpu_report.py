@@ -24,9 +24,9 @@ from gpu_pack import page as gpu_page
 from evae_companion import claims, plotting, published
 from evae_companion.data_specs import DataSpec, data_spec
 from evae_companion.experiments.collapse import final_state
-from evae_companion.experiments.result_cache import as_spins
 from evae_companion.plotting import ENERGY_LABEL
 from evae_companion.publish import write_tables
+from evae_companion.store.packed_spins import unpack
 from evae_companion.store.serialization import load_arrays, replaced_folder, write_json
 from evae_companion.trained import history_table
 from evae_companion.training_plans import BETA, COLLAPSE, NOISE
@@ -94,7 +94,7 @@ class Carriage:
     def of(self, stage: Stage, kind: str) -> np.ndarray | None:
         """States of a stage, "generated" or "x_out", as unit spins; None where they were not packed."""
         half = self.states.get(f"{gpu_train.name_of(stage)}/{kind}")
-        return None if half is None else as_spins(half).numpy()
+        return None if half is None else unpack(half).numpy()
 
 
 def draw(there: Carriage, figures: Path) -> None:
@@ -111,7 +111,7 @@ def draw(there: Carriage, figures: Path) -> None:
                if (x_out := there.of(one.stage, "x_out")) is not None
                and (generated := there.of(one.stage, "generated")) is not None]
     if columns:
-        fig = plotting.output_ladder(as_spins(there.states["given"]).numpy(), columns)
+        fig = plotting.output_ladder(unpack(there.states["given"]).numpy(), columns)
         plotting.save(fig, figures, "figS1_outputs")
     climbed = {name: run for name, run in there.ladders.items() if name.startswith("gamma")}
     by_gamma = {label(name): {one.stage.gamma: there.of(one.stage, "generated") for one in run}
@@ -135,7 +135,7 @@ def draw(there: Carriage, figures: Path) -> None:
         few, lowest = there.sample["spins"][:8], there.data.lowest
         labels = [f"{1e4 * (energy - lowest):.1f}, Q = {charge:.0f}" for energy, charge in zip(
             there.sample["energy"][:8], there.sample["charge"][:8], strict=True)]
-        plotting.save(plotting.gallery(as_spins(few).numpy(), labels, title="training states: E/N in $10^{-4}J$ above "
+        plotting.save(plotting.gallery(unpack(few).numpy(), labels, title="training states: E/N in $10^{-4}J$ above "
                                        "the lowest state known, charge"), figures, "data_gallery")
 
 

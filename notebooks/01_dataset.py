@@ -213,7 +213,7 @@ widgets.explorer(lambda frame: plotting.gallery(states[frame][None], [f"T = {tem
 # Anneal a lattice with couplings of your own. A moved slider begins anew from random spins; more sweeps mean slower cooling. With
 # "drawn" as the boundary, click squares in and out of the sample. All energies are in one unit, called J below the picture.
 #
-# Next: [what the standard VAE makes of these states](02_beta_sweep.ipynb).
+# Next: [the network and its loss](01_network_and_loss.ipynb).
 
 # %%
 widgets.AnnealingExplorer(size=64, J=p.J, D=p.D, B=p.B)

@@ -41,7 +41,6 @@ from evae_companion.plotting import ENERGY_LABEL
 from evae_companion.presets import load_preset
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import history_table
-from evae_core.model import VAE, layer_shapes
 from evae_core.training.stages import stage_schedule
 
 p = load_preset(preset)
@@ -58,19 +57,6 @@ print("each continues the one before:", all(b.parent == a for a, b in zip(stage_
 # %%
 runs = train_sweeps([stage_schedule(p, seed=seed) for seed in range(p.seeds)], [data_spec(p, seed) for seed in range(p.seeds)],
                     device=device, report=print)
-
-# %% [markdown]
-# ## The network (Fig. 1)
-# The encoder halves the lattice four times and ends in the mean μ and the variance σ² of 100 latent variables; $z$ is sampled from
-# them. The decoder goes the way back and brings every spin to unit length. Drawn from the model itself: every layer with the shape of
-# its output, and one validation state with its reconstruction at $\beta=10^{-3}$.
-
-# %%
-found = beta_sweep.run(p, device=device)
-k = p.betas.index(1e-3)
-fig = plotting.network(*layer_shapes(VAE(p.size)), found.given, found.x_out[k])
-plotting.save(fig, figures, "fig1_network")
-fig
 
 # %% [markdown]
 # ## Fig. 2A
@@ -91,6 +77,7 @@ fig
 # and a generated state.
 
 # %%
+found = beta_sweep.run(p, device=device)
 columns = [(f"β = {beta:g}", x_out.numpy(), generated.numpy())
            for beta, x_out, generated in zip(p.betas, found.x_out, found.generated, strict=True)]
 fig = plotting.output_ladder(found.given.numpy(), columns)

@@ -56,15 +56,15 @@ def table(results: Sequence[Result]) -> str:
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Return the README's Markdown table "the paper says | here | asked for | trainings | verdict".
+    """Return the README's Markdown table "the paper says | here | trainings | verdict".
 
     "Here" is the number that decides; "trainings" counts those that pass the same test alone.
     """
-    lines = ["| | the paper says | here | asked for | trainings | verdict |", "|---|---|---|---|---|---|"]
+    lines = ["| | the paper says | here | trainings | verdict |", "|---|---|---|---|---|"]
     for result in check_list("results", results, Result, 0):
         check = result.deciding
         lines.append(f"| {result.id} | {_escape(CLAIMS[result.id][1])} | {_escape(check.what)}: {check.number} | "
-                     f"{check.asked} | {sum(check.passed)} of {len(check.passed)} | {result.verdict} |")
+                     f"{sum(check.passed)} of {len(check.passed)} | {result.verdict} |")
     return "\n".join(lines)
 
 

@@ -207,13 +207,13 @@ def gamma_sweep(ladders: Mapping[float, Sequence[Mapping[str, Any]]]) -> list[Re
                   for s, c in zip(tables, gamma_c, strict=True)]
         below = [1e4 * (np.asarray(s["energy"])[b][-1] - s["data_energy"]) for s, b in zip(tables, before, strict=True)]
         checks["G1"] += [
-            _below(f"rise of L_H of X_out between stages, share of its fall{at}",
+            _below(f"rises of L_H of X_out, share of its fall{at}",
                    [_fallback(-np.asarray(s["energy"])) for s in tables], 5.0, "%"),
             # The paper's sentence is about X_out.
             _below(f"the same of X'_out{at}", [_fallback(-np.asarray(s["energy_generated"])) for s in tables], 5.0, "%",
                    counts=False)]
         checks["G2"] += [
-            _below(f"largest L_RC up to γ = 100 over that at the smallest γ{at}", [
+            _below(f"largest L_RC up to γ = 100 over the first{at}", [
                 float(np.max(np.asarray(s["reconstruction"])[np.asarray(s["gamma"]) <= 1.01 * EARLY])
                       / np.asarray(s["reconstruction"])[0]) for s in tables], 1.5, "times", log=True, evidence=False),
             _above(f"L_RC at γ = 1e4 over that at 100{at}", [
@@ -310,7 +310,7 @@ def latent_interpolation(runs: Sequence[Mapping[str, Any]]) -> list[Result]:
     return [
         Result("L1", (_above("paths with a barrier above both plateaus",
                              share([np.isfinite(run["width"]) & (run["height"] > 0) for run in paths]), 50.0, "%"),
-                      _below("its width (FWHM) at γ = 100, less that at 0", difference("width"), 0.0, "steps"))),
+                      _below("barrier width (FWHM) at γ = 100, less that at 0", difference("width"), 0.0, "steps"))),
         Result("L2", tuple(_below(f"energy of the {name} plateau at γ = 100, less that at 0",
                                   [1e4 * d for d in difference(key)], 0.0, "1e-4 J per spin")
                            for name, key in (("lattice", "end"), ("interstitial", "start")))),
@@ -364,8 +364,8 @@ def collapse(runs: Mapping[float, Sequence[Mapping[str, Any]]], distances: Seque
     return [
         Result("C1", (_below("k-space MSE at the largest γ, share of the data's", [one[-1] for one in share],
                              100 * COLLAPSED, "%"),
-                      _below("the largest above γ_c", [np.max(one) if len(one) else np.nan for one in above],
-                             100 * COLLAPSED, "%"))),
+                      _below("k-space MSE past γ_c, share of the data's",
+                             [np.max(one) if len(one) else np.nan for one in above], 100 * COLLAPSED, "%"))),
         Result("C2", (_below("skyrmions without six neighbours", [100 * s["defects"] for s in first],
                              1.0, "%"),
                       _below("E/N, less that of the lowest training configuration",

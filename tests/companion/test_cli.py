@@ -344,7 +344,7 @@ def recorded(root, tmp_path, monkeypatch):
         Store(place / preview.ARTIFACTS).get(spec, lambda folder, preset=preset: (folder / "a").write_text(preset))
         write_json(place / "claims.json", [asdict(claims.Result("B1", (claims.Check("met", "1", True, 1.0),)))])
         index = {"spec": {"kind": "record"}, "files": manifest({"claims.json": place / "claims.json"}),
-                 "entries": {"old": {"created": "2026-01-02T03:04:05Z"}}, "notebooks": {name: [identity(spec)[1]]}}
+                 "entries": {}, "made": "2026-01-02T03:04:05Z", "notebooks": {name: [identity(spec)[1]]}}
         (place / "record.json").write_bytes(meta_bytes(index))
         notebook(root, name, ASK.format(spec=spec))
     notebook(root, "03_third", ASK.format(spec={"kind": "thing", "of": "nobody"}))

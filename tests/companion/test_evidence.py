@@ -118,7 +118,7 @@ def test_an_infinite_wire_is_a_confined_sample(tmp_path, monkeypatch):
     assert trained[-1].model("cpu").boundary == wire
     result = confined.run(TINY, trained[-1], "cpu")
     assert result["name"] == "infinite wire 16 x 32" and result["relaxed"] <= result["energy"] + 1e-9
-    relaxed = result["states"]["the same, relaxed"].double()
+    relaxed = result["states"]["E-VAE, lowest, relaxed"].double()
     relaxed = torch.nn.functional.normalize(relaxed, dim=0)  # it is stored in half precision
     assert float(data.hamiltonian.energy_per_spin(relaxed)) == pytest.approx(result["relaxed"], abs=1e-5)
 
