@@ -308,6 +308,7 @@ def of_cost(record: Record, p: RunPreset, price: Record, small: RunPreset, known
     curves = budget.curves(SimpleNamespace(best=best, traces=traces))
     annealed = min(budget.arrival(c) for c in curves if c["label"].startswith("annealing"))
     (trained,) = (budget.arrival(c) for c in curves if c["label"] == "E-VAE + descent" and c["once"])
+    holds(abs(tried["candidates"][0]["energy"] - p.lowest) < SAME, "the lowest state known is that of the search")
     holds(annealed < trained, "annealing finds low states sooner than the collapse")
     return {
         "cost_states": grouped(sum(meta["spec"]["n"] for meta in shards)),
