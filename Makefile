@@ -10,6 +10,7 @@
 # make lab         JupyterLab on the notebook to start with: for this machine alone, with a token of its own
 # make notebooks   the .ipynb anew from the .py, executed: the paper's at desktop, our own at laptop
 # make book        the executed notebooks and the package's documentation as a static site, build/book/index.html
+# make report      the replication report, every number and figure from the record: build/report/report.pdf
 # make bench       the measurements in benchmarks/, written to benchmarks/RESULTS.md
 # make clean       remove build/ and, after asking (or with YES=1), every artifact of the store
 # make .venv       the environment alone: exactly requirements.lock, and this package from its folder
@@ -26,7 +27,7 @@ TEST := build/test
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: .venv preview figures figures-all publish test test-portable test-browser lint types lab notebooks book bench clean
+.PHONY: .venv preview figures figures-all publish test test-portable test-browser lint types lab notebooks book report bench clean
 
 .venv: $(READY)
 
@@ -100,6 +101,11 @@ notebooks: $(READY)
 
 book: $(READY)
 	$(PY) docs/book.py
+
+# Typst is one wheel with fonts in it, which few need: not in the lock.
+report: $(READY)
+	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[companion,deepspin,report]"
+	$(PY) docs/report/report.py
 
 bench: $(READY)
 	$(PY) benchmarks/report.py

@@ -326,6 +326,7 @@ def test_make_says_which_python_it_needs(build):
     ("notebooks", ["notebooks"]),
     ("clean", ["clean"]), ("lint", ["-m ruff check"]),
     ("bench", ["benchmarks/report.py"]), ("book", ["docs/book.py"]),
+    ("report", ["-m pip", "docs/report/report.py"]),
     ("test-portable", ["-m pytest --doctest-modules", "-m pytest"]),
     ("test-browser", ["-m pip", "-m playwright install", "-m pytest"]),
 ])
