@@ -135,8 +135,10 @@ def draw(there: Carriage, figures: Path) -> None:
         few, lowest = there.sample["spins"][:8], there.data.lowest
         labels = [f"{1e4 * (energy - lowest):.1f}, Q = {charge:.0f}" for energy, charge in zip(
             there.sample["energy"][:8], there.sample["charge"][:8], strict=True)]
-        plotting.save(plotting.gallery(unpack(few).numpy(), labels, title="training states: E/N in $10^{-4}J$ above "
-                                       "the lowest state known, charge"), figures, "data_gallery")
+        fig = plotting.gallery(unpack(few).numpy(), labels,
+                               title="training states: E/N in $10^{-4}J$ above the lowest state known, charge")
+        plotting.save(fig, figures, "data_gallery", caption="Training states as maps of spins. Above each stand its "
+                      "energy per spin above the lowest state known, in 1e-4 J, and its charge.")
 
 
 def judge(there: Carriage, figures: Path) -> list[claims.Result]:

@@ -161,7 +161,7 @@ for step in range(31):
 # %%
 found = beta_sweep.run(p, device=device)
 fig = plotting.network(*layer_shapes(VAE(p.size)), found.given, found.x_out[p.betas.index(1e-3)])
-plotting.save(fig, figures, "fig1_network")
+plotting.save(fig, figures, "network")
 fig
 
 # %% [markdown]

@@ -38,6 +38,7 @@ from evae_companion.data_specs import data_spec
 from evae_companion.experiments import beta_sweep
 from evae_companion.places import figures_folder
 from evae_companion.plotting import ENERGY_LABEL
+from evae_companion.plotting.style import power
 from evae_companion.presets import load_preset
 from evae_companion.sweeps import train_sweeps
 from evae_companion.trained import history_table
@@ -78,7 +79,7 @@ fig
 
 # %%
 found = beta_sweep.run(p, device=device)
-columns = [(f"β = {beta:g}", x_out.numpy(), generated.numpy())
+columns = [(f"β = {power(beta)}", x_out.numpy(), generated.numpy())
            for beta, x_out, generated in zip(p.betas, found.x_out, found.generated, strict=True)]
 fig = plotting.output_ladder(found.given.numpy(), columns)
 plotting.save(fig, figures, "figS1_outputs")

@@ -78,7 +78,7 @@ fig
 rows = [(f"$X_\\mathrm{{out}}$, {k + 1}", [with_map(x_out[k]) for x_out in found.x_out]) for k in range(3)]
 rows += [(f"$X'_\\mathrm{{out}}$, {k + 1}", [with_map(generated[k]) for generated in found.generated]) for k in range(3)]
 fig = plotting.theta_maps(found.labels, rows)
-plotting.save(fig, figures, "fig3a_more_states")
+plotting.save(fig, figures, "more_theta_maps")
 fig
 
 # %% [markdown]

@@ -75,7 +75,7 @@ for g in gammas:
 # %%
 walk = torch.stack([found.frame(100.0, k) for k in range(0, K_STEPS + 1, K_STEPS // 4)])
 fig = plotting.inverse_mapping(torch.stack([found.interstitial, found.lattice]).numpy(), walk.numpy())
-plotting.save(fig, figures, "fig4a_inverse_mapping")
+plotting.save(fig, figures, "inverse_mapping")
 fig
 
 # %%

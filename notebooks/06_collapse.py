@@ -34,6 +34,7 @@ from evae_companion import claims, plotting, widgets
 from evae_companion.data_specs import data_spec
 from evae_companion.experiments import collapse, data_order, priors, report_tables
 from evae_companion.places import figures_folder
+from evae_companion.plotting.style import power
 from evae_companion.presets import load_preset
 from evae_companion.training_plans import COLLAPSE as shown
 from evae_core.observables import kspace_mse
@@ -65,7 +66,7 @@ data, ideal = found.data, found.ideal["energy"]
 def samples(run, gamma):
     return found.states[run][found.shown.index(gamma)].numpy()
 
-fig = plotting.collapse_states([f"γ = {g:g}" for g in found.shown], {
+fig = plotting.collapse_states([f"γ = {power(g)}" for g in found.shown], {
     seed: np.stack([samples(name, g) for g in found.shown]) for seed, name in zip(seeds, found.twins, strict=True)})
 plotting.save(fig, figures, "fig5a_collapse")
 fig

@@ -65,12 +65,12 @@ for f in found:
           f"(reached by {100 * f['reached']:.1f} %); E-VAE lowest {f['energy']:.6f} J, relaxed {f['relaxed']:.6f} J, "
           f"mean {f['mean']:.6f} J; k-space MSE {f['kspace_mse']:.2g} against {f['data_kspace_mse']:.2g} of the data")
 fig = plotting.confined_states(columns)
-plotting.save(fig, figures, "figS_confined_states")
+plotting.save(fig, figures, "confined_states")
 fig
 
 # %%
 fig = plotting.confined_energies(bars)
-plotting.save(fig, figures, "figS_confined_energies")
+plotting.save(fig, figures, "confined_energies")
 fig
 
 # %% [markdown]

@@ -74,7 +74,7 @@ Markdown(report_tables.stability_table(stable.table, stability.TOLERANCE))
 
 # %%
 fig = plotting.quality_distributions({
-    name: values | {"energy": values["energy"] - sampled.ideal} for name, values in sampled.distributions.items()})
+    name.replace("gamma", "γ ="): values | {"energy": values["energy"] - sampled.ideal} for name, values in sampled.distributions.items()})
 plotting.save(fig, figures, "sample_quality_distributions")
 fig
 
@@ -84,14 +84,14 @@ fig
 
 # %%
 fig = plotting.quality_front({
-    step: [(name.replace("gamma", "γ ="), m[step]["coverage"], m[step]["vendi"], m[step]["energy"] - sampled.ideal)
+    step.replace("at rest", "relaxed"): [(name.replace("gamma", "γ ="), m[step]["coverage"], m[step]["vendi"], m[step]["energy"] - sampled.ideal)
            for name, m in sampled.measures.items()] for step in STEPS})
 plotting.save(fig, figures, "sample_quality_front")
 fig
 
 # %%
 fig = plotting.gallery(np.concatenate([[sampled.states[name][k, 0].numpy() for name in sampled.names] for k in (0, 1)]),
-                       [*sampled.names, *["relaxed"] * len(sampled.names)], columns=len(sampled.names))
+                       [*(name.replace("gamma", "γ =") for name in sampled.names), *["relaxed"] * len(sampled.names)], columns=len(sampled.names))
 plotting.save(fig, figures, "sample_quality_states")
 fig
 

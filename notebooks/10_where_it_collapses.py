@@ -105,7 +105,10 @@ print("gamma climbs", ", ".join(f"{stage.gamma:g}" for stage in systems.way_to_c
 
 # %%
 others = other_systems.run(p, device=device)
-fig = plotting.confined_states([(name, {row: (spins.numpy(), energy) for row, (spins, energy) in others.states[name].items()})
+def relaxed(row):
+    return row.replace("the same at rest", "the same, relaxed")
+
+fig = plotting.confined_states([(name, {relaxed(row): (spins.numpy(), energy) for row, (spins, energy) in others.states[name].items()})
                                 for name in others.names])
 plotting.save(fig, figures, "other_systems")
 fig
@@ -144,6 +147,6 @@ print("relaxed, the collapsed state is not the lowest known in:", ", ".join(not_
 # %%
 def one(system):
     shown = others.states[system]
-    return plotting.gallery(np.stack([spins.numpy() for spins, _ in shown.values()]), list(shown), columns=4, title=system)
+    return plotting.gallery(np.stack([spins.numpy() for spins, _ in shown.values()]), list(map(relaxed, shown)), columns=4, title=system)
 
 widgets.explorer(one, system=others.names)

@@ -162,7 +162,7 @@ for trained, energy, mse in zip(runs, drawn.energy, drawn.mse, strict=True):
 # $S^z$ of two states ([notebook 6](06_collapse.ipynb)), goes to zero. Two states drawn at every γ, one column a γ:
 
 # %%
-fig = plotting.collapse_states([f"γ = {trained.stage.gamma:g}" for trained in runs], {"drawn": drawn.pairs.numpy()})
+fig = plotting.collapse_states([f"γ = {trained.stage.gamma:g}" for trained in runs], {"generated": drawn.pairs.numpy()})
 plotting.save(fig, figures, "own_collapse")
 fig
 

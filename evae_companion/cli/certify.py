@@ -88,4 +88,6 @@ def draw(result: Certificate, path: Path) -> str:
     labels = [minus(f"{name}\n$E/N$ = {energy:.6f} J\ncharge {round(charge, 1) + 0.0:g}")
               for name, _, energy, charge in shown]
     figure = plotting.gallery(torch.stack([state.double() for _, state, _, _ in shown]).numpy(), labels, 3)
-    return " and ".join(map(str, plotting.save(figure, path.parent, path.stem)))
+    return " and ".join(map(str, plotting.save(figure, path.parent, path.stem, caption_file=False, caption=(
+        "A state as given, the same relaxed, and the best state of an independent search, as maps of spins. "
+        "Above each map stand the energy per spin (J) and the topological charge."))))

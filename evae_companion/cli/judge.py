@@ -91,4 +91,6 @@ def draw(result: Judgement, path: Path) -> str:
     figure = plotting.ensemble_scores(result.spins[:SHOWN].numpy(), {name: {
         key: getattr(one, key) for key in ("energy", "relaxed_energy", "charge", "structure")}
         for name, one in sets.items()}, lowest)
-    return " and ".join(map(str, plotting.save(figure, path.parent, path.stem)))
+    return " and ".join(map(str, plotting.save(figure, path.parent, path.stem, caption_file=False, caption=(
+        "Some states of an ensemble (a) above cumulative distributions of the energy per spin above the lowest (J, b), "
+        "the topological charge (c), and the structure factor against the wave number (d)."))))

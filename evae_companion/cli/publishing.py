@@ -85,7 +85,7 @@ def _contents(preset: str, paths: list[Path], made: Path, target: Path) -> tuple
     files = {f"claims/{name}.json": made / "claims" / f"{name}.json" for name in claimed}
     unchanged = []
     for figure, always in figures.items():
-        for name in (f"{figure}.png", f"{figure}.pdf"):
+        for name in (f"{figure}.png", f"{figure}.pdf", f"{figure}.txt"):
             if always or (made / name).is_file():
                 files[name] = made / name
             elif (target / name).is_file():

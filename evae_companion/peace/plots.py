@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 
 from evae_companion.plotting.checks import tuples
-from evae_companion.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, NARROW, Figure, styled
+from evae_companion.plotting.style import (
+    COLOURS,
+    DASHES,
+    FULL,
+    GUIDE,
+    MARKERS,
+    NARROW,
+    Figure,
+    letter_panels,
+    styled,
+)
 from evae_core.validation import check_array
 
 
@@ -39,6 +49,7 @@ def law_against_simulator(lags: Any, law: Any, mean: Any, error: Any, *, plain: 
     with np.errstate(invalid="ignore", divide="ignore"):
         below.plot(lags, np.where(error > 0, (mean - law) / error, np.nan), color=COLOURS[1], linestyle="", marker="o",
                    markersize=3)
+    letter_panels((top, below))
     below.set_ylabel("difference\n/ error")
     below.set_xlabel("lag (camera pixels)")
     return fig
@@ -69,8 +80,9 @@ def cumulative_curves(panels: Any) -> Figure:
                                 color=COLOURS[k - 1], alpha=0.2, linewidth=0)
         ax.set_title(title)
         ax.set_xlabel("size (µm)")
+    letter_panels(axes.flat[:len(panels)])
     axes[0, 0].set_ylabel("share of the volume below")
-    axes[0, 0].legend(loc="lower right")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return fig
 
 
@@ -94,8 +106,9 @@ def score_curves(panels: Any, *, goal: float | None = None) -> Figure:
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_xlabel(label)
-    axes[0].set_ylabel("mean $L_1$ distance of cumulative\ncurves by volume")
-    axes[-1].legend()
+    letter_panels(axes)
+    axes[0].set_ylabel("mean distance $W_1$ of\ncumulative curves by volume")
+    fig.legend(*axes[-1].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return fig
 
 
@@ -135,25 +148,27 @@ def skyrmion_speckle(lags: np.ndarray, beam: np.ndarray, correlations: dict[str,
     q, envelopes : (k,) in 1 / site; label -> (k,), each drawn over its largest value.
     radii, shares : (s,) in sites; label -> (counted (s,), found (s,)), cumulative.
     """
-    fig = Figure(figsize=(FULL, 2.7), layout="constrained")
+    fig = Figure(figsize=(FULL, 3.0), layout="constrained")
     left, middle, right = fig.subplots(1, 3)
-    left.plot(lags, beam, color="black", label="beam alone, $|M|^2$")
-    for k, (label, y) in enumerate(correlations.items()):
-        left.plot(lags, y, color=COLOURS[k], linestyle="", marker=MARKERS[k], markersize=4, label=label)
+    letter_panels((left, middle, right))
+    names = list(envelopes)  # in one colour each in all panels
+    left.plot(lags, beam, color="black")
+    for label, y in correlations.items():
+        k = names.index(label)
+        left.plot(lags, y, color=COLOURS[k], linestyle="", marker=MARKERS[k], markersize=4)
     left.set_xlabel("lag (steps of $q$)")
-    left.set_ylabel("autocorrelation of the speckle")
-    left.legend()
+    left.set_ylabel("autocorrelation of the speckle\n(black: beam alone, $|M|^2$)")
     for k, (label, y) in enumerate(envelopes.items()):
         middle.plot(q, y / np.max(y), color=COLOURS[k], linestyle=DASHES[k % len(DASHES)], label=label)
     middle.set_yscale("log")
     middle.set_ylim(1e-5, 2)
     middle.set_xlabel("$q$ (1 / site)")
     middle.set_ylabel("envelope / largest")
-    middle.legend()
-    for k, (label, (counted, found)) in enumerate(shares.items()):
+    for label, (counted, found) in shares.items():
+        k = names.index(label)
         right.plot(radii, counted, color=COLOURS[k], linestyle=DASHES[1])
-        right.plot(radii, found, color=COLOURS[k], label=label)
+        right.plot(radii, found, color=COLOURS[k])
     right.set_xlabel("radius (sites)")
     right.set_ylabel("share below\n(dashed: counted)")  # in one line it is longer than the axis
-    right.legend()
+    fig.legend(*middle.get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return fig

@@ -1,10 +1,11 @@
 """Figures of the package: spin maps on a colour wheel, and one function per figure of the paper.
 
 Every function takes numpy arrays, numbers, lists and dicts, and returns a :class:`Figure`. A notebook shows it once, as
-the last value of a cell; :func:`save` writes it as PNG and PDF. Nothing here computes physics, and no state is kept
-between calls.
+the last value of a cell; :func:`save` writes it as PNG and PDF, and its caption as text. Nothing here computes physics,
+and no state is kept between calls.
 """
 
+from evae_companion.plotting.captions import CAPTIONS
 from evae_companion.plotting.cards import score_card
 from evae_companion.plotting.critical import critical_gammas, what_collapses
 from evae_companion.plotting.curves import (
@@ -24,9 +25,11 @@ from evae_companion.plotting.quality import quality_distributions, quality_front
 from evae_companion.plotting.samples import annealing_watched, confined_energies, dataset_statistics
 from evae_companion.plotting.spins import alignment_map, alignment_rgb, colour_wheel, spin_map, spin_rgb
 from evae_companion.plotting.states import collapse_states, confined_states, gallery, interpolation_frames
+from evae_companion.plotting.stills import still_frames
 from evae_companion.plotting.style import Figure, house_style, save
 
 __all__ = [
+    "CAPTIONS",
     "ENERGY_LABEL",
     "Figure",
     "alignment_map",
@@ -61,6 +64,7 @@ __all__ = [
     "score_card",
     "spin_map",
     "spin_rgb",
+    "still_frames",
     "strip_curves",
     "systems_collapse",
     "theta_densities",

@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 
 from evae_companion.plotting.checks import tuples
-from evae_companion.plotting.style import COLOURS, FULL, GUIDE, MARKERS, NARROW, Figure, line_style, styled
+from evae_companion.plotting.scales import logarithmic_x, logarithmic_y_ticks
+from evae_companion.plotting.style import (
+    COLOURS,
+    FULL,
+    GUIDE,
+    MARKERS,
+    NARROW,
+    Figure,
+    letter_panels,
+    line_style,
+    styled,
+)
 from evae_core.validation import check_array, check_is, check_keys, check_number
 
 FLOOR = {"share": 1e-6, "excess": 1e-8}  # of the logarithmic axes; energies below the lowest known stand on it
@@ -55,6 +66,7 @@ def critical_gammas(panels: Any) -> Figure:
         if x.max() < 30 * x.min():
             ax.xaxis.set_minor_formatter(_few)
         ax.set_xlabel(xlabel)
+    letter_panels(axes)
     axes[0].set_ylabel(r"$\gamma_c$")
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=3)
@@ -96,10 +108,13 @@ def what_collapses(gamma: Any, share: Any, excess: Any, variance: Any, threshold
     axes[2].plot(gamma, check_array("variance", variance, gamma.shape, finite=False), **line_style(len(labels)))
     axes[2].axhline(1.0, color=GUIDE, linestyle="--", linewidth=1.0)
     axes[2].set_yscale("log")
+    letter_panels(axes)
     axes[0].set_ylabel("k-space MSE\n(share of the data's)")
     axes[1].set_ylabel("$E/N$ above the\nlowest known (J)")
     axes[2].set_ylabel("variance of $z$\n(prior: 1)")
-    axes[2].set_xscale("log")
+    logarithmic_x(axes[2], [gamma])
+    for ax in axes:
+        logarithmic_y_ticks(ax)
     axes[2].set_xlabel(r"$\gamma$")
     handles, names = axes[0].get_legend_handles_labels()
     fig.legend(handles, names, loc="outside upper center", ncols=3)

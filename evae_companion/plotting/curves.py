@@ -28,6 +28,7 @@ from evae_companion.plotting.style import (
     OUT,
     Figure,
     decade,
+    letter_panels,
     line_style,
     power,
     styled,
@@ -123,6 +124,7 @@ def ladder_curves(series: Any, *, xlabel: str, data_energy: Any = None, lowest: 
     for label, value in (marks or {}).items():
         axes[0].annotate(label, (place(value), 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
                          textcoords="offset points", ha="center", va="bottom", fontsize=8)
+    letter_panels(axes)
     extra = _floor_key(axes, floor) + [Patch(color="0.9", label=critical_label)] * (critical is not None)
     _ladder_legend(fig, series, validated, data_energy is not None, extra)
     return fig
@@ -200,11 +202,12 @@ def theta_densities(edges: Any, panels: Any, *, data: Any = None, scale: str = "
             below = f", {share[0]:.0%} below {power(np.degrees(upper[0]))}°" if hidden and share[0] > 0.01 else ""
             ax.plot(middle[drawn], y, **style, label=f"{label} (peak {angle:.2g}°{below})")
             ax.plot(angle, y.max(), marker=mark, color=style["color"], markersize=6, zorder=3)
-            seen.append(middle[drawn][y > 2e-3 * y.max()])
+            seen.append(middle[drawn][y > 0.01 * y.max()])
         ax.set(xscale=scale, xlabel=r"$\theta$ (degrees)", title=title)
         if scale == "log":
             ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: decade(round(np.log10(v)))))
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    letter_panels(axes)
     axes[0].set_ylim(bottom=0)  # of all panels, whose common range follows the curves until here
     reached = np.concatenate(seen)  # angles that no curve reaches are cut off
     axes[0].set_xlim(*((reached.min() / 1.3, reached.max() * 1.3) if scale == "log" else (0, reached.max())))
@@ -217,7 +220,7 @@ def interpolation_energies(R: Any, energies: Any, *, references: Any = None, mar
                            energy_label: str = "$E/N$ (J)") -> Figure:
     """Draw the energy along the interpolation from the interstitial to the perfect lattice (Fig. 4B).
 
-    Left: the energy of every decoded configuration. Right: its excess over the perfect lattice's end,
+    Left: the energy of every decoded configuration. Right: its excess over the perfect lattice's end in units of 0.001,
     within ``window`` steps of the top.
 
     Parameters
@@ -250,7 +253,7 @@ def interpolation_energies(R: Any, energies: Any, *, references: Any = None, mar
         style = line_style(i) | {"markersize": 4}
         near = np.abs(steps) <= window
         left.plot(steps, energy, **style, label=label, markevery=max(1, steps.size // 8))
-        right.plot(steps[near], energy[near] - energy[-1], **style, markevery=max(1, int(near.sum()) // 10))
+        right.plot(steps[near], 1e3 * (energy[near] - energy[-1]), **style, markevery=max(1, int(near.sum()) // 10))
     for i, (label, value) in enumerate((references or {}).items()):
         _reference(left, float(check_array(f"references[{label!r}]", value, ())), label,
                    linestyle=("--", ":", "-.")[i % 3])
@@ -262,12 +265,13 @@ def interpolation_energies(R: Any, energies: Any, *, references: Any = None, mar
     below = "step R from the top" + ("   (\N{BLACK DOWN-POINTING TRIANGLE} frames shown)" if marks else "")
     quantity, bracket, unit = energy_label.partition(" (")
     left.set(ylabel=energy_label, xlabel=below)
-    right.set(ylabel=f"{quantity} above the perfect\nlattice's end{bracket}{unit}", xlabel=below)
+    right.set(ylabel=f"{quantity} above the perfect\nlattice's end{bracket}$10^{{-3}}$ {unit}", xlabel=below)
     right.set_xlim(-window, window)
     for ax in (left, right):
         ax.set_title("\N{LEFTWARDS ARROW} interstitial", loc="left", fontsize=8, color=GUIDE)
         ax.set_title("perfect lattice \N{RIGHTWARDS ARROW}", loc="right", fontsize=8, color=GUIDE)
         ax.ticklabel_format(axis="y", useOffset=False)
+    letter_panels((left, right))
     handles, labels = left.get_legend_handles_labels()
     rows = -(-len(labels) // 5)
     fig.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // rows))
@@ -312,6 +316,7 @@ def minimum_barrier(paths: Any, walks: Any, *, window: float = 30) -> Figure:
         _reference(ax, min(tops), None)
         ax.set_title("\N{LEFTWARDS ARROW} interstitial", loc="left", fontsize=8, color=GUIDE)
         ax.set_title("perfect lattice \N{RIGHTWARDS ARROW}", loc="right", fontsize=8, color=GUIDE)
+    letter_panels(axes)
     axes[0].legend(loc="center right")
     axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))  # the walks fill their panel
     axes[0].set(xlabel="distance along the minimum-energy path (rad)", ylabel="energy above the lattice (J)")
@@ -369,6 +374,7 @@ def collapse_measure(series: Any, *, threshold: Any = None, data: Any = None, id
     else:
         lower.set_ylabel("$E/N$ (J)")
         lower.ticklabel_format(axis="y", useOffset=False)
+    letter_panels((upper, lower))
     upper.set_ylabel("pairwise k-space MSE\n(dimensionless)")
     lower.set_xlabel(SYMBOLS["gamma"])
     logarithmic_y_ticks(upper)

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from evae_companion.plotting.checks import as_spins
 from evae_companion.plotting.layout import KEY, Panels, map_size
 from evae_companion.plotting.scales import logarithmic_y_ticks
-from evae_companion.plotting.style import COLOURS, DASHES, FULL, Figure, styled
+from evae_companion.plotting.style import COLOURS, DASHES, FULL, Figure, letter_panels, styled
 from evae_core.validation import check_array, check_keys, check_number
 
 LEAST = 1e-6  # J per spin; states nearer to the lowest one stand at the left edge
@@ -36,8 +36,8 @@ def ensemble_scores(spins: Any, sets: Any, lowest: float = 0.0) -> Figure:
     lowest = check_number("lowest", lowest, -np.inf)
     check_keys("sets", sets)
     k = len(spins)
-    width, height = map_size(spins.shape[-2:], k, FULL - KEY - 0.06 * k, 1.4)
-    panels = Panels([width] * k, [height], left=0.05, top=0.05, right=max(KEY, FULL - 0.05 - k * (width + 0.06)),
+    width, height = map_size(spins.shape[-2:], k, FULL - KEY - 0.15 - 0.06 * k, 1.4)
+    panels = Panels([width] * k, [height], left=0.2, top=0.2, right=max(KEY, FULL - 0.2 - k * (width + 0.06)),
                     bottom=3.3)
     for i, state in enumerate(spins):
         panels.spins(0, i, state)
@@ -68,6 +68,7 @@ def ensemble_scores(spins: Any, sets: Any, lowest: float = 0.0) -> Figure:
     waves.set(yscale="log", xlabel=r"$|k|$ (turns per box)", ylabel="$S(k)$, sum over a ring", ylim=(1e-6, 2))
     waves.set_xlim(0, max(spins.shape[-2:]) / 2)
     logarithmic_y_ticks(waves)
+    letter_panels((panels[0, 0], energies, charges, waves))
     handles, labels = energies.get_legend_handles_labels()
     panels.figure.legend(handles, labels, loc="lower center", ncols=4, handlelength=2)
     return panels.figure

@@ -11,7 +11,7 @@ from evae_companion.plotting.checks import as_spins, tuples
 from evae_companion.plotting.layout import KEY, Panels
 from evae_companion.plotting.scales import logarithmic_y, logarithmic_y_ticks
 from evae_companion.plotting.spins import scale_bar, spin_map
-from evae_companion.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, Figure, minus, styled
+from evae_companion.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, Figure, letter_panels, minus, styled
 from evae_core.validation import check_array, check_keys
 
 AXES = {"seconds": "wall time on one core (s)", "updates": "spin updates"}
@@ -28,7 +28,8 @@ def budget_curves(samples: Any, *, floor: float = 1e-6) -> Figure:
         ``mean`` is the mean E/N of single runs above it, a cross at point ``mean_at`` of the curve (default: the
         first). Optional ``once``: None for a method without training, True if its training is counted, False if not
         (drawn open and dotted).
-    floor : a lower energy, in J, counts as arrived at the best known state, and stands at this value as a triangle.
+    floor : a lower energy, in J, counts as arrived at the best known state, and stands at this value as a triangle,
+        where a curve ends.
 
     Raises
     ------
@@ -53,17 +54,20 @@ def budget_curves(samples: Any, *, floor: float = 1e-6) -> Figure:
                 x = check_array(f"{key} of {name}", curve[key], seconds.shape)
                 if not (x > 0).all():  # a trained network makes no updates of its own
                     continue
+                arrived = np.flatnonzero(lowest[:, 1] <= floor)
+                end = arrived[0] + 1 if len(arrived) else len(x)  # what it costs to get there is all that matters
                 own = style[curve["label"]] | {"markersize": 3.5, "linewidth": 1.1}
                 if curve.get("once") is False:
                     own |= {"markerfacecolor": "white", "linestyle": (0, (1, 1.5))}
-                logarithmic_y(ax, x, lowest[:, 1], floor, **own)
-                ax.fill_between(x, lowest[:, 0], lowest[:, 2], color=own["color"], alpha=0.15, linewidth=0)
+                logarithmic_y(ax, x[:end], lowest[:end, 1], floor, **own)
+                ax.fill_between(x[:end], lowest[:end, 0], lowest[:end, 2], color=own["color"], alpha=0.15, linewidth=0)
                 ax.plot(x[curve.get("mean_at", 0)], mean, linestyle="", marker="x", color=own["color"], markersize=5)
                 ax.set_xscale("log")
         axes[0, column].set_title(title)
     for ax in axes.flat:
         logarithmic_y_ticks(ax)
         ax.axhline(floor, color=GUIDE, linewidth=0.6, linestyle=":")
+    letter_panels(axes.flat)
     for row, xlabel in enumerate(AXES.values()):
         for ax in axes[row]:
             ax.set_xlabel(xlabel)
@@ -169,6 +173,7 @@ def strip_curves(samples: Any) -> Figure:
         axes[0, column].yaxis.get_major_locator().set_params(integer=True)
         axes[1, column].ticklabel_format(axis="y", useOffset=False)
         axes[1, column].set_xlabel("size in spacings of the bulk's skyrmions")
+    letter_panels(axes.flat)
     handles = {label: handle for ax in axes.flat
                for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     fig.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from evae_companion.plotting.spins import colour_wheel, scale_bar, spin_map, theta_bar
-from evae_companion.plotting.style import FONT, Figure
+from evae_companion.plotting.style import FONT, GUIDE, SMALL, Figure
 
+UNIFORM = 0.999  # mean spin from which a map is of one colour, and says so
 WHEEL = 0.95  # inches; the wheel with its labels
 KEY = 1.2  # inches; width of the column that holds the wheel
 KEYS = 3.1  # inches; height of the wheel and the key of theta below it
@@ -89,9 +91,11 @@ class Panels:
         theta_bar(self.figure, self.place(x, y, width, height), image)
 
     def spins(self, row: int, column: int, configuration: Any, **keywords: Any) -> Any:
-        """Draw a spin map without ticks into panel (row, column); return its axes."""
+        """Draw a spin map without ticks into panel (row, column), named if it is of one colour; return its axes."""
         ax = self[row, column]
         spin_map(ax, configuration, **({"axes": "none"} | keywords))
+        if np.linalg.norm(np.mean(configuration, (-2, -1))) > UNIFORM:
+            ax.text(0.5, 0.5, "uniform", transform=ax.transAxes, ha="center", va="center", fontsize=SMALL, color=GUIDE)
         return ax
 
     def bar(self, row: int, column: int, sites: Any, drop: Any = 7.0) -> None:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from evae_companion.plotting.checks import tuples
-from evae_companion.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, Figure, line_style, styled
+from evae_companion.plotting.scales import logarithmic_y_ticks
+from evae_companion.plotting.style import (
+    COLOURS,
+    DASHES,
+    FULL,
+    GUIDE,
+    MARKERS,
+    Figure,
+    letter_panels,
+    line_style,
+    styled,
+)
 from evae_core.validation import check_array, check_choice, check_list
 
 PHASES = {"helix": 0, "skyrmions": 1, "uniform": 2}  # indices of their colours and markers
@@ -46,7 +57,9 @@ def phase_diagram(panels: Any, lines: Any = ()) -> Figure:
         ax.set_title(title)
         ax.set_xlabel("$D$ ($J$)")
         ax.margins(0.2, 0.08)
+    axes[0].set_xticks(sorted({D for _, points in panels for D, *_ in points}))  # of all panels
     axes[0].set_ylabel("field $BJ/D^2$")
+    letter_panels(axes)
     for phase, k in PHASES.items():
         axes[0].plot([], [], linestyle="", marker=MARKERS[k], color=COLOURS[k], markersize=7, label=phase)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -55,7 +68,7 @@ def phase_diagram(panels: Any, lines: Any = ()) -> Figure:
 
 @styled
 def critical_fields(panels: Any) -> Figure:
-    """Draw where sweeps collapse against the field, one panel per quantity, one curve per D; no mark if they do not.
+    """Draw where sweeps collapse against the field, one panel per quantity, one marker per D; none if they do not.
 
     Parameters
     ----------
@@ -69,17 +82,20 @@ def critical_fields(panels: Any) -> Figure:
         for k, (label, field, value) in enumerate(check_list(f"curves of {ylabel}", curves, "(label, field, value)")):
             x = check_array(f"field of {label}", field, (None,))
             y = check_array(f"value of {label}", value, (len(x),), finite=False)
-            ax.plot(x, y, label=label, **line_style(k))
+            # Without a line: such sweeps show no trend.
+            ax.plot(x, y, label=label, **line_style(k) | {"linestyle": "", "markerfacecolor": "none"})
             marked |= bool((y > 0).any())
         fields = [value for _, field, _ in curves for value in field]
         room = 0.05 * (max(fields) - min(fields)) or 0.1
         ax.set_xlim(min(fields) - room, max(fields) + room)  # also where no mark is drawn
         if marked:
             ax.set_yscale("log")
+            logarithmic_y_ticks(ax)
         else:
             ax.set_yticks([])
-            ax.text(0.5, 0.5, "no ladder collapses", transform=ax.transAxes, ha="center", va="center")
+            ax.text(0.5, 0.5, "no sweep collapses", transform=ax.transAxes, ha="center", va="center")
         ax.set_xlabel("field $BJ/D^2$")
         ax.set_ylabel(ylabel)
+    letter_panels(axes)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return fig

@@ -9,7 +9,7 @@ import numpy as np
 
 from evae_companion.plotting.checks import ladders
 from evae_companion.plotting.scales import logarithmic_x, logarithmic_y, logarithmic_y_ticks
-from evae_companion.plotting.style import FULL, GUIDE, NARROW, Figure, line_style, power, styled
+from evae_companion.plotting.style import FULL, GUIDE, NARROW, Figure, letter_panels, line_style, power, styled
 from evae_core.validation import check_array, check_keys, check_list
 
 LEAST = 1e-5  # J per spin; states nearer to the lattice stand at the left edge
@@ -54,6 +54,7 @@ def quality_front(rows: Any, *, labels: Sequence[str] = ("coverage of the data",
             ax.set_axisbelow(True)
         row[0].set_ylabel(f"{title}:\n$E/N$ above the lattice (J)")
         logarithmic_y_ticks(row[0])
+    letter_panels(axes.flat)
     for ax, label in zip(axes[-1], labels, strict=True):
         ax.set_xlabel(label)
         ax.set_xlim(left=0)
@@ -90,6 +91,7 @@ def quality_distributions(sets: Any) -> Figure:
         axes[0].step(np.maximum(energy, LEAST / 10), share, where="post", label=label, **style)
         axes[1].plot(np.degrees(np.maximum(theta, 1e-8)), np.linspace(0, 1, len(theta)), **style)
         axes[2].step(charge, share, where="post", **style)
+    letter_panels(axes)
     axes[0].set(xscale="log", xlabel="$E/N$ above the lattice (J)", ylabel="share of states, or of sites")
     axes[0].set_xlim(left=LEAST)
     axes[1].set(xscale="log", xlabel=r"$\theta$ (degrees)", xlim=(1e-5, 180))
@@ -132,7 +134,8 @@ def systems_collapse(series: Any, *, threshold: float | None = None, floor: floa
         lower.plot(right[i], max(mean, floor), marker="_", markersize=9, color=style["color"])
     if threshold is not None:
         upper.axhline(float(check_array("threshold", threshold, ())), color=GUIDE, linewidth=1, linestyle="--")
-    upper.set_ylabel("pairwise k-space MSE\nover the data's")
+    letter_panels((upper, lower))
+    upper.set_ylabel("pairwise k-space MSE\nover that of the data")
     lower.set_ylabel("$E/N$ above the lowest\nstate known (J)")
     lower.set_xlabel(r"$\gamma$ (bars: training data, lowest to mean)")
     logarithmic_y_ticks(upper)

@@ -10,7 +10,18 @@ import numpy as np
 from evae_companion.plotting.checks import as_spins
 from evae_companion.plotting.layout import WHEEL, Panels
 from evae_companion.plotting.scales import symmetric_log
-from evae_companion.plotting.style import COLOURS, FULL, GUIDE, MARKERS, NARROW, Figure, minus, power, styled
+from evae_companion.plotting.style import (
+    COLOURS,
+    FULL,
+    GUIDE,
+    MARKERS,
+    NARROW,
+    Figure,
+    letter_panels,
+    minus,
+    power,
+    styled,
+)
 from evae_core.validation import check_array, check_is, check_keys, check_list
 
 
@@ -38,16 +49,18 @@ def annealing_watched(temperatures: Any, frames: Any, trace: Any) -> Figure:
     energy, charge = (check_array(f"trace[{name!r}]", trace[name], t.shape) for name in names[1:])
     k = len(frames)
     ny, nx = frames.shape[-2:]
-    width = min((FULL - WHEEL - 0.3 - 0.06 * k) / k, 1.5, 1.5 * nx / ny)
-    panels = Panels([width] * k, [width * ny / nx], 0.06, left=0.05, right=WHEEL + 0.2, bottom=3.0)
+    width = min((FULL - WHEEL - 0.45 - 0.06 * k) / k, 1.5, 1.5 * nx / ny)
+    panels = Panels([width] * k, [width * ny / nx], 0.06, left=0.2, right=WHEEL + 0.2, bottom=3.0)
     for i, (frame, value) in enumerate(zip(frames, temperatures, strict=True)):
         panels.spins(0, i, frame)
         panels.column_label(i, f"T = {power(round(float(value), 3))}")
     panels.bar(0, 0, nx)
     panels.wheel(x=panels.x[-1] + width + 0.1)
     wide = (panels.width - 1.5) / 2
+    curves = []
     for i, (y, label) in enumerate(((energy, "$E/N$ (J)"), (np.abs(charge), "|topological charge|"))):
         ax = panels.place(0.6 + i * (wide + 0.8), panels.y[0] + width * ny / nx + 0.5, wide, 2.0)
+        curves.append(ax)
         ax.plot(t, y, color=COLOURS[i], linestyle=("-", (0, (5, 1.5)))[i])
         order = np.argsort(t)
         shown = np.interp(temperatures, t[order], y[order])
@@ -56,6 +69,7 @@ def annealing_watched(temperatures: Any, frames: Any, trace: Any) -> Figure:
         ax.set(xlabel="temperature T (J/$k_\\mathrm{B}$), cooling \N{RIGHTWARDS ARROW}", ylabel=label)
         ax.set_xlim(1.03 * t.max(), -0.03 * t.max())
         ax.ticklabel_format(axis="y", useOffset=False)
+    letter_panels((panels[0, 0], *curves))
     return panels.figure
 
 
@@ -96,6 +110,7 @@ def dataset_statistics(energy_per_spin: Any, charge: Any, defects: Any, *, refer
             ax.xaxis.get_major_locator().set_params(integer=True)
         else:
             ax.hist(values, bins=bins, color=COLOURS[0], alpha=0.75)
+    letter_panels(axes)
     if references:
         fig.legend(loc="outside upper left", ncols=len(references))
     axes[0].set(xlabel="$E/N$ (J)", ylabel="configurations")

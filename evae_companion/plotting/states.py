@@ -43,7 +43,7 @@ def gallery(spins: Any, labels: Any = None, columns: int = 4, *, arrows: int = 0
     for i, (state, label) in enumerate(zip(spins, labels, strict=True)):
         panels.spins(i // columns, i % columns, state, arrows=arrows)
         if label:
-            panels.column_label(i % columns, label, row=i // columns)
+            panels.column_label(i % columns, minus(label), row=i // columns)
     panels.bar(rows - 1, 0, spins.shape[-1])
     panels.wheel()
     if title:
@@ -85,7 +85,7 @@ def interpolation_frames(frames: Any, R: Any, labels: Any, *, notes: Any = None)
         for c in range(columns):
             panels.spins(r, c, frames[r, c])
             if below:
-                panels.under(r, c, below[r][c])
+                panels.under(r, c, minus(below[r][c]))
         panels.row_label(r, labels[r])
     for c, step in enumerate(steps):
         panels.column_label(c, minus(f"R = {step:g}"))

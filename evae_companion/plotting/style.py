@@ -1,4 +1,4 @@
-"""House style of all figures: settings, the class Figure, numbers as labels, and saving.
+"""House style of all figures: settings, the class Figure, panel letters, numbers as labels, and saving.
 
 Figures are made without pyplot: no global list of open figures, nothing to close, safe in widget
 callbacks. A notebook shows such a figure once, when it is the last value of a cell.
@@ -11,14 +11,19 @@ import io
 import logging
 import math
 import os
+import re
+import string
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.figure
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MplFigure
 
+from evae_companion.plotting.captions import CAPTIONS
 from evae_companion.store import preview
 from evae_companion.store.serialization import atomic_write
 from evae_core.validation import check_is, check_number, check_path
@@ -68,7 +73,14 @@ def house_style() -> Any:
 
 
 class Figure(matplotlib.figure.Figure):
-    """A matplotlib Figure that keeps the house style when drawn and shows itself in a notebook without pyplot."""
+    """A matplotlib Figure that keeps the house style when drawn and shows itself in a notebook without pyplot.
+
+    Attributes
+    ----------
+    caption : what is drawn; empty until :func:`save` sets it. A notebook's page shows it as the picture's alt text.
+    """
+
+    caption = ""
 
     def draw(self, renderer: Any) -> None:
         with house_style():  # ticks are made while drawing and would otherwise take the caller's settings
@@ -76,6 +88,9 @@ class Figure(matplotlib.figure.Figure):
 
     def _repr_png_(self) -> bytes:
         return _render(self, "png", self.dpi)
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, bytes], dict[str, Any]]:
+        return {"image/png": self._repr_png_()}, {"image/png": {"alt": self.caption}} if self.caption else {}
 
 
 def styled(function: Any) -> Any:
@@ -94,14 +109,22 @@ def line_style(index: int) -> dict[str, Any]:
     return {"color": COLOURS[index % 7], "marker": MARKERS[index % 7], "linestyle": DASHES[index % 7]}
 
 
+def letter_panels(axes: Iterable[Axes]) -> None:
+    """Write a, b, c, ... above the upper left corner of each panel; nothing where there is only one."""
+    panels = list(axes)
+    for ax, letter in zip(panels, string.ascii_lowercase, strict=False) if len(panels) > 1 else ():
+        ax.annotate(letter, (0, 1), xycoords="axes fraction", xytext=(-6, 3), textcoords="offset points", ha="right",
+                    va="bottom", fontsize=FONT + 1, fontweight="bold", annotation_clip=False, gid="panel letter")
+
+
 def decade(exponent: int) -> str:
     """Return 10^exponent as a tick label (mathtext): 1, 10, and powers."""
     return {0: "1", 1: "10"}.get(int(exponent), rf"$10^{{{int(exponent)}}}$")
 
 
 def minus(text: str) -> str:
-    """Return ``text`` with true minus signs, as long as those of the tick labels."""
-    return text.replace("-", "\N{MINUS SIGN}")
+    """Return ``text`` with true minus signs before numbers, as long as those of the tick labels."""
+    return re.sub(r"-(?=[\d.])", "\N{MINUS SIGN}", text)
 
 
 def power(value: float) -> str:
@@ -116,9 +139,10 @@ def power(value: float) -> str:
     return rf"${factor:g}{{\times}}10^{{{exponent}}}$"
 
 
-def _render(fig: MplFigure, suffix: str, dpi: float) -> bytes:
+def _render(fig: MplFigure, suffix: str, dpi: float, caption: str | None = None) -> bytes:
     # A date or a version in the file would change its bytes from run to run.
-    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None, "Creator": None}}[suffix]
+    metadata = {"png": {"Software": None, "Description": caption},
+                "pdf": {"CreationDate": None, "Producer": None, "Creator": None, "Subject": caption}}[suffix]
     buffer = io.BytesIO()
     font_log = logging.getLogger("fontTools.ttLib.tables._h_e_a_d")
     level = font_log.level
@@ -131,18 +155,26 @@ def _render(fig: MplFigure, suffix: str, dpi: float) -> bytes:
     return buffer.getvalue()
 
 
-def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int = 180) -> tuple[Path, Path]:
-    """Write ``fig`` to ``folder/name.png`` (``dpi`` dots per inch) and ``folder/name.pdf``; return the two paths.
+def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, caption: str | None = None,
+         caption_file: bool = True, dpi: int = 180) -> tuple[Path, Path]:
+    """Write ``fig`` to ``folder/name.png`` and ``folder/name.pdf``, its caption to ``folder/name.txt``.
 
-    The folder is created. The same figure gives the same bytes in every run. Each file appears whole or
-    not at all: it is written under a temporary name and renamed. In a preview the figure is marked as recorded first.
+    The caption stands within the PNG and the PDF, too. The folder is created. The same figure gives the same bytes in
+    every run. Each file appears whole or not at all: it is written under a temporary name and renamed. In a preview the
+    figure is marked as recorded first. Returns the paths of the PNG and the PDF.
+
+    Parameters
+    ----------
+    caption : what is drawn, in one to three sentences; by default that of :data:`~.captions.CAPTIONS`.
+    caption_file : write ``name.txt``.
+    dpi : dots per inch of the PNG.
 
     Raises
     ------
     TypeError
-        ``fig`` is not a matplotlib Figure, or ``name`` not a string.
+        ``fig`` is not a matplotlib Figure, or ``name`` or ``caption`` not a string.
     ValueError
-        ``name`` is empty or holds a path separator, or ``dpi`` is not positive.
+        ``name`` is empty or holds a path separator, there is no caption, or ``dpi`` is not positive.
     OSError
         the folder cannot be created or written; no partial file stays.
     """
@@ -150,12 +182,22 @@ def save(fig: MplFigure, folder: str | os.PathLike[str], name: str, *, dpi: int 
     check_is("name", name, str)
     if not name or name != os.path.basename(name) or name in (".", "..") or "\\" in name:
         raise ValueError(f"name must be a plain file name without folder and ending, got {name!r}")
+    caption = CAPTIONS.get(name, "") if caption is None else caption
+    check_is("caption", caption, str)
+    check_is("caption_file", caption_file, bool)
+    if not caption.strip():
+        raise ValueError(f"figure {name!r} has no caption; give caption=..., or add one to CAPTIONS in "
+                         "evae_companion/plotting/captions.py")
     check_number("dpi", dpi, most=1e4)
     folder = check_path("folder", folder)
+    if isinstance(fig, Figure):
+        fig.caption = caption
     if mark := preview.mark():
         # Below the figure, which grows by it.
         fig.text(1, 0, f"\n{mark}", ha="right", va="top", fontsize=6, color="0.4")
-    contents = {suffix: _render(fig, suffix, dpi) for suffix in ("png", "pdf")}
+    contents = {suffix: _render(fig, suffix, dpi, caption) for suffix in ("png", "pdf")}
+    if caption_file:
+        contents["txt"] = f"{caption}\n".encode()
     paths = []
     for suffix, content in contents.items():
         path = folder / f"{name}.{suffix}"

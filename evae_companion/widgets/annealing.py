@@ -8,9 +8,10 @@ import time
 import ipywidgets
 import numpy as np
 
-from evae_companion.plotting.style import minus
+from evae_companion.plotting.stills import still_frames
+from evae_companion.plotting.style import Figure, minus
 from evae_companion.widgets.annealing_session import BOUNDARIES, CELLS, Cooling, Frame, Settings, disk
-from evae_companion.widgets.base import Explorer, number, pixels
+from evae_companion.widgets.base import Explorer, number, pixels, spread
 from evae_companion.widgets.images import png, spin_picture
 
 RATE = 25.0  # frames per second at most
@@ -52,7 +53,16 @@ class AnnealingExplorer(Explorer):
                    self.button("from random spins", self.restart)]
         left = ipywidgets.VBox([*controls, self.grid, ipywidgets.HBox(buttons)])
         self.show(ipywidgets.HBox([left, ipywidgets.VBox([self.image, self.caption])], layout={"flex_flow": "wrap"}))
+        self.box.still = self.course
         self.do(self.restart)
+
+    def course(self) -> tuple[str, Figure]:
+        """Return the picture of a whole annealing with the settings of the sliders, for readers without a kernel."""
+        cooling, frames = Cooling(self.settings()), []
+        while not cooling.done:
+            frame = cooling.step()
+            frames.append((f"sweep {frame.sweep}", spin_picture(frame.spins)))
+        return "One annealing, from hot to relaxed", still_frames(spread(frames, 4), across=4)
 
     def settings(self) -> Settings:
         """Return the settings of the sliders."""
@@ -97,6 +107,6 @@ class AnnealingExplorer(Explorer):
     def _draw(self, frame: Frame) -> None:
         self.image.value = png(spin_picture(frame.spins))
         T = "∞" if np.isinf(frame.temperature) else f"{frame.temperature:.3f}"
-        state = "at rest" if frame.done else f"sweep {frame.sweep} of {self.cooling.sweeps}"
+        state = "relaxed" if frame.done else f"sweep {frame.sweep} of {self.cooling.sweeps}"
         self.caption.value = (f"T = {T} J/k<sub>B</sub>, {state}<br>E/N = {minus(f'{frame.energy:.4f}')} J, "
                             f"charge {minus(f'{frame.charge:z.1f}')}")

@@ -1,21 +1,42 @@
-"""Base of every explorer: a box of widgets, callbacks whose errors are shown, images and sliders."""
+"""Base of every explorer: a box of widgets with a still picture, callbacks whose errors are shown, images, sliders."""
 
 from __future__ import annotations
 
 import html
+import io
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets
+import numpy as np
 from IPython.display import display
+from matplotlib.image import imread
 
+from evae_companion.plotting.stills import still_frames
+from evae_companion.plotting.style import minus
 from evae_companion.store.preview import NotRecorded
 
 # One pixel per site is sent; the browser enlarges it without smoothing. Without an outline
 # the uniform state would be white on white.
 PIXELS = ("<style>.evae-pixels {image-rendering: pixelated; image-rendering: crisp-edges; object-fit: contain; "
           "outline: 1px solid #bbb}</style>")
+WIDGET = "application/vnd.jupyter.widget-view+json"  # MIME type of a widget's output
+WIDE = 880  # pixels of a page's width
+
+
+class Box(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
+    """Box of widgets that brings a picture for readers without a kernel: GitHub, nbconvert and the site show it."""
+
+    still: Callable[[], tuple[str, Any] | None] = staticmethod(lambda: None)  # words for it, and the picture's figure
+
+    def _repr_mimebundle_(self, **keywords: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        shown = self.still()
+        data = super()._repr_mimebundle_(**keywords)
+        if shown is None:
+            return data, {}
+        words, figure = shown
+        return data | {"image/png": figure._repr_png_()}, {"image/png": {"alt": words}}
 
 
 class Explorer:
@@ -23,11 +44,39 @@ class Explorer:
 
     def __init__(self) -> None:
         self.errors = ipywidgets.Output()
-        self.box = ipywidgets.VBox()
+        self.box = Box()
 
     def show(self, *rows: Any) -> None:
         """Fill the box with rows of widgets."""
         self.box.children = (*rows, self.errors, ipywidgets.HTML(PIXELS, layout={"display": "none"}))
+
+    def film(self, control: Any, *images: Any, values: Sequence[Any] | None = None, across: int | None = 3) -> None:
+        """Make the still of the box from what ``images`` show at some values of a control.
+
+        Parameters
+        ----------
+        control : a slider; at the end it is where it was.
+        images : widgets, placed beside each other.
+        values : of the control; None: three of its options.
+        across : values per row; None: as many figures as a page has room for.
+        """
+        def taken() -> list[tuple[str, np.ndarray]]:
+            before, frames = control.value, []
+            for value in spread([value for _, value in control.options]) if values is None else values:
+                control.value = value
+                frames.append((words_of(control), np.concatenate(
+                    [imread(io.BytesIO(image.value))[..., :3] for image in images], 1)))
+            control.value = before
+            return frames
+
+        def still() -> tuple[str, Any] | None:
+            if self.errors not in self.box.children:  # a preview that lacks the states says so in place of the widgets
+                return None
+            frames = taken()
+            room = max(1, WIDE // max(picture.shape[1] for _, picture in frames)) if across is None else across
+            return f"Sliders at {', '.join(words for words, _ in frames)}", still_frames(frames, across=room)
+
+        self.box.still = still
 
     def do(self, action: Callable[[], None]) -> None:
         """Run a callback. An exception is shown to the reader, then raised; what a preview lacks is said instead."""
@@ -67,6 +116,18 @@ def pixels(width: int) -> Any:
     made = ipywidgets.Image(format="png", layout={"width": f"{width}px", "max_width": "100%"})
     made.add_class("evae-pixels")
     return made
+
+
+def words_of(control: Any) -> str:
+    """Return the name and the value of a slider, as the reader sees them."""
+    value = control.label if isinstance(control, ipywidgets.SelectionSlider) else f"{control.value:g}"
+    return minus(f"{control.description} = {value}")
+
+
+def spread(values: Sequence[Any], count: int = 3) -> list[Any]:
+    """Return at most ``count`` of the values, evenly spread, the first and the last among them."""
+    places = np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int))
+    return [values[place] for place in places]
 
 
 def chooser(name: str, values: Sequence[Any]) -> Any:

@@ -34,6 +34,7 @@ class CollapseExplorer(Explorer):
         self.on_change([self.gamma], self.redraw)
         self.show(self.gamma, ipywidgets.HBox([self.curves, ipywidgets.VBox([self.image, self.caption])],
                                               layout={"flex_flow": "wrap"}))
+        self.film(self.gamma, self.image)
         self.do(self.redraw)
 
     def redraw(self) -> None:

@@ -32,6 +32,7 @@ class ConfinedExplorer(Explorer):
         self.on_change([self.kind], self._picked)
         self.on_change([self.size], self.redraw)
         self.show(self.kind, self.size, self.image, self.caption)
+        self.film(self.size, self.image)
         self.do(self.redraw)
 
     def sizes(self) -> list[tuple[str, int]]:

@@ -14,6 +14,8 @@ from evae_core.validation import check_is
 def explorer(draw: Callable[..., Any], **controls: Iterable[Any]) -> ipywidgets.VBox:
     """Return sliders that choose one of the given values each, above the figure ``draw(name=value, ...)``.
 
+    Without a kernel the figures of three values of the slider with the most are shown.
+
     ``draw`` returns a figure of :mod:`evae_companion.plotting` and takes all it needs as arguments. An exception in it
     is shown below the figure, and raised.
 
@@ -34,4 +36,5 @@ def explorer(draw: Callable[..., Any], **controls: Iterable[Any]) -> ipywidgets.
     frame.on_change(list(sliders.values()), redraw)
     frame.show(*sliders.values(), image)
     frame.do(redraw)
+    frame.film(max(sliders.values(), key=lambda slider: len(slider.options)), image, across=None)
     return frame.box

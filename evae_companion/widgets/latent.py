@@ -57,12 +57,13 @@ class LatentExplorer(Explorer):
         self.on_change([self.between], self._walk)
         buttons = [self.button("random sample", self.sample), self.button("this is A", lambda: self.pick("A")),
                    self.button("this is B", lambda: self.pick("B")),
-                   self.button("relax it", self.relax, "to the nearest state at rest"),
+                   self.button("relax it", self.relax, "to the nearest local minimum of the energy"),
                    self.button("keep it", self.keep, "below, with links to save it")]
         left = ipywidgets.VBox([*self.sliders, self.between])
         right = ipywidgets.VBox([self.image, self.caption])
         self.show(ipywidgets.HTML(about), ipywidgets.HBox(buttons),
                   ipywidgets.HBox([left, right], layout={"flex_flow": "wrap"}), self.strip, self.files)
+        self.film(self.sliders[0], self.image, values=(-2.0, 0.0, 2.0))
         self.do(self.sample)
 
     def sample(self) -> None:

@@ -48,6 +48,7 @@ class SweepExplorer(Explorer):
         self.show(ipywidgets.HBox([self.name, self.place, self.seed], layout={"flex_flow": "wrap"}),
                   ipywidgets.HBox([self.losses, ipywidgets.VBox([self.image, self.caption])],
                                   layout={"flex_flow": "wrap"}))
+        self.film(self.place, self.image)
         self.do(self.redraw)
 
     def places(self) -> list[float]:

@@ -120,6 +120,8 @@ FIGURES = {
         ("wires", [(states(ny=4, nx=20), "wide")])]),
     "strip_curves": partial(plotting.strip_curves, [("squares", SIZES), ("wires", SIZES | {
         key: [] for key in ("trained_size", "trained_skyrmions", "trained_energy", "agrees")})]),
+    "still_frames": partial(plotting.still_frames, [(f"n = {n}", np.ones((8, 8 + n, 3)) * n / 3) for n in range(3)],
+                            across=2),
     "score_card": partial(plotting.score_card, CARD, title="claims"),
     "quality_front": partial(plotting.quality_front, {"as generated": FRONT, "at rest": FRONT}),
     "quality_distributions": partial(plotting.quality_distributions, {"data": SAMPLES, "gamma 1": SAMPLES}),

@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.figure
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 import pytest
 from figure_examples import (
     CARD,
@@ -33,7 +34,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from evae_companion import plotting
 from evae_companion.plotting import Figure, alignment_map, colour_wheel, save, spin_map, spin_rgb
-from evae_companion.plotting.style import COLOURS, MARKERS, house_style, power
+from evae_companion.plotting.style import COLOURS, MARKERS, house_style, minus, power
 
 PACKAGE = Path(plotting.__file__).parent
 ANGLE = st.floats(-np.pi, np.pi)
@@ -347,7 +348,7 @@ def test_interpolation_starts_from_the_perfect_end():
     energy = np.array([3.0, 4.0, 9.0, 2.0, 1.0])
     left, right = plotting.interpolation_energies([-2, -1, 0, 1, 2], {"a": energy}).axes
     np.testing.assert_allclose(left.lines[0].get_ydata(), energy)
-    np.testing.assert_allclose(right.lines[0].get_ydata(), energy - 1)
+    np.testing.assert_allclose(right.lines[0].get_ydata(), 1e3 * (energy - 1))
     assert left.get_legend_handles_labels()[1] == ["a"]
 
 
@@ -411,22 +412,55 @@ def test_numbers_in_words(value, words):
     assert power(value) == words
 
 
+def test_panels_of_different_content_have_letters():
+    """Above their upper left corners; not a single panel, and no gallery of states."""
+    letters = {name: [text.get_text() for ax in figure().axes for text in ax.texts if text.get_gid() == "panel letter"]
+               for name, figure in FIGURES.items()}
+    assert letters["interpolation_energies"] == ["a", "b"] and letters["ladder_curves of gamma"] == list("abcd")
+    assert letters["annealing_watched"] == list("abc") and letters["budget_curves"] == list("abcd")
+    assert not any(letters[name] for name in ("gallery", "collapse_states", "theta_densities, linear", "score_card"))
+    left, right = FIGURES["interpolation_energies"]().axes
+    assert left.texts[0].xy == right.texts[0].xy == (0, 1)
+
+
+def test_a_map_of_one_colour_says_what_it_is():
+    up = np.zeros((2, 3, 8, 8), np.float32)
+    up[:, 2] = 1
+    up[1, :, 2:6, 2:6] = np.array([1, 0, 0]).reshape(3, 1, 1)
+    first, second = [ax for ax in plotting.gallery(up).axes if ax.axison]
+    assert "uniform" in [text.get_text() for text in first.texts]
+    assert "uniform" not in [text.get_text() for text in second.texts]
+
+
+def test_minus_signs_stand_before_numbers_alone():
+    assert minus("E-VAE at -2.5 J, charge -3") == "E-VAE at \N{MINUS SIGN}2.5 J, charge \N{MINUS SIGN}3"
+
+
+def test_still_frames_have_one_scale():
+    small, large = np.zeros((4, 8, 3)), np.zeros((8, 16, 3))
+    fig = plotting.still_frames([("n = 1", small), ("n = 2", large)], across=2)
+    (a, b), (width, height) = (ax.get_position() for ax in fig.axes), fig.get_size_inches()
+    assert b.width == pytest.approx(2 * a.width) and b.height == pytest.approx(2 * a.height)
+    assert a.width * width / 8 == pytest.approx(a.height * height / 4)
+
+
 # ---- files
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):
-    paths = save(FIGURES["noise_reduction"](), tmp_path / "new" / "folder", "fig3a")
+    paths = save(FIGURES["noise_reduction"](), tmp_path / "new" / "folder", "fig3a", caption="Maps of γ.")
     first = [path.read_bytes() for path in paths]
     assert [path.name for path in paths] == ["fig3a.png", "fig3a.pdf"]
     assert first[0].startswith(b"\x89PNG") and first[1].startswith(b"%PDF")
     assert b"CreationDate" not in first[1]
-    again = save(FIGURES["noise_reduction"](), tmp_path / "new" / "folder", "fig3a")
+    again = save(FIGURES["noise_reduction"](), tmp_path / "new" / "folder", "fig3a", caption="Maps of γ.")
     assert [path.read_bytes() for path in again] == first
-    assert sorted(p.name for p in (tmp_path / "new" / "folder").iterdir()) == ["fig3a.pdf", "fig3a.png"]
+    assert sorted(p.name for p in (tmp_path / "new" / "folder").iterdir()) == ["fig3a.pdf", "fig3a.png", "fig3a.txt"]
 
 
 def test_saved_bytes_do_not_depend_on_the_process(tmp_path):
     code = ("import sys, numpy as np; from evae_companion import plotting as p;"
-            "p.save(p.dataset_statistics(np.linspace(-2, -1, 9), np.arange(9.0), np.ones(9)), sys.argv[1], 'a')")
+            "fig = p.dataset_statistics(np.linspace(-2, -1, 9), np.arange(9.0), np.ones(9));"
+            "p.save(fig, sys.argv[1], 'a', caption='γ')")
     for seed in "12":
         subprocess.run([sys.executable, "-c", code, str(tmp_path / seed)], check=True, timeout=120,
                        cwd=PACKAGE.parents[1], env=os.environ | {"PYTHONHASHSEED": seed})
@@ -436,27 +470,42 @@ def test_saved_bytes_do_not_depend_on_the_process(tmp_path):
 
 def test_a_failed_save_leaves_nothing_and_keeps_the_old_file(tmp_path, monkeypatch):
     fig = FIGURES["score_card"]()
-    old = [path.read_bytes() for path in save(fig, tmp_path, "a")]
+    old = [path.read_bytes() for path in save(fig, tmp_path, "a", caption="A table.")]
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="cannot write figure .*a.png: No space left"):
-        save(plotting.score_card(CARD[:1]), tmp_path, "a")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png"]
+        save(plotting.score_card(CARD[:1]), tmp_path, "a", caption="Another.")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png", "a.txt"]
     assert [(tmp_path / f"a.{s}").read_bytes() for s in ("png", "pdf")] == old
 
 
 def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(OSError, match="taken"):
-        save(FIGURES["score_card"](), tmp_path / "taken", "a")
+        save(FIGURES["score_card"](), tmp_path / "taken", "a", caption="A table.")
 
 
 def test_nothing_is_said_while_saving(tmp_path, capfd, caplog):
-    save(FIGURES["collapse_measure"](), tmp_path, "a")
+    save(FIGURES["collapse_measure"](), tmp_path, "a", caption="Curves.")
     assert capfd.readouterr() == ("", "") and not caplog.records
+
+
+def test_the_caption_stands_beside_and_within_the_files(tmp_path):
+    fig = FIGURES["gallery of one"]()
+    assert fig._repr_mimebundle_()[1] == {}
+    save(fig, tmp_path, "start_skyrmions")
+    words = plotting.CAPTIONS["start_skyrmions"]
+    assert (tmp_path / "start_skyrmions.txt").read_text(encoding="utf-8") == words + "\n"
+    with PIL.Image.open(tmp_path / "start_skyrmions.png") as picture:
+        assert picture.text["Description"] == words
+    assert b"/Subject" in (tmp_path / "start_skyrmions.pdf").read_bytes()
+    data, metadata = DisplayFormatter().format(fig)
+    assert metadata == {"image/png": {"alt": words}} and data["image/png"] == fig._repr_png_()
+    save(fig, tmp_path, "mine", caption="One map of γ.", caption_file=False)
+    assert not (tmp_path / "mine.txt").exists() and fig.caption == "One map of γ."
 
 
 # ---- bad input
@@ -518,6 +567,11 @@ AX = Figure().subplots()
         [{"label": "a", "annealed": [1.0]}])),
     (ValueError, r"rows\[0\] lacks verdict", lambda: plotting.score_card([{"id": "", "claim": "", "here": ""}])),
     (ValueError, "rows must hold at least 1", lambda: plotting.score_card([])),
+    (ValueError, r"picture of a must have shape", lambda: plotting.still_frames([("a", np.zeros((2, 2)))])),
+    (ValueError, "frames must hold at least 1", lambda: plotting.still_frames([])),
+    (ValueError, "figure 'mine' has no caption; give caption=", lambda: save(Figure(), ".", "mine")),
+    (ValueError, "figure 'mine' has no caption", lambda: save(Figure(), ".", "mine", caption=" ")),
+    (TypeError, "caption must be str", lambda: save(Figure(), ".", "mine", caption=3)),
     (ValueError, "name must be a plain file name", lambda: save(Figure(), ".", "a/b")),
     (ValueError, "name must be a plain file name", lambda: save(Figure(), ".", "")),
 ])

@@ -473,7 +473,7 @@ def repository(run, monkeypatch, tmp_path):
     (root / "notebooks" / "03_y.py").write_text('if oxide:\n    plotting.save(fig, figures, "fig3")\n'
                                                 'claims.save(figures, "03_y", results)\n')
     shutil.copytree(run[0].root.parent / "figures", made)
-    for name in ("fig2.png", "fig2.pdf", "old.png"):
+    for name in ("fig2.png", "fig2.pdf", "fig2.txt", "old.png"):
         (made / name).write_text(f"{name} of this run")
     monkeypatch.setitem(PRESETS, "tiny", TINY)
     monkeypatch.setenv("EVAE_STORE", str(run[0].root))
@@ -496,7 +496,7 @@ def test_publish_copies_a_complete_run(repository, run, tmp_path, capsys):
     assert cli.main(["publish", "--preset", "tiny"], root) == 0
     said = capsys.readouterr().out
     assert "left as published: fig3.png" in said and f"in {target}" in said
-    copied = {"fig2.png", "fig2.pdf", "claims/02_x.json", "claims/03_y.json"}
+    copied = {"fig2.png", "fig2.pdf", "fig2.txt", "claims/02_x.json", "claims/03_y.json"}
     assert listed(target) == copied | {"fig3.png", "claims.md"}
     assert all((target / name).read_bytes() == (made / name).read_bytes() for name in copied)
     assert (target / "fig3.png").read_text() == "published before"
@@ -513,19 +513,19 @@ def test_publish_our_own_notebooks_alone(repository, run, tmp_path, monkeypatch,
     requests.parent.mkdir(parents=True)
     requests.write_text(sorted(run[0].names())[-1])
     assert cli.main(["publish", "--preset", "tiny", "--own"], root) == 1
-    assert "2 files missing, first fig8.png" in capsys.readouterr().err
-    for name in ("fig8.png", "fig8.pdf"):
+    assert "3 files missing, first fig8.png" in capsys.readouterr().err
+    for name in ("fig8.png", "fig8.pdf", "fig8.txt"):
         (made / name).write_text(f"{name} of this run")
     assert cli.main(["publish", "--preset", "tiny", "--own"], root) == 0
     assert "a preview shows 08_z" in capsys.readouterr().out
-    assert listed(root / "figures" / "tiny") == {"fig8.png", "fig8.pdf"}
+    assert listed(root / "figures" / "tiny") == {"fig8.png", "fig8.pdf", "fig8.txt"}
     assert published.notebooks(tmp_path / "records" / "tiny") == ["08_z"]
     monkeypatch.setitem(PRESETS, "tiny", dataclasses.replace(TINY, paper_only=True))
     assert cli.main(["publish", "--preset", "tiny", "--own"], root) == 1
     assert "for the paper's notebooks alone" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("missing", ["fig2.pdf", "claims/03_y.json"])
+@pytest.mark.parametrize("missing", ["fig2.pdf", "fig2.txt", "claims/03_y.json"])
 def test_publish_refuses_half_a_run(repository, tmp_path, capsys, missing):
     root, made = repository
     (made / missing).unlink()
@@ -564,9 +564,10 @@ def test_what_the_notebooks_save_is_what_is_committed():
         shown = set(published.notebooks(place))  # a preview's
         figures, claimed = publishing.saved([path for path in notebook_runner.sources(ROOT, []) if path.stem in shown])
         files = {*(["claims.md"] if claimed else []), *(f"claims/{name}.json" for name in claimed),
-                 *(f"{name}.{kind}" for name in figures for kind in ("png", "pdf"))}
+                 *(f"{name}.{kind}" for name in figures for kind in ("png", "pdf", "txt"))}
         studied = places.known_folder(folder.name, "data_order").is_dir()  # a study is made on request
-        assert listed(folder) == files - (set() if studied else {"data_order.png", "data_order.pdf"})
+        order = {f"data_order.{kind}" for kind in ("png", "pdf", "txt")}
+        assert listed(folder) == files - (set() if studied else order)
 
 
 def test_results_from_carried_weights_are_the_same_within_rounding(run, monkeypatch, tmp_path):
@@ -618,7 +619,7 @@ def pictures(number: int, figures, monkeypatch, capsys) -> tuple[dict, str]:
 
 # Noise and walks of both seeds, and the minimum-energy path; the collapse, the priors, and the order of the data.
 @pytest.mark.parametrize("number, results, from_decoders", [
-    (4, 2, set()), (5, 3, {"fig4a_inverse_mapping.png", "fig4c_frames.png"}), (6, 3, set())])
+    (4, 2, set()), (5, 3, {"inverse_mapping.png", "fig4c_frames.png"}), (6, 3, set())])
 def test_notebooks_show_the_record(run, studied, monkeypatch, tmp_path, capsys, number, results, from_decoders):
     """With an empty store: the figures of the run, byte for byte, or within some grey levels where decoders draw."""
     monkeypatch.setenv("EVAE_STORE", str(run[0].root))

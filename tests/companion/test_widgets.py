@@ -10,9 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import ipywidgets
+import nbconvert
+import nbformat
 import numpy as np
 import pytest
 import torch
+from IPython.core.formatters import DisplayFormatter
 from matplotlib.image import imread
 from torch.nn import functional as F
 
@@ -20,6 +23,7 @@ from evae_companion import plotting, widgets
 from evae_companion.experiments.size_scan import Sample
 from evae_companion.io import load_state
 from evae_companion.presets import PRESETS
+from evae_companion.store.preview import NotRecorded
 from evae_companion.widgets import annealing_session, axes, base, cursor, download, images, loaders
 from evae_core import Hamiltonian, anneal
 from evae_core.annealing import Schedule
@@ -110,6 +114,71 @@ def test_no_explorer_swallows_exceptions():
               if isinstance(node, ast.ExceptHandler)]
     assert [(name, one.type.id) for name, one in caught] == [("base.py", "NotRecorded"), ("base.py", "Exception")]
     assert isinstance(caught[1][1].body[-1], ast.Raise)
+
+
+# Stills -------------------------------------------------------------------------------------------------------------
+
+def shown(box):
+    """(data, metadata) of the output that a notebook keeps of a widget."""
+    return DisplayFormatter().format(box)
+
+
+def test_an_explorer_brings_a_still_for_readers_without_a_kernel():
+    seen = []
+
+    def draw(frame, other):
+        seen.append((frame, other))
+        return plotting.gallery(random_spins(1, 3, 8, 8, seed=frame).numpy(), columns=1)
+
+    box = widgets.explorer(draw, other=(0, 1), frame=range(9))
+    assert seen == [(0, 0)], "nothing but what is shown is drawn before the box is shown"
+    data, metadata = shown(box)
+    assert base.WIDGET in data and data["image/png"].startswith(b"\x89PNG")
+    assert metadata["image/png"]["alt"] == "Sliders at frame = 0, frame = 4, frame = 8"
+    assert seen[1:] == [(4, 0), (8, 0), (0, 0)] and box.children[1].value == 0, "the slider is where it was"
+    again, _ = shown(box)
+    assert again["image/png"] == data["image/png"]
+
+
+def test_a_notebook_page_shows_the_still_and_jupyter_the_widget():
+    """nbconvert takes the picture, with its words, where the notebook holds no state of the widget."""
+    data, metadata = shown(widgets.explorer(lambda n: plotting.gallery(random_spins(1, 3, 8, 8).numpy()), n=(1, 2)))
+    data |= {"image/png": base64.b64encode(data["image/png"]).decode()}
+    output = nbformat.v4.new_output("display_data", data=data, metadata=metadata)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])])
+    page, _ = nbconvert.HTMLExporter(template_name="classic").from_notebook_node(notebook)
+    assert page.count('src="data:image/png') == 1 and 'alt="Sliders at n = 1, n = 2"' in page
+    assert '<script type="application/vnd.jupyter.widget-view+json">' not in page
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {
+        "state": {data[base.WIDGET]["model_id"]: {}}, "version_major": 2, "version_minor": 0}}
+    page, _ = nbconvert.HTMLExporter(template_name="classic").from_notebook_node(notebook)
+    assert '<script type="application/vnd.jupyter.widget-view+json">' in page and 'src="data:image/png' not in page
+
+
+def test_a_preview_that_lacks_the_states_has_no_still():
+    def draw(n):
+        raise NotRecorded("that")
+
+    data, _ = shown(widgets.explorer(draw, n=(0, 1)))
+    assert base.WIDGET in data and "image/png" not in data
+
+
+def test_stills_of_the_other_explorers(model):
+    explorer = widgets.LatentExplorer(model, H, random_spins(12, 3, 16, 16))
+    before, state = explorer.z.clone(), explorer.state.clone()
+    data, metadata = shown(explorer.box)
+    assert "image/png" in data and "axis 1 = \N{MINUS SIGN}2" in metadata["image/png"]["alt"]
+    torch.testing.assert_close(explorer.z, before)
+    torch.testing.assert_close(explorer.state, state)
+    annealing = widgets.AnnealingExplorer(size=16)
+    frame = annealing.cooling.frame().spins.clone()
+    data, metadata = shown(annealing.box)
+    assert "image/png" in data and "annealing" in metadata["image/png"]["alt"]
+    assert torch.equal(annealing.cooling.frame().spins, frame), "the reader's own annealing has not begun"
+
+
+def test_few_values_are_spread_evenly():
+    assert base.spread(range(9)) == [0, 4, 8] and base.spread([1, 2]) == [1, 2] and base.spread("a", 4) == ["a"]
 
 
 # Pictures -----------------------------------------------------------------------------------------------------------

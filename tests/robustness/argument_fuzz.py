@@ -78,9 +78,10 @@ ACCEPTED = {
         peace.train.start Shape.beam""",
     "1.5": """criticals.latents beta_by_kl.latents plotting.save.dpi plotting.interpolation_energies.window
         plotting.minimum_barrier.window""",
-    "a word": "write_ovf.title claims.save.notebook claims.load.where plotting.save.name",
+    "a word": "write_ovf.title claims.save.notebook claims.load.where plotting.save.name plotting.save.caption",
     "an array": "write_ovf.spins", "NaN in it": "VAE.encode.spins",
-    "True": "wire_charge.periodic topological_charge.periodic charge_density.periodic estimate.lag_zero"}
+    "True": """wire_charge.periodic topological_charge.periodic charge_density.periodic estimate.lag_zero
+        plotting.save.caption_file"""}
 
 
 def may_be(kind: str, name: str, argument: str) -> bool:
@@ -203,7 +204,7 @@ def wrong_command(argv: list[str], root: Path) -> str | None:
 TESTED_APART = ("evae_companion.io.export_decoder",)  # it takes seconds: test_network.py
 # Names that are no functions, or make what other functions give back.
 RECORDS = ("Losses", "LatticeState", "OVF", "CLAIMS", "COLLAPSED", "VERDICTS", "Check", "Autocorrelation", "Estimate",
-           "OutsideRange", "ALGORITHM", "ENERGY_LABEL", "Figure", "house_style", "colour_wheel")
+           "OutsideRange", "ALGORITHM", "CAPTIONS", "ENERGY_LABEL", "Figure", "house_style", "colour_wheel")
 WORDS = {"title", "labels", "energy_label", "critical_label", "defect_label", "floor", "largest", "note"}  # of figures
 
 

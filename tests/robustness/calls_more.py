@@ -94,7 +94,7 @@ def drawn() -> dict[str, Call]:
         "alignment_rgb": Call(plotting.alignment_rgb, {"cos_theta": cosines(), **inside}),
         "alignment_map": Call(plotting.alignment_map, {"ax": ax, "cos_theta": cosines(), "axes": "bar", **inside}),
         "plotting.save": Call(plotting.save, {"fig": plotting.Figure(), "folder": folder() / "figures", "name": "a",
-                                              "dpi": 20})}
+                                              "caption": "A map.", "caption_file": True, "dpi": 20})}
     for example in FIGURES.values():
         right = inspect.signature(example.func).bind(*example.args, **example.keywords).arguments
         table.setdefault(f"plotting.{example.func.__name__}", Call(example.func, {

@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator
 
 from evae_companion.plotting.checks import as_spins, members, tuples
 from evae_companion.plotting.spins import spin_rgb
-from evae_companion.plotting.style import COLOURS, DASHES, FULL, MARKERS, Figure, styled
+from evae_companion.plotting.style import COLOURS, DASHES, FULL, MARKERS, Figure, letter_panels, styled
 from evae_core.validation import check_array
 
 LEAST = 1e-6  # J per spin: states nearer to the lowest one are that state
@@ -57,8 +57,9 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
         ax.set_xticks(100 * error[order], [f"{100 * one:.2g}" for one in error[order]])
         ax.set_xticks([], minor=True)
         ax.set_xlabel("torque error of the potential (% of the rms)")
-        ax.legend()
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=2, columnspacing=1)  # curves fill the panels
     axes = halves[1].subplots(1, len(pictures), squeeze=False)[0]
+    letter_panels((left, right, axes[0]))
     for ax, (title, spins) in zip(axes, pictures, strict=True):
         ax.imshow(spin_rgb(as_spins(spins, title, ndim=3)), origin="lower", interpolation="nearest")
         ax.set_title(title)
@@ -97,6 +98,7 @@ def active_learning(labels: Any, shares: Any, errors: Any) -> Figure:
             ax.set_ylabel(name)
     axes[0].set_ylabel("candidates (%)")
     axes[-1].legend()
+    letter_panels(axes)
     for ax in axes:
         ax.set_xlabel("labelled frames")
     return fig

@@ -8,7 +8,17 @@ import numpy as np
 from matplotlib.ticker import LogLocator
 
 from evae_companion.plotting.checks import tuples
-from evae_companion.plotting.style import COLOURS, DASHES, FULL, GUIDE, MARKERS, NARROW, Figure, styled
+from evae_companion.plotting.style import (
+    COLOURS,
+    DASHES,
+    FULL,
+    GUIDE,
+    MARKERS,
+    NARROW,
+    Figure,
+    letter_panels,
+    styled,
+)
 from evae_core.validation import check_array
 
 
@@ -42,7 +52,7 @@ def learning_errors(counts: Any, errors: Any, *, xlabel: str = "training frames"
 
 @styled
 def predictions(panels: Any) -> Figure:
-    """Draw predictions on labels, one panel a quantity, with the diagonal.
+    """Draw predictions on labels, one panel per quantity, with the diagonal and the slope of a straight fit.
 
     Parameters
     ----------
@@ -57,7 +67,9 @@ def predictions(panels: Any) -> Figure:
         ax.plot(ends, ends, color=GUIDE, linewidth=0.8)
         ax.plot(labels, found, color=COLOURS[0], linestyle="", marker=".", markersize=1.5, alpha=0.5, rasterized=True)
         ax.set_title(f"{words}: rms error {np.sqrt(np.mean((found - labels) ** 2)):.2g} {unit}")
+        ax.text(0.04, 0.96, f"slope {np.polyfit(labels, found, 1)[0]:.2f}", transform=ax.transAxes, va="top")
         ax.set_xlabel(f"label ({unit})")
+    letter_panels(fig.axes)
     fig.axes[0].set_ylabel("prediction")
     return fig
 
@@ -87,6 +99,7 @@ def modes(panels: Any, *, xlabel: str = r"q from $\Gamma$ to X (parts of the way
         ax.set_xlim(0, 1.03 * parts.max())
         ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
         ax.set_xlabel(xlabel)
+    letter_panels(axes)
     axes[0].set_ylabel("frequency (THz)")
     axes[-1].legend()
     return fig
@@ -117,6 +130,7 @@ def magnet_in_motion(curves: Any, *, free: float) -> Figure:
     left.set_ylabel(r"magnetisation $|\sum S|\,/\,\sum |S|$")
     left.set_ylim(0, 1.02)
     left.legend()
+    letter_panels((left, right))
     right.set_xlabel("time (ps)")
     right.set_ylabel("total energy, from its start\n(µeV per atom)")
     return fig
