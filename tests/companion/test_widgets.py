@@ -138,6 +138,8 @@ def test_an_explorer_brings_a_still_for_readers_without_a_kernel():
     assert seen[1:] == [(4, 0), (8, 0), (0, 0)] and box.children[1].value == 0, "the slider is where it was"
     again, _ = shown(box)
     assert again["image/png"] == data["image/png"]
+    wide = widgets.explorer(lambda n: plotting.gallery(random_spins(4, 3, 8, 8).numpy()), n=range(9))
+    assert shown(wide)[1]["image/png"]["alt"] == "Sliders at n = 0, n = 8", "figures of a page's width"
 
 
 def test_a_notebook_page_shows_the_still_and_jupyter_the_widget():
