@@ -50,7 +50,7 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
     left.set_yscale("log")
     left.set_ylim(bottom=0.5 * LEAST)
     left.set_ylabel("$E/N$ above the lowest state known ($J$)")
-    right.set_ylabel("relax to the lowest state known (%)")
+    right.set_ylabel("relax to the lowest known (%)")
     right.set_ylim(-3, 103)
     for ax in (left, right):
         ax.set_xscale("log")
