@@ -191,5 +191,6 @@ CAPTIONS = {
         "per D. With the field helices turn into skyrmions, then into the uniform state.",
     "phase_diagram_critical":
         "Where sweeps collapse against the reduced field, for each D: critical γ (a) by the states, (b) by the "
-        "Kullback-Leibler loss; (c) critical β. Such short sweeps show an order of magnitude, and no trend.",
+        "Kullback-Leibler loss; (c) critical β. The critical γ of such short sweeps is an order of magnitude and "
+        "shows no trend.",
 }

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from evae_companion.plotting.spins import colour_wheel, scale_bar, spin_map, theta_bar
 from evae_companion.plotting.style import FONT, GUIDE, SMALL, Figure
 
-UNIFORM = 0.999  # mean spin from which a map is of one colour, and says so
+ALIGNED = 0.95  # cosine of the largest angle to the mean spin in a map that is of one colour to the eye, and says so
 WHEEL = 0.95  # inches; the wheel with its labels
 KEY = 1.2  # inches; width of the column that holds the wheel
 KEYS = 3.1  # inches; height of the wheel and the key of theta below it
@@ -94,7 +94,8 @@ class Panels:
         """Draw a spin map without ticks into panel (row, column), named if it is of one colour; return its axes."""
         ax = self[row, column]
         spin_map(ax, configuration, **({"axes": "none"} | keywords))
-        if np.linalg.norm(np.mean(configuration, (-2, -1))) > UNIFORM:
+        mean = np.mean(configuration, (-2, -1), keepdims=True)
+        if (mean * configuration).sum(-3).min() > ALIGNED * np.linalg.norm(mean):
             ax.text(0.5, 0.5, "uniform", transform=ax.transAxes, ha="center", va="center", fontsize=SMALL, color=GUIDE)
         return ax
 

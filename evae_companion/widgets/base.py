@@ -12,6 +12,7 @@ import ipywidgets
 import numpy as np
 from IPython.display import display
 from matplotlib.image import imread
+from PIL import Image
 
 from evae_companion.plotting.stills import still_frames
 from evae_companion.plotting.style import minus
@@ -22,7 +23,6 @@ from evae_companion.store.preview import NotRecorded
 PIXELS = ("<style>.evae-pixels {image-rendering: pixelated; image-rendering: crisp-edges; object-fit: contain; "
           "outline: 1px solid #bbb}</style>")
 WIDGET = "application/vnd.jupyter.widget-view+json"  # MIME type of a widget's output
-WIDE = 880  # pixels of a page's width
 
 
 class Box(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
@@ -36,7 +36,10 @@ class Box(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         if shown is None:
             return data, {}
         words, figure = shown
-        return data | {"image/png": figure._repr_png_()}, {"image/png": {"alt": words}}
+        picture = io.BytesIO()
+        with Image.open(io.BytesIO(figure._repr_png_())) as full:  # in 256 colours it takes a quarter of the bytes
+            full.convert("RGB").quantize(256).save(picture, "png", optimize=True)
+        return data | {"image/png": picture.getvalue()}, {"image/png": {"alt": words}}
 
 
 class Explorer:
@@ -58,7 +61,7 @@ class Explorer:
         control : a slider; at the end it is where it was.
         images : widgets, placed beside each other.
         values : of the control; None: three of its options.
-        across : values per row; None: as many figures as a page has room for.
+        across : values per row; None: as many figures as can be read beside each other.
         """
         def taken() -> list[tuple[str, np.ndarray]]:
             before, frames = control.value, []
@@ -73,7 +76,9 @@ class Explorer:
             if self.errors not in self.box.children:  # a preview that lacks the states says so in place of the widgets
                 return None
             frames = taken()
-            room = max(1, WIDE // max(picture.shape[1] for _, picture in frames)) if across is None else across
+            room = across or next((n for n, width in ((3, 500), (2, 700)) if frames[0][1].shape[1] < width), 1)
+            if across is None and room == 1:
+                frames = frames[::max(1, len(frames) - 1)]  # figures of a page's width: the first and the last
             return f"Sliders at {', '.join(words for words, _ in frames)}", still_frames(frames, across=room)
 
         self.box.still = still

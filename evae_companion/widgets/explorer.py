@@ -14,7 +14,7 @@ from evae_core.validation import check_is
 def explorer(draw: Callable[..., Any], **controls: Iterable[Any]) -> ipywidgets.VBox:
     """Return sliders that choose one of the given values each, above the figure ``draw(name=value, ...)``.
 
-    Without a kernel the figures of three values of the slider with the most are shown.
+    Without a kernel the figures of three values of the slider with the most are shown, or of two if they are wide.
 
     ``draw`` returns a figure of :mod:`evae_companion.plotting` and takes all it needs as arguments. An exception in it
     is shown below the figure, and raised.

@@ -43,7 +43,8 @@ class LatentInterpolationExplorer(Explorer):
         columns = [ipywidgets.VBox(pair, layout={"margin": "0 2em 0 0"})
                    for pair in zip(self.images, self.captions, strict=True)]
         self.show(self.R, self.energies, ipywidgets.HBox(columns, layout={"flex_flow": "wrap"}))
-        self.film(self.R, *self.images, values=[R for R in (-10, 0, 10) if low <= R <= high], across=1)
+        self.film(self.R, *self.images, values=list(dict.fromkeys(max(low, min(R, high)) for R in (-10, 0, 10))),
+                  across=1)
         self.do(self.redraw)
 
     def redraw(self) -> None:

@@ -684,7 +684,7 @@ def test_a_preview_shows_what_notebooks_asked_for(run, asked, monkeypatch, tmp_p
     assert listed(shown) == listed(made)
     for name in listed(made):
         same = (shown / name).read_bytes() == (made / name).read_bytes()
-        assert same if name.endswith(".json") else not same, f"{name}: figures are marked, claims are the same"
+        assert same == name.endswith((".json", ".txt")), f"{name}: figures are marked, claims and captions are the same"
 
 
 def test_a_preview_says_what_it_lacks(run, asked, monkeypatch, tmp_path):

@@ -123,6 +123,15 @@ def shown(box):
     return DisplayFormatter().format(box)
 
 
+def words_of_still(explorer):
+    """The alt text of an explorer's still, which must leave what the explorer itself shows as it is."""
+    before = explorer.image.value if hasattr(explorer, "image") else [image.value for image in explorer.images]
+    data, metadata = shown(explorer.box)
+    after = explorer.image.value if hasattr(explorer, "image") else [image.value for image in explorer.images]
+    assert data["image/png"].startswith(b"\x89PNG") and before == after
+    return metadata["image/png"]["alt"]
+
+
 def test_an_explorer_brings_a_still_for_readers_without_a_kernel():
     seen = []
 
@@ -138,6 +147,8 @@ def test_an_explorer_brings_a_still_for_readers_without_a_kernel():
     assert seen[1:] == [(4, 0), (8, 0), (0, 0)] and box.children[1].value == 0, "the slider is where it was"
     again, _ = shown(box)
     assert again["image/png"] == data["image/png"]
+    wide = widgets.explorer(lambda n: plotting.gallery(random_spins(4, 3, 8, 8).numpy()), n=range(9))
+    assert shown(wide)[1]["image/png"]["alt"] == "Sliders at n = 0, n = 8", "figures of a page's width"
 
 
 def test_a_notebook_page_shows_the_still_and_jupyter_the_widget():
@@ -495,6 +506,7 @@ def test_the_sweep_explorer_shows_what_was_trained(tiny):
     (run,) = train_sweeps([stage_schedule(tiny)], data_spec(tiny), device="cpu")
     beta = widgets.SweepExplorer({"seed 0": run}, "beta")
     assert beta.places() == list(tiny.betas)
+    assert words_of_still(explorer) == "Sliders at gamma = 1, gamma = 100, gamma = 10000"
     with pytest.raises(ValueError, match="along"):
         widgets.SweepExplorer(found, "delta")
     with pytest.raises(ValueError, match="sweeps"):
@@ -518,6 +530,7 @@ def test_the_interpolation_explorer_walks_both_networks():
     assert asked[2:] == [(0.0, 87), (100.0, 127)]
     assert all(a != b.value for a, b in zip(before, (*explorer.images, explorer.energies), strict=True))
     assert "γ = 100" in explorer.captions[1].value
+    assert words_of_still(explorer) == "Sliders at R = \N{MINUS SIGN}10, R = 0, R = 10"
 
 
 def test_the_collapse_explorer_sets_seeds_side_by_side():
@@ -536,6 +549,7 @@ def test_the_collapse_explorer_sets_seeds_side_by_side():
     explorer.gamma.value = 1e4
     assert explorer.image.value != before[0] and explorer.curves.value != before[1]
     assert explorer.caption.value.count("MSE 1e-07") == 2
+    assert words_of_still(explorer) == "Sliders at gamma = 100, gamma = 10000"
 
 
 def test_the_confined_explorer_shows_size_and_shape():
@@ -550,6 +564,7 @@ def test_the_confined_explorer_shows_size_and_shape():
     assert pixels_of(explorer.image).shape[:2] == (16, 35) and "the same state" in explorer.caption.value
     explorer.size.value = 0
     assert pixels_of(explorer.image).shape[:2] == (20, 20) and "no E-VAE" in explorer.caption.value
+    assert words_of_still(explorer) == "Sliders at size = 16 sites, 2.00 a, size = 20 sites, 2.50 a"
     explorer.kind.value = "wire"
     assert pixels_of(explorer.image).shape[:2] == (19, 32) and "another state" in explorer.caption.value
     with pytest.raises(ValueError, match="samples"):

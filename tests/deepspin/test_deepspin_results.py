@@ -60,7 +60,7 @@ def test_figures():
     (line,) = fig.axes[0].lines
     np.testing.assert_allclose(line.get_ydata(), [50.0, 10.0])  # per cent
     fig = plots.predictions([("force", "eV/Å", [0.0, 1.0], [0.0, 1.2])])
-    assert "0.14 eV/Å" in fig.axes[0].get_title()
+    assert [text.get_text() for text in fig.axes[0].texts] == ["rms error 0.14\nslope 1.20"]
     curves = {"reference": (np.ones((2, 3)), 2 * np.ones((2, 3))), "learned": (np.ones((2, 3)), np.ones((2, 3)))}
     fig = plots.modes([("phonons", [0.5, 1.0], curves)])
     assert len(fig.axes[0].lines) == 12 and fig.axes[0].get_ylabel() == "frequency (THz)"

@@ -50,14 +50,16 @@ def guided_collapse(error: Any, decoded: Any, relaxed: Any, share: Any, referenc
     left.set_yscale("log")
     left.set_ylim(bottom=0.5 * LEAST)
     left.set_ylabel("$E/N$ above the lowest state known ($J$)")
-    right.set_ylabel("relax to the lowest state known (%)")
+    right.set_ylabel("relax to the lowest known (%)")
     right.set_ylim(-3, 103)
     for ax in (left, right):
         ax.set_xscale("log")
         ax.set_xticks(100 * error[order], [f"{100 * one:.2g}" for one in error[order]])
         ax.set_xticks([], minor=True)
         ax.set_xlabel("torque error of the potential (% of the rms)")
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=2, columnspacing=1)  # curves fill the panels
+    handles, labels = (one + other for one, other in zip(left.get_legend_handles_labels(),
+                                                         right.get_legend_handles_labels(), strict=True))
+    halves[0].legend(handles, labels, loc="outside upper center", ncols=3)  # curves fill the panels
     axes = halves[1].subplots(1, len(pictures), squeeze=False)[0]
     letter_panels((left, right, axes[0]))
     for ax, (title, spins) in zip(axes, pictures, strict=True):

@@ -66,8 +66,9 @@ def predictions(panels: Any) -> Figure:
         ends = np.array([min(labels.min(), found.min()), max(labels.max(), found.max())])
         ax.plot(ends, ends, color=GUIDE, linewidth=0.8)
         ax.plot(labels, found, color=COLOURS[0], linestyle="", marker=".", markersize=1.5, alpha=0.5, rasterized=True)
-        ax.set_title(f"{words}: rms error {np.sqrt(np.mean((found - labels) ** 2)):.2g} {unit}")
-        ax.text(0.04, 0.96, f"slope {np.polyfit(labels, found, 1)[0]:.2f}", transform=ax.transAxes, va="top")
+        ax.set_title(words)
+        ax.text(0.04, 0.97, f"rms error {np.sqrt(np.mean((found - labels) ** 2)):.2g}\nslope "
+                f"{np.polyfit(labels, found, 1)[0]:.2f}", transform=ax.transAxes, va="top", fontsize=8)
         ax.set_xlabel(f"label ({unit})")
     letter_panels(fig.axes)
     fig.axes[0].set_ylabel("prediction")
