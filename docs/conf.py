@@ -42,9 +42,10 @@ exclude_patterns = [".*", "build", "evae_*", "tests", "**/.ipynb_checkpoints"]
 
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # they would come from a CDN
+nb_render_markdown_format = "myst"  # outputs with tables
 myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 4  # links to headings, by GitHub's names
-suppress_warnings = ["toc.not_included", "myst.header"]  # tables of benchmarks, reached by links; headings of notebooks
+suppress_warnings = ["toc.not_included"]  # tables of benchmarks, reached by links; headings of notebooks
 autosummary_generate = False
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
@@ -60,7 +61,8 @@ html_permalinks_icon = "¶"
 
 def mathml(formula: str, block: bool = False) -> str:
     """LaTeX as MathML, which browsers show without a script; a command that docutils does not know ends the build."""
-    return tex2mathml(re.sub(r"\\[bB]ig+(?![a-zA-Z])", "", formula), as_block=block)
+    made = tex2mathml(re.sub(r"\\[bB]ig+(?![a-zA-Z])", "", formula), as_block=block)
+    return made.replace('<mo stretchy="false">|', '<mo stretchy="false" lspace="0" rspace="0">|')  # a modulus
 
 
 def inline_math(self, node):
@@ -77,9 +79,9 @@ def commands() -> str:
     """Every command of ``evae`` with its options, from the parser itself."""
     from evae_companion.cli import _parser
 
-    os.environ["COLUMNS"] = "100"
+    os.environ["COLUMNS"] = "90"
     (chosen,) = (action for action in _parser()._actions if action.dest == "command")
-    return "\n\n".join(f"## evae {name}\n\n```text\n{parser.format_help()}```" for name, parser in chosen.choices.items())
+    return "\n\n".join(f"## evae {name}\n\n```text\n{one.format_help()}```" for name, one in chosen.choices.items())
 
 
 def criteria() -> str:
@@ -90,8 +92,10 @@ def criteria() -> str:
     lines = ["| claim | the paper says | asked of each training |", "|---|---|---|"]
     for name, result in claims.load(ROOT / "figures" / "desktop").items():
         figure, text = claims.CLAIMS[name]
-        asked = "<br>".join(f"{_escape(one.what)} {_escape(one.asked).replace('<', '&lt;')}" for one in result.checks
-                            if one.counts)
+        checks = [(re.sub(r", β = [\d.e-]+$", ", at each β", one.what), one.asked)
+                  for one in result.checks if one.counts]
+        asked = "<br>".join(f"• {_escape(what)}: **{_escape(asked).replace('<', '&lt;')}**" for what, asked in
+                            dict.fromkeys(checks))
         lines.append(f"| {name} | {_escape(text)} (Fig. {figure}) | {asked} |".replace("Fig. Note", "Note"))
     return "\n".join(lines)
 
@@ -117,15 +121,18 @@ def read(app, docname, source):
         source[0] += "\n" + GENERATED[docname]() + "\n"
     if docname in NOTEBOOKS:
         notebook = json.loads(source[0])
-        for output in (one for cell in notebook["cells"] for one in cell.get("outputs", [])):
-            if WIDGET in output.get("data", {}):
-                output["data"] = {"text/html": SLIDERS}
+        for cell in notebook["cells"]:
+            cell["metadata"]["mystnb"] = {"image": {"alt": "Figure, described in the text"}}  # else the file's name
+            for output in cell.get("outputs", []):
+                if WIDGET in output.get("data", {}):
+                    output["data"] = {"text/html": SLIDERS}
         source[0] = json.dumps(notebook)
 
 
-def bars(app, what, name, obj, options, lines):
-    """``|S x h|`` in a docstring is a modulus, not a substitution."""
-    lines[:] = [re.sub(r"(?<!\\)\|", r"\|", line) for line in lines]
+def docstring(app, what, name, obj, options, lines):
+    """``|S x h|`` is a modulus, not a substitution. What ``x : text`` says of x, on one line or more, goes below it."""
+    text = re.sub(r"(?<!\\)\|", r"\|", "\n".join(lines))
+    lines[:] = re.sub(r"^([\w, ]+) : (.*)$", r"\1\n    \2", text, flags=re.MULTILINE).splitlines()
 
 
 def finish(app, exception):
@@ -139,5 +146,5 @@ def finish(app, exception):
 def setup(app):
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
     app.connect("source-read", read)
-    app.connect("autodoc-process-docstring", bars)
+    app.connect("autodoc-process-docstring", docstring, priority=400)  # before numpydoc
     app.connect("build-finished", finish)

@@ -113,7 +113,7 @@ def test_notebooks_are_shown_as_committed(site):
 
 
 def test_the_api_is_documented(site):
-    listed = re.findall(r"^   (evae_\w+(?:\.\w+)+)$", (ROOT / "docs/API.md").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = re.findall(r"^   ~(evae_\w+(?:\.\w+)+)$", (ROOT / "docs/API.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert 25 <= len(listed) <= 40
     page = site["docs/API.html"]
     assert set(listed) <= page.ids and "Parameters" in page.text
@@ -131,13 +131,15 @@ def test_commands_and_criteria_are_those_of_the_code(site):
     assert "share of the uniform answer" in site["docs/CLAIMS.html"].text
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch's exporter, about itself
 @pytest.mark.parametrize("name", WITH_CODE)
 def test_the_code_of_a_page_runs(name, tmp_path, monkeypatch):
     if name == "EXPORT":
         pytest.importorskip("onnxscript")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").symlink_to(ROOT / "data")
-    text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8").replace("n, steps = 1000, 1000", "n, steps = 32, 2")
+    text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    text = text.replace("n, steps = 1000, 1000", "n, steps = 32, 2")  # the tutorial alone has real sizes
     names: dict = {}
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     for block in blocks:
