@@ -45,7 +45,7 @@ nb_ipywidgets_js = {}  # they would come from a CDN
 nb_render_markdown_format = "myst"  # outputs with tables
 myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 4  # links to headings, by GitHub's names
-suppress_warnings = ["toc.not_included"]  # tables of benchmarks, reached by links; headings of notebooks
+suppress_warnings = ["toc.not_included", "myst.header"]  # tables of benchmarks, reached by links; headings of notebooks
 autosummary_generate = False
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
@@ -89,7 +89,7 @@ def criteria() -> str:
     from evae_companion import claims
     from evae_companion.claims.card import _escape
 
-    lines = ["| claim | the paper says | asked of each training |", "|---|---|---|"]
+    lines = ["| claim | the paper says | asked for |", "|---|---|---|"]
     for name, result in claims.load(ROOT / "figures" / "desktop").items():
         figure, text = claims.CLAIMS[name]
         checks = [(re.sub(r", β = [\d.e-]+$", ", at each β", one.what), one.asked)
@@ -102,14 +102,14 @@ def criteria() -> str:
 
 def contents() -> str:
     """The table of contents, which stands at the end of the README, unseen: the sidebar shows it."""
-    play = '\n<p><a href="playground/index.html">Playground: a decoder and an annealer in the browser</a></p>\n'
-    return (play if (PLAYGROUND / "index.html").is_file() else "") + "".join(
+    return "".join(
         f"\n```{{toctree}}\n:hidden:\n:caption: {group}\n\n" + "\n".join(f"/{page}" for page in pages) + "\n```\n"
         for group, pages in CONTENTS.items())
 
 
 GENERATED = {"docs/COMMANDS": commands, "docs/CLAIMS": criteria, "README": contents}
 WIDGET = "application/vnd.jupyter.widget-view+json"
+PLAY = '<p><a href="playground/index.html">Playground: decoders and an annealer in the browser</a></p>'
 SLIDERS = '<p class="sliders">Here are sliders in JupyterLab: <code>make lab</code>.</p>'
 
 
@@ -119,6 +119,8 @@ def read(app, docname, source):
         source[0] = "# Score card\n\n" + source[0]
     if docname in GENERATED:
         source[0] += "\n" + GENERATED[docname]() + "\n"
+    if docname == "README" and (PLAYGROUND / "index.html").is_file():
+        source[0] = source[0].replace("\n## ", f"\n{PLAY}\n\n## ", 1)
     if docname in NOTEBOOKS:
         notebook = json.loads(source[0])
         for cell in notebook["cells"]:
