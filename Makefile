@@ -9,7 +9,7 @@
 # make test-browser   every notebook in JupyterLab and a headless Chromium, smallest preset; screenshots in build/browser
 # make lab         JupyterLab on the notebook to start with: for this machine alone, with a token of its own
 # make notebooks   the .ipynb anew from the .py, executed: the paper's at desktop, our own at laptop
-# make book        the executed notebooks and the package's documentation as a static site, build/book/index.html
+# make book        the site: tutorial, how-to, explanation, reference, the notebooks; offline, build/book/index.html
 # make report      the replication report, every number and figure from the record: build/report/report.pdf
 # make bench       the measurements in benchmarks/, written to benchmarks/RESULTS.md
 # make clean       remove build/ and, after asking (or with YES=1), every artifact of the store
@@ -99,8 +99,11 @@ lab: $(READY)
 notebooks: $(READY)
 	$(EVAE) notebooks
 
+# Anew each time: a page that is not read again does not repeat its warnings.
 book: $(READY)
-	$(PY) docs/book.py
+	rm -rf build/book build/doctrees build/jupyter_execute
+	$(PY) -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/book
+	@echo "the site: build/book/index.html"
 
 # Typst is one wheel with fonts in it, which few need: not in the lock.
 report: $(READY)

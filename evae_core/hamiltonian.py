@@ -76,6 +76,10 @@ def check_hamiltonian(H: Any, name: str = "H") -> None:
 class Hamiltonian:
     """Exchange + DM + Zeeman + uniaxial anisotropy on a square lattice.
 
+    Spins have shape (..., 3, Ny, Nx) and unit length along axis -3; axis -1 is x, -2 is y.
+    Values on non-magnetic sites are ignored. Everything is batched over the leading axes,
+    differentiable, and runs in the dtype (float32, float64) and on the device of ``spins``.
+
     Parameters
     ----------
     J : exchange, the unit of energy (J > 0 is ferromagnetic).
@@ -92,10 +96,6 @@ class Hamiltonian:
         one dy rows and dx columns on. ``further=shell(1, 1, J2)`` (:mod:`evae_core.bonds`) is exchange with
         the four second neighbours. Bonds to nearest neighbours add to J and D.
     terms : terms of one's own, each a :class:`~evae_core.bonds.Term`.
-
-    Spins have shape (..., 3, Ny, Nx) and unit length along axis -3; axis -1 is x, -2 is y.
-    Values on non-magnetic sites are ignored. Everything is batched over the leading axes,
-    differentiable, and runs in the dtype (float32, float64) and on the device of ``spins``.
 
     Raises
     ------

@@ -314,7 +314,7 @@ def kspace_pairs(spins: Tensor, complex: bool = False) -> Tensor:
 
 
 def theta(H: Hamiltonian, spins: Tensor) -> Tensor:
-    """Angle between spin and effective field, (..., Ny, Nx) float64 in radians, 0 ... pi; NaN on non-magnetic sites.
+    """Angle between spin and effective field, (..., Ny, Nx) float64 in radians, 0 to pi; NaN on non-magnetic sites.
 
     theta = atan2(|S x h|, S.h) in float64: the arccos of a float32 cosine is 0 for everything below
     3e-4. pi/2 where the field of a magnetic site vanishes (alignment 0). Float32 spins carry a

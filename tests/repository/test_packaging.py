@@ -325,7 +325,7 @@ def test_make_says_which_python_it_needs(build):
     ("lab", ["-m jupyter lab"]),
     ("notebooks", ["notebooks"]),
     ("clean", ["clean"]), ("lint", ["-m ruff check"]),
-    ("bench", ["benchmarks/report.py"]), ("book", ["docs/book.py"]),
+    ("bench", ["benchmarks/report.py"]), ("book", ["-m sphinx"]),
     ("report", ["-m pip", "docs/report/report.py"]),
     ("test-portable", ["-m pytest --doctest-modules", "-m pytest"]),
     ("test-browser", ["-m pip", "-m playwright install", "-m pytest"]),
