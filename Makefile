@@ -6,10 +6,11 @@
 # make publish [PRESET=...]   check that run, then copy it to figures/PRESET and data/recorded/PRESET, which are committed
 # make test        ruff, mypy, the tests with doctests, and every notebook at the smallest preset
 # make test-portable   the tests on other processors' code paths (x86-64): AVX2 alone, and no compiled passes
-# make test-browser   every notebook in JupyterLab and a headless Chromium, smallest preset; screenshots in build/browser
+# make test-browser   every notebook in JupyterLab, and the playground, in a headless Chromium; screenshots in build/browser
 # make lab         JupyterLab on the notebook to start with: for this machine alone, with a token of its own
 # make notebooks   the .ipynb anew from the .py, executed: the paper's at desktop, our own at laptop
 # make book        the executed notebooks and the package's documentation as a static site, build/book/index.html
+# make playground  a page with the recorded decoders and a live annealer, for any browser: build/playground/index.html
 # make bench       the measurements in benchmarks/, written to benchmarks/RESULTS.md
 # make clean       remove build/ and, after asking (or with YES=1), every artifact of the store
 # make .venv       the environment alone: exactly requirements.lock, and this package from its folder
@@ -26,7 +27,7 @@ TEST := build/test
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: .venv preview figures figures-all publish test test-portable test-browser lint types lab notebooks book bench clean
+.PHONY: .venv preview figures figures-all publish test test-portable test-browser lint types lab notebooks book playground bench clean
 
 .venv: $(READY)
 
@@ -81,7 +82,7 @@ test-portable: $(READY)
 test-browser: $(READY)
 	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[companion,deepspin,test,browser]"
 	@[ -n "$$EVAE_CHROMIUM" ] || $(PY) -m playwright install --only-shell chromium
-	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/notebooks/test_browser.py
+	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/notebooks/test_browser.py tests/repository/test_playground.py
 
 lint: $(READY)
 	$(PY) -m ruff check
@@ -100,6 +101,9 @@ notebooks: $(READY)
 
 book: $(READY)
 	$(PY) docs/book.py
+
+playground: $(READY)
+	$(PY) docs/playground/build.py
 
 bench: $(READY)
 	$(PY) benchmarks/report.py

@@ -8,6 +8,7 @@ no other files.
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -30,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 SOURCES = ("index.html", "style.css", "spins.js", "decoder.js", "annealer.js", "page.js")
 PRESET = PRESETS["desktop"]
 AXES = 6  # sliders
-STEP = 0.05  # of z, for the response
+STEP = 1e-3  # of z, for the response
 
 
 def decoders() -> dict[str, tuple[Stage, VAE]]:
@@ -45,12 +46,11 @@ def decoders() -> dict[str, tuple[Stage, VAE]]:
 def response_axes(model: VAE, count: int = AXES) -> tuple[Tensor, Tensor]:
     """Return the directions of z (count, latent) along which the state at z = 0 changes most, and their shares.
 
-    The eigenvectors of the response G = (dX/dz)^T (dX/dz), by finite differences, largest eigenvalue first. The shares
+    The eigenvectors of the response G = (dX/dz)^T (dX/dz), by central differences, largest eigenvalue first. The shares
     are those of the trace of G. Averaged over random z, no direction stands out, so the axes are those of one point.
     """
-    shifts = torch.cat([torch.zeros(1, model.latent), STEP * torch.eye(model.latent)])
-    states = model.decode(shifts).double().flatten(1)
-    change = (states[1:] - states[:1]) / STEP
+    model, shift = copy.deepcopy(model).double(), STEP * torch.eye(model.latent, dtype=torch.float64)
+    change = ((model.decode(shift) - model.decode(-shift)) / (2 * STEP)).flatten(1)
     values, vectors = torch.linalg.eigh(change @ change.T)
     axes = vectors.flip(1).T[:count]
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))

@@ -175,16 +175,17 @@ function showLattice() {
 function frame() {
   if (!running) return;
   for (let i = slider("speed"); i > 0 && running; i--) {
+    const last = cooling.length === 1;
     if (cooling.length) element("T").value = cooling[0];
     annealer.T = cooling.length ? cooling.shift() : slider("T");
     annealer.sweep(annealer.T);
-    if (annealer.T === 0 && !cooling.length) running = false;  // nothing more will happen
+    if (last) running = false;
   }
   showLattice();
   if (running) pending = requestAnimationFrame(frame);
   else {
     const {energy, charge} = pictures.lattice;
-    element("news").textContent = `At rest: ${fixed(energy, 5)} J per spin, topological charge ${fixed(Math.round(charge), 0)}.`;
+    element("news").textContent = `Cooled: ${fixed(energy, 5)} J per spin, topological charge ${fixed(Math.round(charge), 0)}.`;
   }
 }
 
