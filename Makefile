@@ -6,11 +6,12 @@
 # make publish [PRESET=...]   check that run, then copy it to figures/PRESET and data/recorded/PRESET, which are committed
 # make test        ruff, mypy, the tests with doctests, and every notebook at the smallest preset
 # make test-portable   the tests on other processors' code paths (x86-64): AVX2 alone, and no compiled passes
-# make test-browser   every notebook in JupyterLab and a headless Chromium, smallest preset; screenshots in build/browser
+# make test-browser   every notebook in JupyterLab, and the playground, in a headless Chromium; screenshots in build/browser
 # make lab         JupyterLab on the notebook to start with: for this machine alone, with a token of its own
 # make notebooks   the .ipynb anew from the .py, executed: the paper's at desktop, our own at laptop
-# make book        the site: tutorial, how-to, explanation, reference, the notebooks; offline, build/book/index.html
+# make book        the site with all pages, notebooks and the playground; offline, build/book/index.html
 # make report      the replication report, every number and figure from the record: build/report/report.pdf
+# make playground  a page with the recorded decoders and a live annealer, for any browser: build/playground/index.html
 # make bench       the measurements in benchmarks/, written to benchmarks/RESULTS.md
 # make clean       remove build/ and, after asking (or with YES=1), every artifact of the store
 # make .venv       the environment alone: exactly requirements.lock, and this package from its folder
@@ -27,7 +28,7 @@ TEST := build/test
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: .venv preview figures figures-all publish test test-portable test-browser lint types lab notebooks book report bench clean
+.PHONY: .venv preview figures figures-all publish test test-portable test-browser lint types lab notebooks book playground report bench clean
 
 .venv: $(READY)
 
@@ -82,7 +83,7 @@ test-portable: $(READY)
 test-browser: $(READY)
 	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[companion,deepspin,test,browser]"
 	@[ -n "$$EVAE_CHROMIUM" ] || $(PY) -m playwright install --only-shell chromium
-	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/notebooks/test_browser.py
+	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/notebooks/test_browser.py tests/repository/test_playground.py
 
 lint: $(READY)
 	$(PY) -m ruff check
@@ -100,7 +101,7 @@ notebooks: $(READY)
 	$(EVAE) notebooks
 
 # Anew each time: a page that is not read again does not repeat its warnings.
-book: $(READY)
+book: playground
 	rm -rf build/book build/doctrees build/jupyter_execute
 	$(PY) -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/book
 	@echo "the site: build/book/index.html"
@@ -109,6 +110,9 @@ book: $(READY)
 report: $(READY)
 	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[companion,deepspin,report]"
 	$(PY) docs/report/report.py
+
+playground: $(READY)
+	$(PY) docs/playground/build.py
 
 bench: $(READY)
 	$(PY) benchmarks/report.py
