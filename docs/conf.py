@@ -114,7 +114,7 @@ SLIDERS = '<p class="sliders">Here are sliders in JupyterLab: <code>make lab</co
 
 
 def read(app, docname, source):
-    """Complete a page that is made at build time; put a note where a notebook has sliders."""
+    """Complete a page that is made at build time; name a notebook's pictures; put a note below the still of sliders."""
     if docname == "figures/desktop/claims":  # made by the run, without a title
         source[0] = "# Score card\n\n" + source[0]
     if docname in GENERATED:
@@ -124,10 +124,14 @@ def read(app, docname, source):
     if docname in NOTEBOOKS:
         notebook = json.loads(source[0])
         for cell in notebook["cells"]:
-            cell["metadata"]["mystnb"] = {"image": {"alt": "Figure, described in the text"}}  # else the file's name
-            for output in cell.get("outputs", []):
-                if WIDGET in output.get("data", {}):
-                    output["data"] = {"text/html": SLIDERS}
+            outputs = cell.get("outputs", [])
+            captions = [output.get("metadata", {}).get("image/png", {}).get("alt") for output in outputs]
+            alt = next(filter(None, captions), "Figure, described in the text")
+            cell["metadata"]["mystnb"] = {"image": {"alt": alt}}  # else the file's name
+            for output in [one for one in outputs if one.get("data", {}).pop(WIDGET, None)]:
+                output["data"].pop("text/plain", None)
+                note = {"output_type": "display_data", "metadata": {}, "data": {"text/html": SLIDERS}}
+                outputs.insert(outputs.index(output) + 1, note)
         source[0] = json.dumps(notebook)
 
 

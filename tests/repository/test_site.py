@@ -3,6 +3,7 @@
 The code of its pages runs, and its commands and messages exist.
 """
 
+import html
 import re
 import shlex
 import subprocess
@@ -102,13 +103,18 @@ def test_formulas_are_mathml(site):
 
 
 def test_notebooks_are_shown_as_committed(site):
-    """Their pictures, and a note in the place of their sliders."""
+    """Their pictures with their captions, and a note below the stills of their sliders."""
     for name in NOTEBOOKS:
         notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
         outputs = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
         text = site[f"notebooks/{name}.html"].text
         assert text.count("Here are sliders") == sum("widget-view" in "".join(data) for data in outputs), name
         assert text.count("<img ") >= sum("image/png" in data for data in outputs), name
+        assert text.count('alt="Sliders at ') == sum("widget-view" in "".join(data) for data in outputs) - (
+            text.count('alt="One annealing, from hot')), name
+        named = [output.get("metadata", {}).get("image/png", {}).get("alt") for cell in notebook.cells
+                 for output in cell.get("outputs", [])]
+        assert [alt for alt in named if alt and f'alt="{alt}"' not in html.unescape(text)] == [], name
         assert "VBox(" not in text
 
 
