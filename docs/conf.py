@@ -109,6 +109,7 @@ def contents() -> str:
 
 GENERATED = {"docs/COMMANDS": commands, "docs/CLAIMS": criteria, "README": contents}
 WIDGET = "application/vnd.jupyter.widget-view+json"
+HOME = '<p><a href="../index.html">Back to the documentation</a></p>'
 PLAY = '<p><a href="playground/index.html">Playground: decoders and an annealer in the browser</a></p>'
 SLIDERS = '<p class="sliders">Here are sliders in JupyterLab: <code>make lab</code>.</p>'
 
@@ -147,6 +148,8 @@ def finish(app, exception):
         shutil.copyfile(Path(app.outdir, "README.html"), Path(app.outdir, "index.html"))
         if (PLAYGROUND / "index.html").is_file():
             shutil.copytree(PLAYGROUND, Path(app.outdir, "playground"), dirs_exist_ok=True)
+            page = Path(app.outdir, "playground", "index.html")
+            page.write_text(page.read_text(encoding="utf-8").replace("<!-- home -->", HOME), encoding="utf-8")
 
 
 def setup(app):

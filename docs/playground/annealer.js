@@ -5,8 +5,11 @@
 // n x n spins (n even) at coupling J = 1; D, B and T (in J) may change at any time.
 class Annealer {
   constructor(n, D, B, seed) {
-    Object.assign(this, {n, D, B, uniform: uniformNumbers(seed), spins: new Float32Array(3 * n * n), sweeps: 0});
-    this.sweep(Infinity);
+    Object.assign(this, {n, D, B, uniform: uniformNumbers(seed), spins: new Float32Array(3 * n * n)});
+    this.randomise();
+  }
+
+  randomise() {
     this.sweep(Infinity);
     this.sweeps = 0;
   }
@@ -16,6 +19,7 @@ class Annealer {
     for (let colour = 0; colour < 2; colour++) {
       for (let y = 0; y < this.n; y++) for (let x = (y + colour) % 2; x < this.n; x += 2) this.draw(y, x, T);
     }
+    this.T = T;
     this.sweeps++;
   }
 

@@ -24,7 +24,6 @@ from evae_companion.experiments.latent_interpolation import FRAMED
 from evae_companion.presets import PRESETS
 from evae_companion.sweeps import recorded_models
 from evae_core import VAE, Hamiltonian
-from evae_core.annealing import Schedule
 from evae_core.training.stages import Stage
 
 HERE = Path(__file__).resolve().parent
@@ -84,7 +83,7 @@ def record(found: dict[str, tuple[Stage, VAE]]) -> dict[str, Any]:
     """Return the numbers of the page: networks, couplings, axes and the cooling of the training data."""
     stage, model = found["gamma_100"]
     axes, shares = response_axes(model)
-    config, schedule = model.config, Schedule(sweeps=PRESET.sweeps, quench=PRESET.quench)
+    config, schedule = model.config, data_spec(PRESET).schedule
     up = torch.zeros(3, *model.size, dtype=torch.float64)
     up[2] = 1
     return {
@@ -100,16 +99,12 @@ def record(found: dict[str, tuple[Stage, VAE]]) -> dict[str, Any]:
                     "quench": schedule.quench}}
 
 
-def build(folder: Path, home: str = "") -> None:
-    """Write the page into ``folder``, anew; ``home`` is the address of the site that it belongs to, from there."""
+def build(folder: Path) -> None:
+    """Write the page into ``folder``, anew."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in SOURCES:
         shutil.copyfile(HERE / name, folder / name)
-    if home:
-        page = folder / "index.html"
-        link = f'<p><a href="{home}">Back to the documentation</a></p>'
-        page.write_text(page.read_text(encoding="utf-8").replace("<!-- home -->", link), encoding="utf-8")
     found = decoders()
     (folder / "record.js").write_text(f"const RECORD = {json.dumps(record(found))};\n", encoding="utf-8")
     for name, (_, model) in found.items():

@@ -66,8 +66,8 @@ function convolve(x, n, channels, kernel, outputs, k) {
   return y;
 }
 
-// A 5x5 kernel on a map that was upsampled by 2 meets only 3x3 different values. Which taps share a value depends on the
-// parity of the output's row and column: four 3x3 kernels on the small map do the same with a third of the work.
+// A 5x5 kernel on a map that was upsampled by 2 meets only 3x3 different values. Which taps share a value depends on
+// the parity of the output's row and column: four 3x3 kernels on the small map do the same with a third of the work.
 function collapsed(kernel, outputs, channels) {
   const small = new Float32Array(outputs * 4 * channels * 9), place = (parity, tap) => Math.floor((parity + tap) / 2);
   for (let o = 0; o < outputs; o++) {

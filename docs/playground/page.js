@@ -96,12 +96,13 @@ for (const [name, label] of Object.entries(RECORD.names)) {
   box.querySelector("input").addEventListener("input", decodeAll);
 }
 RECORD.axes.forEach((_, k) => {
-  element("axes").insertAdjacentHTML("beforeend", `<div class="slider"><label for="axis-${k}">Direction ${k + 1}</label>`
-    + `<span id="axis-${k}-value"></span><input id="axis-${k}" type="range" min="-5" max="5" step="0.1" value="0"></div>`);
-  onInput(`axis-${k}`, decodeAll);
+  const id = `axis-${k}`;
+  element("axes").insertAdjacentHTML("beforeend", `<div class="slider"><label for="${id}">Direction ${k + 1}</label>`
+    + `<span id="${id}-value"></span><input id="${id}" type="range" min="-5" max="5" step="0.1" value="0"></div>`);
+  onInput(id, decodeAll);
 });
 
-// A script with a network's weights calls this. Scripts, unlike other files, may be loaded by a page opened from a folder.
+// A script with a network's weights calls this. A page opened from a folder may load scripts, but no other files.
 function received(name, weights, scales) {
   decoders[name] = new Decoder(RECORD.shape, weights, scales);
   const left = Object.keys(RECORD.names).length - Object.keys(decoders).length;
@@ -177,15 +178,15 @@ function frame() {
   for (let i = slider("speed"); i > 0 && running; i--) {
     const last = cooling.length === 1;
     if (cooling.length) element("T").value = cooling[0];
-    annealer.T = cooling.length ? cooling.shift() : slider("T");
-    annealer.sweep(annealer.T);
+    annealer.sweep(cooling.length ? cooling.shift() : slider("T"));
     if (last) running = false;
   }
   showLattice();
   if (running) pending = requestAnimationFrame(frame);
   else {
-    const {energy, charge} = pictures.lattice;
-    element("news").textContent = `Cooled: ${fixed(energy, 5)} J per spin, topological charge ${fixed(Math.round(charge), 0)}.`;
+    const {energy, charge: Q} = pictures.lattice;
+    element("news").textContent = `Cooled: ${fixed(energy, 5)} J per spin, `
+      + `topological charge ${fixed(Math.round(Q), 0)}.`;
   }
 }
 
@@ -198,8 +199,7 @@ function start(message) {
 }
 
 function randomise() {
-  annealer.sweep(Infinity);
-  Object.assign(annealer, {T: Infinity, sweeps: 0});
+  annealer.randomise();
   cooling = [];
   showLattice();
 }

@@ -1,8 +1,8 @@
 // Spin states: energy, topological charge, colours, random numbers and the OVF file.
 //
 // A state is one Float32Array of three planes S^x, S^y, S^z of n x n sites, site (y, x) at y*n + x: the order of
-// evae_core's arrays (3, Ny, Nx). The lattice is periodic and J = 1. The formulas are those of evae_core/hamiltonian.py,
-// evae_core/observables.py and evae_companion/plotting/spins.py; tests/repository/test_playground.py compares them.
+// evae_core's arrays (3, Ny, Nx). The lattice is periodic and J = 1. tests/repository/test_playground.py compares with
+// evae_core/hamiltonian.py, evae_core/observables.py and evae_companion/plotting/spins.py, whose formulas these are.
 "use strict";
 
 // Energy per spin in J: exchange, DM (Bloch, strength D) and field B along z; every bond is counted once.
@@ -27,7 +27,8 @@ function halfSolidAngle(s, N, a, b, c) {
   const ax = s[a], ay = s[N + a], az = s[2 * N + a], bx = s[b], by = s[N + b], bz = s[2 * N + b];
   const cx = s[c], cy = s[N + c], cz = s[2 * N + c];
   const triple = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx);
-  return Math.atan2(triple, 1 + ax * bx + ay * by + az * bz + bx * cx + by * cy + bz * cz + cx * ax + cy * ay + cz * az);
+  const ab = ax * bx + ay * by + az * bz, bc = bx * cx + by * cy + bz * cz, ca = cx * ax + cy * ay + cz * az;
+  return Math.atan2(triple, 1 + ab + bc + ca);
 }
 
 // Topological charge of Berg and Luescher, Nucl. Phys. B 190, 412 (1981); one skyrmion with its core down counts -1.
@@ -36,7 +37,8 @@ function charge(s, n) {
   let sum = 0;
   for (let y = 0; y < n; y++) {
     for (let x = 0; x < n; x++) {
-      const i = y * n + x, right = y * n + (x + 1) % n, up = (y + 1) % n * n + x, corner = (y + 1) % n * n + (x + 1) % n;
+      const i = y * n + x, right = y * n + (x + 1) % n, up = (y + 1) % n * n + x;
+      const corner = (y + 1) % n * n + (x + 1) % n;
       sum += halfSolidAngle(s, N, i, right, corner) + halfSolidAngle(s, N, corner, up, i);
     }
   }
@@ -48,7 +50,7 @@ function spinColour(sx, sy, sz) {
   const hue = Math.atan2(sy, sx) / (2 * Math.PI), lightness = Math.min(Math.max((1 + sz) / 2, 0), 1);
   const chroma = 1 - Math.abs(2 * lightness - 1);
   return [0, 1 / 3, 2 / 3].map((peak) => {
-    const turn = hue - peak + 0.5, distance = Math.abs(turn - Math.floor(turn) - 0.5);  // to the peak, around the circle
+    const turn = hue - peak + 0.5, distance = Math.abs(turn - Math.floor(turn) - 0.5);  // around the circle
     return lightness + chroma * (Math.min(Math.max(2 - 6 * distance, 0), 1) - 0.5);
   });
 }
