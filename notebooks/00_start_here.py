@@ -135,6 +135,7 @@ for name, share, energy, rest in [*rows, ("training data ", 1.0, *(data.train.st
 # | notebook | shows |
 # |---|---|
 # | [01](01_dataset.ipynb) | annealing watched, the data, and why the ground state is hard to reach |
+# | [1b](01_network_and_loss.ipynb) | energy, network and losses in 40 lines of plain PyTorch (Fig. 1) |
 # | [02](02_beta_sweep.ipynb) | the standard VAE: what β does, and where it collapses (Fig. 2A) |
 # | [03](03_gamma_sweep.ipynb) | the Hamiltonian in the loss: what γ does (Fig. 2B) |
 # | [04](04_noise_reduction.ipynb) | the angle between spins and their fields falls (Fig. 3) |

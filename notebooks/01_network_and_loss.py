@@ -20,7 +20,8 @@
 preset = "desktop"
 device = "auto"
 size = 32
-beta, gamma = 1e-3, 100.0
+beta = 1e-3
+gamma = 100.0
 
 # %%
 import torch

@@ -15,7 +15,8 @@ from evae_companion.cli.errors import DEFAULT_PRESET, OWN_PRESET
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 CLAIMING = ["01_dataset", "02_beta_sweep", "03_gamma_sweep", "04_noise_reduction", "05_latent_interpolation",
             "06_collapse", "07_confined_geometries"]  # those that measure the paper's claims
-NAMES = ["00_start_here", *CLAIMING, "08_ground_state", "09_sample_quality",
+PAPER = sorted(["00_start_here", "01_network_and_loss", *CLAIMING])
+NAMES = [*PAPER, "08_ground_state", "09_sample_quality",
          "10_where_it_collapses", "11_your_own_system", "12_deepspin", "13_peace",
          "14_phase_diagram"]
 
@@ -31,7 +32,7 @@ def test_all_are_there():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_papermill_sees_the_parameters(name):
-    preset = DEFAULT_PRESET if name in ("00_start_here", *CLAIMING) else OWN_PRESET
+    preset = DEFAULT_PRESET if name in PAPER else OWN_PRESET
     found = papermill.inspect_notebook(str(FOLDER / f"{name}.ipynb"))
     assert {"preset", "device"} <= set(found) and found["preset"]["default"] == f'"{preset}"'
 

@@ -65,7 +65,7 @@ def decoders(build):
 @pytest.fixture(scope="module")
 def site(build, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site") / "playground"
-    build.build(folder, home="../index.html")
+    build.build(folder)
     return folder
 
 
