@@ -33,6 +33,7 @@ from evae_companion.data_specs import data_spec
 from evae_companion.experiments import noise_reduction
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
+from evae_core.observables import theta
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -59,7 +60,7 @@ print("networks:", ", ".join(found.labels))
 
 # %%
 def with_map(spins):
-    return spins.numpy(), H.alignment(spins.double()).clamp(-1, 1).numpy()
+    return spins.numpy(), theta(H, spins).cos().numpy()
 
 def one_state(index):
     networks = list(zip(found.labels, found.x_out, found.generated, strict=True))[1:]  # from the control on

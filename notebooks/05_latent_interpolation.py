@@ -41,6 +41,7 @@ from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
 from evae_companion.training_plans import WALK as gammas
 from evae_core.latent import K_STEPS
+from evae_core.observables import theta
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -80,7 +81,7 @@ fig
 
 # %%
 def with_map(spins):
-    return spins.numpy(), H.alignment(spins.double()).clamp(-1, 1).numpy()
+    return spins.numpy(), theta(H, spins).cos().numpy()
 
 fig = plotting.reconstruction_pairs([
     (name, with_map(target), [(f"γ = {g:g}", with_map(found.ends[g][k])) for g in gammas])
