@@ -93,6 +93,7 @@ def watch():
         trace["charge"].append(float(topological_charge(spins)[0]))
     return {"trace": trace, "states": torch.stack([*states[::10], watched.finish()[0]])}
 
+# %%
 system = {"data": data_spec(p).spec(), "seed": seed}
 cooling = result_cache.cached("data-annealing", system | {"sweeps": watched_sweeps}, watch)
 trace, states = cooling.trace, cooling.states.numpy()

@@ -180,7 +180,7 @@ if known:
 # At the paper's lattice (preset desktop) there are three seeds, each with data and weights of its own; the sweeps of its two β branch off one
 # sweep in β. At γ = 1e6 each of the six trainings generates one state. It is a perfect lattice, 6e-4 J per spin below the lowest training
 # configuration, at another position or orientation in each. One training relaxes to the lowest state known, 30 skyrmions; the other five to a
-# lattice of 28, which lies 3.7e-5 J per spin higher. No training state was in either lattice as it is, but some relax to the second.
+# lattice of 28, 3.7e-5 J per spin higher. No training state was in either lattice as it is; some relax to the second.
 #
 # Reconstructions collapse later. At γ = 1e6 their diversity is 0.7 to 3 % of that of the data in five trainings, and half of it in the sixth.
 #

@@ -44,7 +44,7 @@ figures = figures_folder(p)
 # what it has not reached by then counts as not collapsed. It gives $\gamma_c$ within a factor of two to four for β up to 1e-3. It expects a smaller
 # $\gamma_c$ at β = 0.01, where the measured one is larger, three times and more above the band.
 #
-# Left: against β. Right: against the mean $L_\mathrm{H}$ of the data above that of the best lattice, for small data sets annealed faster and
+# (a) against β; (b) against the mean $L_\mathrm{H}$ of the data above that of the best lattice, for small data sets annealed faster and
 # slower, at β = 1e-3.
 
 # %%
