@@ -63,7 +63,7 @@ publish: $(READY)
 
 test: lint types
 	rm -rf $(TEST)
-	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core evae_companion
+	OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 --dist worksteal tests evae_core evae_companion
 	EVAE_PRESET=smoke EVAE_PROGRESS=lines EVAE_STORE="$(CURDIR)/$(TEST)/store" EVAE_FIGURES="$(CURDIR)/$(TEST)/figures" \
 		EVAE_REQUESTS="$(CURDIR)/$(TEST)/requests" OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=600 notebooks
@@ -75,7 +75,7 @@ AVX2 := NUMBA_CPU_NAME=haswell ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 
 UNCOMPILED := $(patsubst %,tests/%.py,core/test_annealing companion/test_sweeps core/test_fused core/test_step \
 	companion/test_cli notebooks/test_notebooks companion/test_publish)
 test-portable: $(READY)
-	$(AVX2) OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 tests evae_core evae_companion
+	$(AVX2) OMP_NUM_THREADS=1 $(PY) -m pytest --doctest-modules -n 2 --dist worksteal tests evae_core evae_companion
 	CXX=false OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 $(UNCOMPILED)
 
 # Playwright and its browser are large, few need them, and the browser comes from Playwright's own address: not in the lock.
