@@ -61,6 +61,7 @@ def panel(x, tables, theories, betas):
     kspace, kl = zip(*(rules(of_one) for of_one in tables), strict=True)
     return {"x": x, "kspace": kspace, "kl": kl, "expected": [expected(t, b) for t, b in zip(theories, betas, strict=True)]}
 
+# %%
 panels = [("β", panel(list(found.gammas), found.gammas.values(), [found.theory] * len(found.gammas), found.gammas)),
           ("excess of the data's $L_H$ (J per spin $\\times (0.3J/D)^2$)", panel([t["excess"] for _, t in found.cooled.values()], [[t] for t, _ in found.cooled.values()],
                                               [t for _, t in found.cooled.values()], [BETA] * len(found.cooled)))]

@@ -125,6 +125,7 @@ def rows(cases, nets=networks, **options):  # kept in the store, as all that tak
                  for case in cases.values()]}).rows
     return [(words, [SimpleNamespace(**score) for score in of_case]) for words, of_case in zip(cases, scores, strict=True)]
 
+# %%
 def table(rows):
     names = [score.method for score in rows[0][1]]
     head = "| | " + " | ".join(f"{n}: volume / number / d50" for n in names) + " |\n|---" + "|---" * len(names) + "|\n"
@@ -291,6 +292,7 @@ def answers(p_true, seed):
                "height": float(answer.height[0]), "scale": float(answer.scale[0]), "curve": end_to_end.curve(answer, grid).tolist(),
                "error": np.interp(grid, answer.sizes, answer.error_volume).tolist() if method == "peace" else None}
 
+# %%
 found = result_cache.cached("peace-frames", {"powders": [p_true.tolist() for p_true in powders.values()], "averaged": averaged, "networks": known}, lambda: {
     "answers": [list(answers(p_true, seed)) for seed, p_true in enumerate(powders.values())]}).answers
 for of_powder, (name, p_true) in zip(found, powders.items(), strict=True):
@@ -333,6 +335,7 @@ def track():
         truth.append([sizes.quantile(sizes.weighted(numbers, grid, sizes.VOLUME), grid, x) for x in (0.1, 0.5, 0.9)])
     return {"found": np.array(found), "truth": np.array(truth), "seconds": np.array(seconds)}
 
+# %%
 drying = result_cache.cached("peace-drying", {"frames": length, "networks": known}, track)
 found, truth, seconds = drying.found, drying.truth, drying.seconds
 print(f"one image of 1024 x 1024: {np.median(seconds[1:]) * 1e3:.0f} ms from image to sizes, {1 / np.median(seconds[1:]):.1f} images a second")
@@ -366,6 +369,7 @@ def looked_at(spins, cells=None):  # what scattering tells of the states, and ho
             "envelope": envelope.tolist(), "found": np.cumsum(magnetism.sizes_from_envelope(H, envelope[12:110], q[12:110], radii)).tolist(),
             "correlation": None if cells is not None else magnetism.correlation(seen, 12, 50)[16, 16:].tolist()}
 
+# %%
 def scatter():
     cells = {"annealed": load_data(data_spec(p)).test[:states]}
     sets = {"gas, 3.5 sites": [gas(3.5, 0.1) for _ in range(states)], "gas, 5.5 sites": [gas(5.5, 0.1) for _ in range(states)],
@@ -378,6 +382,7 @@ def scatter():
         sets[name] = [spins.tile(1, repeats, repeats)[:, :side, :side] for spins in dense]
     return {"sets": {name: looked_at(spins, cells.get(name)) for name, spins in sets.items()}}
 
+# %%
 stage = None if p.name == "smoke" else compared(p, BETA, (100.0,))[-1]  # at smoke networks learn nothing
 network = stage and stage_spec(stage, data_spec(p))
 looked = result_cache.cached("peace-skyrmions", {"data": data_spec(p).spec(), "states": states, "network": network}, scatter).sets
