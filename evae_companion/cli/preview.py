@@ -19,8 +19,6 @@ COPIED = "00_recorded"  # claims of notebooks that are not recorded; sorts befor
 
 def show(arguments: Namespace, root: Path) -> int:
     """Run every notebook from the record of the largest lattice that holds it, and print the score card."""
-    from evae_companion import published
-
     named = arguments.preset or os.environ.get("EVAE_PRESET")
     records = _records([chosen_preset(arguments.preset)] if named else None)
     built = root / "build" / "preview"
@@ -30,12 +28,14 @@ def show(arguments: Namespace, root: Path) -> int:
     for path in paths:
         notebook_runner.check_parameter(path)
     used = {preset: records[preset][0] for preset in plan.values() if preset}
+    judged = []  # presets whose record holds claims
     with user_errors():
         for preset, place in used.items():
             size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
             print(f"recorded at preset {preset} on {preview.made(place)}: {_short(place, root)}, {human_size(size)}",
                   flush=True)
-            _copy_claims(place, built / preset)
+            if _copy_claims(place, built / preset):
+                judged.append(preset)
     for path, chosen in plan.items():
         if chosen is None:
             first = next(iter(records))
@@ -54,11 +54,9 @@ def show(arguments: Namespace, root: Path) -> int:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    for preset, place in used.items():
-        if not published.claims(place):
-            continue
-        print_card(built / preset, preset, f"**Recorded** on {preview.made(place)} at preset {preset} "
-                   f"({_short(place, root)}): nothing was trained or measured for this card.\n\n")
+    for preset in judged:
+        print_card(built / preset, preset, f"**Recorded** on {preview.made(used[preset])} at preset {preset} "
+                   f"({_short(used[preset], root)}): nothing was trained or measured for this card.\n\n")
     return 0
 
 
@@ -99,9 +97,11 @@ def _short(place: Path, root: Path) -> Path:
     return place.relative_to(root) if place.is_relative_to(root) else place
 
 
-def _copy_claims(place: Path, folder: Path) -> None:
-    """Begin the claims in ``folder`` with those of the record ``place``."""
+def _copy_claims(place: Path, folder: Path) -> bool:
+    """Begin the claims in ``folder`` with those of the record ``place``; return whether it holds any."""
     from evae_companion import claims, published
 
     shutil.rmtree(folder / "claims", ignore_errors=True)
-    claims.save(folder, COPIED, [claims.Result.parsed(one) for one in published.claims(place)])
+    results = [claims.Result.parsed(one) for one in published.claims(place)]
+    claims.save(folder, COPIED, results)
+    return bool(results)

@@ -78,7 +78,9 @@ def run_jobs(p: RunPreset, jobs: Sequence[Callable[..., T]], report: Report) -> 
 
 
 def compute(p: RunPreset, runs: Sequence[tuple[Mapping[str, Any], Callable[..., Any]]], report: Report) -> None:
-    """Compute those results that neither the store nor the record holds, each in a process of its own.
+    """Compute the results that neither the store nor the record holds at the same time, each in a process of its own.
+
+    Where one alone is missing, nothing is done: the caller computes it when it asks for it.
 
     Parameters
     ----------
