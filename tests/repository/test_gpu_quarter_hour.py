@@ -171,7 +171,8 @@ esac
     assert done.returncode == 1
     assert steps_of(tmp_path) == {"what": "well", "verify": "failed: exit status 3", "speed": "cut after 1 s",
                                   "step": "well"}
-    assert "| speed | 1 | 1 | cut after 1 s |" in (tmp_path / "out" / "GPU.md").read_text()
+    # What it took counts from a whole second to a whole second, on a busy machine more than the limit.
+    assert re.search(r"\| speed \| 1 \| \d+ \| cut after 1 s \|", (tmp_path / "out" / "GPU.md").read_text())
     done = call(tmp_path, "--rehearse", "--seconds", "15", "data")
     assert done.returncode == 1 and steps_of(tmp_path)["data"] == "not run: no time left"
 
