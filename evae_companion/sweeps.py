@@ -30,6 +30,7 @@ from evae_companion.progress import Progress, Report
 from evae_companion.store import preview
 from evae_companion.store.artifact import identity
 from evae_companion.store.serialization import save_arrays, write_json
+from evae_companion.store.stage_progress import StageProgress
 from evae_companion.store.store import Store
 from evae_companion.store.weights import WEIGHTS_FILE
 from evae_companion.trained import TrainedStage, stage_spec
@@ -111,11 +112,15 @@ def _train_stages(stages: list[Stage], data: DataSpec, store: Store, device: str
             sets, spins = data_once()
             wanted = not on_gpu and use_fused(stage, data) and kernels() if fused is None else fused
             with nullcontext() if on_gpu else one_thread():
-                _train(stage, parent, sets, spins, folder, device, report, wanted, precision, guide)
+                _train(stage, parent, sets, spins, folder, device, report, wanted, precision, guide, progress)
         spec = stage_spec(stage, data, guide)
-        if store.find(spec) is None:
+        progress = None if on_gpu else partial(StageProgress, store, spec)
+        if (folder := store.find(spec)) is None:
             data_once()  # load the data before the stage's own timer starts
-        return TrainedStage(stage, data, store.get(spec, make))
+            folder = store.get(spec, make)
+            if progress is not None:
+                progress(stage.learning_rate).remove()
+        return TrainedStage(stage, data, folder)
 
     return [trained(stage) for stage in stages]
 
@@ -193,8 +198,9 @@ def _add_tasks(tasks: dict[Hashable, Task[None]], stage: Stage, data: DataSpec, 
 
 
 def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinData, folder: Path, device: str,
-           report: Report | None, fused: bool | None, precision: str | None, energy: LearnedEnergy | None) -> None:
-    """Train one stage and write its artifact into ``folder``."""
+           report: Report | None, fused: bool | None, precision: str | None, energy: LearnedEnergy | None,
+           progress: Callable[[float], StageProgress] | None) -> None:
+    """Train one stage and write its artifact into ``folder``; ``progress`` keeps it while it lasts."""
     say = report or Progress(None, 0, "step")
     start_from = parent.model(device) if parent else None
     if parent and start_from and isinstance(start_from.encoder, NoEncoder):
@@ -206,11 +212,12 @@ def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinDat
 
     def attempt(rate: float) -> tuple[VAE, History, dict[str, Any]]:
         """Train the stage at this learning rate, always with the same batches and noise."""
-        start = time.perf_counter()
+        start, kept = time.perf_counter(), progress(rate) if progress else None
+        resume = kept.load(say) if kept else None
         model, history = train_stage(replace(stage, learning_rate=rate), spins, start_from, device=device,
-                                     energy=energy, seeds=seeds_of(stage), fused=fused,
-                                     precision=precision, adam=adam)
-        seconds = round(time.perf_counter() - start, 3)
+                                     energy=energy, seeds=seeds_of(stage), fused=fused, precision=precision, adam=adam,
+                                     resume=resume, after_step=kept.after_step if kept else None)
+        seconds = round(kept.seconds if kept else time.perf_counter() - start, 3)
         measured = evaluate(model, data)
         check_measured(measured)
         return model, history, measured | {

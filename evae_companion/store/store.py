@@ -226,7 +226,8 @@ class Store:
         """Return (path, artifact name) of everything the store put below its root, except locks."""
         result = []
         for parent, pattern in ((self.root, rf"({NAME.pattern})({re.escape(PARTIAL)}.*)?"),
-                                (self.root / "damaged", rf"({NAME.pattern})-\d{{8}}T\d{{12}}")):
+                                (self.root / "damaged", rf"({NAME.pattern})-\d{{8}}T\d{{12}}"),
+                                (self.root / "progress", rf"({NAME.pattern})\.safetensors.*")):
             if parent.is_dir():
                 matches = ((path, re.fullmatch(pattern, path.name)) for path in sorted(parent.iterdir()))
                 result += [(path, match[1]) for path, match in matches if match]

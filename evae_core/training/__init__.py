@@ -34,6 +34,9 @@ __all__ = ["Diverged", "History", "SpinData", "Stage", "Step", "chained", "confi
            "make_step", "new_model", "pick_device", "stage_schedule", "train_stage", "with_lr_backoff"]
 
 
+AfterStep = Callable[[Callable[[], dict[str, Tensor]]], None]
+
+
 @dataclass(frozen=True)
 class SpinData:
     """Configurations to train on, and the Hamiltonian that they are states of.
@@ -65,8 +68,9 @@ class History:
 
 def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, device: str = "auto",
                 energy: EnergyModel | None = None, seeds: Callable[[str], int] | None = None,
-                fused: bool | None = None, precision: str | None = None,
-                adam: Mapping[str, Tensor] | None = None) -> tuple[VAE, History]:
+                fused: bool | None = None, precision: str | None = None, adam: Mapping[str, Tensor] | None = None,
+                resume: Mapping[str, Tensor] | None = None, after_step: AfterStep | None = None
+                ) -> tuple[VAE, History]:
     """Train one stage; return its network, in evaluation mode, and what it went through.
 
     Parameters
@@ -77,13 +81,17 @@ def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, devi
     seeds : the seed of each purpose ("weights", "noise", "batches"); None: hashed from the stage.
     fused, precision : those of :func:`make_step`.
     adam : the ``History.adam`` of the parent, for a stage whose options say ``fresh_adam=False``.
+    resume : what ``snapshot()`` gave in the middle of the same stage; the training goes on from there, to the same
+        weights as if it had not been interrupted.
+    after_step : on a CPU, called as after_step(snapshot) after every step but the last. ``snapshot()`` is a dict of
+        tensors on the CPU: weights, Adam's moments, the state of the noise and the losses so far.
 
     Raises
     ------
     Diverged
         losses or weights that are not finite, or an L_KL that explodes; :func:`with_lr_backoff` tries lower rates.
     TypeError, ValueError
-        as :func:`make_step`; translations of an open sample, a parent without its encoder.
+        as :func:`make_step`; translations of an open sample, a parent without its encoder, ``resume`` of another stage.
 
     Examples
     --------
@@ -113,7 +121,7 @@ def train_stage(stage: Stage, data: SpinData, parent: VAE | None = None, *, devi
                      seed=seeds("noise"), model=model, fused=fused, precision=precision)
     if adam is not None:
         step.load_adam(adam)
-    losses, mode = _take(step, schedule, data)
+    losses, mode = _take(step, schedule, data, resume, after_step)
     check_state(step.model.state_dict())
     return step.model.eval(), History(losses, mode, step.precision, step.adam())
 
@@ -136,15 +144,19 @@ def seed_of(spec: Mapping[str, Any], purpose: str) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-def _take(step: Step, schedule: BatchSchedule, data: SpinData) -> tuple[Tensor, str]:
+def _take(step: Step, schedule: BatchSchedule, data: SpinData, resume: Mapping[str, Tensor] | None,
+          after_step: AfterStep | None) -> tuple[Tensor, str]:
     """Take all steps of the schedule: their losses (steps, 4), and the mode they were taken in."""
     if step.device.type == "cuda" or data.resident is not None:
         # A mask is copied from the host in every step, and no graph may do that.
         captured = step.device.type == "cuda" and data.hamiltonian.mask is None
+        if resume is not None:
+            raise ValueError("resume goes on with a stage on a CPU; on a GPU it is trained from its start")
         loop = GraphLoop(step, data.spins if data.resident is None else data.resident, schedule)
         return loop.run(captured, check), "graph" if captured else "eager"
     losses = torch.empty(len(schedule.rates), len(LOSSES))
-    for number, rate in enumerate(schedule.rates):
+    begin = 0 if resume is None else _restore(step, resume, losses)
+    for number, rate in enumerate(schedule.rates[begin:], begin):
         for group in step.optimizer.param_groups:
             group["lr"] = float(rate)
         batch = data.spins[schedule.indices[number]]
@@ -153,4 +165,27 @@ def _take(step: Step, schedule: BatchSchedule, data: SpinData) -> tuple[Tensor, 
                                  for spins, shift in zip(batch, schedule.shifts[number].tolist(), strict=True)])
         losses[number] = torch.stack(step.update(batch))
         check(losses[number:number + 1], number)
+        if after_step is not None and number + 1 < len(losses):
+            after_step(partial(_snapshot, step, losses[:number + 1]))
     return losses, step.mode
+
+
+def _snapshot(step: Step, losses: Tensor) -> dict[str, Tensor]:
+    weights = {f"model.{name}": value.detach().cpu().clone() for name, value in step.model.state_dict().items()}
+    moments = {f"adam.{name}": value for name, value in step.adam().items()}
+    return weights | moments | {"noise": step.generator.get_state(), "losses": losses.clone()}
+
+
+def _restore(step: Step, resume: Mapping[str, Tensor], losses: Tensor) -> int:
+    """Put the step back to where a snapshot was taken; return how many steps had been taken."""
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in resume.items() if name.startswith(prefix)}
+
+    try:
+        step.model.load_state_dict(part("model."))
+        step.load_adam(part("adam."))
+        step.generator.set_state(resume["noise"])
+        losses[:len(resume["losses"])] = resume["losses"]
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ValueError(f"resume must be a snapshot of this stage: {error}") from error
+    return len(resume["losses"])

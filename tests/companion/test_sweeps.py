@@ -210,7 +210,7 @@ def test_a_stage_on_a_gpu(store, tmp_path):
     """The GPU's way through a stage, on the CPU and uncaptured: the same numbers, but for data in half precision."""
     data, stage = load_data(SMALL, store, "cpu"), stage_schedule(TINY)[0]
     there = training.SpinData(data.train, H, sweeps.upload(data.train, torch.device("cpu")))
-    sweeps._train(stage, None, data, there, tmp_path, "cpu", None, False, None, None)
+    sweeps._train(stage, None, data, there, tmp_path, "cpu", None, False, None, None, None)
     (usual,) = sweeps.train_stages([stage], SMALL, store, "cpu")
     there = trained.TrainedStage(stage, SMALL, tmp_path)
     np.testing.assert_allclose(there.history[0], usual.history[0], rtol=1e-3, atol=1e-3)
