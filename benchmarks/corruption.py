@@ -122,7 +122,7 @@ def known(folder: Path, count: int, rng: random.Random) -> dict:
     places.known_folder = lambda preset, kind: folder
 
     def read():
-        if (found := published.known("paper")) is None:
+        if (found := published.known_search("paper")) is None:
             raise ValueError(f"{folder}: there is no record of a search, which the notebook says")
         place, entry = found
         return [read_json(place / name) if name.endswith(".json") else load_arrays(place / name).tobytes()

@@ -224,25 +224,6 @@ def _results(p: RunPreset, store: Store) -> list[tuple[dict[str, Any], list[tupl
     return result
 
 
-def record_known(p: RunPreset, store: Store, spec: Mapping[str, Any]) -> Iterator[str]:
-    """Publish a result ``spec`` that is only made on request from ``store`` into data/known/<preset>/<kind>."""
-    source, target = store.find(spec), places.known_folder(p.name, spec["kind"])
-    if source is None:
-        raise ValueError(f"the store {store.root} does not hold {spec['kind']} of preset {p.name}; run evae "
-                         + ("search" if spec["kind"] == "certificate" else f"study {spec['kind']}")
-                         + f" --preset {p.name}")
-    with replaced_folder(target) as partial:
-        body = require_meta(source)
-        for file in body["files"]:
-            shutil.copyfile(source / file, partial / file)
-        entry = {key: body[key] for key in ("spec", "created", "versions", "wall_seconds", "files")}
-        entry["on"] = device_name(pick_device("auto"))
-        (partial / preview.INDEX).write_bytes(meta_bytes({"spec": {"kind": "known", "preset": p.name},
-                                                           "files": body["files"],
-                                                           "entries": {identity(spec)[1]: entry}}))
-    yield f"written to {target}"
-
-
 def write_tables(ladders: Mapping[str, Sequence[TrainedStage]], folder: Path) -> None:
     """Write stages.csv, one row per stage, and histories.csv, block means of the losses of the batch of every step.
 

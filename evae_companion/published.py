@@ -27,7 +27,7 @@ def find(preset: str, spec: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | 
     """Return (folder, entry) of the published result ``spec`` of a preset, or None if there is none.
 
     The entry is its meta.json (spec, versions, created, files). It comes from the record of a run, or from the results
-    that are only made on request (:func:`known`).
+    that are only made on request, in data/known.
 
     Raises
     ------
@@ -38,8 +38,9 @@ def find(preset: str, spec: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | 
     if place is not None and (place / INDEX).is_file():
         if (entry := _index(place)["entries"].get(identity(spec)[1])) is not None:
             return _intact(place, entry)
-    made = known(preset, spec["kind"])
-    return made if made and identity(made[1]["spec"])[1] == identity(spec)[1] else None
+    place = places.known_folder(preset, spec["kind"])
+    entry = entries(place).get(identity(spec)[1])
+    return None if entry is None else _intact(place, entry)
 
 
 def notebooks(place: Path) -> list[str]:
@@ -78,17 +79,20 @@ def stages(preset: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
     return index["spec"]["preset"], load_table(_file(place, index, STAGES))
 
 
-def known(preset: str, kind: str = "certificate") -> tuple[Path, dict[str, Any]] | None:
-    """Return (folder, entry) of a published result that is only made on request, or None; raises as :func:`find`.
+def known_search(preset: str) -> tuple[Path, dict[str, Any]] | None:
+    """Return (folder, entry) of a preset's published search for the lowest state, or None; raises as :func:`find`.
 
-    That is a preset's search for the lowest state, or a study that trains for hours. No run makes them as it goes, so
-    EVAE_RECORDED does not affect them.
+    Like the parts of a study it is only made on request. No run makes them as it goes, so EVAE_RECORDED does not affect
+    them.
     """
-    place = places.known_folder(preset, kind)
-    if not (place / INDEX).is_file():
-        return None
-    (entry,) = _index(place)["entries"].values()
-    return _intact(place, entry)
+    place = places.known_folder(preset, "certificate")
+    found = list(entries(place).values())
+    return _intact(place, found[0]) if found else None
+
+
+def entries(place: Path) -> dict[str, Any]:
+    """Return what the index of a folder of published results lists, by name; nothing where there is none."""
+    return dict(_index(place)["entries"]) if (place / INDEX).is_file() else {}
 
 
 def _index(place: Path) -> dict[str, Any]:

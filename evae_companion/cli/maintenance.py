@@ -35,7 +35,7 @@ def unpack(arguments: Namespace, root: Path) -> int:
 
 def search(arguments: Namespace, root: Path) -> int:
     """Search for the lowest-energy state of a preset's periodic box; print the candidates and write data/known."""
-    from evae_companion import publish
+    from evae_companion import publish_known
     from evae_companion.data_specs import data_spec
     from evae_companion.experiments.ground_state import cached_candidates, search_of, spec
     from evae_companion.presets import PRESETS
@@ -48,24 +48,33 @@ def search(arguments: Namespace, root: Path) -> int:
         for number, c in enumerate(result.candidates, 1):
             print(f"{number:3d}  {c.energy:.9f} J  charge {round(c.charge, 2) + 0.0:7.2f}  torque {c.torque:.1e} J  "
                   f"found {c.found:4d} times  {c.kind}: {c.description}")
-        for line in publish.record_known(preset, Store(), spec(data.hamiltonian, data.shape, search_of(preset))):
+        for line in publish_known.record_search(preset, Store(), spec(data.hamiltonian, data.shape, search_of(preset))):
             print(line)
     return 0
 
 
 def study(arguments: Namespace, root: Path) -> int:
-    """Train what answers one question of ours, which no run of the notebooks trains, and write it into data/known."""
-    from evae_companion import publish
+    """Train what answers one question of ours, which no run of the notebooks trains.
+
+    Every part is written into data/known as soon as it is there, so that whoever stops this goes on from there.
+    """
+    from evae_companion import publish_known, published
     from evae_companion.experiments import data_order, training_choices
+    from evae_companion.experiments.study import Part
     from evae_companion.presets import PRESETS
     from evae_companion.store.store import Store
 
     preset = PRESETS[chosen_preset(arguments.preset)]
     module = {"data_order": data_order, "training_choices": training_choices}[arguments.what]
+    current = [part.spec for part in module.parts(preset).values()]
+
+    def done(part: Part) -> None:
+        if published.find(preset.name, part.spec) is None:
+            for line in publish_known.record_part(preset, Store(), part.spec, current):
+                print(line, flush=True)
+
     with user_errors():
-        module.run(preset, report=print)
-        for line in publish.record_known(preset, Store(), module.spec(preset)):
-            print(line)
+        module.run(preset, report=print, done=done)
     return 0
 
 

@@ -82,7 +82,7 @@ def known_best(p: RunPreset) -> tuple[GroundStateCandidates, str] | None:
     ValueError
         the published search is of another system.
     """
-    result = published.known(p.name)
+    result = published.known_search(p.name)
     if result is None:
         return None
     folder, entry = result

@@ -2,66 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from evae_companion import claims, published
+from evae_companion import claims
 from evae_companion import training_plans as plans
-from evae_companion.experiments import result_cache
+from evae_companion.data_specs import DataSpec
+from evae_companion.experiments import result_cache, study
 from evae_companion.presets import RunPreset
-from evae_companion.store.serialization import load_table, save_table
-from evae_companion.store.store import Store
-from evae_companion.sweeps import train_sweeps
+from evae_companion.store.serialization import read_json, write_json
+from evae_companion.sweeps import train_stages
 from evae_companion.trained import TrainedStage, history_table, stage_spec
 from evae_core.losses import energy_per_spin
+from evae_core.training.stages import Stage
 
 
-def spec(p: RunPreset) -> dict[str, Any]:
-    """Return the cache key of :func:`run`."""
-    last = [stage_spec(stages[-1], data) for stages, data in (*plans.choices(p).values(), *plans.lengths(p).values())]
-    return {"kind": "training_choices", "version": result_cache.VERSION, "last": last}
+def parts(p: RunPreset, device: str = "auto") -> dict[Any, study.Part]:
+    """Return the parts of the study by name: of a choice its words, of a stage length (gamma, times)."""
+    return {name: study.Part(
+        {"kind": "training_choices", "version": result_cache.VERSION, "last": stage_spec(stages[-1], data),
+         "measures": "choice" if measure is _choice else "length"},
+        ((stages, data),), partial(_measure, measure, stages, data, device))
+        for measure, jobs in ((_choice, plans.choices(p)), (_last, plans.lengths(p)))
+        for name, (stages, data) in jobs.items()}
 
 
-def is_known(p: RunPreset) -> bool:
-    """Return whether the store or data/known hold the result: ``evae study`` makes it in hours at the paper's lattice.
+def _measure(measure: Callable[[list[TrainedStage]], dict[str, Any]], stages: list[Stage], data: DataSpec, device: str,
+             folder: Path, report: result_cache.Report) -> None:
+    write_json(folder / "training_choices.json", measure(train_stages(stages, data, device=device, report=report)))
+
+
+def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print,
+        done: Callable[[study.Part], None] | None = None) -> SimpleNamespace:
+    """Train the sweeps of :func:`~evae_companion.training_plans.choices` and ``lengths``; return :func:`known`.
+
+    Parameters
+    ----------
+    done : called with every part of the study, as soon as it is there.
     """
-    return Store().find(spec(p)) is not None or published.find(p.name, spec(p)) is not None
+    study.complete(p, list(parts(p, device).values()), device, report, done)
+    return known(p)
 
 
-def run(p: RunPreset, device: str = "auto", report: result_cache.Report = print) -> SimpleNamespace:
-    """Train the sweeps of :func:`~evae_companion.training_plans.choices` and ``lengths``.
+def known(p: RunPreset) -> SimpleNamespace:
+    """Return what the store and data/known hold of the study: :func:`run` trains the rest, in hours.
 
     Returns
     -------
+    missing : number of sweeps that are not trained yet.
     choices : table with one row per choice: choice; first and first_validation, L_RC after the first stage; beta_rc
         and beta_kl, L_RC and L_KL at beta = 1e-3; gamma_c; and after the last stage the mean E/N (J) of X'_out
         (energy), its k-space MSE as a share of the data's (share), the lowest relaxed E/N (J; rest).
     lengths : table with one row per stage: gamma, times (the preset's steps), reconstruction, kl, energy_x_out and
         energy_generated (E/N, J), share_x_out and share_generated.
     """
-    def make(folder: Path) -> None:
-        choices, lengths = plans.choices(p), plans.lengths(p)
-        jobs = [*choices.values(), *lengths.values()]
-        climbed = train_sweeps([stages for stages, _ in jobs], [data for _, data in jobs], device=device, report=report)
-        for file, rows in (("choices.csv", [{"choice": name} | _choice(run)
-                                            for name, run in zip(choices, climbed, strict=False)]),
-                           ("lengths.csv", [{"gamma": gamma, "times": times} | _last(run)
-                                            for (gamma, times), run in zip(lengths, climbed[len(choices):],
-                                                                           strict=True)])):
-            save_table(folder / f"training_{file}", {key: [row[key] for row in rows] for key in rows[0]})
-
-    folder, _ = result_cache.get(p, spec(p), make, report)
-    return SimpleNamespace(**{name: load_table(folder / f"training_{name}.csv") for name in ("choices", "lengths")})
+    planned = parts(p)
+    read: dict[Any, Any] = {name: read_json(folder / "training_choices.json") for name, part in planned.items()
+                            if (folder := study.find(p, part)) is not None}
+    choices = [{"choice": name} | read[name] for name in plans.choices(p) if name in read]
+    lengths = [{"gamma": name[0], "times": name[1]} | read[name] for name in plans.lengths(p) if name in read]
+    return SimpleNamespace(missing=len(planned) - len(read), **{
+        of: {key: np.array([row[key] for row in rows]) for key in (rows[0] if rows else ())}
+        for of, rows in (("choices", choices), ("lengths", lengths))})
 
 
 def _choice(run: list[TrainedStage]) -> dict[str, Any]:
     table, before = history_table(run), []
     stage = run[0].stage.parent
     while stage is not None:
-        before.append(TrainedStage(stage, run[0].data, Store().held(stage_spec(stage, run[0].data))).measured)
+        (trained,) = train_stages([stage], run[0].data)
+        before.append(trained.measured)
         stage = stage.parent
     start, first = before[0], before[-1]
     return {"first": first["train"]["reconstruction"], "first_validation": first["validation"]["reconstruction"],

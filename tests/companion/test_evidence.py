@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from evae_companion import places, publish
+from evae_companion import places, publish_known
 from evae_companion import training_plans as plans
 from evae_companion.analysis import Candidate, GroundStateCandidates
 from evae_companion.analysis.samplers import EnergyTrace
@@ -157,7 +157,8 @@ def test_data_order_table_gives_the_mean_over_seeds_and_its_error():
         "ordered": [order_end(nan, -2.0497, [nan, None], 1.0)] * 2})
     head, _, *lines = report_tables.data_order_table(result).splitlines()
     rows = {name: cells for name, *cells in ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)}
-    assert [cell.strip() for cell in head.strip("|").split("|")] == ["", "rough", "ordered"] and len(rows) == 12
+    assert [cell.strip() for cell in head.strip("|").split("|")] == ["", "rough", "ordered"] and len(rows) == 13
+    assert rows["trainings"] == ["2", "2"]
     assert rows["γ_c"] == ["4e+02 in 1 of 2", "never"]
     assert rows["E/N of X'_out at the largest γ, above the lowest known (1e-4 J)"] == ["3.00 ± 2", "3.00 ± 0"]
     assert rows["the same, relaxed"] == ["2.00 ± 2", "2.00 ± 0"]
@@ -201,7 +202,7 @@ def test_a_search_is_recorded_and_read_back(tmp_path, monkeypatch, capsys):
     assert known_best(p) is None
     data = data_spec(p)
     with pytest.raises(ValueError, match="does not hold certificate of preset smoke; run evae search --preset smoke"):
-        list(publish.record_known(p, Store(), ground_state.spec(data.hamiltonian, data.shape, search_of(p))))
+        list(publish_known.record_search(p, Store(), ground_state.spec(data.hamiltonian, data.shape, search_of(p))))
     assert main(["search", "--preset", "smoke"]) == 0
     assert "written to" in capsys.readouterr().out
     known, line = known_best(p)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from evae_companion import bundle, claims, cli, dataset, places, publish, published, sweeps, widgets
+from evae_companion import bundle, claims, cli, dataset, places, publish, publish_known, published, sweeps, widgets
 from evae_companion import training_plans as plans
 from evae_companion.cli import notebook_runner, publishing
 from evae_companion.data_specs import data_spec
@@ -27,6 +27,7 @@ from evae_companion.experiments import (
     priors,
     report_tables,
     result_cache,
+    study,
 )
 from evae_companion.presets import PRESETS
 from evae_companion.store import preview, weights
@@ -80,16 +81,22 @@ def run(tmp_path_factory):
             list(publish.record(TINY, store, folder / "figures"))
         claims.save(folder / "figures", "03_y", [last])
         list(publish.record(TINY, store, folder / "figures"))
-        assert "data_order.json" not in listed(folder / "records" / "tiny") and not data_order.is_known(TINY)
+        assert "data_order.json" not in listed(folder / "records" / "tiny") and data_order.known(TINY).missing == 8
+        patch.setattr(places, "known_folder", lambda preset, kind: folder / "known" / preset / kind)
+        planned = [part.spec for part in data_order.parts(TINY).values()]
         said: list[str] = []
-        data_order.run(TINY, device="cpu", report=said.append)  # on three kinds of data that were not trained on
+
+        def done(part):
+            said.extend(publish_known.record_part(TINY, store, part.spec, planned))
+
+        data_order.run(TINY, "cpu", said.append, done)  # on three kinds of data that were not trained on
         assert len([line for line in said if "L_RC" in line]) == TRAINED_FOR_ORDER
         before = listed(folder / "records" / "tiny")
         list(publish.record(TINY, store, folder / "figures"))
         assert listed(folder / "records" / "tiny") == before, "a study is no part of a run"
-        patch.setattr(places, "known_folder", lambda preset, kind: folder / "known" / preset / kind)
-        (line,) = publish.record_known(TINY, store, data_order.spec(TINY))
-        assert line == f"written to {folder / 'known' / 'tiny' / 'data_order'}"
+        told = [line for line in said if line.startswith("written to")]
+        assert [line.split(": ")[1] for line in told] == [f"{n} of 8 parts" for n in range(1, 9)]
+        assert said.index(told[0]) < len(said) - len(told) - 1, "published as they end"
     return store, folder / "records"
 
 
@@ -274,7 +281,7 @@ def test_data_order(here):
                            "nearly perfect lattices with the lowest state"]
     gammas = [stage.gamma for stage in stage_schedule(TINY, 1e-3)]
     assert found.data[found.kinds[3]]["left_out"] == 0 and set(found.data) == set(found.last) == set(found.kinds)
-    assert list(found.rows) == [(kind, seed) for seed in (0, 1) for kind in found.kinds]
+    assert list(found.rows) == [(kind, seed) for seed in (0, 1) for kind in found.kinds] and found.missing == 0
     for key, rows in found.rows.items():
         assert rows["gamma"].tolist() == gammas and all(np.isfinite(row).all() for row in rows.values()), key
         assert (rows["rest_low_x_out"] <= rows["rest_high_x_out"]).all()
@@ -305,36 +312,66 @@ def test_data_order(here):
     assert len(text.splitlines()) == 2 + len(gammas)
     assert "copies of another state" in report_tables.order_table(found.data, found.lowest)
     table = report_tables.data_order_table(found).splitlines()
-    assert len(table) == 2 + 12 and all(line.count("|") == len(found.kinds) + 2 for line in table)
+    assert len(table) == 2 + 13 and all(line.count("|") == len(found.kinds) + 2 for line in table)
 
 
 def test_where_the_order_of_data_is_known(run, monkeypatch, tmp_path):
     """In the store, or among the results made on request; elsewhere it would be made for hours."""
     monkeypatch.setenv("EVAE_STORE", str(run[0].root))
     monkeypatch.setenv("EVAE_RECORDED", "off")
-    assert data_order.is_known(TINY)
-    assert not data_order.is_known(dataclasses.replace(TINY, first_steps=5))
+    other, parts = dataclasses.replace(TINY, first_steps=5), list(data_order.parts(TINY).values())
+    assert data_order.known(TINY).missing == 0 and data_order.known(other).missing == 8
     monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
-    assert not data_order.is_known(TINY)
+    assert data_order.known(TINY).missing == 8 and data_order.known(TINY).kinds == []
     monkeypatch.setattr(places, "known_folder", lambda preset, kind: run[1].parent / "known" / preset / kind)
-    assert data_order.is_known(TINY) and not (tmp_path / "empty").exists()
-    assert not data_order.is_known(dataclasses.replace(TINY, first_steps=5)), "known of other numbers"
-    with pytest.raises(ValueError, match="does not hold data_order of preset tiny; run evae study data_order --preset"):
-        list(publish.record_known(TINY, Store(tmp_path / "empty"), data_order.spec(TINY)))
+    assert data_order.known(TINY).missing == 0 and not (tmp_path / "empty").exists()
+    assert data_order.known(other).missing == 8, "known of other numbers"
+    with pytest.raises(ValueError, match="does not hold data_order-.* of preset tiny; run evae study data_order --pre"):
+        list(publish_known.record_part(TINY, Store(tmp_path / "empty"), parts[0].spec, []))
+
+
+def test_parts_of_a_study_stand_alone(run, monkeypatch, tmp_path):
+    """A lost store costs one sweep: what is published is not trained again, and half a study is shown as half."""
+    known = tmp_path / "known" / "tiny" / "data_order"
+    monkeypatch.setattr(places, "known_folder", lambda preset, kind: tmp_path / "known" / preset / kind)
+    monkeypatch.setenv("EVAE_RECORDED", "off")
+    parts = data_order.parts(TINY)
+    (_, first), (_, second), *rest = parts.items()
+    planned = [part.spec for part in parts.values()]
+    for part in (first, second):
+        list(publish_known.record_part(TINY, run[0], part.spec, planned))
+    monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
+    half = data_order.known(TINY)
+    assert half.missing == 6 and len(half.kinds) == 2 and [len(ends) for ends in half.ends.values()] == [1, 1]
+    assert report_tables.data_order_table(half).splitlines()[2].split("|")[1:4] == [" trainings ", " 1 ", " 1 "]
+    asked = []
+    monkeypatch.setattr(study, "train_sweeps", lambda stages, data, **how: asked.append(len(stages)))
+    monkeypatch.setattr(result_cache, "run_jobs", lambda p, jobs, report: None)
+    data_order.run(TINY, device="cpu", report=pytest.fail)
+    assert sum(asked) == 2 * len(rest), "a sweep and its control for each part that is missing"
+    # Other numbers replace what was published before, with its files.
+    list(publish_known.record_part(TINY, run[0], first.spec, [first.spec]))
+    assert sorted(path.name for path in known.iterdir()) == sorted([identity(first.spec)[1], "record.json"])
 
 
 def test_a_damaged_study_is_an_error(run, monkeypatch, tmp_path):
     shutil.copytree(run[1].parent / "known", tmp_path / "known")
     monkeypatch.setattr(places, "known_folder", lambda preset, kind: tmp_path / "known" / preset / kind)
     monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
-    (tmp_path / "known" / "tiny" / "data_order" / "data_order.json").write_text("{}")
-    with pytest.raises(ValueError, match="data_order is damaged: data_order.json has 2 bytes"):
+    name = identity(next(iter(data_order.parts(TINY).values())).spec)[1]
+    (tmp_path / "known" / "tiny" / "data_order" / name / "data_order.json").write_text("{}")
+    with pytest.raises(ValueError, match=f"{name} is damaged: data_order.json has 2 bytes"):
         data_order.run(TINY, device="cpu")
 
 
 def test_the_order_of_data_as_published(run, studied, monkeypatch, tmp_path):
-    here, there = both(data_order, run, monkeypatch, tmp_path)
-    assert len(vars(here)) == 6 and all(same(value, getattr(there, key)) for key, value in vars(here).items())
+    monkeypatch.setenv("EVAE_RECORDED", "off")
+    monkeypatch.setenv("EVAE_STORE", str(run[0].root))
+    here = data_order.known(TINY)
+    monkeypatch.setenv("EVAE_STORE", str(tmp_path / "empty"))
+    there = data_order.known(TINY)
+    assert here.missing == 0 and len(vars(here)) == 7
+    assert all(same(value, getattr(there, key)) for key, value in vars(here).items())
 
 
 def test_the_store_goes_before_the_record(run, monkeypatch):
@@ -619,7 +656,7 @@ def pictures(number: int, figures, monkeypatch, capsys) -> tuple[dict, str]:
 
 # Noise and walks of both seeds, and the minimum-energy path; the collapse, the priors, and the order of the data.
 @pytest.mark.parametrize("number, results, from_decoders", [
-    (4, 2, set()), (5, 3, {"inverse_mapping.png", "fig4c_frames.png"}), (6, 3, set())])
+    (4, 2, set()), (5, 3, {"inverse_mapping.png", "fig4c_frames.png"}), (6, 2, set())])
 def test_notebooks_show_the_record(run, studied, monkeypatch, tmp_path, capsys, number, results, from_decoders):
     """With an empty store: the figures of the run, byte for byte, or within some grey levels where decoders draw."""
     monkeypatch.setenv("EVAE_STORE", str(run[0].root))

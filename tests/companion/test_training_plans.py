@@ -10,7 +10,7 @@ import torch
 from evae_companion import claims, dataset
 from evae_companion import training_plans as plans
 from evae_companion.data_specs import data_spec
-from evae_companion.experiments import training_choices
+from evae_companion.experiments import study, training_choices
 from evae_companion.presets import PRESETS
 from evae_companion.store.store import Store
 from evae_companion.sweeps import train_stages
@@ -170,7 +170,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVAE_STORE", str(root))
         patch.setenv("EVAE_RECORDED", "off")
-        assert not training_choices.is_known(TINY)
+        assert training_choices.known(TINY).missing == 12 and not training_choices.known(TINY).choices
         return training_choices.run(TINY, device="cpu", report=lambda line: None), root
 
 
@@ -229,10 +229,10 @@ def test_training_choices_are_those_of_the_stages(made, there):
 
 
 def test_training_choices_are_made_once(made, there, monkeypatch):
-    assert training_choices.is_known(TINY)
-    assert not training_choices.is_known(dataclasses.replace(TINY, first_steps=5))
+    assert training_choices.known(TINY).missing == 0
+    assert training_choices.known(dataclasses.replace(TINY, first_steps=5)).missing == 12
     before = Store().names()
-    monkeypatch.setattr(training_choices, "train_sweeps", lambda *a, **k: pytest.fail("nothing is trained again"))
+    monkeypatch.setattr(study, "train_sweeps", lambda *a, **k: pytest.fail("nothing is trained again"))
     again = training_choices.run(TINY, device="cpu", report=pytest.fail)
     for name in ("choices", "lengths"):
         for key, values in getattr(made[0], name).items():

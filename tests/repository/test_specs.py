@@ -37,12 +37,14 @@ def hashes(p) -> dict[str, str]:
     data, walked = data_spec(p), plans.compared(p, plans.BETA, plans.WALK)
     specs = {"outputs": beta_sweep.spec(p), "noise": noise_reduction.spec(p, plans.BETA),
              "walk": latent_interpolation.spec(p, plans.BETA), "collapse": collapse.spec(p),
-             "data_order": data_order.spec(p), "training_choices": training_choices.spec(p),
              "priors": priors.spec(p), "quality": sample_quality.spec(p, plans.BETA),
              "systems": other_systems.spec(p), "inverse": latent_interpolation.inverse_spec(p, walked[0]),
              "certificate": ground_state.spec(data.hamiltonian, data.shape, ground_state.search_of(p))}
     return {"stages and shards": hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16],
             "preset": hashlib.sha256(json.dumps(p.spec(), sort_keys=True).encode()).hexdigest()[:16],
+            **{module.__name__.rsplit(".")[-1]: hashlib.sha256("\n".join(
+                identity(part.spec)[1] for part in module.parts(p).values()).encode()).hexdigest()[:16]
+               for module in (data_order, training_choices)},
             **{name: identity(spec)[1] for name, spec in specs.items()}}
 
 
