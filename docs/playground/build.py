@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from evae_companion import training_plans as plans
+from evae_companion.analysis.latent_directions import jacobian
 from evae_companion.data_specs import data_spec
 from evae_companion.experiments.latent_interpolation import FRAMED
 from evae_companion.presets import PRESETS
@@ -30,7 +31,6 @@ HERE = Path(__file__).resolve().parent
 SOURCES = ("index.html", "style.css", "spins.js", "decoder.js", "annealer.js", "page.js")
 PRESET = PRESETS["desktop"]
 AXES = 6  # sliders
-STEP = 1e-3  # of z, for the response
 
 
 def decoders() -> dict[str, tuple[Stage, VAE]]:
@@ -41,15 +41,13 @@ def decoders() -> dict[str, tuple[Stage, VAE]]:
     return {name: (stage, model) for (name, stage), model in zip(stages.items(), models, strict=True)}
 
 
-@torch.no_grad()
 def response_axes(model: VAE, count: int = AXES) -> tuple[Tensor, Tensor]:
     """Return the directions of z (count, latent) along which the state at z = 0 changes most, and their shares.
 
     The eigenvectors of the response G = (dX/dz)^T (dX/dz), by central differences, largest eigenvalue first. The shares
     are those of the trace of G. Averaged over random z, no direction stands out, so the axes are those of one point.
     """
-    model, shift = copy.deepcopy(model).double(), STEP * torch.eye(model.latent, dtype=torch.float64)
-    change = ((model.decode(shift) - model.decode(-shift)) / (2 * STEP)).flatten(1)
+    change = jacobian(copy.deepcopy(model).double(), torch.zeros(model.latent, dtype=torch.float64)).flatten(1)
     values, vectors = torch.linalg.eigh(change @ change.T)
     axes = vectors.flip(1).T[:count]
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))

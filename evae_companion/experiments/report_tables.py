@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from evae_companion.analysis.ground_state_search import GroundStateCandidates
+from evae_companion.analysis.latent_directions import LatentDirections
 from evae_companion.experiments.budget import FOUND, arrival, curves
 from evae_companion.experiments.size_scan import Sample
 
@@ -103,7 +104,7 @@ def order_table(sets: Mapping[str, Mapping[str, Any]], lowest: float) -> str:
 
 
 def data_order_table(result: SimpleNamespace) -> str:
-    """Return a table of :func:`~evae_companion.experiments.data_order.run`: mean over seeds and standard error."""
+    """Return a table of :func:`~evae_companion.experiments.data_order.known`: mean over seeds and standard error."""
     def over_seeds(kind: str, value: Any, form: str = ".2g") -> str:
         numbers = np.array([value(end) for end in result.ends[kind]], float)
         here = numbers[np.isfinite(numbers)]
@@ -125,7 +126,7 @@ def data_order_table(result: SimpleNamespace) -> str:
         return change
 
     lowest = result.lowest
-    columns: list[tuple[str, Any, str]] = [
+    rows: list[tuple[str, Any, str]] = [
         ("γ_c", lambda end: end["gamma_c"], ".2g"),
         ("E/N of X'_out at the largest γ, above the lowest known (1e-4 J)",
          lambda end: 1e4 * (end["energy"] - lowest), ".2f"),
@@ -137,12 +138,13 @@ def data_order_table(result: SimpleNamespace) -> str:
         ("median θ at γ = 100, of that at 0: X_out", theta("X_out"), ".2f"), ("X'_out", theta("X'_out"), ".2f"),
         ("barrier's width, γ = 0 to 100 (steps)", path("width"), ".1f"),
         ("lattice plateau, γ = 0 to 100 (1e-4 J)", lambda end: 1e4 * path("end")(end), ".1f")]
-    return _table(["", *result.kinds], [[name, *(over_seeds(kind, value, form) for kind in result.kinds)]
-                                        for name, value, form in columns])
+    return _table(["", *result.kinds], [
+        ["trainings", *(str(len(result.ends[kind])) for kind in result.kinds)],
+        *([name, *(over_seeds(kind, value, form) for kind in result.kinds)] for name, value, form in rows)])
 
 
 def choices_table(table: Mapping[str, Any]) -> str:
-    """Return a table of the choices of :func:`~evae_companion.experiments.training_choices.run`, one row each."""
+    """Return a table of the choices of :func:`~evae_companion.experiments.training_choices.known`, one row each."""
     return _table(["left out", "L_RC after the first stage (training, validation)", "L_RC, L_KL at β = 1e-3", "γ_c",
                    "k-space MSE of X'_out at the end, of the data's"],
                   [[str(name), f"{first:.3f}, {validation:.3f}", f"{rc:.3f}, {kl:.0f}",
@@ -160,6 +162,19 @@ def lengths_table(table: Mapping[str, Any], lowest: float) -> str:
                     f"{table['kl'][k]:.0f}", *(text for of in ("x_out", "generated") for text in (
                         f"{1e4 * (table[f'energy_{of}'][k] - lowest):.2f}", f"{table[f'share_{of}'][k]:.2g}"))]
                    for k in range(len(table["gamma"]))])
+
+
+def latent_table(found: Mapping[float, LatentDirections]) -> str:
+    """Return a table of :func:`~evae_companion.experiments.latent_symmetry.run`: means over the latent vectors."""
+    def of(one: LatentDirections) -> list[str]:
+        shares = [f"{100 * float(share.mean()):.0f} % ({100 * one.chance[name]:.1f} %)"
+                  for name, share in one.shares.items()]
+        return [f"{float(one.motion.mean()):.2g}", f"{float(one.number.mean()):.0f}", *shares,
+                f"{one.same['along x']:.2f}, {one.same['along y']:.2f}"]
+
+    return _table(["γ", "turn of a spin per unit of z (rad)", "directions", "translation along x", "along y",
+                   "rotation", "the same direction at another z, |cos|"],
+                  [[f"{gamma:g}", *of(one)] for gamma, one in found.items()])
 
 
 def barrier_table(result: SimpleNamespace, walks: Mapping[float, Mapping[str, float]]) -> str:

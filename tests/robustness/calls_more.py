@@ -112,6 +112,7 @@ def analysis() -> dict[str, Call]:
         certificate_search,
         forecast,
         judge,
+        latent_directions,
         linear_theory,
         lowest_modes,
         luttinger_tisza,
@@ -172,6 +173,7 @@ def analysis() -> dict[str, Call]:
         "saddle_point": Call(saddle_point, {
             "H": chiral, "start": texture, "end": flat[0].double(), "images": 7, "k": 2, "report": None},
             {"H": "start|charge", "start": "shape|charge", "end": "start"}),
+        "latent_directions": Call(latent_directions, {"model": model.eval(), "z": torch.zeros(1, 2)}),
         "lowest_modes": Call(lowest_modes, {"H": easy, "state": up, "k": 2}, {"H": "state", "state": "shape"}),
         "lower_bound": Call(luttinger_tisza.lower_bound, box),
         "spirals": Call(luttinger_tisza.spirals, {**box, "n": 2}),
