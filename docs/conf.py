@@ -15,13 +15,13 @@ from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # the docstrings of this checkout
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]  # the docstrings of this checkout, and frames.py
 PLAYGROUND = ROOT / "build" / "playground"  # static files; the site links to them where they have been built
 
 NOTEBOOKS = sorted(f"notebooks/{path.stem}" for path in ROOT.glob("notebooks/[0-9][0-9]_*.ipynb"))
 # The contents: group -> pages, without their suffix.
 CONTENTS = {
-    "Tutorial": ["docs/FIRST_EVAE", "notebooks/00_start_here"],
+    "Tutorial": ["docs/FIRST_EVAE", "notebooks/00_start_here", "docs/SLIDERS"],
     "The paper, figure by figure": [name for name in NOTEBOOKS if "01" <= name[10:12] <= "07"],
     "Beyond the paper": [name for name in NOTEBOOKS if name[10:12] >= "08"],
     "How-to": ["docs/OWN_HAMILTONIAN", "docs/OWN_DATA", "docs/EXPORT", "docs/TOOLS", "docs/WITHOUT_JUPYTER",
@@ -107,11 +107,20 @@ def contents() -> str:
         for group, pages in CONTENTS.items())
 
 
-GENERATED = {"docs/COMMANDS": commands, "docs/CLAIMS": criteria, "README": contents}
+def pictures() -> str:
+    """Sliders over recorded states; their pictures lie beside the pages (finish)."""
+    import frames
+
+    return frames.write(frames.sliders(), FRAMES)
+
+
+GENERATED = {"docs/COMMANDS": commands, "docs/CLAIMS": criteria, "docs/SLIDERS": pictures, "README": contents}
+FRAMES = ROOT / "build" / "frames"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 HOME = '<p><a href="../index.html">Back to the documentation</a></p>'
 PLAY = '<p><a href="playground/index.html">Playground: decoders and an annealer in the browser</a></p>'
-SLIDERS = '<p class="sliders">Here are sliders in JupyterLab: <code>make lab</code>.</p>'
+SLIDERS = ('<p class="sliders">Here are sliders in JupyterLab: <code>make lab</code>. '
+           '<a href="../docs/SLIDERS.html">Some of them work here.</a></p>')
 
 
 def read(app, docname, source):
@@ -146,6 +155,7 @@ def finish(app, exception):
     """The README is the front page, under the name that servers look for."""
     if exception is None:
         shutil.copyfile(Path(app.outdir, "README.html"), Path(app.outdir, "index.html"))
+        shutil.copytree(FRAMES, Path(app.outdir, "frames"), dirs_exist_ok=True)
         if (PLAYGROUND / "index.html").is_file():
             shutil.copytree(PLAYGROUND, Path(app.outdir, "playground"), dirs_exist_ok=True)
             page = Path(app.outdir, "playground", "index.html")

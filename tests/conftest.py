@@ -1,5 +1,6 @@
 """What every test gets: a store, figures and preset of its own, whatever the environment of the caller says."""
 
+import os
 import shutil
 
 import pytest
@@ -25,3 +26,15 @@ def emulated_cupy(tmp_path_factory):
         pytest.skip("g++ is not installed")
     from cuda_stand_in import build  # here: few tests need it, and it takes a second
     return build(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; EVAE_CHROMIUM names one where Playwright's own is not installed."""
+    from playwright.sync_api import sync_playwright  # make test-browser installs it; missing, it must not skip
+
+    with sync_playwright() as playwright:
+        chosen = os.environ.get("EVAE_CHROMIUM")
+        started = playwright.chromium.launch(executable_path=chosen or None, args=["--no-sandbox"])
+        yield started
+        started.close()

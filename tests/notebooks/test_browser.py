@@ -28,7 +28,6 @@ ANSWER = 60_000  # ms until a picture must have changed: the machine's load must
 
 if not os.environ.get("EVAE_BROWSER"):
     pytest.skip("starts a browser and takes minutes: make test-browser", allow_module_level=True)
-from playwright.sync_api import sync_playwright  # noqa: E402 make test-browser installs it; missing, it must not skip
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +70,6 @@ def lab(tmp_path_factory):
         finally:
             server.terminate()
             server.wait(60)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        chosen = os.environ.get("EVAE_CHROMIUM")
-        started = playwright.chromium.launch(executable_path=chosen or None, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -245,17 +245,6 @@ def test_page_names_no_address_and_finds_its_parts():
 # ---- in a browser
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright  # make test-browser installs it; missing, it must not skip
-
-    with sync_playwright() as playwright:
-        chosen = os.environ.get("EVAE_CHROMIUM")
-        started = playwright.chromium.launch(executable_path=chosen or None, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
