@@ -4,7 +4,8 @@
 #                  go to build/PRESET/figures
 # make figures-all [PRESET=...]   our own notebooks, 08 to 12, too: at laptop where PRESET is desktop
 # make publish [PRESET=...]   check that run, then copy it to figures/PRESET and data/recorded/PRESET, which are committed
-# make test        ruff, mypy, the tests with doctests, and every notebook at the smallest preset
+# make lint        ruff, and the rules of language over README, notebooks and docs
+# make test        lint, mypy, the tests with doctests, and every notebook at the smallest preset
 # make test-portable   the tests on other processors' code paths (x86-64): AVX2 alone, and no compiled passes
 # make test-browser   every notebook in JupyterLab, and the playground, in a headless Chromium; screenshots in build/browser
 # make lab         JupyterLab on the notebook to start with: for this machine alone, with a token of its own
@@ -83,10 +84,13 @@ test-portable: $(READY)
 test-browser: $(READY)
 	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[companion,deepspin,test,browser]"
 	@[ -n "$$EVAE_CHROMIUM" ] || $(PY) -m playwright install --only-shell chromium
-	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/notebooks/test_browser.py tests/repository/test_playground.py
+	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/notebooks/test_browser.py tests/repository/test_playground.py \
+		tests/repository/test_frames.py
 
+# Code by ruff; prose by the rules of test_language.py and, where it is installed (extra "prose"), by proselint.
 lint: $(READY)
 	$(PY) -m ruff check
+	$(PY) -m pytest -q -rN tests/repository/test_language.py
 
 types: $(READY)
 	$(PY) -m mypy

@@ -11,12 +11,14 @@
 #
 # *Twenty minutes on two cores the first time; seconds once the results are in the store.*
 #
-# You will see a magnet cooled into skyrmions, a network that learns such states, and what happens when the magnet's energy enters
-# the network's loss: every random vector ends in the same skyrmion lattice, which is in none of the training data.
+# You will see a magnet cooled into skyrmions, a network that learns such states, and what happens when the magnet's
+# energy enters the network's loss: random vectors end in one and the same skyrmion lattice, which is in none of the
+# training data. Three short stages come close to it, the whole ladder of notebook 6 reaches it.
 #
-# The paper behind this is Kwon et al., *Advanced Science* 2021. A variational autoencoder (VAE) compresses a state into a short
-# *latent vector* and expands it again. The energy of what it returns is part of its loss, weighted by γ. So the states that it
-# generates from random latent vectors become more stable as γ grows. Past a critical γ they are all the same.
+# The paper behind this is Kwon et al., *Advanced Science* 2021. A variational autoencoder (VAE) compresses a state
+# into a short *latent vector* and expands it again. The energy of the returned state is part of its loss, weighted by
+# γ. So the states that it generates from random latent vectors become more stable as γ grows. Past a critical γ they
+# are all the same.
 #
 # Run the cells from the top (Shift+Enter). At the end there are sliders.
 
@@ -29,14 +31,10 @@ seed = 0
 import torch
 
 from evae_companion import plotting, widgets
-from evae_companion import training_plans as plans
 from evae_companion.data_specs import data_schedule, data_spec
-from evae_companion.dataset import load_data
 from evae_companion.experiments import result_cache
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
-from evae_companion.sweeps import train_stages
-from evae_companion.trained import stage_spec
 from evae_core import Hamiltonian, anneal, relax, skyrmion_lattice
 from evae_core.observables import kspace_mse, topological_charge
 from evae_core.textures import helix_period
@@ -46,30 +44,33 @@ figures = figures_folder(p)
 
 # %% [markdown]
 # ## A Hamiltonian
-# Unit spins $\mathbf S_i$ on a square lattice, with exchange $J$, Dzyaloshinskii-Moriya (DM) interaction $D$ and a field $B$ along $z$:
+# Unit spins $\mathbf S_i$ on a square lattice, with exchange $J$, Dzyaloshinskii-Moriya (DM) interaction $D$ and a
+# field $B$ along $z$:
 #
 # $$E = -J\sum_{\langle ij\rangle}\mathbf S_i\cdot\mathbf S_j
 #      -\sum_{\langle ij\rangle}\mathbf D_{ij}\cdot(\mathbf S_i\times\mathbf S_j) - B\sum_i S_i^z .$$
 #
-# Energies are in units of $J$, lengths in lattice sites. The DM interaction turns neighbouring spins; without a field the ground
-# state is a helix. The field breaks the helix up into skyrmions.
+# Energies are in units of $J$, lengths in lattice sites. The DM interaction turns neighbouring spins; without a field
+# the ground state is a helix. The field breaks the helix up into skyrmions.
 
 # %%
 H = Hamiltonian(J=1.0, D=p.D, B=p.B)
 shape = (p.size, p.size)
-print(f"{p.name}: {shape[0]} x {shape[1]} sites, D = {H.D:g} J, B = {H.B:g} J, a helix period of {helix_period(H):.1f} sites")
+print(f"{p.name}: {shape[0]} x {shape[1]} sites, D = {H.D:g} J, B = {H.B:g} J, "
+      f"a helix period of {helix_period(H):.1f} sites")
 
 # %%
 # NBVAL_CHECK_OUTPUT
 up = torch.zeros(3, 16, 16)
 up[2] = 1.0
-print(f"all spins up: {float(H.energy_per_spin(up)) + H.B:.1f} J per spin without the field, charge {float(topological_charge(up)):.0f}")
+print(f"all spins up: {float(H.energy_per_spin(up)) + H.B:.1f} J per spin without the field, "
+      f"charge {float(topological_charge(up)):.0f}")
 
 # %% [markdown]
 # ## Skyrmions
-# Cooled from random spins to $T=0$, the magnet ends in one of very many metastable states. Three of them are shown, annealed as the
-# training data are, beside the best perfect lattice that fits into the box. White is up, black is down, colour is the direction in
-# the plane. The topological charge counts skyrmions, here with a minus sign.
+# Cooled from random spins to $T=0$, the magnet ends in one of many metastable states. Three of them are shown,
+# annealed as the training data are, beside the best perfect lattice that fits into the box. White is up, black is
+# down, colour is the direction in the plane. The topological charge counts skyrmions, here with a minus sign.
 
 # %%
 def cool():
@@ -77,7 +78,8 @@ def cool():
     return {"states": torch.cat([cooled, skyrmion_lattice(H, shape)[None]])}
 
 states = result_cache.cached("start-skyrmions", {"data": data_spec(p).spec(), "seed": seed}, cool).states
-labels = [f"E/N = {float(H.energy_per_spin(one.double())):.4f} J\ncharge {float(topological_charge(one)):.0f}" for one in states]
+labels = [f"E/N = {float(H.energy_per_spin(one.double())):.4f} J\ncharge {float(topological_charge(one)):.0f}"
+          for one in states]
 fig = plotting.gallery(states.numpy(), [*labels[:3], "best lattice\n" + labels[3]], columns=4)
 plotting.save(fig, figures, "start_skyrmions")
 fig
@@ -88,13 +90,18 @@ fig
 #
 # $$L = L_\mathrm{RC} + \beta L_\mathrm{KL} + \gamma L_\mathrm{H}.$$
 #
-# $L_\mathrm{RC}$ is the squared distance per spin between a training state and its reconstruction, $L_\mathrm{KL}$ the distance of the
-# latent vectors' distribution from a normal one, $L_\mathrm{H}$ the energy per spin of the reconstruction. Training begins at
-# $\beta=10^{-3}$ without the Hamiltonian ($\gamma=0$). Then γ rises to 5000 in three stages, the shortest way to the collapse that we
-# know. No training state relaxes to the lowest state known of this box: such states are left out. On two cores the data take some
-# seven minutes and the training ten. Each stage prints its losses.
+# $L_\mathrm{RC}$ is the squared distance per spin between a training state and its reconstruction, $L_\mathrm{KL}$
+# the distance of the latent vectors' distribution from a normal one, $L_\mathrm{H}$ the energy per spin of the
+# reconstruction. Training begins at $\beta=10^{-3}$ without the Hamiltonian (γ = 0). Then γ rises to 5000 in three
+# stages, the shortest way towards the collapse that we know. No training state relaxes to the lowest state known of this
+# box: such states are left out. On two cores the data take some seven minutes and the training ten. Each stage prints
+# its losses.
 
 # %%
+from evae_companion import training_plans as plans
+from evae_companion.dataset import load_data
+from evae_companion.sweeps import train_stages
+
 data = load_data(data_spec(p), device=device, report=print)
 run = train_stages(plans.shortest(p), data_spec(p), device=device, report=print)
 
@@ -112,25 +119,37 @@ def drawn_by_all():
             "energy": [float(H.energy_per_spin(few.double()).mean()) for few in many],
             "rest": [float(H.energy_per_spin(relax(H, few.double(), tolerance=1e-3)).mean()) for few in many]}
 
-drawn = result_cache.cached("start-generated", {"stages": [stage_spec(one.stage, one.data) for one in run]}, drawn_by_all)
+# %%
+from evae_companion.trained import stage_spec
+
+drawn = result_cache.cached("start-generated", {"stages": [stage_spec(one.stage, one.data) for one in run]},
+                            drawn_by_all)
 fig = plotting.gallery(drawn.states.numpy(), [f"γ = {one.stage.gamma:g}" for one in run for _ in range(4)], columns=4)
 plotting.save(fig, figures, "start_generated")
 fig
 
 # %% [markdown]
-# How different are the generated states, and how stable? *Diversity* is the pairwise mean squared difference of their Fourier
-# transforms, as a share of that of the training states: 0 means that all are the same but for a translation. Energies are means
-# over 32 states above the lowest state known of this box, in $10^{-4}J$ per spin: as generated, and relaxed (every spin turned towards
-# its local field until none moves).
+# How different are the generated states, and how stable? *Diversity* is the pairwise mean squared difference of their
+# Fourier transforms, as a share of that of the training states: 0 means that all are the same but for a translation.
+# Energies are means over 32 states, in $10^{-4}J$ per spin above the lowest state known of this box: as generated,
+# and relaxed (every spin turned towards its local field until none moves).
 
 # %%
-print(f"{data.left_out} of {p.train + p.validation + p.test} annealed states relax to the lowest state known and are left out")
-rows = [(f"gamma = {one.stage.gamma:4g}", *values) for one, *values in zip(run, drawn.share, drawn.energy, drawn.rest, strict=True)]
-for name, share, energy, rest in [*rows, ("training data ", 1.0, *(data.train.statistics[key].mean() for key in ("energy", "rest_energy")))]:
-    print(f"{name}: diversity {share:.3f}, as generated {1e4 * (energy - p.lowest):5.2f}, relaxed {1e4 * (rest - p.lowest):5.2f}")
+print(f"{data.left_out} of {p.train + p.validation + p.test} annealed states "
+      f"relax to the lowest state known and are left out")
+rows = [(f"gamma = {one.stage.gamma:4g}", *values)
+        for one, *values in zip(run, drawn.share, drawn.energy, drawn.rest, strict=True)]
+for name, share, energy, rest in [
+        *rows, ("training data ", 1.0,
+                *(data.train.statistics[key].mean() for key in ("energy", "rest_energy")))]:
+    print(f"{name}: diversity {share:.3f}, as generated {1e4 * (energy - p.lowest):5.2f}, "
+          f"relaxed {1e4 * (rest - p.lowest):5.2f}")
 
 # %% [markdown]
 # ## Where to go
+# Each notebook opens on its own, in any order. It computes the results that it needs and that the store lacks.
+#
+# The notebooks of the paper's figures and claims:
 #
 # | notebook | shows |
 # |---|---|
@@ -142,6 +161,12 @@ for name, share, energy, rest in [*rows, ("training data ", 1.0, *(data.train.st
 # | [05](05_latent_interpolation.ipynb) | walking from one state to another (Fig. 4) |
 # | [06](06_collapse.ipynb) | past a critical γ: one state only, a perfect lattice (Fig. 5) |
 # | [07](07_confined_geometries.ipynb) | squares and a wire, with edges (Note S2) |
+
+# %% [markdown]
+# Our own questions, other Hamiltonians and two related systems:
+#
+# | notebook | shows |
+# |---|---|
 # | [08](08_ground_state.ipynb) | is the state it collapses onto the lowest one, and what does it cost to get there? |
 # | [09](09_sample_quality.ipynb) | how stable and how diverse generated states are |
 # | [10](10_where_it_collapses.ipynb) | β_c and γ_c against theory, and other Hamiltonians |
@@ -149,13 +174,21 @@ for name, share, energy, rest in [*rows, ("training data ", 1.0, *(data.train.st
 # | [12](12_deepspin.ipynb) | a related system: a potential learned for atoms and moments that move |
 # | [13](13_peace.ipynb) | a related system: sizes of particles from laser speckle |
 # | [14](14_phase_diagram.ipynb) | helix, skyrmions or uniform: what collapsed models say, and how to train many at once |
+
+# %% [markdown]
+# ## Other sizes
+# Set `preset` above to another value:
 #
-# Each opens on its own, in any order; what it needs and the store lacks is computed. **Other sizes:** set `preset` above to
-# `"smoke"` (seconds, untrained), `"laptop"` (48 x 48, a small box) or `"paper"` (the paper's numbers throughout, for a GPU).
-#
+# | `preset` | what it is |
+# |---|---|
+# | `"smoke"` | seconds, untrained |
+# | `"laptop"` | 48 x 48, a small box |
+# | `"paper"` | the paper's numbers throughout, for a GPU |
+
+# %% [markdown]
 # ## Try this
-# Move `start`: other random latent vectors, decoded by the first and by the last network. In the upper row every vector gives another
-# state; in the lower row the lattice stays.
+# Move `start`: other random latent vectors, decoded by the first and by the last network. At γ = 0 every vector gives
+# another state. At the largest γ the lattice stays, and what is left of the differences are a few defects.
 
 # %%
 def others(start):

@@ -9,10 +9,10 @@
 # %% [markdown]
 # # 1b · The network and the loss in 40 lines
 #
-# *Half a minute; nothing but what notebook 2 has trained is needed, for one picture.*
+# *Half a minute; one picture needs the networks that notebook 2 has trained.*
 #
-# You will see the whole E-VAE as plain PyTorch: the energy, the network, the three losses, and a few steps of training. The core of this
-# project computes the same numbers, faster; the last line of each part compares the two.
+# You will see the whole E-VAE as plain PyTorch: the energy, the network, the three losses, and a few steps of
+# training. The core of this project computes the same numbers, faster; the last line of each part compares the two.
 #
 # Everything here is for 32 × 32 spins at $D=0.6\,J$ and $B=0.2\,J$, the paper's magnet on a lattice half as fine.
 
@@ -27,14 +27,12 @@ gamma = 100.0
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from evae_companion import plotting, widgets
-from evae_companion.experiments import beta_sweep
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
 from evae_core import VAE, Hamiltonian, anneal
-from evae_core.model import bounded, layer_shapes
+from evae_core.model import bounded
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -43,8 +41,8 @@ spins = anneal(H, (size, size), n=16, seed=0)
 
 # %% [markdown]
 # ## The energy
-# Every spin has a neighbour to the right (+x, the last axis) and one above (+y), and the lattice is periodic. With the DM vector along
-# the bond, $\mathbf D_{ij}=D\,\mathbf e_{ij}$, the energy per spin is
+# Every spin has a neighbour to the right (+x, the last axis) and one above (+y), and the lattice is periodic. With
+# the DM vector along the bond, $\mathbf D_{ij}=D\,\mathbf e_{ij}$, the energy per spin is
 #
 # $$\frac EN = -\frac1N\sum_i\Big[J\,\mathbf S_i\cdot(\mathbf S_{i+x}+\mathbf S_{i+y})
 #   + D\,\big(\mathbf S_i\times\mathbf S_{i+x}\big)^x + D\,\big(\mathbf S_i\times\mathbf S_{i+y}\big)^y + B\,S_i^z\Big].$$
@@ -61,9 +59,9 @@ print(f"E/N = {energy_per_spin(spins).mean():.4f} J; largest difference from the
 
 # %% [markdown]
 # ## The network
-# Four convolutions of 5 × 5, each with batch norm, leaky ReLU and 2 × 2 pooling, and two dense layers lead to the mean μ and to log σ²
-# of 100 latent variables. The decoder goes the way back, with an upsampling before each convolution. Padding is circular, as the
-# lattice is.
+# Four convolutions of 5 × 5, each with batch norm, leaky ReLU and 2 × 2 pooling, and two dense layers lead to the
+# mean μ and to log σ² of 100 latent variables. The decoder goes the way back, with an upsampling before each
+# convolution. Padding is circular, as the lattice is.
 
 # %%
 def conv(c_in, c_out, bias=False):
@@ -87,8 +85,8 @@ def decoder(size, filters=(48, 24, 12, 6), hidden=512, latent=100):
                          nn.Unflatten(1, (filters[0], low, low)), *layers, conv(3, 3, bias=True))
 
 # %% [markdown]
-# The latent vector is sampled, $z=\mu+\sigma\epsilon$ with normal $\epsilon$, and the decoder's output is brought to unit length, spin by
-# spin. `bounded` keeps log σ² from growing past all measure; below its bound it does nothing.
+# The latent vector is sampled, $z=\mu+\sigma\epsilon$ with normal $\epsilon$, and the decoder's output is brought to
+# unit length, spin by spin. `bounded` limits log σ² from above; well below its bound it changes nothing.
 
 # %%
 class PlainVAE(nn.Module):
@@ -124,6 +122,8 @@ def losses(S, S_out, mu, logvar):
 # The core's network and this one, with the same weights and the same noise, must agree in every loss.
 
 # %%
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
 torch.manual_seed(0)
 core, plain = VAE(size), PlainVAE(size)
 vector_to_parameters(parameters_to_vector(core.parameters()), plain.parameters())
@@ -136,13 +136,14 @@ for name, a, b in zip(("L_RC", "L_KL", "L_H", "L"), losses(spins, *plain(spins, 
 # NBVAL_CHECK_OUTPUT
 parameters = sum(weight.numel() for weight in plain.parameters())
 print("parameters of a network for 32 x 32 spins:", parameters if size == 32 else "not asked")
-worst = max(abs(a.item() - b.item()) / abs(b.item()) for a, b in zip(losses(spins, *plain(spins, epsilon)), ours, strict=True))
+worst = max(abs(a.item() - b.item()) / abs(b.item())
+            for a, b in zip(losses(spins, *plain(spins, epsilon)), ours, strict=True))
 print("all losses agree to 1e-4:", worst < 1e-4)
 
 # %% [markdown]
 # ## Training
-# Adam's steps on the sixteen states: the distance to the input falls, and the energy of the output falls below that of the uniform
-# state, where L_H is -0.05.
+# Adam trains the network on the sixteen states. The distance to the input falls, and the energy of the output falls
+# below that of the uniform state, where L_H is -0.05.
 
 # %%
 optimiser = torch.optim.Adam(plain.parameters(), lr=1e-3)
@@ -152,14 +153,18 @@ for step in range(31):
     L.backward()
     optimiser.step()
     if step % 10 == 0:
-        print(f"step {step:2d}: L_RC {L_RC.item():.3f}, L_KL {L_KL.item():6.1f}, L_H {L_H.item():+.4f}, L {L.item():.3f}")
+        print(f"step {step:2d}: L_RC {L_RC.item():.3f}, L_KL {L_KL.item():6.1f}, "
+              f"L_H {L_H.item():+.4f}, L {L.item():.3f}")
 
 # %% [markdown]
 # ## The picture (Fig. 1)
-# The same network at the lattice of the preset, drawn from the model itself: every layer with the shape of its output, one validation
-# state and its reconstruction at $\beta=10^{-3}$, and where the three losses are taken.
+# The same network at the lattice of the preset, drawn from the model itself: every layer with the shape of its
+# output, one validation state and its reconstruction at $\beta=10^{-3}$, and where the three losses are taken.
 
 # %%
+from evae_companion.experiments import beta_sweep
+from evae_core.model import layer_shapes
+
 found = beta_sweep.run(p, device=device)
 fig = plotting.network(*layer_shapes(VAE(p.size)), found.given, found.x_out[p.betas.index(1e-3)])
 plotting.save(fig, figures, "network")
@@ -167,9 +172,9 @@ fig
 
 # %% [markdown]
 # ## Try this
-# Train without the energy (`gamma = 0`): in as many steps L_RC falls to half of what it is here, and L_H falls half as far. At γ = 100 from
-# the first step on the energy comes first, and the inputs later. This is why γ is raised stage by stage in training, from weights that
-# reconstruct.
+# Train without the energy (`gamma = 0`): in as many steps L_RC falls to half of its value here, and L_H falls half as
+# far. At γ = 100 from the first step on, the network lowers the energy first and learns its inputs later. This is why
+# γ is raised stage by stage in training, from weights that reconstruct.
 #
 # Next: [what the standard VAE makes of annealed states](02_beta_sweep.ipynb). Before: [the data](01_dataset.ipynb).
 

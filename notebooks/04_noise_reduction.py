@@ -11,14 +11,16 @@
 #
 # *Half a minute from the store, after the trainings of notebook 2.*
 #
-# You will see, site by site, how far reconstructed and generated states are from equilibrium, with and without the Hamiltonian.
+# You will see, site by site, how far reconstructed and generated states are from equilibrium, with and without the
+# Hamiltonian.
 #
-# In equilibrium a spin is parallel to its local field $\mathbf h_i=-\partial E/\partial\mathbf S_i$. The angle between the two,
-# $\cos\theta_i=\mathbf S_i\cdot\mathbf h_i/|\mathbf h_i|$, therefore shows how far a texture is from a stationary state.
+# In equilibrium a spin is parallel to its local field $\mathbf h_i=-\partial E/\partial\mathbf S_i$. The angle
+# between the two, $\cos\theta_i=\mathbf S_i\cdot\mathbf h_i/|\mathbf h_i|$, therefore shows how far a texture is from
+# a stationary state.
 #
-# The paper compares the standard VAE ($\gamma=0$) with the E-VAE at $\gamma=1$ and 100, at $\beta=10^{-3}$. Maps of the local correlation
-# grow cleaner, and the density of θ sharpens and moves to zero. It says so for reconstructions $X_\mathrm{out}$ and for generated states
-# $X'_\mathrm{out}$.
+# The paper compares the standard VAE (γ = 0) with the E-VAE at γ = 1 and 100, at $\beta=10^{-3}$. There, maps of the
+# local correlation grow cleaner, and the density of θ sharpens and moves to zero. The paper says so for
+# reconstructions $X_\mathrm{out}$ and for generated states $X'_\mathrm{out}$.
 
 # %% tags=["parameters"]
 preset = "desktop"
@@ -40,11 +42,12 @@ figures = figures_folder(p)
 H = data_spec(p).hamiltonian
 
 # %% [markdown]
-# Four networks are compared. The *standard VAE* is the model of the β sweep from which the γ sweep starts. A *control* continues its
-# training for as many steps as γ = 100 takes, without the Hamiltonian. The other two are the E-VAE at γ = 1 and 100. Control and γ = 100
-# differ by the Hamiltonian alone.
+# Four networks are compared. The *standard VAE* is the model of the β sweep from which the γ sweep starts. A
+# *control* continues its training for as many steps as γ = 100 takes, without the Hamiltonian. The other two are the
+# E-VAE at γ = 1 and 100. Control and γ = 100 differ by the Hamiltonian alone.
 #
-# Where the store lacks this preset's results and `data/recorded` holds them, those are shown, and the next cell says so.
+# Where the store lacks the results of this preset and `data/recorded` holds them, the recorded ones are shown, and
+# the next cell says so.
 
 # %%
 found, *others = noise_reduction.run_seeds(p, beta, device=device)
@@ -55,8 +58,9 @@ print("networks:", ", ".join(found.labels))
 
 # %% [markdown]
 # ## Fig. 3A
-# One test state, its reconstruction ($z$ sampled from its posterior, as in training) and a generated state. Beside each stands its map
-# of θ, the angle between spin and local field, with the median angle in a corner. γ = 0 is the control.
+# One test state, its reconstruction ($z$ sampled from its posterior, as in training) and a generated state. Beside
+# each stands its map of θ, the angle between spin and local field, with the median angle in a corner. γ = 0 is the
+# control.
 
 # %%
 def with_map(spins):
@@ -72,39 +76,45 @@ plotting.save(fig, figures, "fig3a_noise_reduction")
 fig
 
 # %% [markdown]
-# One state may mislead. The angles of the first three test states, reconstructed, and of the first three generated ones; none is
-# selected.
+# One state may mislead. Here are the angles of the first three test states, reconstructed, and of the first three
+# generated states. None is selected.
 
 # %%
-rows = [(f"$X_\\mathrm{{out}}$, {k + 1}", [with_map(x_out[k]) for x_out in found.x_out]) for k in range(3)]
-rows += [(f"$X'_\\mathrm{{out}}$, {k + 1}", [with_map(generated[k]) for generated in found.generated]) for k in range(3)]
+rows = [(f"$X_\\mathrm{{out}}$, {k + 1}", [with_map(x_out[k]) for x_out in found.x_out])
+        for k in range(3)]
+rows += [(f"$X'_\\mathrm{{out}}$, {k + 1}", [with_map(generated[k]) for generated in found.generated])
+         for k in range(3)]
 fig = plotting.theta_maps(found.labels, rows)
 plotting.save(fig, figures, "more_theta_maps")
 fig
 
 # %% [markdown]
 # ## Fig. 3B
-# The density of θ over all sites of all test states, and of as many generated ones. In the second panel test states are decoded
-# from their mean μ, without the noise that $z$ has in training.
+# The density of θ over all sites of all test states, and of as many generated ones. In the second panel test states
+# are decoded from their mean μ, without the noise that $z$ has in training.
 
 # %%
-titles = dict(zip(noise_reduction.NAMES, (r"$X_\mathrm{out}$", r"$X_\mathrm{out}$ from $\mu$", r"$X'_\mathrm{out}$"), strict=True))
-panels = {titles[name]: dict(zip(found.labels, densities, strict=True)) for name, densities in found.density.items()}
+titles = dict(zip(noise_reduction.NAMES,
+                  (r"$X_\mathrm{out}$", r"$X_\mathrm{out}$ from $\mu$", r"$X'_\mathrm{out}$"), strict=True))
+panels = {titles[name]: dict(zip(found.labels, densities, strict=True))
+          for name, densities in found.density.items()}
 fig = plotting.theta_densities(found.edges, panels, scale="linear")
 plotting.save(fig, figures, "fig3b_theta_densities")
 fig
 
 # %% [markdown]
 # The test states themselves were quenched at $T=0$; their angles are a few thousandths of a degree at 128 × 128.
-#
+
+# %% [markdown]
 # ## What the paper claims, and what we see
-# At the paper's lattice (preset desktop, three trainings): at γ = 100 the median angle is a third of that of the control, in
-# reconstructions and in generated states alike, and the peak of the density is two and a half times as high and stands at 0.16 instead
-# of 0.41 degrees. What stays are defects: small, stretched and truncated skyrmions are not half as frequent. No state lies within 1e-4 J
-# per spin of its own minimum, so that N4 cannot be decided at γ = 100.
+# At the paper's lattice (preset desktop, three trainings), the median angle at γ = 100 is a third of that of the
+# control, in reconstructions and in generated states alike. The peak of the density is two and a half times as high and
+# stands at 0.16 instead of 0.41 degrees. What stays are defects. The share of small, stretched and truncated skyrmions
+# in reconstructions is more than half of that of the control. No state lies within 1e-4 J per spin of its own minimum,
+# so that N4 cannot be decided at γ = 100.
 #
-# Judged are the control and γ = 100, over all test states and as many generated ones. Peaks are read from densities in bins of 0.25
-# degrees.
+# We judge the control and γ = 100, over all test states and as many generated ones. Peaks are read from densities in
+# bins of 0.25 degrees.
 
 # %%
 results = claims.noise_reduction([noise_reduction.judged(one) for one in (found, *others)])

@@ -11,12 +11,14 @@
 #
 # *A minute from the store, after its trainings; some minutes more the first time.*
 #
-# You will see whether the collapse finds the lowest state of squares and of a wire, and what that state is for samples of many sizes.
+# You will see whether the collapse finds the lowest state of squares and of a wire, and what that state is for samples
+# of many sizes.
 #
-# At an open edge the bonds that would leave the sample do not exist. Spins there tilt, and skyrmions keep their distance. The paper's
-# supporting note reports that the collapse finds the lowest-energy state of such samples. (The note was not at hand; the sizes are ours.)
-# For each sample an E-VAE with zero padding is trained up to $\gamma=10^5$, and its states are compared with the lowest of all annealed
-# ones. Then an independent search gives the lowest state for many sizes.
+# At an open edge the bonds that would leave the sample do not exist. Spins there tilt, and skyrmions keep their
+# distance. The paper's supporting note reports that the collapse finds the lowest-energy state of such samples. (The
+# note was not at hand; the sizes are ours.) For each sample an E-VAE with zero padding is trained up to γ = 10⁵, and
+# its states are compared with the lowest of all annealed states. Then an independent search gives the lowest state for
+# many sizes.
 
 # %% tags=["parameters"]
 preset = "desktop"
@@ -61,9 +63,10 @@ for f in found:
     energy = dict(zip(states, (annealed[0], f["best_annealed"], f["energy"], f["relaxed"]), strict=True))
     columns.append((name, {key: (spins.numpy(), float(energy[key])) for key, spins in states.items()}))
     bars.append({"label": name, "annealed": annealed, "relaxed": f["relaxed"], "collapsed": f["energy"]})
-    print(f"{name}: annealed {annealed.mean():.6f} ± {annealed.std():.6f} J, best of {len(annealed)} {f['best_annealed']:.6f} J "
-          f"(reached by {100 * f['reached']:.1f} %); E-VAE lowest {f['energy']:.6f} J, relaxed {f['relaxed']:.6f} J, "
-          f"mean {f['mean']:.6f} J; k-space MSE {f['kspace_mse']:.2g} against {f['data_kspace_mse']:.2g} of the data")
+    print(f"{name}: annealed {annealed.mean():.6f} ± {annealed.std():.6f} J, "
+          f"best of {len(annealed)} {f['best_annealed']:.6f} J (reached by {100 * f['reached']:.1f} %); "
+          f"E-VAE lowest {f['energy']:.6f} J, relaxed {f['relaxed']:.6f} J, mean {f['mean']:.6f} J; "
+          f"k-space MSE {f['kspace_mse']:.2g} against {f['data_kspace_mse']:.2g} of the data")
 fig = plotting.confined_states(columns)
 plotting.save(fig, figures, "confined_states")
 fig
@@ -75,10 +78,11 @@ fig
 
 # %% [markdown]
 # ## What the paper claims, and what we see
-# At the paper's lattice (preset desktop, three trainings per sample) every training generates one state in the end; its reconstructions still
-# differ. In the square of 64 sites and in the wire that state relaxes to the lowest one known, in all three trainings. In the square of 96
-# sites it relaxes to the second lowest, 11 skyrmions instead of 12, in all three; the two lie 2e-5 J per spin apart. Of the training states
-# 15 to 37 % are in the lowest state.
+# At the paper's lattice (preset desktop, three trainings per sample) every training generates one state in the end.
+# Its reconstructions still differ. In the square of 64 × 64 sites and in the wire that state relaxes to the lowest one
+# known, in all three trainings. In the square of 96 × 96 sites it relaxes to the second lowest, with 11 skyrmions
+# instead of 12, in all three. The two lie 2e-5 J per spin apart. Of the training states 15 to 37 % are in the lowest
+# state.
 
 # %%
 results = claims.confined({of_shape[0]["name"]: of_shape for of_shape in measured.values()})
@@ -89,14 +93,16 @@ Markdown(claims.details(results))
 
 # %% [markdown]
 # ## The lowest state against the size
-# Squares of several sides and wires of several widths (open at both ends), in spacings *a* of the bulk's skyrmions. The search is that of
-# notebook 8 and uses no network: states by hand, cut lattices, annealings, basin hopping. "Lowest" means lower than every other state
-# known to us. An E-VAE was trained for a few of these sizes only, as sides must be multiples of 16 sites.
+# The samples are squares of several sides and wires of several widths (open at both ends). Sizes are in spacings *a*
+# of the skyrmions in the bulk. The search is that of notebook 8 and uses no network: states made by hand, cut
+# lattices, annealings, basin hopping. "Lowest" means lower than every other state known to us. An E-VAE was trained
+# for a few of these sizes only, as sides must be multiples of 16 sites.
 
 # %%
 samples = size_scan.run(p, device=device)
 kinds = {"squares": [s for s in samples if s.kind == "square"], "wires": [s for s in samples if s.kind == "wire"]}
-titles = {"squares": "squares: side in spacings a of the bulk, number of skyrmions", "wires": "wires: width, number of skyrmions"}
+titles = {"squares": "squares: side in spacings a of the bulk, number of skyrmions",
+          "wires": "wires: width, number of skyrmions"}
 fig = plotting.phase_strip([(titles[name], [(s.spins.numpy(), f"{s.size:.1f} a\n{s.skyrmions}") for s in of_kind])
                             for name, of_kind in kinds.items()])
 plotting.save(fig, figures, "size_scan_states")
@@ -115,8 +121,9 @@ fig
 Markdown(report_tables.strip_table(samples))
 
 # %% [markdown]
-# Where an E-VAE was trained: above, the lowest state of the search; below, the lowest of the E-VAE, relaxed. This test is weaker than
-# claim S1: all generated states of the best stage are relaxed, and the lowest counts.
+# Where an E-VAE was trained, two states are shown. Above: the lowest state of the search. Below: the lowest of the
+# E-VAE, relaxed. This test is weaker than claim S1: all generated states of the best stage are relaxed, and the lowest
+# counts.
 
 # %%
 fig = plotting.confined_states([
@@ -139,7 +146,7 @@ def states(sample):
 widgets.explorer(states, sample=list(few))
 
 # %% [markdown]
-# The lowest state known against size and shape, and that of the E-VAE where one was trained.
+# The last widget shows the lowest state known against size and shape, and that of the E-VAE where one was trained.
 #
 # Next: [is it the ground state, and what does it cost?](08_ground_state.ipynb)
 

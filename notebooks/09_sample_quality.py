@@ -11,17 +11,18 @@
 #
 # *Two minutes on two cores the first time, at the laptop preset.*
 #
-# You will see how stable and how diverse generated states are along γ, as generated and relaxed, and whether they end in minima or at
-# saddle points.
+# You will see how stable and how diverse generated states are along γ, as generated and relaxed. You will see whether
+# they end in minima or at saddle points.
 #
-# States $X'_\mathrm{out}$ from random latent vectors at γ = 0, 1, 10, 100 and 1000 stand beside test states, which no network has seen.
-# The distance of two states is the root mean square chord per spin, least over all translations. The ball of a state reaches to its fifth
-# nearest neighbour in its own set.
+# States $X'_\mathrm{out}$ from random latent vectors at γ = 0, 1, 10, 100 and 1000 stand beside test states, which no
+# network has seen. The distance of two states is the root mean square chord per spin, least over all translations. The
+# ball of a state reaches to its fifth nearest neighbour in its own set.
 
 # %% [markdown]
-# * **Density**: in how many balls of training states a sample lies, over five; 1 for samples like the data.
+# * **Density**: the number of balls of training states in which a sample lies, over five; it is 1 for samples like the
+#   data.
 # * **Coverage**: share of training states whose ball holds a sample.
-# * **Vendi score**: effective number of different states, from the eigenvalues of a translation-invariant kernel.
+# * **Vendi score**: effective number of distinct states, from the eigenvalues of a translation-invariant kernel.
 # * **S(k)**: total variation distance between the radial structure factors of samples and training states.
 #
 # All are measured as generated and *relaxed*, after descent to the nearest local minimum.
@@ -55,13 +56,14 @@ for step in STEPS:
 
 # %%
 for name, way in sampled.way.items():
-    print(f"{name}: {100 * way['same_charge']:.0f} % keep their charge when relaxed; they move by {way['moved']:.3f} (chord per spin) "
-          f"and lose {way['lost']:.2g} J per spin")
+    print(f"{name}: {100 * way['same_charge']:.0f} % keep their charge when relaxed; "
+          f"they move by {way['moved']:.3f} (chord per spin) and lose {way['lost']:.2g} J per spin")
 
 # %% [markdown]
 # ### Minima or saddle points
-# The lowest eigenvalues of the energy's Hessian for a few X_out and X'_out along γ, relaxed to a torque of 1e-4 J or less. A negative one
-# says that the descent ended at a saddle point. The two translations of the texture are left out: the lattice of sites hardly pins them.
+# The table gives the lowest eigenvalues of the energy's Hessian for a few $X_\mathrm{out}$ and $X'_\mathrm{out}$ along
+# γ, relaxed to a torque of 1e-4 J or less. A negative eigenvalue says that the descent ended at a saddle point. The
+# two translations of the texture are left out: the lattice of sites hardly pins them.
 
 # %%
 stable = stability.run(p, device=device)
@@ -69,12 +71,13 @@ Markdown(report_tables.stability_table(stable.table, stability.TOLERANCE))
 
 # %% [markdown]
 # ### Distributions
-# Shares of states (of sites for θ) below a value: energy per spin above the best commensurate lattice, angle between spin and field,
-# topological charge.
+# The curves are shares of states (of sites for θ) below a value. The values are the energy per spin above the best
+# commensurate lattice, the angle between spin and field, and the topological charge.
 
 # %%
 fig = plotting.quality_distributions({
-    name.replace("gamma", "γ ="): values | {"energy": values["energy"] - sampled.ideal} for name, values in sampled.distributions.items()})
+    name.replace("gamma", "γ ="): values | {"energy": values["energy"] - sampled.ideal}
+    for name, values in sampled.distributions.items()})
 plotting.save(fig, figures, "sample_quality_distributions")
 fig
 
@@ -84,14 +87,17 @@ fig
 
 # %%
 fig = plotting.quality_front({
-    step.replace("at rest", "relaxed"): [(name.replace("gamma", "γ ="), m[step]["coverage"], m[step]["vendi"], m[step]["energy"] - sampled.ideal)
-           for name, m in sampled.measures.items()] for step in STEPS})
+    step.replace("at rest", "relaxed"): [
+        (name.replace("gamma", "γ ="), m[step]["coverage"], m[step]["vendi"], m[step]["energy"] - sampled.ideal)
+        for name, m in sampled.measures.items()] for step in STEPS})
 plotting.save(fig, figures, "sample_quality_front")
 fig
 
 # %%
-fig = plotting.gallery(np.concatenate([[sampled.states[name][k, 0].numpy() for name in sampled.names] for k in (0, 1)]),
-                       [*(name.replace("gamma", "γ =") for name in sampled.names), *["relaxed"] * len(sampled.names)], columns=len(sampled.names))
+fig = plotting.gallery(
+    np.concatenate([[sampled.states[name][k, 0].numpy() for name in sampled.names] for k in (0, 1)]),
+    [*(name.replace("gamma", "γ =") for name in sampled.names), *["relaxed"] * len(sampled.names)],
+    columns=len(sampled.names))
 plotting.save(fig, figures, "sample_quality_states")
 fig
 
@@ -101,32 +107,38 @@ fig
 # %%
 low, high = (sampled.measures[f"gamma {g:g}"] for g in (0, 1000))
 data = sampled.measures["data"]["at rest"]
+
+# %%
 for step in STEPS:
     a, b, d = low[step], high[step], sampled.measures["data"][step]
-    print(f"{step.replace('at rest', 'relaxed')}: from gamma = 0 to 1000 E/N goes from {a['energy'] - data['energy']:+.2g} to "
-          f"{b['energy'] - data['energy']:+.2g} J against the data's mean, coverage from {a['coverage']:.2f} to "
-          f"{b['coverage']:.2f} ({d['coverage']:.2f} for test data), Vendi score from {a['vendi']:.1f} to {b['vendi']:.1f} "
-          f"({d['vendi']:.1f})")
+    print(f"{step.replace('at rest', 'relaxed')}: from gamma = 0 to 1000 E/N goes from "
+          f"{a['energy'] - data['energy']:+.2g} to {b['energy'] - data['energy']:+.2g} J against the data's mean, "
+          f"coverage from {a['coverage']:.2f} to {b['coverage']:.2f} ({d['coverage']:.2f} for test data), "
+          f"Vendi score from {a['vendi']:.1f} to {b['vendi']:.1f} ({d['vendi']:.1f})")
 way = [sampled.way[f"gamma {g:g}"] for g in (0, 1000)]
 print(f"energy lost in relaxing falls by a factor {way[0]['lost'] / way[1]['lost']:.1f}; "
-      f"{100 * way[0]['same_charge']:.0f} % keep their charge at gamma = 0, {100 * way[1]['same_charge']:.0f} % at 1000")
-better = [name for name in sampled.names[1:] if sampled.measures[name]["at rest"]["energy"] < data["energy"]]
-print("relaxed, lower on average than the data:", ", ".join(better) or "none",
-      "| as generated:", ", ".join(n for n in sampled.names[1:] if sampled.measures[n]["as generated"]["energy"] < data["energy"])
-      or "none")
+      f"{100 * way[0]['same_charge']:.0f} % keep their charge at gamma = 0, "
+      f"{100 * way[1]['same_charge']:.0f} % at 1000")
+better = [name for name in sampled.names[1:]
+          if sampled.measures[name]["at rest"]["energy"] < data["energy"]]
+print("relaxed, lower on average than the data:", ", ".join(better) or "none", "| as generated:",
+      ", ".join(n for n in sampled.names[1:]
+                if sampled.measures[n]["as generated"]["energy"] < data["energy"]) or "none")
 
 # %% [markdown]
-# A Vendi score above that of the data does not praise samples as generated: distortions count as differences. Relaxed states differ in
-# the arrangement of skyrmions alone.
+# A Vendi score above that of the data is no merit of samples as generated: distortions count as differences. Relaxed
+# states differ in the arrangement of skyrmions alone.
 
-#
+# %% [markdown]
 # ## Try this
-# Generated states at each γ, and the states that they relax to. At which γ does relaxing change least?
+# The widget shows generated states at each γ, and the states that they relax to. At which γ does relaxing change
+# least?
 #
 # Next: [where it collapses, and does it carry over?](10_where_it_collapses.ipynb)
 
 # %%
 def pair(name):
-    return plotting.gallery(sampled.states[name].flatten(0, 1).numpy(), ["as generated"] * 2 + ["relaxed"] * 2, columns=4, title=name)
+    return plotting.gallery(sampled.states[name].flatten(0, 1).numpy(), ["as generated"] * 2 + ["relaxed"] * 2,
+                            columns=4, title=name)
 
 widgets.explorer(pair, name=list(sampled.states))

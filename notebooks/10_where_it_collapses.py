@@ -11,8 +11,8 @@
 #
 # *Ten minutes on two cores the first time, at the laptop preset.*
 #
-# You will see β_c and γ_c beside what linear theory expects, what the training needs, and the same code on four other Hamiltonians: helices and
-# spirals collapse, merons do not, and stripes were not learned.
+# You will see $\beta_c$ and $\gamma_c$ beside what linear theory expects, and what the training needs. You will see
+# the same code on four other Hamiltonians: helices and spirals collapse, merons do not, and stripes were not learned.
 
 # %% tags=["parameters"]
 preset = "laptop"
@@ -36,36 +36,53 @@ figures = figures_folder(p)
 
 # %% [markdown]
 # ## Where it collapses
-# Two rules give $\beta_c$ and $\gamma_c$. *The states*: the pairwise k-space MSE of generated states falls below a hundredth of that of the
-# data. *The posterior*: $L_\mathrm{KL}$ falls below 0.1 nats per latent variable (β), or doubles over its value at γ = 100.
+# Two rules give $\beta_c$ and $\gamma_c$:
 #
-# The band is what a linear VAE on the spectrum of the data expects. Its upper edge is a collapse onto the best lattice; its lower edge takes
-# the least $L_\mathrm{RC}$ that one output for all states can have. Linear theory knows nothing of training: a stage has a few hundred steps, and
-# what it has not reached by then counts as not collapsed. It gives $\gamma_c$ within a factor of two to four for β up to 1e-3. It expects a smaller
-# $\gamma_c$ at β = 0.01, where the measured one is larger, three times and more above the band.
+# * *The states*: the pairwise k-space MSE of generated states falls below a hundredth of that of the data.
+# * *The posterior*: $L_\mathrm{KL}$ falls below 0.1 nats per latent variable (β), or doubles over its value at
+#   γ = 100.
+
+# %% [markdown]
+# The band is what a linear VAE on the spectrum of the data expects. Its upper edge is a collapse onto the best
+# lattice. Its lower edge takes the least $L_\mathrm{RC}$ that one output for all states can have.
 #
-# (a) against β; (b) against the mean $L_\mathrm{H}$ of the data above that of the best lattice, for small data sets annealed faster and
-# slower, at β = 1e-3.
+# Linear theory knows nothing of training. A stage has a few hundred steps, and a model that needs more to collapse
+# counts as not collapsed. For β up to 1e-3 the theory gives $\gamma_c$ within a factor of four. It expects a
+# smaller $\gamma_c$ at β = 0.01. There the measured one is larger, three times and more above the band.
 
 # %%
 found = critical_gamma.run(p, device=device)
-for name, c in (("the states", [claims.critical(t["beta"], t["kspace_mse"], t["data_kspace_mse"], lasting=True) for t in found.betas]),
-                ("the posterior", [claims.beta_by_kl(t["beta"], t["kl"], found.theory["latents"]) for t in found.betas])):
-    print(f"beta_c by {name}: {', '.join(f'{b:.2g}' for b in c)}; linear theory {found.theory['beta_c']:.2g}, paper about 1e-2")
+for name, c in (("the states", [claims.critical(t["beta"], t["kspace_mse"], t["data_kspace_mse"], lasting=True)
+                                for t in found.betas]),
+                ("the posterior", [claims.beta_by_kl(t["beta"], t["kl"], found.theory["latents"])
+                                   for t in found.betas])):
+    print(f"beta_c by {name}: {', '.join(f'{b:.2g}' for b in c)}; "
+          f"linear theory {found.theory['beta_c']:.2g}, paper about 1e-2")
 
+# %%
 def rules(tables):
-    return [([claims.critical(t["gamma"], t["kspace_mse"], t["data_kspace_mse"]) for t in tables] + [np.nan] * p.seeds)[:p.seeds],
-            ([claims.gamma_by_kl(t["gamma"][t["gamma"] > 0], t["kl"][t["gamma"] > 0]) for t in tables] + [np.nan] * p.seeds)[:p.seeds]]
+    return [([claims.critical(t["gamma"], t["kspace_mse"], t["data_kspace_mse"]) for t in tables]
+             + [np.nan] * p.seeds)[:p.seeds],
+            ([claims.gamma_by_kl(t["gamma"][t["gamma"] > 0], t["kl"][t["gamma"] > 0]) for t in tables]
+             + [np.nan] * p.seeds)[:p.seeds]]
 
 def panel(x, tables, theories, betas):
     kspace, kl = zip(*(rules(of_one) for of_one in tables), strict=True)
-    return {"x": x, "kspace": kspace, "kl": kl, "expected": [expected(t, b) for t, b in zip(theories, betas, strict=True)]}
+    return {"x": x, "kspace": kspace, "kl": kl,
+            "expected": [expected(t, b) for t, b in zip(theories, betas, strict=True)]}
+
+# %% [markdown]
+# Panel (a) shows $\gamma_c$ against β. Panel (b) shows it against the mean $L_\mathrm{H}$ of the data above that of the
+# best lattice, at β = 1e-3. Its data sets are small, and annealed faster and slower.
 
 # %%
 panels = [("β", panel(list(found.gammas), found.gammas.values(), [found.theory] * len(found.gammas), found.gammas)),
-          ("excess of the data's $L_H$ (J per spin $\\times (0.3J/D)^2$)", panel([t["excess"] for _, t in found.cooled.values()], [[t] for t, _ in found.cooled.values()],
-                                              [t for _, t in found.cooled.values()], [BETA] * len(found.cooled)))]
-for (words, table), labels in zip(panels, (list(found.gammas), [f"{t['excess']:.2g} ({s} sweeps)" for s, (_, t) in found.cooled.items()]), strict=True):
+          ("excess of the data's $L_H$ (J per spin $\\times (0.3J/D)^2$)",
+           panel([t["excess"] for _, t in found.cooled.values()], [[t] for t, _ in found.cooled.values()],
+                 [t for _, t in found.cooled.values()], [BETA] * len(found.cooled)))]
+for (words, table), labels in zip(
+        panels, (list(found.gammas), [f"{t['excess']:.2g} ({s} sweeps)" for s, (_, t) in found.cooled.items()]),
+        strict=True):
     for label, kspace, kl, (low, high) in zip(labels, table["kspace"], table["kl"], table["expected"], strict=True):
         print(f"{words} = {label}: gamma_c {', '.join(f'{g:.3g}' for g in kspace if g == g) or 'none'} (states), "
               f"{', '.join(f'{g:.3g}' for g in kl if g == g) or 'none'} (posterior); expected {low:.3g} to {high:.3g}")
@@ -75,29 +92,34 @@ fig
 
 # %% [markdown]
 # ### What the training needs
-# The paper names its optimiser and its epochs, not every habit of its training. At the paper's lattice (preset desktop) one sweep is
-# trained with each of our additions left out in turn, and with all of them ("to the letter"), on the same data and random numbers. Then two
-# stages are repeated with 4 and 16 times the steps. `evae study training_choices` trains all this, in an hour or two.
+# The paper names its optimiser and its epochs, not every habit of its training. At the paper's lattice (preset
+# desktop) one sweep is trained with each of our additions left out in turn, and with all of them left out ("to the
+# letter"). The data and the random numbers stay the same. Then two stages are repeated with 4 and 16 times the steps.
+# `evae study training_choices` trains all this, in an hour or two.
 
 # %%
 desktop = PRESETS["desktop"]
-if training_choices.is_known(desktop):
-    chosen = training_choices.run(desktop)
-    display(Markdown(report_tables.choices_table(chosen.choices)), Markdown(report_tables.lengths_table(chosen.lengths, desktop.lowest)))
-else:
-    print("not trained yet: evae study training_choices --preset desktop")
+chosen = training_choices.known(desktop)
+if chosen.choices:
+    display(Markdown(report_tables.choices_table(chosen.choices)))
+if chosen.lengths:
+    display(Markdown(report_tables.lengths_table(chosen.lengths, desktop.lowest)))
+if chosen.missing:
+    print(f"{chosen.missing} trainings are missing: evae study training_choices --preset desktop")
 
 # %% [markdown]
 # ## Does it carry over?
-# The same code on four other Hamiltonians in a small periodic square, each annealed like the training data and taken to γ = 10⁵:
+# The same code runs on four other Hamiltonians in a small periodic square. Each is annealed like the training data and
+# taken to γ = 10⁵:
 #
 # * **helices**: $B=0$;
 # * **merons**: easy plane, $K=-1.2\,D^2/J$, $B=0.4\,D^2/J$;
 # * **stripes**: $J_1$-$J_2$ exchange without DM, $J_2=-J_1$;
 # * **spirals**: $J_2=-0.4\,J_1$ and $J_3=-0.15\,J_1$.
 #
-# *Lowest known* is the result of the search of notebook 8, or the lowest relaxed training state. Luttinger and Tisza's argument gives a
-# bound that no state of a periodic box lies below. Where a wave has that energy, it is a ground state.
+# *Lowest known* is the result of the search of notebook 8, or the lowest relaxed training state. Luttinger and Tisza's
+# argument gives a bound that no state of a periodic box lies below. Where a wave has that energy, it is a ground
+# state.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -109,7 +131,8 @@ others = other_systems.run(p, device=device)
 def relaxed(row):
     return row.replace("the same at rest", "the same, relaxed")
 
-fig = plotting.confined_states([(name, {relaxed(row): (spins.numpy(), energy) for row, (spins, energy) in others.states[name].items()})
+fig = plotting.confined_states([(name, {relaxed(row): (spins.numpy(), energy)
+                                        for row, (spins, energy) in others.states[name].items()})
                                 for name in others.names])
 plotting.save(fig, figures, "other_systems")
 fig
@@ -117,7 +140,8 @@ fig
 # %%
 fig = plotting.systems_collapse([
     {"label": name, "gamma": t["gamma"], "mse": t["kspace_mse"], "excess": t["energy"] - others.numbers[name]["best"],
-     "data": [others.numbers[name]["data"][key] - others.numbers[name]["best"] for key in ("energy_min", "energy_mean")]}
+     "data": [others.numbers[name]["data"][key] - others.numbers[name]["best"]
+              for key in ("energy_min", "energy_mean")]}
     for name, t in others.ladder.items()], threshold=claims.COLLAPSED)
 plotting.save(fig, figures, "other_systems_collapse")
 fig
@@ -130,7 +154,8 @@ for name, numbers in others.numbers.items():
     ladder = others.ladder[name]
     print(reading_of(name, numbers, ladder, claims.COLLAPSED))
     print(f"    gamma_c = {claims.critical(ladder['gamma'], ladder['kspace_mse'], 1.0):.3g}; mean training state "
-          f"{numbers['data']['energy_mean'] - numbers['best']:.2g} J, generated {numbers['raw'] - numbers['best']:.2g} J, "
+          f"{numbers['data']['energy_mean'] - numbers['best']:.2g} J, "
+          f"generated {numbers['raw'] - numbers['best']:.2g} J, "
           f"the same relaxed {numbers['relaxed'] - numbers['best']:.2g} J above the lowest known")
 counts = others.numbers["merons"]["merons"]
 print("cores per state in 'merons': " + "; ".join(
@@ -141,13 +166,15 @@ print("relaxed, the collapsed state is not the lowest known in:", ", ".join(not_
 
 # %% [markdown]
 # ## Try this
-# Choose a system: training state, generated state, the same relaxed, and the lowest state known.
+# Choose a system. The explorer shows a training state, a generated state, the same relaxed, and the lowest state
+# known.
 #
 # Next: [a system of your own](11_your_own_system.ipynb).
 
 # %%
 def one(system):
     shown = others.states[system]
-    return plotting.gallery(np.stack([spins.numpy() for spins, _ in shown.values()]), list(map(relaxed, shown)), columns=4, title=system)
+    return plotting.gallery(np.stack([spins.numpy() for spins, _ in shown.values()]), list(map(relaxed, shown)),
+                            columns=4, title=system)
 
 widgets.explorer(one, system=others.names)

@@ -11,21 +11,24 @@
 #
 # *One minute on two cores the first time, at the laptop preset.*
 #
-# You will see the whole method once, from the constants of a film in SI units to a collapsed network. Change the cells and run.
+# You will see the whole method once, from the constants of a film in SI units to a collapsed network. Change the
+# cells and run.
 
 # %% [markdown]
 # ## From material constants
-# On square cells of side $a$ a film with exchange stiffness $A$, Dzyaloshinskii-Moriya constant $D$, saturation magnetisation
-# $M_s$, field $B$ and anisotropy $K$ is the lattice with, in units of $J=2At$ ($t$ the thickness),
+# A film has exchange stiffness $A$, Dzyaloshinskii-Moriya constant $D$, saturation magnetisation $M_s$ and anisotropy
+# $K_u$ in a field $B$. On square cells of side $a$ it is a lattice. In units of $J=2At$, with $t$ the thickness, the
+# constants of the lattice are
 #
 # $$\frac{D_{\mathrm{lattice}}}{J}=\frac{Da}{2A},\qquad \frac{B_{\mathrm{lattice}}}{J}=\frac{M_sBa^2}{2A},\qquad
-# \frac{K_{\mathrm{lattice}}}{J}=\frac{K_{\mathrm{eff}}a^2}{2A},\qquad K_{\mathrm{eff}}=K_u-\tfrac12\mu_0M_s^2 ,$$
+# \frac{K_{\mathrm{lattice}}}{J}=\frac{K_{\mathrm{eff}}a^2}{2A},\qquad K_{\mathrm{eff}}=K_u-\tfrac12\mu_0M_s^2 .$$
 #
-# where the last term is the demagnetisation of a thin film. The interfacial $D$ (`dmi = "neel"`) changes its sign: $D>0$ of mumax3 is
-# negative here; that of chiral crystals (`"bloch"`) keeps its sign.
+# The last term is the demagnetisation of a thin film. The interfacial $D$ (`dmi = "neel"`) changes its sign: $D>0$ of
+# mumax3 is negative here. The $D$ of chiral crystals (`"bloch"`) keeps its sign.
 #
-# The example is a Pt/Co/Ta film, the system in whose multilayers Woo et al. saw skyrmions at room temperature (*Nature Materials* **15**,
-# 501 (2016), doi:10.1038/nmat4593). **The numbers below are assumed**, of the order that is usual for such films. Put in yours.
+# The example is a Pt/Co/Ta film. In multilayers of this system Woo et al. saw skyrmions at room temperature (*Nature
+# Materials* **15**, 501 (2016), doi:10.1038/nmat4593). **The numbers below are assumed**, of the order that is usual
+# for such films. Put in yours.
 
 # %% tags=["parameters"]
 preset = "laptop"
@@ -40,29 +43,13 @@ thickness = 0.9e-9  # m
 cell = 8e-9  # m, the side of a lattice cell
 
 # %%
-import tempfile
-from dataclasses import asdict, replace
-from pathlib import Path
-
 import numpy as np
 import torch
 
 from evae_companion import plotting, widgets
-from evae_companion.data_specs import DataSpec, ordered_schedule
-from evae_companion.dataset import load_data
-from evae_companion.experiments import result_cache
-from evae_companion.io import load_state, write_ovf
 from evae_companion.places import figures_folder
 from evae_companion.presets import load_preset
-from evae_companion.sweeps import train_stages
-from evae_companion.trained import stage_spec
-from evae_core import anneal
-from evae_core.annealing import ALGORITHM
-from evae_core.bonds import shell
 from evae_core.materials import K_B, Material
-from evae_core.observables import kspace_mse, topological_charge
-from evae_core.textures import uniform
-from evae_core.training.stages import chained
 
 p = load_preset(preset)
 figures = figures_folder(p)
@@ -72,30 +59,48 @@ H = film.hamiltonian(cell)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-print(f"D = {H.D:.3f} J, B = {H.B:.3f} J, K = {H.K:.3f} J on cells of {1e9 * cell:g} nm; J / k_B = {film.J / K_B:.0f} K")
+print(f"D = {H.D:.3f} J, B = {H.B:.3f} J, K = {H.K:.3f} J on cells of {1e9 * cell:g} nm; "
+      f"J / k_B = {film.J / K_B:.0f} K")
 print(f"helix period {1e9 * film.helix_period:.0f} nm, K_eff = {film.Keff:.3g} J/m^3, "
-      + (f"wall width {1e9 * film.wall_width:.0f} nm" if film.Keff > 0 else "an easy plane, without walls between up and down"))
-print(f"without a field walls cost nothing from D = {1e3 * film.critical_D:.2f} mJ/m^2 on, here {1e3 * abs(film.D):.2f}; "
+      + (f"wall width {1e9 * film.wall_width:.0f} nm" if film.Keff > 0
+         else "an easy plane, without walls between up and down"))
+print(f"without a field walls cost nothing from D = {1e3 * film.critical_D:.2f} mJ/m^2 on, "
+      f"here {1e3 * abs(film.D):.2f}; "
       f"helices end at {1e3 * film.saturation_field:.0f} mT, here {1e3 * film.field:.0f}")
 
 # %% [markdown]
-# Three things to look at before anything is computed. $|D|$ must exceed its critical value, or the uniform state is the ground
-# state and skyrmions are only metastable; so it is in fields well above the one at which helices end, which a skyrmion lattice
-# survives by a third at most ($K=0$); and a helix period should hold at least ten cells and fit into the box a few times. What this
-# model leaves out: the stray field is there as $-\tfrac12\mu_0M_s^2$ only. In thick multilayers it acts over distance and makes
-# domains and bubbles wider than these.
+# Look at three things before anything is computed:
+#
+# * $|D|$ must exceed its critical value. Otherwise the uniform state is the ground state, and skyrmions are only
+#   metastable.
+# * The same holds in fields well above the field at which helices end. A skyrmion lattice survives that field by a
+#   third at most ($K=0$).
+# * A helix period should hold at least ten cells and fit into the box a few times.
+#
+# This model has the stray field as $-\tfrac12\mu_0M_s^2$ only. In thick multilayers the stray field acts over
+# distance and makes domains and bubbles wider than these.
 #
 # ## Or in lattice units
-# `Hamiltonian(J, D, B, K, dmi, boundary)`: `dmi` is `"neel"` (interfaces) or `"bloch"` (chiral crystals); `boundary` is
-# `"periodic"`, `"open"`, or a mask of magnetic sites, so that any shape can be cut out.
+# `Hamiltonian(J, D, B, K, dmi, boundary)`: `dmi` is `"neel"` (interfaces) or `"bloch"` (chiral crystals). `boundary`
+# is `"periodic"`, `"open"`, or a mask of magnetic sites, so that any shape can be cut out.
 
 # %%
+from dataclasses import asdict
+
+from evae_companion.data_specs import ordered_schedule
+from evae_companion.experiments import result_cache
+from evae_core import anneal
+from evae_core.annealing import ALGORITHM
+
 y, x = np.mgrid[:p.size, :p.size] - (p.size - 1) / 2
 shapes = {"film, periodic": "periodic", "square": "open", "disk": np.hypot(x, y) < p.size / 2,
           "triangle": (y > -0.45 * p.size) & (y + 3**0.5 * abs(x) < 0.45 * p.size)}
-schedule = ordered_schedule(p)  # with over-relaxation, and wholly to rest
+schedule = ordered_schedule(p)  # with over-relaxation, until wholly relaxed
+
+# %%
 def cooled(systems):  # one state of each Hamiltonian; kept in the store, as all that takes long
-    depends = {"systems": [one.spec() for one in systems], "size": p.size, "schedule": asdict(schedule), "annealer": ALGORITHM}
+    depends = {"systems": [one.spec() for one in systems], "size": p.size, "schedule": asdict(schedule),
+               "annealer": ALGORITHM}
     return result_cache.cached("own-states", depends, lambda: {"states": torch.cat([
         anneal(one, (p.size, p.size), n=1, seed=1, device=device, schedule=schedule) for one in systems])}).states
 
@@ -105,18 +110,26 @@ plotting.save(fig, figures, "own_shapes")
 fig
 
 # %% [markdown]
-# Other bonds than those to the nearest neighbours are a list: $(\Delta y,\Delta x,J)$ or $(\Delta y,\Delta x,J,(D_x,D_y,D_z))$ each, every bond once;
-# `shell` writes all that are equal by symmetry. Here the film with antiferromagnetic exchange to second neighbours, which
-# weakens the exchange that smooth textures feel, $J+2J_2$, and so makes skyrmions smaller. The reduced field $B(J+2J_2)/D^2$ falls with
-# it, so that they stretch into pieces of a helix. Where $J+2J_2<0$, the exchange alone turns the spins, without any $D$.
+# A list adds bonds other than those to the nearest neighbours. Each entry is $(\Delta y,\Delta x,J)$ or
+# $(\Delta y,\Delta x,J,(D_x,D_y,D_z))$, every bond once. `shell` writes all bonds that are equal by symmetry.
+#
+# Here the film gets antiferromagnetic exchange to second neighbours. It weakens the exchange that smooth textures
+# feel, $J+2J_2$, and so makes skyrmions smaller. The reduced field $B(J+2J_2)/D^2$ falls with it, so that they
+# stretch into pieces of a helix. Where $J+2J_2<0$, the exchange alone turns the spins, without any $D$.
 
 # %%
+from dataclasses import replace
+
+from evae_core.bonds import shell
+from evae_core.observables import topological_charge
+
 weaker = [0.0, -0.1, -0.2, -0.3]
 frustrated = [replace(H, further=shell(1, 1, J2)) for J2 in weaker]
 print("of a site:", [tuple(bond) for bond in frustrated[-1].further])
 states = cooled(frustrated)
-fig = plotting.gallery(states.numpy(), [f"$J_2$ = {J2:g} J\ncharge {float(q):.0f}" for J2, q in zip(weaker, topological_charge(states), strict=True)],
-                       columns=4)
+fig = plotting.gallery(
+    states.numpy(), [f"$J_2$ = {J2:g} J\ncharge {float(q):.0f}"
+                     for J2, q in zip(weaker, topological_charge(states), strict=True)], columns=4)
 plotting.save(fig, figures, "own_bonds")
 fig
 
@@ -125,8 +138,13 @@ fig
 # `DataSpec` says what is wanted; `load_data` makes what the store does not hold.
 
 # %%
+from evae_companion.data_specs import DataSpec
+from evae_companion.dataset import load_data
+from evae_core.textures import uniform
+
 shape = (p.size, p.size)
-spec = DataSpec(H, shape, train=p.confined_train, validation=max(1, p.confined_train // 10), test=0, shard=p.shard, schedule=schedule)
+spec = DataSpec(H, shape, train=p.confined_train, validation=max(1, p.confined_train // 10), test=0, shard=p.shard,
+                schedule=schedule)
 data = load_data(spec, device=device, report=print)
 ideal = result_cache.ideal_lattice(spec)
 e, best = data.train.statistics["energy"], float(H.energy_per_spin(ideal.double()))
@@ -136,15 +154,23 @@ print(f"{len(e)} annealed states: E/N = {e.mean():.5f} ± {e.std():.5f} J, lowes
 
 # %% [markdown]
 # ## Training, up to the collapse
-# The loss is that of [notebook 3](03_gamma_sweep.ipynb). A ladder is a list of $(\beta,\gamma,\text{steps})$; each stage starts from the weights of the one before, the first from random
-# ones. Small β first: the network learns to reproduce what it is shown; then γ goes up.
+# The loss is that of [notebook 3](03_gamma_sweep.ipynb). A ladder is a list of $(\beta,\gamma,\text{steps})$. Each
+# stage starts from the weights of the one before, the first from random weights. β is small first: the network learns
+# to reproduce what it is shown. Then γ goes up.
 
 # %%
+from evae_companion.sweeps import train_stages
+from evae_core.training.stages import chained
+
 steps = p.confined_steps
 rungs = [(1e-4, 0.0, 5 * steps), (1e-3, 100.0, steps), (1e-3, 1e3, steps), (1e-3, 3e3, steps), (1e-3, 1e4, steps)]
 runs = train_stages(chained(rungs, p, seed=0), spec, device=device, report=print)
 
 # %%
+from evae_companion.trained import stage_spec
+from evae_core.observables import kspace_mse
+
+
 def measure():
     models = [trained.model() for trained in runs]
     drawn = [model.generate(min(100, p.samples), torch.Generator().manual_seed(0)) for model in models]
@@ -152,14 +178,16 @@ def measure():
             "mse": [kspace_mse(states) for states in drawn], "data_mse": kspace_mse(data.train[:100]),
             "pairs": torch.stack([model.generate(2, torch.Generator().manual_seed(1)) for model in models])}
 
+# %%
 drawn = result_cache.cached("own-collapse", {"last": stage_spec(runs[-1].stage, spec), "samples": p.samples}, measure)
-print("   gamma   generated E/N   relative to the data's mean   k-space MSE / data's")
+print("   gamma   generated E/N     above that of the data    k-space MSE, of the data")
 for trained, energy, mse in zip(runs, drawn.energy, drawn.mse, strict=True):
     print(f"{trained.stage.gamma:8g}   {energy:10.5f} J   {energy - e.mean():+18.5f} J   {mse / drawn.data_mse:20.3g}")
 
 # %% [markdown]
-# Collapsed is a network whose states are all the same: the last column, the mean squared difference of the Fourier-transformed
-# $S^z$ of two states ([notebook 6](06_collapse.ipynb)), goes to zero. Two states drawn at every γ, one column a γ:
+# A network has collapsed where all its states are the same. The last column then goes to zero: the mean squared
+# difference of the Fourier-transformed $S^z$ of two states ([notebook 6](06_collapse.ipynb)). Two generated states at
+# every γ, one column per γ:
 
 # %%
 fig = plotting.collapse_states([f"γ = {trained.stage.gamma:g}" for trained in runs], {"generated": drawn.pairs.numpy()})
@@ -168,10 +196,15 @@ fig
 
 # %% [markdown]
 # ## To other programs
-# OOMMF, mumax3, ubermag and Spirit read OVF; `evae_companion.io.export_decoder(model, "decoder.onnx")` writes a decoder for any
-# program that runs ONNX. Which axis is which stands in `evae_companion.io`.
+# OOMMF, mumax3, ubermag and Spirit read OVF. `evae_companion.io.export_decoder(model, "decoder.onnx")` writes a
+# decoder for any program that runs ONNX. The documentation of `evae_companion.io` says which axis is which.
 
 # %%
+import tempfile
+from pathlib import Path
+
+from evae_companion.io import load_state, write_ovf
+
 state = drawn.pairs[-1, 0]
 with tempfile.TemporaryDirectory() as folder:  # a folder of your own in its place
     path = Path(folder) / "skyrmions.ovf"
@@ -187,6 +220,7 @@ with tempfile.TemporaryDirectory() as folder:  # a folder of your own in its pla
 # %%
 def states(gamma):
     (trained,) = [t for t in runs if t.stage.gamma == gamma]
-    return plotting.gallery(trained.model().generate(4, torch.Generator().manual_seed(2)).numpy(), columns=4, title=f"γ = {gamma:g}")
+    return plotting.gallery(trained.model().generate(4, torch.Generator().manual_seed(2)).numpy(), columns=4,
+                            title=f"γ = {gamma:g}")
 
 widgets.explorer(states, gamma=[trained.stage.gamma for trained in runs])

@@ -64,7 +64,7 @@ def summary(results: Sequence[Result]) -> str:
     for result in check_list("results", results, Result, 0):
         check = result.deciding
         lines.append(f"| {result.id} | {_escape(CLAIMS[result.id][1])} | {_escape(check.what)}: {check.number} | "
-                     f"{sum(check.passed)} of {len(check.passed)} | {result.verdict} |")
+                     f"{sum(check.passed)}/{len(check.passed)} | {result.verdict} |")
     return "\n".join(lines)
 
 

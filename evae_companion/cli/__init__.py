@@ -172,6 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     notebooks.add_argument("--only", **only)
     notebooks.add_argument("--preset", help="at which they are executed (default: desktop, and laptop for our own, "
                                             "whatever EVAE_PRESET says)")
+    notebooks.add_argument("--recorded", action="store_true",
+                           help="show data/recorded, as evae preview does: nothing is trained, no store is needed")
     notebooks.set_defaults(run=showing.notebooks)
 
     clean = commands.add_parser("clean", help="remove every artifact of the store")

@@ -166,10 +166,13 @@ def notebooks(arguments: Namespace, root: Path) -> int:
 
     built = root / "build" / "notebooks"
     built.mkdir(parents=True, exist_ok=True)
-    settings = {places.RECORDED: "off", preview.ENV: None, deadline.ENV: None}
+    records = root / "data" / "recorded"
     for path in notebook_runner.sources(root, arguments.only):
         at = DEFAULT_PRESET if path.stem[:2] <= notebook_runner.LAST_OF_THE_PAPER else OWN_PRESET
-        with notebook_runner.kernel_environment(chosen_preset(arguments.preset or at), settings):
+        preset = chosen_preset(arguments.preset or at)
+        settings = ({places.RECORDED: str(records), preview.ENV: str(records / preset)} if arguments.recorded else
+                    {places.RECORDED: "off", preview.ENV: None}) | {deadline.ENV: None}
+        with notebook_runner.kernel_environment(preset, settings):
             source, target = path.with_suffix(".py"), path.with_suffix(".ipynb")
             if not source.is_file():
                 raise Failure(f"{target.name} has no source {source.name} beside it; "

@@ -84,3 +84,13 @@ def test_committed_executed_without_widget_state(name):
 def test_the_map_leads_to_every_notebook():
     text = (FOLDER / "00_start_here.py").read_text(encoding="utf-8")
     assert re.findall(r"\]\(([^)]+)\.ipynb\)", text) == NAMES[1:]
+
+
+def test_cells_are_small(source):
+    """What is read at one glance: 15 lines of code, 170 words, 120 characters a line but in tables."""
+    for number, cell in enumerate(source.cells):
+        lines, text = cell.source.splitlines(), cell.cell_type == "markdown"
+        wide = [line for line in lines if len(line) > 120 and not (text and line.startswith("|"))]
+        assert not wide, f"cell {number}: {wide[0]}"
+        assert text or len(lines) <= 15, f"cell {number} has {len(lines)} lines: {lines[0]}"
+        assert not text or len(cell.source.split()) <= 170, f"cell {number} has too many words: {lines[0]}"

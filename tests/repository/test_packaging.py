@@ -321,10 +321,11 @@ def test_make_says_which_python_it_needs(build):
 
 @needs_make
 @pytest.mark.parametrize("target, commands", [
-    ("test", ["-m ruff check", "-m mypy", "-m pytest", "-m pytest", "-m pytest tests/notebooks/test_preview.py"]),
+    ("test", ["-m ruff check", "-m pytest -q", "-m mypy", "-m pytest --doctest-modules", "-m pytest -n 2",
+              "-m pytest tests/notebooks/test_preview.py"]),
     ("lab", ["-m jupyter lab"]),
     ("notebooks", ["notebooks"]),
-    ("clean", ["clean"]), ("lint", ["-m ruff check"]),
+    ("clean", ["clean"]), ("lint", ["-m ruff check", "-m pytest"]),
     ("bench", ["benchmarks/report.py"]), ("playground", ["docs/playground/build.py"]),
     ("book", ["docs/playground/build.py", "-m sphinx"]),
     ("report", ["-m pip", "docs/report/report.py"]),

@@ -30,10 +30,10 @@ def test_the_tools_run():
 
 
 def test_it_is_read_in_minutes():
-    """At most 1 160 words besides code and BibTeX, and 9.5 kB in all."""
+    """At most 1 100 words besides code and BibTeX, and 9 kB in all."""
     text = re.sub(r"\]\([^)]*\)|<img[^>]*>", "", re.sub(r"```.*?```", "", README, flags=re.DOTALL))
-    assert len([word for word in text.split() if re.search(r"\w", word)]) <= 1160
-    assert len(README.encode()) <= 9_500
+    assert len([word for word in text.split() if re.search(r"\w", word)]) <= 1100
+    assert len(README.encode()) <= 9_000
 
 
 @pytest.mark.parametrize("name", ["README.md", *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md"))])
