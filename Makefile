@@ -84,7 +84,7 @@ test-portable: $(READY)
 test-browser: $(READY)
 	$(PY) -m pip --disable-pip-version-check install --quiet --no-build-isolation --editable ".[companion,deepspin,test,browser]"
 	@[ -n "$$EVAE_CHROMIUM" ] || $(PY) -m playwright install --only-shell chromium
-	EVAE_BROWSER=1 $(PY) -m pytest -rP tests/notebooks/test_browser.py tests/repository/test_playground.py \
+	EVAE_BROWSER=1 OMP_NUM_THREADS=1 $(PY) -m pytest -rP -n 2 --dist worksteal tests/notebooks/test_browser.py tests/repository/test_playground.py \
 		tests/repository/test_frames.py
 
 # Code by ruff; prose by the rules of test_language.py and, where it is installed (extra "prose"), by proselint.

@@ -50,7 +50,8 @@ def lab(tmp_path_factory):
                    "EVAE_FIGURES": str(OUT / "figures"), "PYTHONPATH": str(ROOT),
                    "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces")}
     OUT.mkdir(parents=True, exist_ok=True)
-    with (OUT / "lab.log").open("w") as log:
+    said = OUT / f"lab{os.environ.get('PYTEST_XDIST_WORKER', '')}.log"  # every worker has a JupyterLab of its own
+    with said.open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1", "--allow-root",
              f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
@@ -60,7 +61,7 @@ def lab(tmp_path_factory):
         address = f"http://127.0.0.1:{port}"
         try:
             for _ in range(1200):
-                assert server.poll() is None, (OUT / "lab.log").read_text()
+                assert server.poll() is None, said.read_text()
                 try:
                     urllib.request.urlopen(f"{address}/api?token={token}", timeout=5).close()
                     break
