@@ -253,7 +253,7 @@ def test_saved_and_read_again(tmp_path):
     assert claims.card(tmp_path, small=True).startswith("**Too small a box for verdicts")
     short = claims.summary(results).splitlines()
     assert len(short) == 2 + 3 and short[2].startswith("| B1 | β up to 1e-4: L\\_RC almost zero")
-    assert "% | 2 of 2 | reproduced |" in short[2]
+    assert "% | 2/2 | reproduced |" in short[2]
     rows = claims.details(results).splitlines()
     assert len(rows) == 2 + sum(len(result.checks) for result in results) and "not decidable" in claims.details(results)
     shown = claims.details(claims.gamma_sweep({1e-3: [gamma_ladder(), gamma_ladder()]}))

@@ -76,7 +76,7 @@ def test_given_up_after_a_bounded_number_with_stage_and_numbers_named(store, tmp
         there = SpinData(data.train, SMALL.hamiltonian, sweeps.upload(data.train, torch.device("cpu")))
 
         def train():
-            sweeps._train(STAGE, None, data, there, tmp_path, "cpu", None, False, None, None)
+            sweeps._train(STAGE, None, data, there, tmp_path, "cpu", None, False, None, None, None)
     with pytest.raises(RuntimeError, match=r"seed 0, beta 0.0001, gamma 0.*0.001, 0.0003, 9e-05.*at step 2.*kl 2e\+06"):
         train()
     assert len(taken) == (1 + divergence.RETRIES) * (3 if device == "cpu" else 6)
