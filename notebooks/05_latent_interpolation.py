@@ -173,10 +173,13 @@ for g in gammas:
 # %% [markdown]
 # ## What the paper claims, and what we see
 # At the paper's lattice (preset desktop, three trainings, 8 places each) every walk climbs over a barrier. From γ = 0
-# to 100 it grows narrower by 14 steps of $k$, and both plateaus sink by 9e-4 J per spin. The charge changes near the
-# top at every γ. So at $R=2$ it is that of the lattice already at γ = 0, and claim L3 is not met as we judge it. Fig.
-# 4C shows why the paper may see the defect there: at γ = 0 a remnant without charge stays visible up to $R=10$, at
-# γ = 100 none at $R=2$.
+# to 100 it grows narrower by 14 steps of $k$, and both plateaus sink by 9e-4 J per spin. The width is one along the
+# line in latent space: near the top the decoder at γ = 100 changes faster per step.
+#
+# The charge changes near the top at every γ, at γ = 100 0.9 ± 0.1 steps later than at γ = 0. So at $R=2$ it is that of
+# the lattice already at γ = 0, and claim L3 is not met as we judge it. Fig. 4C, of one place and one training, shows
+# why the paper may see the defect there. At γ = 0 a remnant without charge stays visible up to $R=10$, at γ = 100 none
+# at $R=2$.
 
 # %% [markdown]
 # On the minimum-energy path the extra skyrmion merges with a neighbour, over a barrier of 4.9 J. To shrink until it is

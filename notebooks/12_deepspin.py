@@ -349,10 +349,10 @@ Markdown("\n".join(["| guided by | torque error | spread, of the data | as gener
 # of generated states that relax to it, and their median charge.
 #
 # Under the crudest potential (30 steps) the model collapses onto a state that lies 3e-3 J per spin too high as
-# generated, and relaxes to the lowest state known. Under the better ones the two seeds differ more than the
-# potentials do. One run with that of 100 steps stays short of collapse, with a spread of 0.19. One with that of 300
-# steps ends in a lattice of 16 skyrmions, from which nothing relaxes to the lowest state. So two seeds tell no
-# potential from another.
+# generated, and relaxes to the lowest state known. Under the better ones the two seeds differ more than the potentials
+# do. One run each with 100 and 300 steps stays short of collapse, with spreads of 0.19 and 0.08. With 300 steps one run
+# also ends in lattices of 16 skyrmions, from which nothing relaxes to the lowest state. So two seeds tell no potential
+# from another.
 
 # %% [markdown]
 # ## Look around

@@ -1,4 +1,4 @@
-"""Which latent directions translate and rotate the lattice, before and after the collapse?"""
+"""Do small steps of the latent vector translate the lattice, before and after the collapse?"""
 
 from __future__ import annotations
 

@@ -167,13 +167,12 @@ def lengths_table(table: Mapping[str, Any], lowest: float) -> str:
 def latent_table(found: Mapping[float, LatentDirections]) -> str:
     """Return a table of :func:`~evae_companion.experiments.latent_symmetry.run`: means over the latent vectors."""
     def of(one: LatentDirections) -> list[str]:
-        shares = [f"{100 * float(share.mean()):.0f} % ({100 * one.chance[name]:.1f} %)"
-                  for name, share in one.shares.items()]
-        return [f"{float(one.motion.mean()):.2g}", f"{float(one.number.mean()):.0f}", *shares,
-                f"{one.same['along x']:.2f}, {one.same['along y']:.2f}"]
+        x, y, any_ = (f"{100 * float(share.mean()):.0f} %" for share in one.shares.values())
+        cost = ", ".join(f"{float(one.cost[name].mean()):.2g}" for name in ("along x", "along y"))
+        return [f"{float(one.motion.mean()):.2g}", f"{float(one.number.mean()):.0f}", f"{x}, {y}", any_, cost]
 
-    return _table(["γ", "turn of a spin per unit of z (rad)", "directions", "translation along x", "along y",
-                   "rotation", "the same direction at another z, |cos|"],
+    return _table(["γ", "turn of a spin per unit of z (rad)", "participating directions", "of a translation (x, y)",
+                   "of a smooth displacement", "length of z per site of translation (x, y)"],
                   [[f"{gamma:g}", *of(one)] for gamma, one in found.items()])
 
 

@@ -1,4 +1,4 @@
-"""Directions of z that move the decoded texture: all of it for a decoder that does just this, chance for another."""
+"""What steps of z do: all of a translation for a decoder that translates, none for one that does something else."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evae_companion.analysis import latent_directions
-from evae_companion.analysis.latent_directions import generators
+from evae_companion.analysis.latent_directions import movements
 from evae_core import Hamiltonian
 from evae_core.model import VAE
 from evae_core.presets import VAEConfig
@@ -14,6 +14,7 @@ from evae_core.textures import skyrmions
 
 N = 32
 SMALL = VAEConfig(latent=5)
+Z = torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0], [3.0, 1.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
 
 
 def texture(x, y):
@@ -25,63 +26,65 @@ def texture(x, y):
 
 
 class Moving(VAE):
-    """Decodes z to the texture, moved by z_0 along x and 2 z_1 along y, and turned by z_2; z_3 and z_4 do nothing."""
+    """Decodes z to the texture, moved by z_0 along x and by 2 z_1 along y; the other components do nothing."""
 
     def decode(self, z):
-        y, x = torch.meshgrid(*[torch.arange(N, dtype=z.dtype) - (N - 1) / 2] * 2, indexing="ij")
-        states = []
-        for one in z:
-            c, s = one[2].cos(), one[2].sin()
-            spins = texture(c * x + s * y + one[0], -s * x + c * y + 2 * one[1])
-            states.append(torch.stack([c * spins[0] - s * spins[1], s * spins[0] + c * spins[1], spins[2]]))
-        return torch.stack(states)
+        y, x = torch.meshgrid(*[torch.arange(N, dtype=z.dtype)] * 2, indexing="ij")
+        return torch.stack([texture(x + one[0], y + 2 * one[1]) for one in z])
 
 
-@pytest.fixture(scope="module")
-def moving():
-    return Moving((N, N), config=SMALL).eval()
+class Turning(VAE):
+    """Decodes z to the texture with all spins turned about z by z_0."""
+
+    def decode(self, z):
+        y, x = torch.meshgrid(*[torch.arange(N, dtype=z.dtype)] * 2, indexing="ij")
+        s = texture(x, y)
+        return torch.stack([torch.stack([one[0].cos() * s[0] - one[0].sin() * s[1],
+                                         one[0].sin() * s[0] + one[0].cos() * s[1], s[2]]) for one in z])
 
 
-def test_a_decoder_that_only_moves_has_just_these_directions(moving):
-    z = torch.zeros(3, 5, dtype=torch.float64)
-    z[:, :2] = torch.tensor([[0.0, 0.0], [3.0, 1.0], [-2.0, 5.0]])
-    found = latent_directions(moving, z)
-    for name in ("along x", "along y", "rotation"):
+def test_a_decoder_that_translates():
+    found = latent_directions(Moving((N, N), config=SMALL).eval(), Z)
+    for name, step in (("along x", 1.0), ("along y", 0.5)):
         assert (found.shares[name] > 0.999).all() and (found.shares[name] <= 1 + 1e-12).all(), name
-        assert found.same[name] == pytest.approx(1, abs=0.01), name
-    assert found.chance == {"along x": 3 / (2 * N * N), "along y": 3 / (2 * N * N),
-                            "rotation": pytest.approx(3 / (2 * 208))}
-    assert (found.number > 1).all() and (found.number <= 3).all()
+        assert found.cost[name].tolist() == pytest.approx([step, step], rel=1e-3), "|dz| per site"
+    assert (found.shares["displacement"] < 0.5).all(), "of another movement it can do less"
+    assert (found.number > 1).all() and (found.number <= 2).all()
 
 
-def test_motion_is_the_angle_per_unit_of_z(moving):
-    z, step = torch.zeros(1, 5, dtype=torch.float64), 1e-5
-    moved = [(moving.decode(z + step * unit) - moving.decode(z - step * unit)) / (2 * step)
+def test_a_decoder_that_turns_spins_does_not_translate():
+    found = latent_directions(Turning((N, N), config=SMALL).eval(), Z)
+    assert all((share < 0.5).all() for share in found.shares.values())
+    assert found.number.tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_motion_is_the_angle_per_unit_of_z():
+    model, step = Moving((N, N), config=SMALL).eval(), 1e-5
+    moved = [(model.decode(Z[:1] + step * unit) - model.decode(Z[:1] - step * unit)) / (2 * step)
              for unit in torch.eye(5, dtype=torch.float64)]
     rms = torch.cat(moved).square().sum(1).mean().sqrt()
-    assert float(latent_directions(moving, z).motion[0]) == pytest.approx(float(rms), rel=1e-3)
-    assert math.isnan(latent_directions(moving, z).same["along x"])
+    assert float(latent_directions(model, Z[:1]).motion[0]) == pytest.approx(float(rms), rel=1e-3)
 
 
 def test_weights_at_random_know_nothing_of_translations():
-    """A network that was never trained: its directions have the share that chance gives them, within a factor."""
     torch.manual_seed(0)
     model = VAE((N, N), config=SMALL).eval()
     for parameter in model.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    found = latent_directions(model, torch.randn(4, 5))
-    assert float(found.shares["along x"].mean()) < 0.2 and found.chance["along x"] == 5 / (2 * N * N)
+    assert float(latent_directions(model, torch.randn(4, 5)).shares["along x"].mean()) < 0.2
 
 
-def test_the_generators_are_tangents_that_keep_the_energy():
-    """To first order; a skyrmion far from the edges may be moved and turned, bent at random it may not."""
+def test_movements_are_tangents_and_a_translation_keeps_the_energy():
+    """To first order, as against a random change of the spins."""
     H = Hamiltonian(D=0.6, B=0.2)
-    spins = skyrmions(H, (N, N), [[15.5, 15.5]]).double()
-    for name, (t, mask) in generators(spins).items():
-        assert float((t * spins).sum(0).abs().max()) < 1e-7 and mask.sum() in (N * N, 208), name
-        random = torch.randn(spins.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        random -= (random * spins).sum(0) * spins
-        assert abs(slope(H, spins, t)) < 0.1 * abs(slope(H, spins, random)), name
+    spins = skyrmions(H, (N, N), [[15.3, 15.8]]).double()
+    random = torch.randn(spins.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    random -= (random * spins).sum(0) * spins
+    found = movements(spins)
+    assert list(found) == ["along x", "along y", "displacement"]
+    assert all(float((t * spins).sum(0).abs().max()) < 1e-7 for t in found.values())
+    for name in ("along x", "along y"):
+        assert abs(slope(H, spins, found[name])) < 0.1 * abs(slope(H, spins, random)), name
 
 
 def slope(H, spins, way):
@@ -90,12 +93,13 @@ def slope(H, spins, way):
     return float(up - down) / (2 * h)
 
 
-def test_refusals(moving):
-    with pytest.raises(ValueError, match=r"z must have shape \(n, 5\)"):
-        latent_directions(moving, torch.zeros(5))
-    with pytest.raises(ValueError, match=r"z must have shape \(n, 5\)"):
-        latent_directions(moving, torch.zeros(0, 5))
+def test_refusals():
+    model = Moving((N, N), config=SMALL)
+    with pytest.raises(ValueError, match="eval mode"):
+        latent_directions(model, torch.zeros(1, 5))
+    model.eval()
+    for z in (torch.zeros(5), torch.zeros(0, 5)):
+        with pytest.raises(ValueError, match=r"z must have shape \(n, 5\)"):
+            latent_directions(model, z)
     with pytest.raises(TypeError, match="model"):
         latent_directions("network", torch.zeros(1, 5))
-    with pytest.raises(ValueError, match="eval mode"):
-        latent_directions(Moving((N, N), config=SMALL), torch.zeros(1, 5))
