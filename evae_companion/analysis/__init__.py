@@ -3,8 +3,8 @@
 :func:`ground_state_candidates` searches a box independently of any network and lists what it found. :class:`Tempering`
 and :mod:`~evae_companion.analysis.samplers` are measured on the same budget. :func:`minimum_energy_path`,
 :func:`saddle_point` and :func:`lowest_modes` ask how a relaxed state is left, and whether it is a minimum.
-:func:`latent_directions` asks whether steps of z translate the decoded texture. :func:`forecast` says where linear theory
-expects the collapses of an E-VAE. :func:`certificate` asks of one state whether anything lower is known, and
+:func:`latent_directions` asks whether steps of z translate the decoded texture. :func:`forecast` says where linear
+theory expects the collapses of an E-VAE. :func:`certificate` asks of one state whether anything lower is known, and
 :func:`judge` scores an ensemble of states from anywhere.
 """
 

@@ -60,7 +60,8 @@ CAPTIONS = {
         "falls with γ.",
     "fig4b_barrier":
         "Figure 4B: energy per spin along the line through latent space against the step R from its top, for four γ. "
-        "Axes: (a) J, (b) 0.001 J above the lattice's end. With γ the barrier narrows and the plateaus sink.",
+        "Axes: (a) J, (b) 0.001 J above the lattice's end. With γ the barrier narrows in steps of k and the plateaus "
+        "sink; each γ is shown at its own best place.",
     "minimum_barrier":
         "Energy of the sample above the lattice (J): (a) along minimum-energy paths, against distance (rad); (b) "
         "along latent walks, against the step R. The walks pass above the lower saddle (dashed line).",
@@ -126,14 +127,14 @@ CAPTIONS = {
     # 10
     "critical_gamma":
         "Critical γ by two rules (markers) and by linear theory (band), against (a) β, (b) excess energy loss of the "
-        "data (J per spin). At the largest β the measured values lie above the band.",
+        "data (J per spin). The values for the largest β and for rough data lie above the band.",
     "other_systems":
         "Four other Hamiltonians, one column each: annealed, lowest annealed, generated, generated and relaxed, and "
         "lowest known state. Below each map stands the energy per spin (J).",
     "other_systems_collapse":
         "Four other Hamiltonians along γ: (a) difference of generated states relative to the data, (b) their energy "
         "per spin above the lowest known (J). Helices and spirals collapse near their lowest state; merons do not "
-        "collapse.",
+        "collapse. The data of the stripes were not learned.",
     # 11
     "own_shapes":
         "One annealed state each of a periodic film, a square, a disk and a triangle of the same material, as maps of "
@@ -156,7 +157,7 @@ CAPTIONS = {
         "marks: peaks of the spectra in motion. The learned potential lies on the reference.",
     "deepspin_motion":
         "(a) Magnetisation against temperature (K) and (b) total energy against time (ps), in µeV per atom, for the "
-        "reference and for the learned potential. Both agree.",
+        "reference and for the learned potential. Both agree up to 160 K.",
     "deepspin_active":
         "(a) Share of candidates (%), (b) rms and (c) largest error of the force (eV/Å) against the number of "
         "labelled frames: active and random choice. Bands are the range over seeds; they overlap in part.",
