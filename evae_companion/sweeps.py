@@ -119,7 +119,7 @@ def _train_stages(stages: list[Stage], data: DataSpec, store: Store, device: str
             data_once()  # load the data before the stage's own timer starts
             folder = store.get(spec, make)
             if progress is not None:
-                progress(stage.learning_rate).remove()
+                progress().remove()
         return TrainedStage(stage, data, folder)
 
     return [trained(stage) for stage in stages]
@@ -199,7 +199,7 @@ def _add_tasks(tasks: dict[Hashable, Task[None]], stage: Stage, data: DataSpec, 
 
 def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinData, folder: Path, device: str,
            report: Report | None, fused: bool | None, precision: str | None, energy: LearnedEnergy | None,
-           progress: Callable[[float], StageProgress] | None) -> None:
+           progress: Callable[..., StageProgress] | None) -> None:
     """Train one stage and write its artifact into ``folder``; ``progress`` keeps it while it lasts."""
     say = report or Progress(None, 0, "step")
     start_from = parent.model(device) if parent else None
@@ -212,7 +212,7 @@ def _train(stage: Stage, parent: TrainedStage | None, data: Data, spins: SpinDat
 
     def attempt(rate: float) -> tuple[VAE, History, dict[str, Any]]:
         """Train the stage at this learning rate, always with the same batches and noise."""
-        start, kept = time.perf_counter(), progress(rate) if progress else None
+        start, kept = time.perf_counter(), progress(rate, fused, precision) if progress else None
         resume = kept.load(say) if kept else None
         model, history = train_stage(replace(stage, learning_rate=rate), spins, start_from, device=device,
                                      energy=energy, seeds=seeds_of(stage), fused=fused, precision=precision, adam=adam,

@@ -62,7 +62,7 @@ def latent_directions(model: VAE, z: Tensor) -> LatentDirections:
     if z.ndim != 2 or z.shape[1] != model.latent or not len(z):
         raise ValueError(f"z must have shape (n, {model.latent}), got {tuple(z.shape)}")
     found = [_at(model, one) for one in z]
-    motion, number = (torch.stack([one[k] for one in found]) for k in (0, 1))
+    motion, number = torch.stack([one[0] for one in found]), torch.stack([one[1] for one in found])
     shares = {name: torch.stack([one[2][name][0] for one in found]) for name in found[0][2]}
     return LatentDirections(motion, number, shares, {
         name: torch.stack([one[2][name][1] for one in found]) for name in ("along x", "along y")})

@@ -23,14 +23,15 @@ EVERY = 60.0  # seconds between two snapshots; one of the paper's network takes 
 
 
 class StageProgress:
-    """Snapshots of the stage ``spec`` at one learning rate: ``<store>/progress/<artifact>.safetensors``.
+    """Snapshots of the stage ``spec``: ``<store>/progress/<artifact>.safetensors``.
 
-    ``seconds`` is how long the stage has been trained, by all runs together.
+    ``how`` is what decides about the bytes besides the spec, the learning rate first: a snapshot of another is not
+    used. ``seconds`` is how long the stage has been trained, by all runs together.
     """
 
-    def __init__(self, store: Store, spec: Mapping[str, Any], rate: float):
+    def __init__(self, store: Store, spec: Mapping[str, Any], *how: float | str | bool | None):
         self.path = store.root / FOLDER / f"{identity(spec)[1]}.safetensors"
-        self.rate, self.begun, self.before = rate, time.monotonic(), 0.0
+        self.how, self.begun, self.before = list(how), time.monotonic(), 0.0
         self.next = self.begun + EVERY
 
     @property
@@ -38,7 +39,7 @@ class StageProgress:
         return self.before + time.monotonic() - self.begun
 
     def load(self, report: Callable[[str], None]) -> dict[str, Tensor] | None:
-        """Return the last snapshot; None where there is none, or one of another learning rate or damaged (reported)."""
+        """Return the last snapshot; None where there is none, one of another ``how``, or a damaged one (reported)."""
         if not self.path.is_file():
             return None
         try:
@@ -52,7 +53,7 @@ class StageProgress:
             report(f"{self.path} is damaged; the stage is trained from its start")
             self.remove()
             return None
-        if said["rate"] != self.rate:
+        if said["how"] != self.how:
             return None
         self.before = float(said["seconds"])
         return tensors
@@ -62,7 +63,7 @@ class StageProgress:
         if time.monotonic() < self.next:
             return
         tensors = {name: value.contiguous() for name, value in snapshot().items()}
-        about = {"progress": json.dumps({"rate": self.rate, "seconds": self.seconds, "sha256": _hash(tensors)})}
+        about = {"progress": json.dumps({"how": self.how, "seconds": self.seconds, "sha256": _hash(tensors)})}
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(self.path, safetensors.torch.save(tensors, about))

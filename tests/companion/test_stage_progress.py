@@ -114,22 +114,24 @@ def test_damaged_progress_is_noticed(killed, undisturbed, steps):
     for damaged in (content, content[:-7], b"no tensors"):
         left.write_bytes(damaged)
         said, stage = [], stage_schedule(TINY)[0]
-        assert StageProgress(killed, stage_spec(stage, SMALL), stage.learning_rate).load(said.append) is None
+        progress = StageProgress(killed, stage_spec(stage, SMALL), stage.learning_rate, False, None)
+        assert progress.load(said.append) is None
         assert "is damaged; the stage is trained from its start" in said[0] and not left.exists()
     found = sweeps.train_stages(stage_schedule(TINY)[:2], SMALL, killed, "cpu")
     assert len(steps) == 4 + 2 and same_files(found, undisturbed)
 
 
-def test_progress_belongs_to_one_learning_rate(killed):
+def test_progress_belongs_to_one_learning_rate_and_mode(killed):
     stage = stage_schedule(TINY)[0]
     spec = stage_spec(stage, SMALL)
-    assert StageProgress(killed, spec, 0.3 * stage.learning_rate).load(pytest.fail) is None
-    assert len(StageProgress(killed, spec, stage.learning_rate).load(pytest.fail)["losses"]) == 2
+    for other in ((0.3 * stage.learning_rate, False, None), (stage.learning_rate, True, None)):
+        assert StageProgress(killed, spec, *other).load(pytest.fail) is None
+    assert len(StageProgress(killed, spec, stage.learning_rate, False, None).load(pytest.fail)["losses"]) == 2
 
 
 def test_seconds_count_all_runs(killed, monkeypatch):
     stage = stage_schedule(TINY)[0]
-    progress = StageProgress(killed, stage_spec(stage, SMALL), stage.learning_rate)
+    progress = StageProgress(killed, stage_spec(stage, SMALL), stage.learning_rate, False, None)
     progress.load(pytest.fail)
     before = progress.before
     assert 0 < before < 600 and progress.seconds >= before
