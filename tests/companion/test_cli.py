@@ -509,6 +509,15 @@ def test_notebooks_are_made_from_their_sources(root, monkeypatch, capsys):
     assert "failed in code cell 3 ('1 / 0'): ZeroDivisionError" in said and target.read_bytes() == executed
 
 
+def test_notebooks_from_the_record(root):
+    """--recorded: a kernel that shows the record of its preset and makes nothing; without it, one that reads none."""
+    source, target = root / "notebooks" / "01_first.py", root / "notebooks" / "01_first.ipynb"
+    source.write_text(SOURCE.replace('os.environ["EVAE_PRESET"]', 'os.environ.get("EVAE_PREVIEW")'))
+    assert command.main(["notebooks", "--recorded"], root) == 0
+    assert outputs(target) == f"laptop {root / 'data' / 'recorded' / 'desktop'} {root.name}\n"
+    assert command.main(["notebooks"], root) == 0 and outputs(target) == f"laptop None {root.name}\n"
+
+
 def test_a_notebook_without_a_source(root, capsys):
     notebook(root, "01_first")
     assert command.main(["notebooks"], root) == 1 and "has no source 01_first.py" in capsys.readouterr().err
